@@ -1,0 +1,41 @@
+# Every command a person runs. `make` lists them.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## List these commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: ## Watch a real Envoy let friends in and turn an intruder away
+	@echo "demo: building, the first time takes a few minutes" >&2
+	@cargo run --quiet --locked --package demo
+
+.PHONY: up
+up: ## The same, and leave Envoy running to try it by hand
+	@cargo run --quiet --locked --package demo -- up
+
+.PHONY: down
+down: ## End what `make up` left running
+	@cargo run --quiet --locked --package demo -- down
+
+.PHONY: wasm
+wasm: ## Build the filters into dist/
+	@tools/build-wasm
+	@ls -l dist/*.wasm
+
+.PHONY: test
+test: check ## Formatting, lints, documentation, every test, in wasmtime and in real Envoy
+	cargo test --locked --workspace
+
+.PHONY: check
+check: ## Formatting, lints and documentation alone
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- --deny warnings
+	RUSTDOCFLAGS="--deny warnings" cargo doc --locked --workspace --no-deps --document-private-items --quiet
+
+.PHONY: clean
+clean: ## Remove what was built; tools that were fetched stay in .tools
+	rm -rf target dist .demo

@@ -1,0 +1,12 @@
+//! The wasmtime host.
+
+mod encoding;
+mod imports;
+mod memory;
+mod state;
+mod stream;
+mod vm;
+
+pub use state::{Crossing, Fault, LogLine};
+pub use stream::{Connection, LocalResponse, Request};
+pub use vm::{Module, Outcome, Refused, Root, Vm};

@@ -1,0 +1,81 @@
+//! All that the host side of one instance holds.
+
+use std::collections::BTreeMap;
+
+use super::stream::Stream;
+
+/// `proxy_status_t`, as far as this host answers with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Status {
+    Ok = 0,
+    NotFound = 1,
+    BadArgument = 2,
+    InvalidMemoryAccess = 6,
+    InternalFailure = 10,
+    Unimplemented = 12,
+}
+
+/// A line that the module has logged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogLine {
+    /// `proxy_log_level_t`: 0 trace, 1 debug, 2 info, 3 warn, 4 error, 5 critical.
+    pub level: u32,
+    /// The text.
+    pub message: String,
+}
+
+/// A host call that the module makes, with what it asks for: `proxy_get_property connection.id`.
+pub type Crossing = String;
+
+/// Makes host calls fail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The calls that fail: those whose [`Crossing`] begins with this.
+    pub of: Crossing,
+    /// What they answer (`proxy_status_t`); 10 is what Envoy answers for a capability that is not granted.
+    pub status: u32,
+}
+
+/// The state behind the imports of one instance.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) log: Vec<LogLine>,
+    pub(super) configuration: Vec<u8>,
+    /// What is being configured, if anything is.
+    pub(super) configuring: bool,
+    pub(super) tick_period: u32,
+    pub(super) metrics: Vec<(String, u64)>,
+    pub(super) streams: BTreeMap<u32, Stream>,
+    /// The context that the current callback is about.
+    pub(super) current: u32,
+    pub(super) crossings: Vec<Crossing>,
+    pub(super) fault: Option<Fault>,
+}
+
+impl State {
+    pub(super) fn stream(&self) -> Option<&Stream> {
+        self.streams.get(&self.current)
+    }
+
+    pub(super) fn stream_mut(&mut self) -> Option<&mut Stream> {
+        self.streams.get_mut(&self.current)
+    }
+
+    /// Counts a crossing; the status to answer where it is to fail.
+    pub(super) fn cross(&mut self, call: &str, what: &[u8]) -> Option<u32> {
+        let what = String::from_utf8_lossy(what).replace('\0', ".");
+        let crossing = if what.is_empty() { call.to_owned() } else { format!("{call} {what}") };
+        let failing = self.fault.as_ref().filter(|fault| crossing.starts_with(&fault.of)).map(|fault| fault.status);
+        self.crossings.push(crossing);
+        failing
+    }
+
+    /// The number of a metric; the same name gives the same number.
+    pub(super) fn metric(&mut self, name: &str) -> usize {
+        if let Some(known) = self.metrics.iter().position(|(known, _)| known == name) {
+            return known;
+        }
+        self.metrics.push((name.to_owned(), 0));
+        self.metrics.len() - 1
+    }
+}

@@ -1,0 +1,105 @@
+//! A request and the connection that it came by, and what the filter did to it.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use super::encoding;
+
+/// A downstream connection, as Envoy tells it in attributes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Connection {
+    /// `connection.id`; Envoy never gives one twice.
+    pub id: u64,
+    /// The URI SANs of the client's certificate, or none where it presented no certificate.
+    pub certificate: Option<Vec<String>>,
+    /// `connection.peer_certificate_valid`; none on an Envoy before 1.39.
+    pub validated: Option<bool>,
+    /// `source.address`.
+    pub source: SocketAddr,
+    /// `destination.address`.
+    pub destination: SocketAddr,
+    /// `connection.requested_server_name`, where the TLS inspector ran.
+    pub server_name: Option<String>,
+}
+
+/// A request's headers in their order, pseudo-headers among them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Request(pub Vec<(Vec<u8>, Vec<u8>)>);
+
+impl Request {
+    /// A request of HTTP/1.1 as Envoy shows it.
+    pub fn new(method: &str, host: &str, path: &str) -> Self {
+        let header = |name: &str, value: &str| (name.as_bytes().to_vec(), value.as_bytes().to_vec());
+        Self(vec![
+            header(":method", method),
+            header(":authority", host),
+            header(":path", path),
+            header(":scheme", "https"),
+        ])
+    }
+
+    /// Adds a header.
+    pub fn with(mut self, name: &str, value: &[u8]) -> Self {
+        self.0.push((name.to_ascii_lowercase().into_bytes(), value.to_vec()));
+        self
+    }
+
+    fn first(&self, name: &[u8]) -> Option<&[u8]> {
+        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_slice())
+    }
+}
+
+/// What `proxy_send_local_response` was called with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalResponse {
+    /// The HTTP status.
+    pub status: u32,
+    /// `%RESPONSE_CODE_DETAILS%`, where Envoy puts underscores for blanks.
+    pub details: String,
+    /// The body.
+    pub body: Vec<u8>,
+    /// The gRPC status for gRPC requests, -1 for the one that the HTTP status stands for.
+    pub grpc_status: i32,
+}
+
+/// One stream in the VM.
+#[derive(Debug)]
+pub(super) struct Stream {
+    pub(super) connection: Connection,
+    pub(super) request: Request,
+    pub(super) filter_state: BTreeMap<String, Vec<u8>>,
+    pub(super) response: Option<LocalResponse>,
+}
+
+impl Stream {
+    /// The first value of a header, as Envoy's `getHeaderMapValue` has it.
+    pub(super) fn header(&self, name: &[u8]) -> Option<&[u8]> {
+        self.request.first(&name.to_ascii_lowercase())
+    }
+
+    /// An attribute in Envoy's encoding, or none where this stream has none.
+    pub(super) fn property(&self, path: &[&str]) -> Option<Vec<u8>> {
+        let connection = &self.connection;
+        let header =
+            |name: &str| self.request.first(name.as_bytes()).filter(|value| !value.is_empty()).map(<[u8]>::to_vec);
+        match path {
+            ["connection", "id"] => Some(encoding::integer(connection.id)),
+            ["connection", "mtls"] => Some(encoding::boolean(connection.certificate.is_some())),
+            ["connection", "peer_certificate_valid"] => connection.validated.map(encoding::boolean),
+            ["connection", "uri_san_peer_certificate"] => {
+                connection.certificate.as_ref()?.first().map(|uri| encoding::text(uri))
+            }
+            ["connection", "requested_server_name"] => connection.server_name.as_deref().map(encoding::text),
+            ["source", "address"] => Some(encoding::text(&connection.source.to_string())),
+            ["source", "port"] => Some(encoding::integer(connection.source.port().into())),
+            ["destination", "address"] => Some(encoding::text(&connection.destination.to_string())),
+            ["destination", "port"] => Some(encoding::integer(connection.destination.port().into())),
+            ["request", "method"] => header(":method"),
+            ["request", "host"] => header(":authority"),
+            ["request", "path"] => header(":path"),
+            ["request", "scheme"] => header(":scheme"),
+            ["filter_state", key] => self.filter_state.get(*key).cloned(),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! One instance of a module, and the callbacks that a proxy makes into it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+
+use anyhow::{Result, bail};
+use wasmtime::{Config, Engine, Instance, Linker, Store, WasmParams, WasmResults};
+
+use super::imports;
+use super::state::{Crossing, Fault, LogLine, State};
+use super::stream::{Connection, LocalResponse, Request, Stream};
+
+/// A compiled module; instances are made of it.
+#[derive(Clone)]
+pub struct Module {
+    module: wasmtime::Module,
+    linker: Linker<State>,
+}
+
+impl Module {
+    /// Compiles a `.wasm` file.
+    pub fn load(path: &Path) -> Result<Self> {
+        let engine = Engine::new(&Config::new())?;
+        let module = wasmtime::Module::from_file(&engine, path)?;
+        let mut linker = Linker::new(&engine);
+        imports::define(&mut linker, &module)?;
+        Ok(Self { module, linker })
+    }
+}
+
+/// A root context with its plugin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Root(u32);
+
+/// A configuration that the plugin did not take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// What it has logged about that.
+    pub log: Vec<LogLine>,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("refused:")?;
+        self.log.iter().try_for_each(|line| write!(f, "\n{}", line.message))
+    }
+}
+
+impl std::error::Error for Refused {}
+
+/// What became of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// Whether it goes on to the next filter.
+    pub goes_on: bool,
+    /// What the filter has answered, if it has.
+    pub response: Option<LocalResponse>,
+    /// The filter state that it has set.
+    pub filter_state: BTreeMap<String, String>,
+    /// The host calls that it has made, in their order.
+    pub crossings: Vec<Crossing>,
+}
+
+/// One instance with its own memory and its own host state, as one Envoy worker has it.
+pub struct Vm {
+    store: Store<State>,
+    instance: Instance,
+    next_context: u32,
+}
+
+impl Vm {
+    /// Makes an instance and initializes it.
+    pub fn start(module: &Module) -> Result<Self> {
+        let mut store = Store::new(module.module.engine(), State::default());
+        let instance = module.linker.instantiate(&mut store, &module.module)?;
+        let mut vm = Self { store, instance, next_context: 0 };
+        vm.call_if_exported("_initialize", ())?;
+        Ok(vm)
+    }
+
+    /// Creates a root context and configures it.
+    pub fn configure(&mut self, configuration: &[u8]) -> Result<Result<Root, Refused>> {
+        let root = self.new_context();
+        let lines = self.store.data().log.len();
+        let state = self.store.data_mut();
+        state.configuration = configuration.to_vec();
+        state.current = root;
+        state.configuring = true;
+        self.call_if_exported("proxy_on_context_create", (root, 0_u32))?;
+        self.call_if_exported_for::<_, u32>("proxy_on_vm_start", (root, 0_u32))?;
+        let size = u32::try_from(configuration.len())?;
+        let taken = self.call::<_, u32>("proxy_on_configure", (root, size))?;
+        self.store.data_mut().configuring = false;
+        if taken == 1 {
+            return Ok(Ok(Root(root)));
+        }
+        let log = self.store.data().log.get(lines..).unwrap_or_default().to_vec();
+        Ok(Err(Refused { log }))
+    }
+
+    /// Plays one request: context, headers, and the end of the context.
+    pub fn request(&mut self, root: Root, connection: Connection, request: Request) -> Result<Outcome> {
+        let stream = self.new_context();
+        let count = u32::try_from(request.0.len())?;
+        let state = self.store.data_mut();
+        let fresh = Stream { connection, request, filter_state: BTreeMap::new(), response: None };
+        state.streams.insert(stream, fresh);
+        state.current = stream;
+        state.crossings.clear();
+        self.call_if_exported("proxy_on_context_create", (stream, root.0))?;
+        let action = self.call::<_, u32>("proxy_on_request_headers", (stream, count, 1_u32))?;
+        let crossings = std::mem::take(&mut self.store.data_mut().crossings);
+        self.call_if_exported_for::<_, u32>("proxy_on_done", stream)?;
+        self.call_if_exported("proxy_on_delete", stream)?;
+        let state = self.store.data_mut();
+        let Some(ended) = state.streams.remove(&stream) else { bail!("the stream {stream} is gone") };
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        Ok(Outcome {
+            goes_on: action == 0 && ended.response.is_none(),
+            response: ended.response,
+            filter_state: ended.filter_state.into_iter().map(|(key, value)| (key, text(value))).collect(),
+            crossings,
+        })
+    }
+
+    /// Lets the timer of a root context fire.
+    pub fn tick(&mut self, root: Root) -> Result<()> {
+        self.store.data_mut().current = root.0;
+        self.call_if_exported("proxy_on_tick", root.0)
+    }
+
+    /// Ends a root context, as an update of its configuration does.
+    pub fn delete(&mut self, root: Root) -> Result<()> {
+        self.store.data_mut().current = root.0;
+        self.call_if_exported_for::<_, u32>("proxy_on_done", root.0)?;
+        self.call_if_exported("proxy_on_delete", root.0)
+    }
+
+    /// Makes host calls fail from now on, or no more.
+    pub fn fail(&mut self, fault: Option<Fault>) {
+        self.store.data_mut().fault = fault;
+    }
+
+    /// The counters that are not zero.
+    pub fn counters(&self) -> BTreeMap<String, u64> {
+        self.store.data().metrics.iter().filter(|(_, value)| *value > 0).cloned().collect()
+    }
+
+    /// The names of all counters that were defined.
+    pub fn defined_counters(&self) -> Vec<String> {
+        self.store.data().metrics.iter().map(|(name, _)| name.clone()).collect()
+    }
+
+    /// How often the timer is to fire, in milliseconds; 0 is never.
+    pub fn tick_period(&self) -> u32 {
+        self.store.data().tick_period
+    }
+
+    /// What was logged so far.
+    pub fn log(&self) -> &[LogLine] {
+        &self.store.data().log
+    }
+
+    /// The size of the linear memory, in bytes.
+    pub fn memory(&mut self) -> usize {
+        self.instance.get_memory(&mut self.store, "memory").map_or(0, |memory| memory.data_size(&self.store))
+    }
+
+    fn new_context(&mut self) -> u32 {
+        self.next_context += 1;
+        self.next_context
+    }
+
+    fn call<P: WasmParams, R: WasmResults>(&mut self, name: &str, parameters: P) -> Result<R> {
+        let function = self.instance.get_typed_func::<P, R>(&mut self.store, name)?;
+        function
+            .call(&mut self.store, parameters)
+            .map_err(|error| anyhow::Error::from(error).context(format!("in {name}")))
+    }
+
+    fn call_if_exported<P: WasmParams>(&mut self, name: &str, parameters: P) -> Result<()> {
+        self.call_if_exported_for::<P, ()>(name, parameters).map(|_| ())
+    }
+
+    fn call_if_exported_for<P: WasmParams, R: WasmResults>(&mut self, name: &str, parameters: P) -> Result<Option<R>> {
+        match self.instance.get_func(&mut self.store, name) {
+            Some(_) => self.call(name, parameters).map(Some),
+            None => Ok(None),
+        }
+    }
+}

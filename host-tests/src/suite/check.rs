@@ -1,0 +1,72 @@
+//! Compares what happened with what a case expects.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Result, bail};
+
+use super::case::{Answer, Expectation};
+
+/// What happened to a request, by whichever host.
+#[derive(Debug, Default)]
+pub(super) struct Happened {
+    pub(super) status: u16,
+    pub(super) details: Option<String>,
+    pub(super) body: Vec<u8>,
+    pub(super) headers: Vec<(String, Vec<u8>)>,
+    /// By the last part of the key: decision, policy, principal, reason.
+    pub(super) filter_state: BTreeMap<String, String>,
+}
+
+const REACHED: u16 = 200;
+
+impl Happened {
+    /// Fails with every difference.
+    pub(super) fn check(&self, expected: &Expectation) -> Result<()> {
+        let mut differences = Vec::new();
+        let mut differ = |what: &str, found: &dyn std::fmt::Debug, expected: &dyn std::fmt::Debug| {
+            differences.push(format!("{what}: {found:?}, expected {expected:?}"));
+        };
+        let denied = expected.answer != Some(Answer::Reached);
+        let status = match expected.answer {
+            None | Some(Answer::Reached) => REACHED,
+            Some(Answer::Denied) => 403,
+            Some(Answer::Status(status)) => status,
+        };
+        if self.status != status {
+            differ("status", &self.status, &status);
+        }
+        if let Some(details) = &expected.details
+            && self.details.as_ref() != Some(details)
+        {
+            differ("details", &self.details, details);
+        }
+        let body = expected.body.as_deref().unwrap_or("RBAC: access denied");
+        if denied && self.body != body.as_bytes() {
+            differ("body", &String::from_utf8_lossy(&self.body), &body);
+        }
+        if let Some((name, value)) = &expected.header
+            && !self.headers.iter().any(|(key, found)| key == name && found == value.as_bytes())
+        {
+            differ(&format!("header {name}"), &self.headers, value);
+        }
+        let state = |key: &str| self.filter_state.get(key).map(String::as_str);
+        let decision = expected.decision.as_deref().or(denied.then_some("deny"));
+        if state("decision") != decision {
+            differ("decision", &state("decision"), &decision);
+        }
+        if state("policy") != expected.policy.as_deref() {
+            differ("policy", &state("policy"), &expected.policy);
+        }
+        for (key, wanted) in [("principal", &expected.principal), ("reason", &expected.reason)] {
+            if let Some(wanted) = wanted
+                && state(key) != Some(wanted)
+            {
+                differ(key, &state(key), wanted);
+            }
+        }
+        match differences.is_empty() {
+            true => Ok(()),
+            false => bail!("{}", differences.join("\n")),
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! How a real Envoy takes configurations, good and bad: at its start and while it serves.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::{Value, json};
+use testbed::{Client, Configuration, Envoy, Options, read_yaml, wait};
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+fn filter(configuration: &Value) -> Value {
+    json!({
+        "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
+        "config": {
+            "name": "identity_authz",
+            "vm_config": {
+                "vm_id": "identity_authz",
+                "runtime": "envoy.wasm.runtime.v8",
+                "code": {"local": {"filename": testbed::filter_path("identity-authz")}}
+            },
+            "configuration": configuration
+        }
+    })
+}
+
+fn text(configuration: &str) -> Value {
+    json!({"@type": "type.googleapis.com/google.protobuf.StringValue", "value": configuration})
+}
+
+fn structure(configuration: &Value) -> Value {
+    json!({"@type": "type.googleapis.com/google.protobuf.Struct", "value": configuration})
+}
+
+/// A plaintext listener with these HTTP filters before the router.
+fn bootstrap(filters: &[Value]) -> Value {
+    let router = json!({"name": "router", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"}});
+    let filters: Vec<_> = filters.iter().chain([&router]).collect();
+    json!({
+        "node": {"id": "test", "cluster": "test"},
+        "static_resources": {"listeners": [{
+            "name": "ingress",
+            "address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}},
+            "filter_chains": [{"filters": [{"name": "http", "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+                "stat_prefix": "ingress",
+                "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [{
+                    "match": {"prefix": "/"}, "direct_response": {"status": 200}
+                }]}]},
+                "http_filters": filters
+            }}]}]
+        }]}
+    })
+}
+
+fn start(folder: &Path, filters: &[Value]) -> Result<Envoy> {
+    testbed::build_filters()?;
+    let options = Options { binary: testbed::envoy_binary()?, folder: folder.to_owned(), workers: 2, outlives: false };
+    Envoy::start(&Configuration::new(bootstrap(filters)), &options)
+}
+
+fn paths(paths: &[&str]) -> Value {
+    json!({"resources": [{
+        "apiVersion": "security.istio.io/v1",
+        "kind": "AuthorizationPolicy",
+        "metadata": {"name": "paths", "namespace": "shop"},
+        "spec": {"rules": [{"to": [{"operation": {"paths": paths}}]}]}
+    }]})
+}
+
+#[test]
+fn envoy_does_not_start_with_a_configuration_that_is_refused() -> Result<()> {
+    let rows = [
+        (
+            r#"{"resource": [], "resources": [], "defaultAction": "DENY"}"#,
+            "resource: unknown field, did you mean \"resources\"?",
+        ),
+        (
+            r#"{"resources": [{"apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy", "metadata": {"name": "p", "namespace": "n"}, "spec": {"rules": [{"from": [{"source": {"principals": ["Cluster.local/x"]}}]}]}}]}"#,
+            "resources[0].spec.rules[0].from[0].source.principals[0]: bad principal `Cluster.local/x`: trust domains are lower-case, write `cluster.local/x`",
+        ),
+        (
+            r#"{"resources": [{"apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy", "metadata": {"name": "p", "namespace": "n"}, "spec": {"rules": [{"from": []}]}}]}"#,
+            "resources[0].spec.rules[0].from: empty list, add a value, or remove the key to mean any source",
+        ),
+        (r#"{"resources": }"#, "the configuration is not valid JSON: expected value at line 1 column 15"),
+    ];
+    for (configuration, line) in rows {
+        let folder = tempfile::tempdir()?;
+        let Err(error) =
+            start(folder.path(), &[json!({"name": "filter", "typed_config": filter(&text(configuration))})])
+        else {
+            bail!("Envoy started with {configuration}");
+        };
+        let error = format!("{error:#}");
+        ensure!(error.contains("Envoy ended with exit status: 1"), "{error}");
+        ensure!(error.contains(line), "{line} is not in:\n{error}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_struct_and_a_string_mean_the_same() -> Result<()> {
+    for configuration in [structure(&paths(&["/a"])), text(&paths(&["/a"]).to_string())] {
+        let folder = tempfile::tempdir()?;
+        let envoy = start(folder.path(), &[json!({"name": "filter", "typed_config": filter(&configuration)})])?;
+        let client = Client::plaintext(envoy.listener("ingress")?);
+        ensure!((client.get("/a")?.status, client.get("/b")?.status) == (200, 403), "{configuration}");
+    }
+    Ok(())
+}
+
+/// Writes a discovery file and moves it into place, as Envoy watches for.
+fn discover(folder: &Path, configuration: &Value) -> Result<()> {
+    let resource = json!({
+        "@type": "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig",
+        "name": "sallyport.identity_authz",
+        "typed_config": filter(configuration)
+    });
+    let new = folder.join("filter.json.new");
+    fs::write(&new, serde_json::to_vec(&json!({"resources": [resource]}))?)?;
+    Ok(fs::rename(new, folder.join("filter.json"))?)
+}
+
+#[test]
+fn a_bad_update_is_rejected_and_the_old_policy_serves_on() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let watched = folder.path().join("watched");
+    fs::create_dir(&watched)?;
+    discover(&watched, &structure(&paths(&["/a"])))?;
+    let discovered = json!({"name": "sallyport.identity_authz", "config_discovery": {
+        "config_source": {
+            "resource_api_version": "V3",
+            "path_config_source": {"path": watched.join("filter.json"), "watched_directory": {"path": watched}}
+        },
+        "type_urls": ["type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm"]
+    }});
+    let envoy = start(folder.path(), &[discovered])?;
+    let client = Client::plaintext(envoy.listener("ingress")?);
+    let answers = || -> Result<[u16; 2]> { Ok([client.get("/a")?.status, client.get("/b")?.status]) };
+    ensure!(answers()? == [200, 403], "{:?}", answers()?);
+
+    let rejected = "extension_config_discovery.http_filter.sallyport.identity_authz.update_rejected";
+    let rejections = || -> Result<u64> {
+        let page = envoy.admin_get("/stats")?;
+        let line = page.lines().find(|line| line.contains("sallyport.identity_authz") && line.contains("config_fail"));
+        Ok(envoy.stat(rejected)?.max(line.and_then(|line| line.split_once(": ")?.1.parse().ok()).unwrap_or(0)))
+    };
+    discover(&watched, &structure(&json!({"resources": [], "defaultAction": "ALOW"})))?;
+    wait::until("the update to be rejected", LIMIT, || Ok((rejections()? > 0).then_some(())))?;
+    ensure!(envoy.log()?.contains("defaultAction: unknown value `ALOW`, did you mean \"ALLOW\"?"), "{}", envoy.log()?);
+    ensure!(answers()? == [200, 403], "{:?} after a bad update", answers()?);
+
+    discover(&watched, &structure(&paths(&["/b"])))?;
+    wait::until("the new policy to serve", LIMIT, || Ok((answers()? == [403, 200]).then_some(())))
+}
+
+/// The first block of YAML in the README that has a Wasm filter in it.
+fn readme_snippet() -> Result<Value> {
+    let readme = fs::read_to_string(testbed::root().join("README.md"))?;
+    let mut blocks = readme.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let block = blocks.find(|block| block.contains("filters.http.wasm.v3.Wasm")).context("the README has no filter")?;
+    read_yaml(block)
+}
+
+#[test]
+fn the_snippet_of_the_readme_works_when_pasted() -> Result<()> {
+    let mut snippet = readme_snippet()?;
+    let code = "/0/typed_config/config/vm_config/code/local/filename";
+    let file = snippet.pointer_mut(code).context("the snippet loads no file")?;
+    ensure!(*file == json!("/etc/sallyport/identity-authz.wasm"), "{file}");
+    *file = json!(testbed::filter_path("identity-authz"));
+    let filters = snippet.as_array().context("the snippet is no list of filters")?.clone();
+    let folder = tempfile::tempdir()?;
+    let envoy = start(folder.path(), &filters)?;
+    let answer = Client::plaintext(envoy.listener("ingress")?).get("/orders")?;
+    ensure!(answer.status == 403 && answer.body == b"RBAC: access denied", "{answer:?}");
+    Ok(())
+}

@@ -1,0 +1,295 @@
+//! What a suite cannot say of `identity-authz`: host calls that fail, connections that come and go, what a request
+//! costs, what stays behind.
+
+use std::net::SocketAddr;
+
+use anyhow::{Context, Result, bail, ensure};
+use host_tests::host::{Connection, Fault, Module, Outcome, Request, Root, Vm};
+
+const WEB: &str = "spiffe://cluster.local/ns/shop/sa/web";
+
+/// ALLOW to web, by `to` if it is not empty, and a DENY that asks for everything else.
+fn configuration(to: &str, deny: bool) -> String {
+    let policy = |name: &str, spec: &str| {
+        format!(
+            r#"{{"apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy",
+                "metadata": {{"name": "{name}", "namespace": "shop"}}, "spec": {spec}}}"#
+        )
+    };
+    let to = if to.is_empty() { String::new() } else { format!(r#", "to": [{{"operation": {to}}}]"#) };
+    let allow =
+        format!(r#"{{"rules": [{{"from": [{{"source": {{"principals": ["cluster.local/ns/shop/sa/web"]}}}}]{to}}}]}}"#);
+    let mut policies = vec![policy("allow-web", &allow)];
+    if deny {
+        let rest = r#"{"action": "DENY", "rules": [{"to": [{"operation": {"hosts": ["evil"], "ports": ["1"]}}]}]}"#;
+        policies.push(policy("deny-rest", rest));
+    }
+    format!(r#"{{"resources": [{}]}}"#, policies.join(", "))
+}
+
+fn module() -> Result<Module> {
+    testbed::build_filters()?;
+    Module::load(&testbed::filter_path("identity-authz"))
+}
+
+fn start(module: &Module, configuration: &str) -> Result<(Vm, Root)> {
+    let mut vm = Vm::start(module)?;
+    let root = vm.configure(configuration.as_bytes())??;
+    Ok((vm, root))
+}
+
+fn connection(id: u64, uri: &str) -> Connection {
+    Connection {
+        id,
+        certificate: Some(vec![uri.to_owned()]),
+        validated: Some(true),
+        source: SocketAddr::from(([198, 51, 100, 1], 40_000)),
+        destination: SocketAddr::from(([192, 0, 2, 1], 443)),
+        server_name: None,
+    }
+}
+
+fn get(path: &str) -> Request {
+    Request::new("GET", "orders.shop", path)
+}
+
+fn status(outcome: &Outcome) -> Option<u32> {
+    outcome.response.as_ref().map(|response| response.status)
+}
+
+#[test]
+fn no_failing_host_call_lets_a_denied_request_through() -> Result<()> {
+    let module = module()?;
+    let configuration =
+        configuration(r#"{"methods": ["GET"], "paths": ["/a"], "notHosts": ["x"], "notPorts": ["2"]}"#, true);
+    let shop_web_at_b = || (connection(1, WEB), get("/b"));
+    let stranger = || (connection(1, "spiffe://cluster.local/ns/shop/sa/stranger"), get("/a"));
+    let mut tried = 0;
+    for request in [&shop_web_at_b as &dyn Fn() -> _, &stranger] {
+        let (mut vm, root) = start(&module, &configuration)?;
+        let (by, what) = request();
+        let crossings = vm.request(root, by, what)?.crossings;
+        ensure!(crossings.len() > 5, "the request makes {crossings:?} only");
+        for crossing in crossings {
+            // BadArgument, InternalFailure, Unimplemented, and a status that nobody knows.
+            for code in [2, 10, 12, 99] {
+                let (mut vm, root) = start(&module, &configuration)?;
+                vm.fail(Some(Fault { of: crossing.clone(), status: code }));
+                let (by, what) = request();
+                let outcome = vm.request(root, by, what).with_context(|| format!("{crossing} answers {code}"))?;
+                ensure!(!outcome.goes_on, "{crossing} answers {code}, and the request goes on");
+                tried += 1;
+            }
+        }
+    }
+    ensure!(tried >= 60, "{tried} failures were tried only");
+    Ok(())
+}
+
+#[test]
+fn a_failing_host_call_denies_what_needs_it_and_is_counted() -> Result<()> {
+    let module = module()?;
+    let configuration =
+        configuration(r#"{"methods": ["GET"], "paths": ["/a"], "notHosts": ["x"], "notPorts": ["2"]}"#, false);
+    for call in [
+        "proxy_get_property connection.uri_san_peer_certificate",
+        "proxy_get_property connection.peer_certificate_valid",
+        "proxy_get_property destination.port",
+        "proxy_get_header_map_value :method",
+        "proxy_get_header_map_value :path",
+        "proxy_get_header_map_value :authority",
+    ] {
+        let (mut vm, root) = start(&module, &configuration)?;
+        ensure!(
+            vm.request(root, connection(1, WEB), get("/a"))?.goes_on,
+            "{call}: the request is allowed without a failure"
+        );
+        vm.fail(Some(Fault { of: call.to_owned(), status: 10 }));
+        let outcome = vm.request(root, connection(2, WEB), get("/a"))?;
+        ensure!(status(&outcome) == Some(403), "{call}: {outcome:?}");
+        let reason = outcome.filter_state.get("wasm.sallyport.identity_authz.reason").context("no reason")?;
+        let attribute = call.split(' ').nth(1).unwrap_or_default();
+        ensure!(
+            reason.starts_with(&format!("the proxy did not tell {attribute}: InternalFailure, so this was denied: ")),
+            "{reason}"
+        );
+        vm.fail(None);
+        vm.tick(root)?;
+        let counters = vm.counters();
+        ensure!(counters.get("sallyport.identity_authz.errors") == Some(&1), "{call}: {counters:?}");
+        ensure!(vm.request(root, connection(2, WEB), get("/a"))?.goes_on, "{call}: a failure is not remembered");
+    }
+    Ok(())
+}
+
+#[test]
+fn what_cannot_be_told_does_not_change_the_answer() -> Result<()> {
+    let module = module()?;
+    for call in [
+        "proxy_set_property",
+        "proxy_log",
+        "proxy_define_metric",
+        "proxy_increment_metric",
+        "proxy_get_property connection.id",
+    ] {
+        let mut vm = Vm::start(&module)?;
+        vm.fail(Some(Fault { of: call.to_owned(), status: 10 }));
+        let root = vm.configure(configuration("", false).as_bytes())??;
+        ensure!(vm.request(root, connection(1, WEB), get("/a"))?.goes_on, "{call}: web is let in");
+        let outcome = vm.request(root, connection(2, "spiffe://a/b"), get("/a"))?;
+        ensure!(status(&outcome) == Some(403), "{call}: {outcome:?}");
+        vm.tick(root)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn before_envoy_1_39_the_listener_vouches_for_the_certificate() -> Result<()> {
+    let (mut vm, root) = start(&module()?, &configuration("", false))?;
+    let old = Connection { validated: None, ..connection(1, WEB) };
+    ensure!(vm.request(root, old, get("/"))?.goes_on);
+    Ok(())
+}
+
+#[test]
+fn on_a_connection_seen_before_a_request_costs_few_crossings() -> Result<()> {
+    let module = module()?;
+    let rows: [(&str, &[&str]); 3] = [
+        ("", &["proxy_get_property connection.id"]),
+        (
+            r#"{"methods": ["GET"], "paths": ["/a"]}"#,
+            &[
+                "proxy_get_property connection.id",
+                "proxy_get_header_map_value :method",
+                "proxy_get_header_map_value :path",
+            ],
+        ),
+        (
+            r#"{"paths": ["/a"], "notPaths": ["/b"]}"#,
+            &["proxy_get_property connection.id", "proxy_get_header_map_value :path"],
+        ),
+    ];
+    for (to, expected) in rows {
+        let (mut vm, root) = start(&module, &configuration(to, false))?;
+        vm.request(root, connection(7, WEB), get("/a"))?;
+        let outcome = vm.request(root, connection(7, WEB), get("/a"))?;
+        ensure!(outcome.goes_on, "{to}: {outcome:?}");
+        ensure!(outcome.crossings == expected, "{to}: {:?}", outcome.crossings);
+    }
+    Ok(())
+}
+
+#[test]
+fn one_connections_identity_is_never_anothers() -> Result<()> {
+    let (mut vm, root) = start(&module()?, &configuration("", false))?;
+    let is_web = |id: u64| id.is_multiple_of(3);
+    let uri = |id| if is_web(id) { WEB.to_owned() } else { format!("spiffe://cluster.local/ns/shop/sa/other-{id}") };
+    // More connections than the table holds, each seen several times, near and far.
+    let mut turn = 1_u64;
+    for step in 0..60_000_u64 {
+        turn = turn.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let id = match step % 3 {
+            0 => step / 3,
+            1 => step / 6,
+            _ => (turn >> 33) % 20_000,
+        };
+        let outcome = vm.request(root, connection(id, &uri(id)), get("/"))?;
+        ensure!(outcome.goes_on == is_web(id), "connection {id} at step {step}: {outcome:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn several_configurations_in_one_vm_keep_to_themselves() -> Result<()> {
+    let module = module()?;
+    let (mut vm, first) = start(&module, &configuration("", false))?;
+    let second = vm.configure(configuration(r#"{"paths": ["/only"]}"#, false).as_bytes())??;
+    ensure!(vm.configure(b"{}")?.is_err(), "a bad configuration is refused");
+    for _ in 0..2 {
+        ensure!(vm.request(first, connection(1, WEB), get("/x"))?.goes_on);
+        ensure!(status(&vm.request(second, connection(1, WEB), get("/x"))?) == Some(403));
+        ensure!(vm.request(second, connection(1, WEB), get("/only"))?.goes_on);
+    }
+    vm.delete(second)?;
+    ensure!(vm.request(first, connection(1, WEB), get("/x"))?.goes_on);
+    let orphan = vm.request(second, connection(1, WEB), get("/only"))?;
+    ensure!(status(&orphan) == Some(503), "a stream of a plugin that is gone: {orphan:?}");
+    Ok(())
+}
+
+#[test]
+fn counters_are_flushed_by_the_timer_and_at_the_end() -> Result<()> {
+    let (mut vm, root) = start(&module()?, &configuration("", true))?;
+    ensure!(vm.tick_period() == 1000, "{}", vm.tick_period());
+    let names = vm.defined_counters();
+    for name in [
+        "allowed",
+        "denied",
+        "would_deny",
+        "errors",
+        "policy.shop.deny-rest.denied",
+        "policy.shop.deny-rest.would_deny",
+    ] {
+        ensure!(names.contains(&format!("sallyport.identity_authz.{name}")), "{name} is not among {names:?}");
+    }
+    let allowed = |vm: &Vm| vm.counters().get("sallyport.identity_authz.allowed").copied();
+    vm.request(root, connection(1, WEB), get("/"))?;
+    ensure!(allowed(&vm).is_none(), "a request is not worth a crossing for a counter");
+    vm.tick(root)?;
+    ensure!(allowed(&vm) == Some(1));
+    vm.request(root, connection(1, WEB), get("/"))?;
+    vm.delete(root)?;
+    ensure!(allowed(&vm) == Some(2), "what was counted before an update is not lost");
+    Ok(())
+}
+
+#[test]
+fn denials_are_logged_ten_a_second() -> Result<()> {
+    let (mut vm, root) = start(&module()?, &configuration("", false))?;
+    let denials =
+        |vm: &Vm| vm.log().iter().filter(|line| line.message.starts_with("sallyport identity_authz: deny: ")).count();
+    for _ in 0..25 {
+        vm.request(root, connection(1, "spiffe://a/b"), get("/"))?;
+    }
+    ensure!(denials(&vm) == 10, "{} lines", denials(&vm));
+    vm.tick(root)?;
+    let last = vm.log().last().context("no log")?;
+    ensure!(last.message == "sallyport identity_authz: 15 more denials in the last second, not logged", "{last:?}");
+    vm.request(root, connection(1, "spiffe://a/b"), get("/"))?;
+    ensure!(denials(&vm) == 11, "{} lines", denials(&vm));
+    Ok(())
+}
+
+#[test]
+fn what_was_loaded_is_logged() -> Result<()> {
+    let (vm, _) = start(&module()?, &configuration("", true))?;
+    let line = vm.log().first().context("no log")?;
+    ensure!(
+        line.message == "sallyport identity_authz: loaded 2 resources, 2 apply here, 2 enforced, 0 only reported",
+        "{line:?}"
+    );
+    ensure!(line.level == 2, "{line:?}");
+    Ok(())
+}
+
+#[test]
+fn neither_requests_nor_updates_leave_memory_behind() -> Result<()> {
+    let module = module()?;
+    let (mut vm, mut root) = start(&module, &configuration("", true))?;
+    let mut after_warm_up = None;
+    for update in 0..300_u64 {
+        let next = vm.configure(configuration("", true).as_bytes())??;
+        vm.delete(root)?;
+        root = next;
+        for id in 0..50 {
+            let uri = if id % 2 == 0 { WEB } else { "spiffe://a/b" };
+            vm.request(root, connection(update * 50 + id, uri), get("/"))?;
+        }
+        if update == 30 {
+            after_warm_up = Some(vm.memory());
+        }
+    }
+    let Some(before) = after_warm_up else { bail!("no measure") };
+    ensure!(vm.memory() == before, "{before} bytes after 30 updates, {} after 300", vm.memory());
+    Ok(())
+}

@@ -1,0 +1,72 @@
+//! What the built modules are: small, with imports of the Proxy-Wasm ABI alone, and with no callback to spare.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use anyhow::{Result, ensure};
+use wasmparser::{ExternalKind, Parser, Payload, TypeRef};
+
+const FILTERS: [&str; 1] = ["identity-authz"];
+
+/// The size that a module has to stay under (design, section 2.1).
+const MOST_BYTES: usize = 400_000;
+
+/// The host functions of ABI 0.2.1 that filters here may need.
+const IMPORTS: [&str; 9] = [
+    "proxy_define_metric",
+    "proxy_get_buffer_bytes",
+    "proxy_get_header_map_value",
+    "proxy_get_property",
+    "proxy_increment_metric",
+    "proxy_log",
+    "proxy_send_local_response",
+    "proxy_set_property",
+    "proxy_set_tick_period_milliseconds",
+];
+
+/// What an HTTP filter exports. Each callback beyond these is a crossing more for every request.
+const EXPORTS: [&str; 8] = [
+    "_initialize",
+    "proxy_abi_version_0_2_1",
+    "proxy_on_configure",
+    "proxy_on_context_create",
+    "proxy_on_delete",
+    "proxy_on_memory_allocate",
+    "proxy_on_request_headers",
+    "proxy_on_tick",
+];
+
+#[test]
+fn a_module_is_small_and_touches_the_proxy_abi_alone() -> Result<()> {
+    testbed::build_filters()?;
+    for filter in FILTERS {
+        let bytes = fs::read(testbed::filter_path(filter))?;
+        ensure!(bytes.len() < MOST_BYTES, "{filter} has {} bytes, the limit is {MOST_BYTES}", bytes.len());
+        let mut exports = BTreeSet::new();
+        for payload in Parser::new(0).parse_all(&bytes) {
+            match payload? {
+                Payload::ImportSection(section) => {
+                    for import in section.into_imports() {
+                        let import = import?;
+                        let known = import.module == "env"
+                            && IMPORTS.contains(&import.name)
+                            && matches!(import.ty, TypeRef::Func(_));
+                        ensure!(known, "{filter} imports {}.{}, which Envoy may not have", import.module, import.name);
+                    }
+                }
+                Payload::ExportSection(section) => {
+                    for export in section {
+                        let export = export?;
+                        if export.kind == ExternalKind::Func {
+                            exports.insert(export.name.to_owned());
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+        let expected: BTreeSet<_> = EXPORTS.map(str::to_owned).into();
+        ensure!(exports == expected, "{filter} exports {exports:?}, expected {expected:?}");
+    }
+    Ok(())
+}

@@ -1,0 +1,102 @@
+//! Plays every case of `host-tests/suites` against the built modules: in wasmtime, and in a real Envoy.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::sync::{Arc, LazyLock, OnceLock};
+
+use anyhow::Result;
+use host_tests::host::Module;
+use host_tests::suite::{self, Case, envoy, native};
+use libtest_mimic::{Arguments, Trial};
+
+const FILTERS: [&str; 1] = ["identity-authz"];
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    match trials(&arguments) {
+        Ok(trials) => libtest_mimic::run(&arguments, trials).exit_code(),
+        Err(error) => {
+            eprintln!("the suites could not be set up: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn trials(arguments: &Arguments) -> Result<Vec<Trial>> {
+    let mut trials = Vec::new();
+    // A list names the trials and runs none, so it needs no modules.
+    if !arguments.list {
+        testbed::build_filters()?;
+    }
+    for filter in FILTERS {
+        let cases = suite::load(&testbed::root().join("host-tests/suites").join(filter))?;
+        trials.extend(in_wasmtime(filter, &cases));
+        trials.extend(in_envoy(filter, cases));
+    }
+    Ok(trials)
+}
+
+fn in_wasmtime(filter: &'static str, cases: &[Case]) -> Vec<Trial> {
+    let module = Arc::new(LazyLock::new(move || {
+        Module::load(&testbed::filter_path(filter)).map_err(|error| format!("{error:#}"))
+    }));
+    let trial = |case: &Case| {
+        let (module, case) = (Arc::clone(&module), case.clone());
+        Trial::test(format!("wasmtime {filter} {}", case.name), move || {
+            let module = module.as_ref().as_ref()?;
+            native::play(module, &filter.replace('-', "_"), &case).map_err(|error| format!("{error:#}").into())
+        })
+    };
+    cases.iter().map(trial).collect()
+}
+
+/// The cases of a filter share one Envoy and its counters, so the first trial that runs plays them all; each trial
+/// tells what came of its own case.
+fn in_envoy(filter: &'static str, cases: Vec<Case>) -> Vec<Trial> {
+    let names: Vec<_> = cases.iter().map(|case| case.name.clone()).chain([COUNTERS.to_owned()]).collect();
+    let played = Arc::new(OnceLock::new());
+    let cases = Arc::new(cases);
+    let trial = |name: String| {
+        let (played, cases) = (Arc::clone(&played), Arc::clone(&cases));
+        Trial::test(format!("envoy {filter} {name}"), move || {
+            let results = played.get_or_init(|| play_in_envoy(filter, &cases).map_err(|error| format!("{error:#}")));
+            match results.as_ref().map(|failures| failures.get(&name)) {
+                Ok(None) => Ok(()),
+                Ok(Some(failure)) => Err(failure.into()),
+                Err(error) => Err(error.into()),
+            }
+        })
+    };
+    names.into_iter().map(trial).collect()
+}
+
+const COUNTERS: &str = "the counters of all cases together";
+
+/// What failed, by the name of the case.
+fn play_in_envoy(filter: &str, cases: &[Case]) -> Result<BTreeMap<String, String>> {
+    let (played, refused): (Vec<_>, Vec<_>) = cases.iter().cloned().partition(|case| case.expect.answer.is_some());
+    let binary = testbed::envoy_binary()?;
+    let mut failures = BTreeMap::new();
+
+    let folder = tempfile::tempdir()?;
+    let stage = envoy::Stage::start(filter, &played, binary.clone(), folder.path().to_owned())?;
+    for case in &played {
+        if let Err(error) = stage.play(case) {
+            failures.insert(case.name.clone(), format!("{error:#}"));
+        }
+    }
+    if let Err(error) = stage.check_counters(&played) {
+        failures.insert(COUNTERS.to_owned(), format!("{error:#}"));
+    }
+    drop(stage);
+
+    let folder = tempfile::tempdir()?;
+    let mut found = envoy::refusals(filter, &refused, binary, folder.path().to_owned())?;
+    for case in &refused {
+        let lines = found.remove(&case.name).unwrap_or_default();
+        if Some(&lines) != case.expect.refused.as_ref() {
+            failures.insert(case.name.clone(), format!("refused with {lines:#?}, expected {:#?}", case.expect.refused));
+        }
+    }
+    Ok(failures)
+}

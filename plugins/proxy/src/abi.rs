@@ -1,0 +1,172 @@
+//! The Proxy-Wasm ABI, version 0.2.1: host functions by pointer and length, and the memory that passes between.
+//!
+//! This is the one module that needs unsafe code. The host is trusted to keep the ABI; what a client sends is only
+//! ever data in the buffers.
+#![expect(unsafe_code, reason = "host functions take and give pointers into the module's memory")]
+
+/// What a host function answers (`proxy_status_t`). Values beyond the known ones are kept as they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Status(pub(crate) u32);
+
+impl Status {
+    pub(crate) const OK: Self = Self(0);
+    pub(crate) const NOT_FOUND: Self = Self(1);
+}
+
+#[cfg(target_arch = "wasm32")]
+mod imports {
+    #[link(wasm_import_module = "env")]
+    unsafe extern "C" {
+        pub(super) fn proxy_log(level: u32, message: *const u8, length: usize) -> u32;
+        pub(super) fn proxy_set_tick_period_milliseconds(period: u32) -> u32;
+        pub(super) fn proxy_get_buffer_bytes(
+            kind: u32,
+            start: usize,
+            most: usize,
+            data: *mut *mut u8,
+            length: *mut usize,
+        ) -> u32;
+        pub(super) fn proxy_get_header_map_value(
+            map: u32,
+            key: *const u8,
+            key_length: usize,
+            data: *mut *mut u8,
+            length: *mut usize,
+        ) -> u32;
+        pub(super) fn proxy_get_property(
+            path: *const u8,
+            path_length: usize,
+            data: *mut *mut u8,
+            length: *mut usize,
+        ) -> u32;
+        pub(super) fn proxy_set_property(path: *const u8, path_length: usize, value: *const u8, length: usize) -> u32;
+        pub(super) fn proxy_send_local_response(
+            status: u32,
+            details: *const u8,
+            details_length: usize,
+            body: *const u8,
+            body_length: usize,
+            headers: *const u8,
+            headers_length: usize,
+            grpc_status: i32,
+        ) -> u32;
+        pub(super) fn proxy_define_metric(kind: u32, name: *const u8, length: usize, id: *mut u32) -> u32;
+        pub(super) fn proxy_increment_metric(id: u32, by: i64) -> u32;
+    }
+}
+
+/// Outside a proxy every host function answers that it does not exist, so that the crates build and test natively.
+#[cfg(not(target_arch = "wasm32"))]
+mod imports {
+    const UNIMPLEMENTED: u32 = 12;
+
+    macro_rules! absent {
+        ($($name:ident($($kind:ty),*);)*) => {
+            $(pub(super) unsafe fn $name($(_: $kind),*) -> u32 { UNIMPLEMENTED })*
+        };
+    }
+
+    absent! {
+        proxy_log(u32, *const u8, usize);
+        proxy_set_tick_period_milliseconds(u32);
+        proxy_get_buffer_bytes(u32, usize, usize, *mut *mut u8, *mut usize);
+        proxy_get_header_map_value(u32, *const u8, usize, *mut *mut u8, *mut usize);
+        proxy_get_property(*const u8, usize, *mut *mut u8, *mut usize);
+        proxy_set_property(*const u8, usize, *const u8, usize);
+        proxy_send_local_response(u32, *const u8, usize, *const u8, usize, *const u8, usize, i32);
+        proxy_define_metric(u32, *const u8, usize, *mut u32);
+        proxy_increment_metric(u32, i64);
+    }
+}
+
+/// Memory for the host to write `size` bytes into, which [`received`] takes back.
+pub(crate) fn allocate(size: usize) -> *mut u8 {
+    Box::into_raw(vec![0_u8; size].into_boxed_slice()).cast()
+}
+
+/// What a host function that gives bytes has given.
+fn received(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Result<Vec<u8>, Status> {
+    let mut data: *mut u8 = std::ptr::null_mut();
+    let mut length = 0_usize;
+    let status = Status(call(&raw mut data, &raw mut length));
+    if status != Status::OK {
+        return Err(status);
+    }
+    if data.is_null() || length == 0 {
+        return Ok(Vec::new());
+    }
+    // SAFETY: on success the host has had these `length` bytes made by `allocate`, has written them all, and has
+    // given up the pointer.
+    let bytes = unsafe { Box::from_raw(std::ptr::slice_from_raw_parts_mut(data, length)) };
+    Ok(bytes.into_vec())
+}
+
+fn done(status: u32) -> Result<(), Status> {
+    match Status(status) {
+        Status::OK => Ok(()),
+        status => Err(status),
+    }
+}
+
+pub(crate) fn log(level: u32, message: &[u8]) -> Result<(), Status> {
+    // SAFETY: the host reads the slice during the call only.
+    done(unsafe { imports::proxy_log(level, message.as_ptr(), message.len()) })
+}
+
+pub(crate) fn set_tick_period(milliseconds: u32) -> Result<(), Status> {
+    // SAFETY: no memory is passed.
+    done(unsafe { imports::proxy_set_tick_period_milliseconds(milliseconds) })
+}
+
+pub(crate) fn buffer(kind: u32, most: usize) -> Result<Vec<u8>, Status> {
+    // SAFETY: both pointers are to locals of `received`, written during the call only.
+    received(|data, length| unsafe { imports::proxy_get_buffer_bytes(kind, 0, most, data, length) })
+}
+
+pub(crate) fn header(map: u32, key: &[u8]) -> Result<Vec<u8>, Status> {
+    // SAFETY: as for `buffer`; the key is read during the call only.
+    received(|data, length| unsafe { imports::proxy_get_header_map_value(map, key.as_ptr(), key.len(), data, length) })
+}
+
+pub(crate) fn property(path: &[u8]) -> Result<Vec<u8>, Status> {
+    // SAFETY: as for `buffer`; the path is read during the call only.
+    received(|data, length| unsafe { imports::proxy_get_property(path.as_ptr(), path.len(), data, length) })
+}
+
+pub(crate) fn set_property(path: &[u8], value: &[u8]) -> Result<(), Status> {
+    // SAFETY: the host reads both slices during the call only.
+    done(unsafe { imports::proxy_set_property(path.as_ptr(), path.len(), value.as_ptr(), value.len()) })
+}
+
+pub(crate) fn send_local_response(
+    status: u32,
+    details: &[u8],
+    body: &[u8],
+    headers: &[u8],
+    grpc_status: i32,
+) -> Result<(), Status> {
+    // SAFETY: the host reads the three slices during the call only.
+    done(unsafe {
+        imports::proxy_send_local_response(
+            status,
+            details.as_ptr(),
+            details.len(),
+            body.as_ptr(),
+            body.len(),
+            headers.as_ptr(),
+            headers.len(),
+            grpc_status,
+        )
+    })
+}
+
+pub(crate) fn define_metric(kind: u32, name: &[u8]) -> Result<u32, Status> {
+    let mut id = 0;
+    // SAFETY: the host reads the name and writes the id during the call only.
+    done(unsafe { imports::proxy_define_metric(kind, name.as_ptr(), name.len(), &raw mut id) }).map(|()| id)
+}
+
+pub(crate) fn increment_metric(id: u32, by: i64) -> Result<(), Status> {
+    // SAFETY: no memory is passed.
+    done(unsafe { imports::proxy_increment_metric(id, by) })
+}

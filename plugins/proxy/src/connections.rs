@@ -1,0 +1,76 @@
+//! Who is on the other side of each connection, read once a connection.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use hashbrown::HashMap;
+use sallyport_policy::{HostFailure, NoIdentity, Peer, PeerId};
+
+use crate::host;
+
+/// How many connections one half of the table holds.
+const HALF: usize = 4096;
+
+/// The peers of the connections that were seen lately, by `connection.id`, which Envoy never gives twice.
+///
+/// A certificate is fixed by the handshake, so what was read once stays true. The table is bounded: when the newer
+/// half is full it becomes the older one, and the older is forgotten and read again if it comes back.
+#[derive(Debug, Default)]
+pub struct Connections {
+    newer: RefCell<HashMap<u64, Rc<Peer>>>,
+    older: RefCell<HashMap<u64, Rc<Peer>>>,
+}
+
+impl Connections {
+    /// The peer of the connection that the current request came by.
+    ///
+    /// Fails where the proxy does not say; nothing is remembered then.
+    pub fn peer(&self) -> Result<Rc<Peer>, HostFailure> {
+        // A proxy without connection.id is asked anew for every request.
+        let Ok(Some(id)) = host::integer_property("connection\0id") else { return read_peer().map(Rc::new) };
+        if let Some(peer) = self.newer.borrow().get(&id) {
+            return Ok(Rc::clone(peer));
+        }
+        let known = self.older.borrow_mut().remove(&id);
+        let peer = match known {
+            Some(peer) => peer,
+            None => Rc::new(read_peer()?),
+        };
+        self.remember(id, Rc::clone(&peer));
+        Ok(peer)
+    }
+
+    fn remember(&self, id: u64, peer: Rc<Peer>) {
+        let mut newer = self.newer.borrow_mut();
+        if newer.len() >= HALF {
+            *self.older.borrow_mut() = std::mem::take(&mut *newer);
+        }
+        newer.insert(id, peer);
+    }
+}
+
+/// Reads the identity that the peer's certificate proves.
+///
+/// `connection.mtls` alone says only that a certificate was presented. Envoy 1.39 and later tell whether it was
+/// validated; before that the listener has to require a validated one.
+fn read_peer() -> Result<Peer, HostFailure> {
+    let uri = host::property("connection\0uri_san_peer_certificate")
+        .map_err(|failed| failed.of("connection.uri_san_peer_certificate"))?
+        .unwrap_or_default();
+    if uri.is_empty() {
+        let presented = host::boolean_property("connection\0mtls").map_err(|failed| failed.of("connection.mtls"))?;
+        return Ok(Peer::Unproven(match presented {
+            Some(true) => NoIdentity::NoUri,
+            Some(false) | None => NoIdentity::NoCertificate,
+        }));
+    }
+    let valid = host::boolean_property("connection\0peer_certificate_valid")
+        .map_err(|failed| failed.of("connection.peer_certificate_valid"))?;
+    if valid == Some(false) {
+        return Ok(Peer::Unproven(NoIdentity::NotValidated));
+    }
+    Ok(match PeerId::parse(&uri) {
+        Ok(id) => Peer::Proven(id),
+        Err(reason) => Peer::Unproven(NoIdentity::NotSpiffe(reason)),
+    })
+}

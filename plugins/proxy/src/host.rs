@@ -1,0 +1,135 @@
+//! What a filter can ask of its proxy, in types: bytes, never text, and a `Result`, never a panic.
+
+use sallyport_policy::HostFailure;
+
+use crate::abi::{self, Status};
+
+/// `proxy_buffer_type_t`: the configuration that `proxy_on_configure` is called for.
+const PLUGIN_CONFIGURATION: u32 = 7;
+
+/// `proxy_map_type_t`.
+const REQUEST_HEADERS: u32 = 0;
+
+/// `proxy_metric_type_t`.
+const COUNTER: u32 = 0;
+
+/// gRPC's PERMISSION_DENIED.
+const GRPC_PERMISSION_DENIED: i32 = 7;
+
+/// How urgent a log line is (`proxy_log_level_t`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// What happened in the normal course of things.
+    Info = 2,
+    /// What works and may surprise.
+    Warn = 3,
+    /// What does not work.
+    Error = 4,
+    /// What ends the VM.
+    Critical = 5,
+}
+
+/// A host function that did not do its work, with the name of its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failed(Status);
+
+impl Failed {
+    /// The answer's name in the Proxy-Wasm specification.
+    pub fn answer(self) -> &'static str {
+        match self.0.0 {
+            1 => "NotFound",
+            2 => "BadArgument",
+            3 => "SerializationFailure",
+            4 => "ParseFailure",
+            6 => "InvalidMemoryAccess",
+            7 => "Empty",
+            8 => "CasMismatch",
+            10 => "InternalFailure",
+            12 => "Unimplemented",
+            _ => "an unknown status",
+        }
+    }
+
+    /// This failure, of the attribute that was asked for.
+    pub(crate) fn of(self, attribute: &'static str) -> HostFailure {
+        HostFailure { attribute, answer: self.answer() }
+    }
+}
+
+/// Writes a log line. A line that cannot be written is lost: there is nowhere to say so.
+pub fn log(level: Level, message: &str) {
+    let _lost = abi::log(level as u32, message.as_bytes());
+}
+
+/// Asks to be called every so many milliseconds.
+pub fn set_tick_period(milliseconds: u32) -> Result<(), Failed> {
+    abi::set_tick_period(milliseconds).map_err(Failed)
+}
+
+/// The plugin's configuration; to be asked for in `proxy_on_configure` only.
+pub fn configuration(size: usize) -> Result<Vec<u8>, Failed> {
+    if size == 0 {
+        return Ok(Vec::new());
+    }
+    abi::buffer(PLUGIN_CONFIGURATION, size).map_err(Failed)
+}
+
+/// The first value of a request header, or `None` where there is none. Only for pseudo-headers, of which there is one:
+/// of a repeated header this would be the first value alone.
+pub fn pseudo_header(name: &'static str) -> Result<Option<Vec<u8>>, Failed> {
+    found(abi::header(REQUEST_HEADERS, name.as_bytes()))
+}
+
+/// An attribute by its path, with NUL between the parts, or `None` where this request or connection has none.
+pub fn property(path: &'static str) -> Result<Option<Vec<u8>>, Failed> {
+    found(abi::property(path.as_bytes()))
+}
+
+fn found(answer: Result<Vec<u8>, Status>) -> Result<Option<Vec<u8>>, Failed> {
+    match answer {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(Status::NOT_FOUND) => Ok(None),
+        Err(status) => Err(Failed(status)),
+    }
+}
+
+/// An attribute that Envoy encodes as an integer: 8 bytes, little-endian.
+pub fn integer_property(path: &'static str) -> Result<Option<u64>, Failed> {
+    let Some(bytes) = property(path)? else { return Ok(None) };
+    bytes.try_into().map(|bytes| Some(u64::from_le_bytes(bytes))).map_err(|_| Failed(PARSE_FAILURE))
+}
+
+/// An attribute that Envoy encodes as a boolean: one byte.
+pub fn boolean_property(path: &'static str) -> Result<Option<bool>, Failed> {
+    match property(path)?.as_deref() {
+        None => Ok(None),
+        Some([0]) => Ok(Some(false)),
+        Some([1]) => Ok(Some(true)),
+        Some(_) => Err(Failed(PARSE_FAILURE)),
+    }
+}
+
+const PARSE_FAILURE: Status = Status(4);
+
+/// Sets `wasm.<key>` in the filter state of this request or connection.
+pub fn set_filter_state(key: &str, value: &str) -> Result<(), Failed> {
+    abi::set_property(key.as_bytes(), value.as_bytes()).map_err(Failed)
+}
+
+/// Answers a request with a denial. `details` is what `%RESPONSE_CODE_DETAILS%` shows.
+pub fn reply_denied(status: u32, details: &str, body: &str) -> Result<(), Failed> {
+    // One pair of the header map encoding: a count, the lengths, then key and value, each ended by a NUL.
+    const CONTENT_TYPE: &[u8] = b"\x01\0\0\0\x0c\0\0\0\x0a\0\0\0content-type\0text/plain\0";
+    abi::send_local_response(status, details.as_bytes(), body.as_bytes(), CONTENT_TYPE, GRPC_PERMISSION_DENIED)
+        .map_err(Failed)
+}
+
+/// Makes a counter known to the proxy; the same name gives the same counter.
+pub(crate) fn define_counter(name: &str) -> Result<u32, Failed> {
+    abi::define_metric(COUNTER, name.as_bytes()).map_err(Failed)
+}
+
+/// Adds to a counter.
+pub(crate) fn increment_counter(id: u32, by: i64) -> Result<(), Failed> {
+    abi::increment_metric(id, by).map_err(Failed)
+}

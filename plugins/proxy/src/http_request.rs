@@ -1,0 +1,70 @@
+//! The current HTTP request, as a policy asks for it.
+
+use std::rc::Rc;
+
+use sallyport_policy::{HostFailure, Peer, Request};
+
+use crate::connections::Connections;
+use crate::host::{self, Failed};
+
+/// Asks the proxy for an attribute when a policy first needs it, and keeps the answer.
+pub struct HttpRequest<'c> {
+    connections: &'c Connections,
+    peer: Option<Rc<Peer>>,
+    port: Option<Option<u16>>,
+    method: Option<Option<Vec<u8>>>,
+    host: Option<Option<Vec<u8>>>,
+    path: Option<Option<Vec<u8>>>,
+}
+
+impl<'c> HttpRequest<'c> {
+    /// The request whose headers the proxy has just handed over.
+    pub fn new(connections: &'c Connections) -> Self {
+        Self { connections, peer: None, port: None, method: None, host: None, path: None }
+    }
+}
+
+/// The kept answer, or a new one.
+fn kept<T>(slot: &mut Option<T>, ask: impl FnOnce() -> Result<T, HostFailure>) -> Result<&T, HostFailure> {
+    Ok(match slot {
+        Some(known) => known,
+        None => slot.insert(ask()?),
+    })
+}
+
+fn pseudo_header<'s>(
+    slot: &'s mut Option<Option<Vec<u8>>>,
+    name: &'static str,
+) -> Result<Option<&'s [u8]>, HostFailure> {
+    kept(slot, || host::pseudo_header(name).map_err(|failed| failed.of(name))).map(Option::as_deref)
+}
+
+impl Request for HttpRequest<'_> {
+    fn peer(&mut self) -> Result<&Peer, HostFailure> {
+        kept(&mut self.peer, || self.connections.peer()).map(|peer| &**peer)
+    }
+
+    fn destination_port(&mut self) -> Result<Option<u16>, HostFailure> {
+        let failure = |failed: Failed| failed.of("destination.port");
+        kept(&mut self.port, || {
+            let port = host::integer_property("destination\0port").map_err(failure)?;
+            match port.map(u16::try_from).transpose() {
+                Ok(port) => Ok(port),
+                Err(_) => Err(HostFailure { attribute: "destination.port", answer: "not a port" }),
+            }
+        })
+        .copied()
+    }
+
+    fn method(&mut self) -> Result<Option<&[u8]>, HostFailure> {
+        pseudo_header(&mut self.method, ":method")
+    }
+
+    fn host(&mut self) -> Result<Option<&[u8]>, HostFailure> {
+        pseudo_header(&mut self.host, ":authority")
+    }
+
+    fn path(&mut self) -> Result<Option<&[u8]>, HostFailure> {
+        pseudo_header(&mut self.path, ":path")
+    }
+}

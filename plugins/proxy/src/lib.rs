@@ -1,0 +1,25 @@
+//! The Proxy-Wasm side that the filters share.
+//!
+//! A filter implements [`Plugin`] and is exported with [`filter!`](crate::filter), which declares the callbacks that
+//! the proxy calls and no others: each callback that a module exports is a crossing into it on every request. All
+//! calls to the proxy go through [`host`], return `Result` and take and give bytes; an error on the way to a decision
+//! is a denial. Nothing here panics on what a proxy or a client sends.
+//!
+//! From configuration to decision: the proxy creates a root context and calls `proxy_on_configure`; [`Vm`] makes a
+//! [`Plugin`] of the bytes, or logs every fault and refuses. For each request it finds the plugin of the stream's root
+//! context and asks it. [`HttpRequest`] is the request as `sallyport-policy` asks for it, [`Verdicts`] carries a
+//! decision out: reply, filter state, counters, log.
+
+mod abi;
+mod connections;
+mod counter;
+pub mod host;
+mod http_request;
+mod verdicts;
+mod vm;
+
+pub use connections::Connections;
+pub use counter::Counter;
+pub use http_request::HttpRequest;
+pub use verdicts::{Answer, Verdicts};
+pub use vm::{Action, Plugin, Vm, on_initialize, on_memory_allocate};

@@ -1,0 +1,164 @@
+//! Carries decisions out: the reply, and what is left of them in filter state, counters and the log.
+
+use std::cell::Cell;
+
+use hashbrown::HashMap;
+use sallyport_policy::{DenyReply, PolicyName};
+
+use crate::counter::Counter;
+use crate::host::{self, Level};
+use crate::vm::Action;
+
+/// How many denials a worker logs a second; the rest are counted.
+const LOGGED_A_SECOND: u32 = 10;
+
+/// A denial, in the words that the proxy's operators read.
+#[derive(Clone, Copy, Debug)]
+pub struct Answer<'a> {
+    /// Whether the request is turned away, or only would be.
+    pub enforced: bool,
+    /// Whether the proxy failed to say what the decision needed.
+    pub failure: bool,
+    /// What `%RESPONSE_CODE_DETAILS%` shows.
+    pub details: &'a str,
+    /// The policy that matched, if one did.
+    pub policy: Option<&'a PolicyName>,
+    /// The principal of the peer, if it has one.
+    pub principal: Option<&'a str>,
+    /// Why, in one line.
+    pub reason: &'a str,
+}
+
+/// The counters of one plugin and what it may still log.
+#[derive(Debug)]
+pub struct Verdicts {
+    filter: &'static str,
+    allowed: Counter,
+    denied: Counter,
+    would_deny: Counter,
+    errors: Counter,
+    policies: HashMap<PolicyName, PolicyCounters>,
+    logged: Cell<u32>,
+    unlogged: Cell<u32>,
+}
+
+#[derive(Debug)]
+struct PolicyCounters {
+    denied: Counter,
+    would_deny: Counter,
+}
+
+impl Verdicts {
+    /// Defines `sallyport.<filter>.{allowed,denied,would_deny,errors}`, and for each of `policies`
+    /// `sallyport.<filter>.policy.<namespace>.<name>.{denied,would_deny}`.
+    pub fn new<'p>(filter: &'static str, policies: impl Iterator<Item = &'p PolicyName>) -> Self {
+        let counter = |name: &str| Counter::new(&format!("{filter}.{name}"));
+        let of_policy = |policy: &PolicyName| {
+            let name = format!("policy.{}.{}", policy.namespace(), policy.name());
+            PolicyCounters {
+                denied: counter(&format!("{name}.denied")),
+                would_deny: counter(&format!("{name}.would_deny")),
+            }
+        };
+        Self {
+            filter,
+            allowed: counter("allowed"),
+            denied: counter("denied"),
+            would_deny: counter("would_deny"),
+            errors: counter("errors"),
+            policies: policies.map(|policy| (policy.clone(), of_policy(policy))).collect(),
+            logged: Cell::new(0),
+            unlogged: Cell::new(0),
+        }
+    }
+
+    /// Lets a request go on.
+    pub fn allow(&self) -> Action {
+        self.allowed.increment();
+        Action::Continue
+    }
+
+    /// Answers a request that is turned away with `reply`; reports one that only would be, and lets it go on.
+    pub fn deny(&self, answer: &Answer<'_>, reply: &DenyReply) -> Action {
+        self.count(answer);
+        self.show(answer);
+        self.log(answer);
+        if !answer.enforced {
+            return Action::Continue;
+        }
+        if let Err(failed) = host::reply_denied(reply.status(), answer.details, reply.body()) {
+            // The request stays paused, so nothing goes through; the client waits until its timeout.
+            host::log(
+                Level::Error,
+                &format!("sallyport {}: a denial could not be sent: {}", self.filter, failed.answer()),
+            );
+        }
+        Action::Pause
+    }
+
+    /// Tells the proxy what was counted, and allows the log the next lines.
+    pub fn on_tick(&self) {
+        for counter in [&self.allowed, &self.denied, &self.would_deny, &self.errors] {
+            counter.flush();
+        }
+        for policy in self.policies.values() {
+            policy.denied.flush();
+            policy.would_deny.flush();
+        }
+        self.logged.set(0);
+        let unlogged = self.unlogged.take();
+        if unlogged > 0 {
+            host::log(
+                Level::Info,
+                &format!("sallyport {}: {unlogged} more denials in the last second, not logged", self.filter),
+            );
+        }
+    }
+
+    fn count(&self, answer: &Answer<'_>) {
+        if answer.failure {
+            self.errors.increment();
+        }
+        let policy = answer.policy.and_then(|policy| self.policies.get(policy));
+        let (all, of_policy) = match answer.enforced {
+            true => (&self.denied, policy.map(|policy| &policy.denied)),
+            false => (&self.would_deny, policy.map(|policy| &policy.would_deny)),
+        };
+        all.increment();
+        if let Some(counter) = of_policy {
+            counter.increment();
+        }
+    }
+
+    /// Sets `wasm.sallyport.<filter>.{decision,policy,principal,reason}`. What cannot be set is missing from the access
+    /// log; the decision stands.
+    fn show(&self, answer: &Answer<'_>) {
+        let set = |key: &str, value: &str| {
+            let _unset = host::set_filter_state(&format!("sallyport.{}.{key}", self.filter), value);
+        };
+        set("decision", decision(answer));
+        if let Some(policy) = answer.policy {
+            set("policy", &policy.to_string());
+        }
+        if let Some(principal) = answer.principal {
+            set("principal", principal);
+        }
+        set("reason", answer.reason);
+    }
+
+    fn log(&self, answer: &Answer<'_>) {
+        if self.logged.get() >= LOGGED_A_SECOND {
+            self.unlogged.set(self.unlogged.get().saturating_add(1));
+            return;
+        }
+        self.logged.set(self.logged.get() + 1);
+        host::log(Level::Info, &format!("sallyport {}: {}: {}", self.filter, decision(answer), answer.reason));
+    }
+}
+
+fn decision(answer: &Answer<'_>) -> &'static str {
+    match answer.enforced {
+        true => "deny",
+        false => "would_deny",
+    }
+}

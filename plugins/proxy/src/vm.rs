@@ -1,0 +1,203 @@
+//! What a VM holds: the plugins by root context, and the callbacks by which the proxy reaches them.
+
+use std::cell::RefCell;
+use std::panic;
+use std::rc::Rc;
+
+use hashbrown::HashMap;
+use sallyport_policy::Refusal;
+
+use crate::abi;
+use crate::host::{self, Level};
+
+/// A filter with one configuration.
+///
+/// A VM can hold several at once, each under its root context: two listeners with the same `vm_id`, or the old and
+/// the new configuration during an update.
+pub trait Plugin: Sized + 'static {
+    /// The filter's name in filter state, counters and log lines, as in `identity_authz`.
+    const NAME: &'static str;
+
+    /// Reads a configuration. A refusal keeps the proxy from starting, or from taking the update.
+    fn configure(configuration: &[u8]) -> Result<Self, Refusal>;
+
+    /// Decides a request at its headers.
+    fn on_request_headers(&self) -> Action;
+
+    /// Called once a second on every worker, and before the plugin goes away.
+    fn on_tick(&self);
+}
+
+/// What the proxy does with a request next (`proxy_action_t`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// The request goes on.
+    Continue = 0,
+    /// The request stays here: it has been answered.
+    Pause = 1,
+}
+
+/// How often counters are flushed and log limits renewed.
+const TICK_MILLISECONDS: u32 = 1000;
+
+/// The plugins of one VM. [`filter!`](crate::filter) makes one.
+pub struct Vm<P> {
+    plugins: RefCell<HashMap<u32, Rc<P>>>,
+    /// The root context of each stream.
+    roots: RefCell<HashMap<u32, u32>>,
+}
+
+impl<P: Plugin> Default for Vm<P> {
+    fn default() -> Self {
+        Self { plugins: RefCell::default(), roots: RefCell::default() }
+    }
+}
+
+impl<P: Plugin> Vm<P> {
+    /// A context came to be; a root context has no parent.
+    pub fn on_context_create(&self, context: u32, parent: u32) {
+        if parent != 0 {
+            self.roots.borrow_mut().insert(context, parent);
+        }
+    }
+
+    /// Reads the configuration of a root context. False refuses it.
+    pub fn on_configure(&self, context: u32, size: usize) -> bool {
+        let plugin = match host::configuration(size) {
+            Ok(bytes) => P::configure(&bytes),
+            Err(failed) => {
+                let name = P::NAME;
+                host::log(
+                    Level::Error,
+                    &format!("sallyport {name}: the configuration could not be read: {}", failed.answer()),
+                );
+                return false;
+            }
+        };
+        match plugin {
+            Ok(plugin) => {
+                self.plugins.borrow_mut().insert(context, Rc::new(plugin));
+                if host::set_tick_period(TICK_MILLISECONDS).is_err() {
+                    host::log(
+                        Level::Warn,
+                        &format!("sallyport {}: this proxy has no timers, counters stand still", P::NAME),
+                    );
+                }
+                true
+            }
+            Err(refusal) => {
+                let count = refusal.count();
+                let faults = if count == 1 { "fault" } else { "faults" };
+                host::log(Level::Error, &format!("sallyport {}: configuration refused, {count} {faults}:", P::NAME));
+                for line in refusal.lines() {
+                    host::log(Level::Error, &line);
+                }
+                false
+            }
+        }
+    }
+
+    /// The headers of a request are there. A stream whose plugin is not known is turned away.
+    pub fn on_request_headers(&self, context: u32) -> Action {
+        match self.plugin_of(context) {
+            Some(plugin) => plugin.on_request_headers(),
+            None => {
+                host::log(Level::Error, &format!("sallyport {}: a request came before any configuration", P::NAME));
+                // Without an answer the request stays paused: shut either way.
+                let _unsent = host::reply_denied(503, "sallyport_not_configured", "");
+                Action::Pause
+            }
+        }
+    }
+
+    /// A second has gone by.
+    pub fn on_tick(&self, context: u32) {
+        let plugin = self.plugins.borrow().get(&context).cloned();
+        if let Some(plugin) = plugin {
+            plugin.on_tick();
+        }
+    }
+
+    /// A context is gone for good.
+    pub fn on_delete(&self, context: u32) {
+        if self.roots.borrow_mut().remove(&context).is_some() {
+            return;
+        }
+        let plugin = self.plugins.borrow_mut().remove(&context);
+        if let Some(plugin) = plugin {
+            plugin.on_tick();
+        }
+    }
+
+    fn plugin_of(&self, context: u32) -> Option<Rc<P>> {
+        let root = self.roots.borrow().get(&context).copied()?;
+        self.plugins.borrow().get(&root).cloned()
+    }
+}
+
+/// Called before anything else: a panic is a bug, and says where before it ends the VM.
+pub fn on_initialize() {
+    panic::set_hook(Box::new(|info| host::log(Level::Critical, &format!("sallyport: {info}"))));
+}
+
+/// Memory for the host to write into.
+pub fn on_memory_allocate(size: usize) -> *mut u8 {
+    abi::allocate(size)
+}
+
+/// Exports a [`Plugin`] as a Proxy-Wasm module: the callbacks of ABI 0.2.1 that an HTTP filter of ours uses.
+#[macro_export]
+macro_rules! filter {
+    ($plugin:ty) => {
+        mod exports {
+            #![expect(
+                unsafe_code,
+                reason = "the proxy finds callbacks by their names, which must be exported as they are"
+            )]
+
+            use super::*;
+
+            thread_local! {
+                static VM: $crate::Vm<$plugin> = $crate::Vm::default();
+            }
+
+            #[unsafe(no_mangle)]
+            extern "C" fn proxy_abi_version_0_2_1() {}
+
+            #[unsafe(no_mangle)]
+            extern "C" fn _initialize() {
+                $crate::on_initialize();
+            }
+
+            #[unsafe(no_mangle)]
+            extern "C" fn proxy_on_memory_allocate(size: usize) -> *mut u8 {
+                $crate::on_memory_allocate(size)
+            }
+
+            #[unsafe(no_mangle)]
+            extern "C" fn proxy_on_context_create(context: u32, parent: u32) {
+                VM.with(|vm| vm.on_context_create(context, parent));
+            }
+
+            #[unsafe(no_mangle)]
+            extern "C" fn proxy_on_configure(context: u32, size: usize) -> bool {
+                VM.with(|vm| vm.on_configure(context, size))
+            }
+
+            #[unsafe(no_mangle)]
+            extern "C" fn proxy_on_request_headers(context: u32, _headers: usize, _end_of_stream: bool) -> u32 {
+                VM.with(|vm| vm.on_request_headers(context)) as u32
+            }
+
+            #[unsafe(no_mangle)]
+            extern "C" fn proxy_on_tick(context: u32) {
+                VM.with(|vm| vm.on_tick(context));
+            }
+
+            #[unsafe(no_mangle)]
+            extern "C" fn proxy_on_delete(context: u32) {
+                VM.with(|vm| vm.on_delete(context));
+            }
+        }
+    };
+}

@@ -1,0 +1,272 @@
+//! Policies, compiled: what the hot path looks up, and nothing else.
+
+mod explanation;
+
+use hashbrown::HashSet;
+
+use crate::decision::{Decision, Denial, RuleName};
+use crate::field::{Field, Fields, FieldsBuilder};
+use crate::index::{BuildError, Clause, ClauseIndex, Condition, Matched, MatchedValues, ValueId, ValueSets};
+use crate::request::{HostFailure, Request};
+use crate::resource::{Action, AuthorizationPolicy, PolicyName, Term};
+use explanation::Descriptions;
+
+/// What happens where no ALLOW policy applies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DefaultAction {
+    Allow,
+    Deny,
+}
+
+/// Whether the rules of a policy are carried out or only reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Enforcement {
+    Enforced,
+    Reported,
+}
+
+/// The policies of one workload, compiled for lookup.
+///
+/// The cost of a decision does not depend on how many policies, rules and values there are: each match field that a
+/// request has to be asked for is looked up once, and only rules whose rarest value it has are checked.
+pub struct CompiledPolicy {
+    fields: Fields,
+    sets: ValueSets,
+    descriptions: Descriptions,
+    /// In the order of their text; a clause names its rule by its place here.
+    rules: Vec<RuleName>,
+    deny: Group,
+    allow: Group,
+    default_action: DefaultAction,
+    report_only: bool,
+}
+
+/// The policies of one action.
+#[derive(Default)]
+struct Group {
+    enforced: ClauseIndex,
+    reported: ClauseIndex,
+    /// Whether there is any policy, one that never matches included.
+    any_enforced: bool,
+    any_reported: bool,
+}
+
+/// One request's lookups, each made once.
+struct Lookups<'l, R> {
+    fields: &'l Fields,
+    request: &'l mut R,
+    matched: [Option<Matched>; Field::COUNT],
+}
+
+impl<R: Request> MatchedValues for Lookups<'_, R> {
+    type Error = HostFailure;
+
+    fn matched(&mut self, field: Field) -> Result<&[ValueId], HostFailure> {
+        let Some(slot) = self.matched.get_mut(field.slot()) else { return Ok(&[]) };
+        Ok(match slot {
+            Some(matched) => matched,
+            None => slot.insert(self.fields.lookup(field, self.request)?),
+        })
+    }
+}
+
+impl CompiledPolicy {
+    pub(crate) fn new(
+        policies: &[&AuthorizationPolicy],
+        default_action: DefaultAction,
+        report_only: bool,
+    ) -> Result<Self, BuildError> {
+        let (rules, places) = rules_in_order(policies);
+        let mut places = places.into_iter();
+        let mut builder = Builder::default();
+        for policy in policies {
+            for (clauses, place) in policy.rules.iter().zip(&mut places) {
+                for clause in clauses {
+                    let clause = builder.clause(clause, place);
+                    builder.clauses(policy.action, enforcement(policy)).push(clause);
+                }
+            }
+        }
+        let has =
+            |action, wanted| policies.iter().any(|policy| policy.action == action && enforcement(policy) == wanted);
+        builder.sets.close();
+        let sets = builder.sets;
+        let [deny_enforced, deny_reported, allow_enforced, allow_reported] = builder.groups;
+        let group = |action, enforced, reported| Group {
+            enforced: ClauseIndex::new(enforced, &sets),
+            reported: ClauseIndex::new(reported, &sets),
+            any_enforced: has(action, Enforcement::Enforced),
+            any_reported: has(action, Enforcement::Reported),
+        };
+        let deny = group(Action::Deny, deny_enforced, deny_reported);
+        let allow = group(Action::Allow, allow_enforced, allow_reported);
+        Ok(Self {
+            fields: builder.fields.finish()?,
+            deny,
+            allow,
+            sets,
+            descriptions: builder.descriptions,
+            rules,
+            default_action,
+            report_only,
+        })
+    }
+
+    /// Decides a request.
+    ///
+    /// 1. A DENY policy matches: denied.
+    /// 2. There is no ALLOW policy: the default action.
+    /// 3. An ALLOW policy matches: allowed.
+    /// 4. Otherwise: denied.
+    ///
+    /// A failure of the proxy on the way is a denial. Policies in dry run take part in a second decision, made by the
+    /// same steps over all policies, whose denial is only reported; in report mode every denial is.
+    pub fn decide<R: Request>(&self, request: &mut R) -> Decision<'_> {
+        let mut lookups = self.lookups(request);
+        match self.enforced(&mut lookups) {
+            Ok(None) => match self.reported(&mut lookups) {
+                Ok(None) => Decision::Allow,
+                Ok(Some(denial)) => Decision::WouldDeny(denial),
+                Err(failure) => Decision::WouldDeny(Denial::Failure(failure)),
+            },
+            Ok(Some(denial)) => self.turned_away(denial),
+            Err(failure) => self.turned_away(Denial::Failure(failure)),
+        }
+    }
+
+    /// The ALLOW rule that lets a request in, the first of several; for tools that show why, since a filter needs to
+    /// know only that there is one.
+    pub fn allowed_by<R: Request>(&self, request: &mut R) -> Result<Option<&RuleName>, HostFailure> {
+        let rule = self.allow.enforced.first(&self.sets, &mut self.lookups(request))?;
+        Ok(rule.and_then(|rule| self.rule(rule)))
+    }
+
+    /// One line that a person understands: what was asked, and what would have been let in.
+    ///
+    /// It is made after a denial only, and may ask the proxy for more than the decision did.
+    pub fn explain<R: Request>(&self, denial: &Denial<'_>, request: &mut R) -> String {
+        explanation::explain(self, denial, request)
+    }
+
+    /// The policies that can turn a request away by matching, each once: what has counters of its own.
+    pub fn denying_policies(&self) -> impl Iterator<Item = &PolicyName> {
+        let mut rules: Vec<u32> = [&self.deny.enforced, &self.deny.reported]
+            .iter()
+            .flat_map(|index| index.sample(usize::MAX))
+            .map(|clause| clause.rule)
+            .collect();
+        rules.sort_unstable();
+        let mut seen = HashSet::new();
+        rules
+            .into_iter()
+            .filter_map(|rule| self.rule(rule))
+            .map(RuleName::policy)
+            .filter(move |policy| seen.insert(*policy))
+    }
+
+    fn lookups<'l, R: Request>(&'l self, request: &'l mut R) -> Lookups<'l, R> {
+        Lookups { fields: &self.fields, request, matched: [const { None }; Field::COUNT] }
+    }
+
+    fn turned_away<'p>(&'p self, denial: Denial<'p>) -> Decision<'p> {
+        match self.report_only {
+            true => Decision::WouldDeny(denial),
+            false => Decision::Deny(denial),
+        }
+    }
+
+    fn enforced<R: Request>(&self, lookups: &mut Lookups<'_, R>) -> Result<Option<Denial<'_>>, HostFailure> {
+        if let Some(denial) = self.first_deny(&self.deny.enforced, lookups)? {
+            return Ok(Some(denial));
+        }
+        if !self.allow.any_enforced {
+            return Ok(match self.default_action {
+                DefaultAction::Allow => None,
+                DefaultAction::Deny => Some(Denial::DefaultAction),
+            });
+        }
+        Ok((!self.allow.enforced.any(&self.sets, lookups)?).then_some(Denial::NoAllowMatches))
+    }
+
+    /// The decision over all policies, for a request that the enforced ones allow.
+    fn reported<R: Request>(&self, lookups: &mut Lookups<'_, R>) -> Result<Option<Denial<'_>>, HostFailure> {
+        if self.deny.any_reported
+            && let Some(denial) = self.first_deny(&self.deny.reported, lookups)?
+        {
+            return Ok(Some(denial));
+        }
+        // An enforced ALLOW has let it in already, and would still.
+        if !self.allow.any_reported || self.allow.any_enforced {
+            return Ok(None);
+        }
+        Ok((!self.allow.reported.any(&self.sets, lookups)?).then_some(Denial::NoAllowMatches))
+    }
+
+    fn first_deny<R: Request>(
+        &self,
+        index: &ClauseIndex,
+        lookups: &mut Lookups<'_, R>,
+    ) -> Result<Option<Denial<'_>>, HostFailure> {
+        if index.is_empty() {
+            return Ok(None);
+        }
+        Ok(index.first(&self.sets, lookups)?.and_then(|rule| self.rule(rule)).map(Denial::Matched))
+    }
+
+    fn rule(&self, place: u32) -> Option<&RuleName> {
+        usize::try_from(place).ok().and_then(|place| self.rules.get(place))
+    }
+}
+
+fn enforcement(policy: &AuthorizationPolicy) -> Enforcement {
+    match policy.dry_run {
+        true => Enforcement::Reported,
+        false => Enforcement::Enforced,
+    }
+}
+
+/// All rules in the order of their text, and for each rule, in the order of the policies, its place among them.
+fn rules_in_order(policies: &[&AuthorizationPolicy]) -> (Vec<RuleName>, Vec<u32>) {
+    let names = policies
+        .iter()
+        .flat_map(|policy| (0..policy.rules.len()).map(|number| RuleName::new(policy.name.clone(), number)));
+    let mut rules: Vec<_> = names.enumerate().map(|(given, rule)| (rule.to_string(), given, rule)).collect();
+    rules.sort_unstable_by(|(one, ..), (other, ..)| one.cmp(other));
+    let mut places: Vec<_> = (0_u32..).zip(&rules).map(|(place, (_, given, _))| (*given, place)).collect();
+    places.sort_unstable();
+    (rules.into_iter().map(|(_, _, rule)| rule).collect(), places.into_iter().map(|(_, place)| place).collect())
+}
+
+#[derive(Default)]
+struct Builder {
+    fields: FieldsBuilder,
+    sets: ValueSets,
+    descriptions: Descriptions,
+    groups: [Vec<Clause>; 4],
+}
+
+impl Builder {
+    fn clause(&mut self, terms: &[Term], rule: u32) -> Clause {
+        let mut conditions = Vec::with_capacity(terms.len());
+        for term in terms {
+            let field = term.values.field();
+            let set = self.sets.add(self.fields.add(&term.values));
+            self.descriptions.add(field, set, &term.values);
+            conditions.push(Condition { field, negated: term.negated, set });
+        }
+        Clause::new(conditions, rule)
+    }
+
+    fn clauses(&mut self, action: Action, enforcement: Enforcement) -> &mut Vec<Clause> {
+        let [deny_enforced, deny_reported, allow_enforced, allow_reported] = &mut self.groups;
+        match (action, enforcement) {
+            (Action::Deny, Enforcement::Enforced) => deny_enforced,
+            (Action::Deny, Enforcement::Reported) => deny_reported,
+            (Action::Allow, Enforcement::Enforced) => allow_enforced,
+            (Action::Allow, Enforcement::Reported) => allow_reported,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

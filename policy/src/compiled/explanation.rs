@@ -1,0 +1,107 @@
+//! Why a request was turned away, in a person's words. Nothing here runs for a request that is let in.
+
+use hashbrown::HashMap;
+
+use super::{CompiledPolicy, Lookups};
+use crate::decision::Denial;
+use crate::field::{Field, Values};
+use crate::index::{Condition, SetId, failing};
+use crate::request::{HostFailure, Request, without_query};
+
+/// How many values of a list are kept in words.
+const SHOWN: usize = 3;
+
+/// How many ALLOW rules are looked at for the one that came closest.
+const LOOKED_AT: usize = 256;
+
+/// How many bytes of a request's value are printed.
+const PRINTED: usize = 120;
+
+/// The first values of every set, as they were written.
+#[derive(Default)]
+pub(super) struct Descriptions(HashMap<(Field, SetId), Box<str>>);
+
+impl Descriptions {
+    pub(super) fn add(&mut self, field: Field, set: SetId, values: &Values) {
+        self.0.entry((field, set)).or_insert_with(|| {
+            let (count, shown) = values.sample(SHOWN);
+            let hidden = count - shown.len();
+            match (hidden, shown.split_last()) {
+                (0, Some((last, []))) => last.as_str().into(),
+                (0, Some((last, rest))) => format!("{} or {last}", rest.join(", ")).into(),
+                _ => format!("{} or one of {hidden} more", shown.join(", ")).into(),
+            }
+        });
+    }
+
+    /// What a condition asks for, as in `path /api/* or /health`.
+    fn of(&self, condition: &Condition) -> String {
+        let values = self.0.get(&(condition.field, condition.set)).map_or("", |text| text);
+        let name = match condition.field {
+            Field::Principal => "principal",
+            Field::Namespace => "namespace",
+            Field::Port => "port",
+            Field::Method => "method",
+            Field::Host => "host",
+            Field::Path => "path",
+        };
+        match condition.negated {
+            false => format!("{name} {values}"),
+            true => format!("{name} other than {values}"),
+        }
+    }
+}
+
+pub(super) fn explain<R: Request>(policy: &CompiledPolicy, denial: &Denial<'_>, request: &mut R) -> String {
+    let asked = asked(request);
+    let told = match denial {
+        Denial::Matched(rule) => {
+            Ok(format!("DENY policy {} matches with rule {}: {asked}", rule.policy(), rule.rule()))
+        }
+        Denial::DefaultAction => Ok(format!("no ALLOW policy applies here and defaultAction is DENY: {asked}")),
+        Denial::Failure(failure) => Err(*failure),
+        Denial::NoAllowMatches => {
+            nearest(policy, request).map(|nearest| format!("no ALLOW policy matches: {nearest}{asked}"))
+        }
+    };
+    told.unwrap_or_else(|failure| format!("{failure}, so this was denied: {asked}"))
+}
+
+/// The ALLOW rule of which most conditions hold, and what it asks for beyond them.
+fn nearest<R: Request>(policy: &CompiledPolicy, request: &mut R) -> Result<String, HostFailure> {
+    let mut lookups: Lookups<'_, R> = policy.lookups(request);
+    let group = &policy.allow;
+    let index = if group.any_enforced { &group.enforced } else { &group.reported };
+    let mut best = None;
+    for clause in index.sample(LOOKED_AT) {
+        let (holding, failing) = failing(clause, &policy.sets, &mut lookups)?;
+        let rank = (holding, failing.len());
+        if best.as_ref().is_none_or(|(least, _, _)| rank < *least) {
+            best = Some((rank, clause.rule, failing));
+        }
+    }
+    let Some((_, rule, failing)) = best else { return Ok("they allow nothing, this was ".to_owned()) };
+    let wanted: Vec<_> = failing.into_iter().map(|condition| policy.descriptions.of(condition)).collect();
+    let name = policy.rule(rule).map(|rule| rule.policy().to_string()).unwrap_or_default();
+    Ok(format!("{name} wants {}, this was ", wanted.join(" and ")))
+}
+
+/// Who asked for what. What the proxy does not tell is left out: the denial stands either way.
+fn asked<R: Request>(request: &mut R) -> String {
+    let peer = request.peer().map_or_else(|failure| format!("someone ({failure})"), ToString::to_string);
+    let text = |value: Result<Option<&[u8]>, HostFailure>| value.ok().flatten().map(printable);
+    let method = text(request.method());
+    let path = text(request.path().map(|path| path.map(without_query)));
+    let what = [method, path].into_iter().flatten().collect::<Vec<_>>().join(" ");
+    match what.is_empty() {
+        true => peer,
+        false => format!("{what} by {peer}"),
+    }
+}
+
+/// A value from the network as one short line: no control characters, no terminal codes.
+fn printable(value: &[u8]) -> String {
+    let shown = value.get(..PRINTED).unwrap_or(value);
+    let cut = if shown.len() < value.len() { "..." } else { "" };
+    format!("{}{cut}", shown.escape_ascii())
+}

@@ -1,0 +1,449 @@
+//! The compiled policy against a plain linear reading of the same policies, which is the definition of what is right.
+
+use super::*;
+use crate::document::Document;
+use crate::fault::Faults;
+use crate::field::TrustDomains;
+use crate::peer::{NoIdentity, Peer, PeerId};
+use crate::reader::Node;
+use crate::resource::{Context, Resource};
+
+#[derive(Clone, Debug)]
+struct Asked {
+    peer: Peer,
+    port: Option<u16>,
+    method: Option<Vec<u8>>,
+    host: Option<Vec<u8>>,
+    path: Option<Vec<u8>>,
+    failing: Option<&'static str>,
+    asked: Vec<&'static str>,
+}
+
+impl Asked {
+    fn by(uri: &str) -> Self {
+        let peer = match uri {
+            "" => Peer::Unproven(NoIdentity::NoCertificate),
+            uri => Peer::Proven(PeerId::parse(uri.as_bytes()).expect("a SPIFFE ID")),
+        };
+        let bytes = |text: &str| Some(text.as_bytes().to_vec());
+        Self {
+            peer,
+            port: Some(8443),
+            method: bytes("GET"),
+            host: bytes("orders"),
+            path: bytes("/"),
+            failing: None,
+            asked: Vec::new(),
+        }
+    }
+
+    fn path(mut self, path: &str) -> Self {
+        self.path = Some(path.as_bytes().to_vec());
+        self
+    }
+
+    fn method(mut self, method: &str) -> Self {
+        self.method = Some(method.as_bytes().to_vec());
+        self
+    }
+
+    fn ask(&mut self, attribute: &'static str) -> Result<(), HostFailure> {
+        self.asked.push(attribute);
+        match self.failing == Some(attribute) {
+            true => Err(HostFailure { attribute, answer: "it failed" }),
+            false => Ok(()),
+        }
+    }
+}
+
+impl Request for Asked {
+    fn peer(&mut self) -> Result<&Peer, HostFailure> {
+        self.ask("peer")?;
+        Ok(&self.peer)
+    }
+
+    fn destination_port(&mut self) -> Result<Option<u16>, HostFailure> {
+        self.ask("port")?;
+        Ok(self.port)
+    }
+
+    fn method(&mut self) -> Result<Option<&[u8]>, HostFailure> {
+        self.ask("method")?;
+        Ok(self.method.as_deref())
+    }
+
+    fn host(&mut self) -> Result<Option<&[u8]>, HostFailure> {
+        self.ask("host")?;
+        Ok(self.host.as_deref())
+    }
+
+    fn path(&mut self) -> Result<Option<&[u8]>, HostFailure> {
+        self.ask("path")?;
+        Ok(self.path.as_deref())
+    }
+}
+
+fn read(name: &str, spec: &str) -> AuthorizationPolicy {
+    let json = format!(
+        r#"{{"apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy",
+            "metadata": {{"name": "{name}", "namespace": "shop"}}, "spec": {spec}}}"#
+    );
+    let faults = Faults::default();
+    let document = Document::parse(json.as_bytes()).expect("JSON");
+    let trust_domains = TrustDomains::new("cluster.local".to_owned(), Vec::new());
+    let resource = Resource::read(&Node::root(&document, &faults), &Context { trust_domains: &trust_domains });
+    match faults.unless_any(resource) {
+        Ok(Resource::AuthorizationPolicy(policy)) => policy,
+        Err(refusal) => panic!("{refusal} in {spec}"),
+    }
+}
+
+fn compile(policies: &[AuthorizationPolicy]) -> CompiledPolicy {
+    CompiledPolicy::new(&policies.iter().collect::<Vec<_>>(), DefaultAction::Deny, false).expect("compiles")
+}
+
+/// The numbered steps of [`CompiledPolicy::decide`], by walking every rule.
+fn linear(policies: &[AuthorizationPolicy], request: &mut Asked) -> String {
+    let mut matching = |action| {
+        let mut names = Vec::new();
+        for policy in policies.iter().filter(|policy| policy.action == action) {
+            for (number, clauses) in policy.rules.iter().enumerate() {
+                let holds = |term: &Term, request: &mut Asked| term.values.matches(request) != Ok(term.negated);
+                if clauses.iter().any(|clause| clause.iter().all(|term| holds(term, request))) {
+                    names.push(RuleName::new(policy.name.clone(), number).to_string());
+                }
+            }
+        }
+        names.sort();
+        names
+    };
+    if let Some(rule) = matching(Action::Deny).first() {
+        return format!("denied by {rule}");
+    }
+    match matching(Action::Allow).is_empty() {
+        true => "denied".to_owned(),
+        false => "allowed".to_owned(),
+    }
+}
+
+fn indexed(policy: &CompiledPolicy, request: &mut Asked) -> String {
+    match policy.decide(request) {
+        Decision::Allow => "allowed".to_owned(),
+        Decision::Deny(Denial::Matched(rule)) => format!("denied by {rule}"),
+        Decision::Deny(Denial::NoAllowMatches | Denial::DefaultAction) => "denied".to_owned(),
+        other => format!("{other:?}"),
+    }
+}
+
+/// A small fixed generator: the same policies and requests on every machine.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, sides: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 >> 33).expect("31 bits") % sides
+    }
+
+    fn pick<'a>(&mut self, of: &[&'a str]) -> &'a str {
+        of[self.below(of.len())]
+    }
+
+    fn list(&mut self, of: &[&str]) -> String {
+        let values: Vec<_> = (0..=self.below(3)).map(|_| format!("{:?}", self.pick(of))).collect();
+        format!("[{}]", values.join(", "))
+    }
+}
+
+const PRINCIPALS: [&str; 9] = [
+    "cluster.local/ns/shop/sa/web",
+    "cluster.local/ns/shop/*",
+    "*/sa/web",
+    "*",
+    "spiffe://cluster.local/ns/pay/sa/api",
+    "cluster.local/*/sa/api",
+    "*pay*",
+    "other/x",
+    "cluster.local/ns/a/sa/b",
+];
+const NAMESPACES: [&str; 5] = ["shop", "pay", "*", "s*", "*a*"];
+const METHODS: [&str; 5] = ["GET", "POST", "DELETE", "P*", "*"];
+const HOSTS: [&str; 5] = ["orders", "Orders.shop", "*.shop", "orders*", "*"];
+const PATHS: [&str; 10] =
+    ["/", "/api/*", "/api/orders", "*/orders", "/api/{*}", "/api/{**}", "/{*}/orders", "/{**}/1", "*", "/health"];
+const PORTS: [&str; 3] = ["8443", "80", "0"];
+
+const FIELDS: [(&str, &str, &[&str]); 6] = [
+    ("principals", "notPrincipals", &PRINCIPALS),
+    ("namespaces", "notNamespaces", &NAMESPACES),
+    ("methods", "notMethods", &METHODS),
+    ("hosts", "notHosts", &HOSTS),
+    ("paths", "notPaths", &PATHS),
+    ("ports", "notPorts", &PORTS),
+];
+
+fn random_object(dice: &mut Dice, fields: &[(&str, &str, &[&str])]) -> String {
+    let mut keys = Vec::new();
+    while keys.is_empty() {
+        for (key, not_key, values) in fields {
+            for (key, odds) in [(key, 3), (not_key, 6)] {
+                if dice.below(odds) == 0 {
+                    keys.push(format!("\"{key}\": {}", dice.list(values)));
+                }
+            }
+        }
+    }
+    format!("{{{}}}", keys.join(", "))
+}
+
+fn random_policy(dice: &mut Dice, number: usize) -> AuthorizationPolicy {
+    let action = dice.pick(&["ALLOW", "ALLOW", "DENY"]);
+    let rules: Vec<_> = (0..=dice.below(3))
+        .map(|_| {
+            let mut parts = Vec::new();
+            for (list, key, fields) in [("from", "source", &FIELDS[..2]), ("to", "operation", &FIELDS[2..])] {
+                if dice.below(3) > 0 {
+                    let items: Vec<_> = (0..=dice.below(3))
+                        .map(|_| format!("{{\"{key}\": {}}}", random_object(dice, fields)))
+                        .collect();
+                    parts.push(format!("\"{list}\": [{}]", items.join(", ")));
+                }
+            }
+            format!("{{{}}}", parts.join(", "))
+        })
+        .collect();
+    read(&format!("p{number}"), &format!(r#"{{"action": "{action}", "rules": [{}]}}"#, rules.join(", ")))
+}
+
+fn random_request(dice: &mut Dice) -> Asked {
+    let uri = dice.pick(&[
+        "",
+        "spiffe://cluster.local/ns/shop/sa/web",
+        "spiffe://cluster.local/ns/pay/sa/api",
+        "spiffe://other/x",
+        "spiffe://cluster.local/ns/a/sa/b",
+    ]);
+    let bytes = |text: &str| (text != "-").then(|| text.as_bytes().to_vec());
+    Asked {
+        port: [Some(8443), Some(80), None][dice.below(3)],
+        method: bytes(dice.pick(&["GET", "POST", "DELETE", "PUT", "-"])),
+        host: bytes(dice.pick(&["orders", "ORDERS.shop", "orders:80", "x", "", "-"])),
+        path: bytes(dice.pick(&[
+            "/",
+            "/api/orders",
+            "/api/orders?x=1",
+            "/api/orders/1",
+            "/api/",
+            "/x|/orders",
+            "/health",
+            "",
+            "-",
+        ])),
+        ..Asked::by(uri)
+    }
+}
+
+#[test]
+fn the_index_agrees_with_walking_every_rule() {
+    let mut dice = Dice(0x5a11_7907);
+    let mut answers = hashbrown::HashMap::<String, usize>::new();
+    for _ in 0..600 {
+        let policies: Vec<_> = (0..=dice.below(12)).map(|number| random_policy(&mut dice, number)).collect();
+        let policy = compile(&policies);
+        for _ in 0..40 {
+            let mut request = random_request(&mut dice);
+            let expected = linear(&policies, &mut request);
+            assert_eq!(indexed(&policy, &mut request), expected, "{request:?}");
+            *answers.entry(expected.split(" by ").next().unwrap_or_default().to_owned()).or_default() += 1;
+        }
+    }
+    for answer in ["allowed", "denied", "denied by"] {
+        let met: usize = answers
+            .iter()
+            .filter(|(known, _)| known.starts_with(answer.trim_end_matches(" by")))
+            .map(|(_, count)| count)
+            .sum();
+        assert!(met > 500, "{answer} was met {met} times only: {answers:?}");
+    }
+}
+
+#[test]
+fn a_decision_asks_for_what_its_rules_need_and_once() {
+    let by_principal = compile(&[read(
+        "a",
+        r#"{"rules": [{"from": [{"source": {"principals": ["cluster.local/ns/shop/sa/web"]}}]}]}"#,
+    )]);
+    let mut request = Asked::by("spiffe://cluster.local/ns/shop/sa/web");
+    assert_eq!(by_principal.decide(&mut request), Decision::Allow);
+    assert_eq!(request.asked, ["peer"]);
+
+    let policies = [
+        read(
+            "a",
+            r#"{"rules": [{"from": [{"source": {"principals": ["cluster.local/ns/shop/sa/web"]}}], "to": [{"operation": {"methods": ["GET"], "paths": ["/a", "/b"], "notPaths": ["/c"]}}]}]}"#,
+        ),
+        read(
+            "b",
+            r#"{"action": "DENY", "rules": [{"to": [{"operation": {"paths": ["/admin/{**}"], "notMethods": ["GET"]}}]}]}"#,
+        ),
+    ];
+    let by_all = compile(&policies);
+    let mut request = Asked::by("spiffe://cluster.local/ns/shop/sa/web").path("/b");
+    assert_eq!(by_all.decide(&mut request), Decision::Allow);
+    request.asked.sort_unstable();
+    assert_eq!(request.asked, ["method", "path", "peer"]);
+
+    let mut stranger = Asked::by("spiffe://cluster.local/ns/shop/sa/other");
+    assert_eq!(by_principal.decide(&mut stranger), Decision::Deny(Denial::NoAllowMatches));
+    assert_eq!(stranger.asked, ["peer"]);
+}
+
+#[test]
+fn a_failure_of_the_proxy_denies_whatever_it_is_about() {
+    let policies = [read(
+        "a",
+        r#"{"rules": [{"from": [{"source": {"notPrincipals": ["x/y"]}}], "to": [{"operation": {"notMethods": ["PUT"], "notPaths": ["/c"], "notHosts": ["h"], "notPorts": ["1"]}}]}]}"#,
+    )];
+    let policy = compile(&policies);
+    for attribute in ["peer", "port", "method", "host", "path"] {
+        let mut request = Asked { failing: Some(attribute), ..Asked::by("spiffe://cluster.local/ns/shop/sa/web") };
+        let failure = HostFailure { attribute, answer: "it failed" };
+        assert_eq!(policy.decide(&mut request), Decision::Deny(Denial::Failure(failure)), "{attribute}");
+    }
+    assert_eq!(policy.decide(&mut Asked::by("spiffe://cluster.local/ns/shop/sa/web")), Decision::Allow);
+}
+
+#[test]
+fn no_shape_of_rules_leaves_a_long_list_to_walk() {
+    let many = |rule: &dyn Fn(usize) -> String| -> CompiledPolicy {
+        let rules = |policy: usize| (0..100).map(|number| rule(policy * 100 + number)).collect::<Vec<_>>().join(", ");
+        let policies: Vec<_> = (0..20)
+            .map(|number| read(&format!("p{number}"), &format!(r#"{{"rules": [{}]}}"#, rules(number))))
+            .collect();
+        compile(&policies)
+    };
+    let shapes: [(&str, &dyn Fn(usize) -> String); 6] = [
+        ("a principal each", &|n| {
+            format!(r#"{{"from": [{{"source": {{"principals": ["cluster.local/ns/n{n}/sa/web"]}}}}]}}"#)
+        }),
+        ("a path each under one principal", &|n| {
+            format!(
+                r#"{{"from": [{{"source": {{"principals": ["cluster.local/ns/shop/sa/web"]}}}}], "to": [{{"operation": {{"paths": ["/p{n}"]}}}}]}}"#
+            )
+        }),
+        ("a prefix each", &|n| format!(r#"{{"to": [{{"operation": {{"paths": ["/p{n}/*"], "methods": ["GET"]}}}}]}}"#)),
+        ("a template each", &|n| {
+            format!(r#"{{"to": [{{"operation": {{"paths": ["/{{*}}/p{n}"], "methods": ["GET"]}}}}]}}"#)
+        }),
+        ("a grid of principals and paths", &|n| {
+            format!(
+                r#"{{"from": [{{"source": {{"principals": ["cluster.local/ns/n{}/sa/web"]}}}}], "to": [{{"operation": {{"paths": ["/p{}"]}}}}]}}"#,
+                n / 45,
+                n % 45
+            )
+        }),
+        ("half by principal, half by path", &|n| match n % 2 {
+            0 => format!(r#"{{"from": [{{"source": {{"namespaces": ["n{n}"]}}}}]}}"#),
+            _ => format!(r#"{{"to": [{{"operation": {{"paths": ["/p{n}"]}}}}]}}"#),
+        }),
+    ];
+    for (shape, rule) in shapes {
+        let largest = many(rule).allow.enforced.largest_leaf();
+        assert!(largest <= 4, "{shape}: {largest} rules to check one by one");
+    }
+}
+
+#[test]
+fn a_dry_run_never_changes_the_answer() {
+    let dry = |mut policy: AuthorizationPolicy| {
+        policy.dry_run = true;
+        policy
+    };
+    let web = "spiffe://cluster.local/ns/shop/sa/web";
+    let allow = || read("allow", r#"{"rules": [{"to": [{"operation": {"methods": ["GET", "POST"]}}]}]}"#);
+    let deny_posts =
+        || read("deny", r#"{"action": "DENY", "rules": [{"to": [{"operation": {"methods": ["POST"]}}]}]}"#);
+    let deny_name = RuleName::new(deny_posts().name, 0);
+    let rows: [(&str, Vec<AuthorizationPolicy>, &str, Decision<'_>); 5] = [
+        (
+            "a DENY in dry run",
+            vec![allow(), dry(deny_posts())],
+            "POST",
+            Decision::WouldDeny(Denial::Matched(&deny_name)),
+        ),
+        ("that does not match", vec![allow(), dry(deny_posts())], "GET", Decision::Allow),
+        ("behind an enforced denial", vec![allow(), dry(deny_posts())], "PUT", Decision::Deny(Denial::NoAllowMatches)),
+        (
+            "an ALLOW in dry run lets nothing in",
+            vec![deny_posts(), dry(allow())],
+            "POST",
+            Decision::Deny(Denial::Matched(&deny_name)),
+        ),
+        ("and takes nothing from an enforced one", vec![allow(), dry(read("none", "{}"))], "GET", Decision::Allow),
+    ];
+    for (name, policies, method, expected) in rows {
+        let policy = compile(&policies);
+        assert_eq!(policy.decide(&mut Asked::by(web).method(method)), expected, "{name}");
+    }
+    let only_dry = [dry(read("none", "{}"))];
+    let policy =
+        CompiledPolicy::new(&only_dry.iter().collect::<Vec<_>>(), DefaultAction::Allow, false).expect("compiles");
+    assert_eq!(policy.decide(&mut Asked::by(web)), Decision::WouldDeny(Denial::NoAllowMatches));
+}
+
+#[test]
+fn in_report_mode_every_denial_is_only_reported() {
+    let policies = [read("none", "{}")];
+    let policy =
+        CompiledPolicy::new(&policies.iter().collect::<Vec<_>>(), DefaultAction::Deny, true).expect("compiles");
+    assert_eq!(policy.decide(&mut Asked::by("")), Decision::WouldDeny(Denial::NoAllowMatches));
+    let failing = Asked { failing: Some("peer"), ..Asked::by("") };
+    let by_principal = [read("a", r#"{"rules": [{"from": [{"source": {"principals": ["x/y"]}}]}]}"#)];
+    let policy =
+        CompiledPolicy::new(&by_principal.iter().collect::<Vec<_>>(), DefaultAction::Deny, true).expect("compiles");
+    assert!(matches!(policy.decide(&mut failing.clone()), Decision::WouldDeny(Denial::Failure(_))));
+}
+
+#[test]
+fn a_denial_says_what_was_missing() {
+    let policies = [
+        read(
+            "orders-l7",
+            r#"{"rules": [{"from": [{"source": {"principals": ["cluster.local/ns/shop/sa/web"]}}], "to": [{"operation": {"methods": ["GET", "POST"], "paths": ["/api/*"]}}]}]}"#,
+        ),
+        read("no-ghosts", r#"{"action": "DENY", "rules": [{"from": [{"source": {"notPrincipals": ["*"]}}]}]}"#),
+        read(
+            "five",
+            r#"{"rules": [{"from": [{"source": {"namespaces": ["a", "b", "c", "d", "e"]}}], "to": [{"operation": {"methods": ["PUT"]}}]}]}"#,
+        ),
+    ];
+    let policy = compile(&policies);
+    let rows = [
+        (
+            Asked::by("spiffe://cluster.local/ns/shop/sa/web").method("DELETE").path("/api/orders/1?x"),
+            "no ALLOW policy matches: shop/orders-l7 wants method GET or POST, this was DELETE /api/orders/1 by cluster.local/ns/shop/sa/web",
+        ),
+        (
+            Asked::by("spiffe://cluster.local/ns/x/sa/y").method("PUT"),
+            "no ALLOW policy matches: shop/five wants namespace a, b, c or one of 2 more, this was PUT / by cluster.local/ns/x/sa/y",
+        ),
+        (
+            Asked::by(""),
+            "DENY policy shop/no-ghosts matches with rule 0: GET / by a client without identity (it presented no certificate)",
+        ),
+        (
+            Asked::by("spiffe://cluster.local/ns/shop/sa/web").path("/\u{7}\u{1b}[31m"),
+            "no ALLOW policy matches: shop/orders-l7 wants path /api/*, this was GET /\\x07\\x1b[31m by cluster.local/ns/shop/sa/web",
+        ),
+    ];
+    for (mut request, expected) in rows {
+        let Decision::Deny(denial) = policy.decide(&mut request) else { panic!("{request:?} was let in") };
+        assert_eq!(policy.explain(&denial, &mut request), expected);
+    }
+    let nothing = compile(&[read("deny-all", "{}")]);
+    assert_eq!(
+        nothing.explain(&Denial::NoAllowMatches, &mut Asked::by("")),
+        "no ALLOW policy matches: they allow nothing, this was GET / by a client without identity (it presented no certificate)"
+    );
+}

@@ -1,0 +1,82 @@
+//! The answer to one request, as a value: replies, log lines and counters are made from it, elsewhere.
+
+use std::fmt;
+
+use crate::request::HostFailure;
+use crate::resource::PolicyName;
+
+/// What happens to a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision<'p> {
+    /// It goes on.
+    Allow,
+    /// It goes on, and would not if everything that is only reported were enforced.
+    WouldDeny(Denial<'p>),
+    /// It is turned away.
+    Deny(Denial<'p>),
+}
+
+/// Why a request is turned away.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Denial<'p> {
+    /// This rule of a DENY policy matches.
+    Matched(&'p RuleName),
+    /// There are ALLOW policies for this workload, and none of them matches.
+    NoAllowMatches,
+    /// There is no ALLOW policy for this workload, and `defaultAction` is DENY.
+    DefaultAction,
+    /// The proxy did not say what the decision needs.
+    Failure(HostFailure),
+}
+
+impl Denial<'_> {
+    /// `%RESPONSE_CODE_DETAILS%` in the words of Envoy's own RBAC filter, so that searches and dashboards that people
+    /// have go on working.
+    pub fn details(&self) -> String {
+        match self {
+            Self::Matched(rule) => format!("rbac_access_denied_matched_policy[{rule}]"),
+            Self::NoAllowMatches | Self::DefaultAction | Self::Failure(_) => {
+                "rbac_access_denied_matched_policy[none]".to_owned()
+            }
+        }
+    }
+
+    /// The policy that matched, if one did.
+    pub fn policy(&self) -> Option<&PolicyName> {
+        match self {
+            Self::Matched(rule) => Some(&rule.policy),
+            Self::NoAllowMatches | Self::DefaultAction | Self::Failure(_) => None,
+        }
+    }
+}
+
+/// A rule of a policy, written as Istio names it: `ns[shop]-policy[no-deletes]-rule[0]`.
+///
+/// Ordered by that text, which is the order in which Envoy tries rules, so that the same one is reported.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuleName {
+    policy: PolicyName,
+    rule: usize,
+}
+
+impl RuleName {
+    pub(crate) fn new(policy: PolicyName, rule: usize) -> Self {
+        Self { policy, rule }
+    }
+
+    /// The rule's place in `spec.rules`, from 0.
+    pub fn rule(&self) -> usize {
+        self.rule
+    }
+
+    /// The policy that it is of.
+    pub fn policy(&self) -> &PolicyName {
+        &self.policy
+    }
+}
+
+impl fmt::Display for RuleName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ns[{}]-policy[{}]-rule[{}]", self.policy.namespace(), self.policy.name(), self.rule)
+    }
+}

@@ -1,0 +1,148 @@
+//! The configuration as it was written: a JSON tree that keeps what a map would lose.
+
+mod wire;
+
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+
+use crate::fault::{Fault, Refusal};
+
+/// A JSON value. Objects keep their entries in order and keep repeated keys, so that a key that is given twice
+/// is reported and not quietly decided by the last one.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Document {
+    Null,
+    Bool(bool),
+    Number(serde_json::Number),
+    Text(String),
+    List(Vec<Document>),
+    Object(Vec<(String, Document)>),
+}
+
+impl Document {
+    /// Reads a plugin configuration as Envoy hands it over: the JSON text (RFC 8259) of a `StringValue` or
+    /// `BytesValue`, or the wire form of a `google.protobuf.Struct`. Fails on anything that is neither.
+    ///
+    /// The two cannot be taken for each other: the wire form of an object with a key holds bytes that JSON forbids.
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, Refusal> {
+        let refused = |problem: String| Err(Refusal::of(Fault::new("", problem)));
+        if bytes.is_empty() {
+            return refused(
+                "the filter has no configuration, give it one as a google.protobuf.Struct or StringValue".to_owned(),
+            );
+        }
+        match serde_json::from_slice(bytes) {
+            Ok(document) => Ok(document),
+            Err(error) => match wire::read_struct(bytes) {
+                Some(document) => Ok(document),
+                None => refused(format!("the configuration is not valid JSON: {error}")),
+            },
+        }
+    }
+
+    /// JSON and protobuf have one kind of number: 403.0 is 403.
+    fn from_double(value: f64) -> Self {
+        let whole = format!("{value:.0}").parse::<i64>().ok().filter(|_| value.fract() == 0.0);
+        match whole {
+            Some(whole) => Self::Number(whole.into()),
+            None => serde_json::Number::from_f64(value).map_or(Self::Null, Self::Number),
+        }
+    }
+
+    /// What it is, in the words of someone who writes YAML.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Null => "nothing",
+            Self::Bool(_) => "true or false",
+            Self::Number(_) => "a number",
+            Self::Text(_) => "a string",
+            Self::List(_) => "a list",
+            Self::Object(_) => "an object",
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Document {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Tree;
+
+        impl<'de> Visitor<'de> for Tree {
+            type Value = Document;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON value")
+            }
+
+            fn visit_unit<E>(self) -> Result<Document, E> {
+                Ok(Document::Null)
+            }
+
+            fn visit_bool<E>(self, value: bool) -> Result<Document, E> {
+                Ok(Document::Bool(value))
+            }
+
+            fn visit_i64<E>(self, value: i64) -> Result<Document, E> {
+                Ok(Document::Number(value.into()))
+            }
+
+            fn visit_u64<E>(self, value: u64) -> Result<Document, E> {
+                Ok(Document::Number(value.into()))
+            }
+
+            fn visit_f64<E>(self, value: f64) -> Result<Document, E> {
+                Ok(Document::from_double(value))
+            }
+
+            fn visit_str<E>(self, value: &str) -> Result<Document, E> {
+                Ok(Document::Text(value.to_owned()))
+            }
+
+            fn visit_string<E>(self, value: String) -> Result<Document, E> {
+                Ok(Document::Text(value))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Document, A::Error> {
+                let mut items = Vec::new();
+                while let Some(item) = list.next_element()? {
+                    items.push(item);
+                }
+                Ok(Document::List(items))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Document, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(entry) = object.next_entry()? {
+                    entries.push(entry);
+                }
+                Ok(Document::Object(entries))
+            }
+        }
+
+        deserializer.deserialize_any(Tree)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_whole_where_they_can_be() {
+        for (text, expected) in [("403", "403"), ("403.0", "403"), ("-1", "-1"), ("1.5", "1.5"), ("1e300", "1e+300")] {
+            let written = match Document::parse(text.as_bytes()) {
+                Ok(Document::Number(number)) => number.to_string(),
+                other => format!("{other:?}"),
+            };
+            assert_eq!(written, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_neither_json_nor_a_struct_is_refused_as_json() {
+        for bytes in [&b"resources: []"[..], b"\n", b"\n\x03abc", b"{\"a\": }", b"\xff\xfe"] {
+            let refusal = Document::parse(bytes).err().map(|refusal| refusal.to_string()).unwrap_or_default();
+            assert!(refusal.starts_with("the configuration is not valid JSON: "), "{refusal}");
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! `operation.methods`: the request method, in the letters that it was sent with.
+
+use std::fmt;
+
+use crate::index::{BuildError, Matched, TextIndex, ValueId};
+use crate::pattern::TextPattern;
+
+/// A pattern for methods, with regard to case (RFC 9110, section 9.1).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct MethodPattern(TextPattern);
+
+impl MethodPattern {
+    /// Fails on what no method can be, a method in lower case included: Istio takes `get` and never matches it.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        if !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)) {
+            return Err(format!("bad method `{text}`: methods are words such as GET, see RFC 9110"));
+        }
+        let upper = text.to_ascii_uppercase();
+        let standard = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
+        if text != upper && standard.contains(&upper.as_str()) {
+            return Err(format!("bad method `{text}`: methods are compared with regard to case, write `{upper}`"));
+        }
+        Ok(Self(TextPattern::new(text)))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn matches(&self, method: &[u8]) -> bool {
+        self.0.matches(method)
+    }
+}
+
+impl fmt::Display for MethodPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+pub(super) struct Index(TextIndex);
+
+impl Index {
+    pub(super) fn new(patterns: impl Iterator<Item = (MethodPattern, ValueId)>) -> Result<Self, BuildError> {
+        TextIndex::new(patterns.map(|(pattern, id)| (pattern.0, id))).map(Self)
+    }
+
+    pub(super) fn lookup(&self, method: Option<&[u8]>, matched: &mut Matched) {
+        if let Some(method) = method {
+            self.0.lookup(method, matched);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_refused_says_what_to_write() {
+        let rows = [
+            ("get", "bad method `get`: methods are compared with regard to case, write `GET`"),
+            ("GET POST", "bad method `GET POST`: methods are words such as GET, see RFC 9110"),
+        ];
+        for (text, message) in rows {
+            assert_eq!(MethodPattern::parse(text).err().as_deref(), Some(message));
+        }
+        assert!(MethodPattern::parse("PROP*").is_ok());
+    }
+}

@@ -1,0 +1,162 @@
+//! `source.principals`: the SPIFFE ID that the peer's certificate proves.
+
+use std::fmt;
+
+use crate::index::{BuildError, Matched, TextIndex, ValueId};
+use crate::pattern::TextPattern;
+use crate::peer::Peer;
+
+/// A pattern for SPIFFE IDs, with or without their scheme.
+///
+/// `*` is any SPIFFE ID; in Istio it is any validated certificate (design, section 2.3).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct PrincipalPattern(TextPattern);
+
+impl PrincipalPattern {
+    /// Parses a principal. One of the form `trust-domain/ns/…/sa/…` in the mesh's own trust domain stands for that
+    /// workload in all of the mesh's trust domains, so there can be several.
+    pub(crate) fn parse(text: &str, trust_domains: &TrustDomains) -> Result<Vec<Self>, String> {
+        let id = text.strip_prefix("spiffe://").unwrap_or(text);
+        if id.is_empty() {
+            return Err("`spiffe://` names no identity".to_owned());
+        }
+        if let Some(wrong) = id.chars().find(|character| !is_of_an_id(*character)) {
+            return Err(match wrong {
+                ':' => format!(
+                    "bad principal `{text}`: write the SPIFFE ID as `trust-domain/path`, as in `cluster.local/ns/shop/sa/web`"
+                ),
+                _ => format!("bad principal `{text}`: no SPIFFE ID contains `{}`", wrong.escape_default()),
+            });
+        }
+        let (domain, path) = id.split_once('/').unwrap_or((id, ""));
+        if !id.contains('*') && path.is_empty() {
+            return Err(format!(
+                "bad principal `{text}`: it has no path and so names no workload, write `{domain}/*` for all of a trust domain"
+            ));
+        }
+        if !id.contains('*') && path.split('/').any(|segment| matches!(segment, "" | "." | "..")) {
+            return Err(format!("bad principal `{text}`: no SPIFFE ID has an empty segment, `.` or `..` in its path"));
+        }
+        if domain.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            return Err(format!(
+                "bad principal `{text}`: trust domains are lower-case, write `{}/{path}`",
+                domain.to_ascii_lowercase()
+            ));
+        }
+        Ok(trust_domains.expand(domain, path, id).iter().map(|id| Self(TextPattern::new(id))).collect())
+    }
+
+    #[cfg(test)]
+    pub(crate) fn matches(&self, id: &crate::peer::PeerId) -> bool {
+        self.0.matches(id.principal().as_bytes())
+    }
+}
+
+impl fmt::Display for PrincipalPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+fn is_of_an_id(character: char) -> bool {
+    character.is_ascii_alphanumeric() || matches!(character, '.' | '-' | '_' | '/' | '*')
+}
+
+/// The mesh's trust domain and its aliases.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TrustDomains {
+    own: String,
+    aliases: Vec<String>,
+}
+
+impl TrustDomains {
+    pub(crate) fn new(own: String, aliases: Vec<String>) -> Self {
+        Self { own, aliases }
+    }
+
+    fn all(&self) -> impl Iterator<Item = &String> {
+        [&self.own].into_iter().chain(&self.aliases)
+    }
+
+    /// Istio writes a principal anew for each trust domain of the mesh where it has five parts and its trust domain
+    /// is one of them or `cluster.local` (Istio 1.31, `pilot/pkg/security/trustdomain/bundle.go`).
+    fn expand(&self, domain: &str, path: &str, id: &str) -> Vec<String> {
+        let five_parts = path.split('/').count() == 4;
+        let own = domain == "cluster.local" || self.all().any(|known| known == domain);
+        match five_parts && own {
+            true => self.all().map(|domain| format!("{domain}/{path}")).collect(),
+            false => vec![id.to_owned()],
+        }
+    }
+}
+
+pub(super) struct Index(TextIndex);
+
+impl Index {
+    pub(super) fn new(patterns: impl Iterator<Item = (PrincipalPattern, ValueId)>) -> Result<Self, BuildError> {
+        TextIndex::new(patterns.map(|(pattern, id)| (pattern.0, id))).map(Self)
+    }
+
+    pub(super) fn lookup(&self, peer: &Peer, matched: &mut Matched) {
+        if let Some(id) = peer.id() {
+            self.0.lookup(id.principal().as_bytes(), matched);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mesh() -> TrustDomains {
+        TrustDomains::new("prod.example".to_owned(), vec!["old.example".to_owned()])
+    }
+
+    #[test]
+    fn a_principal_of_the_mesh_holds_in_all_its_trust_domains() {
+        let rows: [(&str, &[&str]); 6] = [
+            ("prod.example/ns/a/sa/b", &["prod.example/ns/a/sa/b", "old.example/ns/a/sa/b"]),
+            ("spiffe://old.example/ns/a/sa/b", &["prod.example/ns/a/sa/b", "old.example/ns/a/sa/b"]),
+            ("cluster.local/ns/a/sa/b", &["prod.example/ns/a/sa/b", "old.example/ns/a/sa/b"]),
+            ("other.example/ns/a/sa/b", &["other.example/ns/a/sa/b"]),
+            ("*/ns/a/sa/b", &["*/ns/a/sa/b"]),
+            ("prod.example/billing", &["prod.example/billing"]),
+        ];
+        for (text, expected) in rows {
+            let found: Vec<_> = PrincipalPattern::parse(text, &mesh())
+                .into_iter()
+                .flatten()
+                .map(|pattern| pattern.to_string())
+                .collect();
+            assert_eq!(found, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_refused_says_what_to_write() {
+        let rows = [
+            ("spiffe://", "`spiffe://` names no identity"),
+            (
+                "cluster.local",
+                "bad principal `cluster.local`: it has no path and so names no workload, write `cluster.local/*` for all of a trust domain",
+            ),
+            (
+                "https://cluster.local/ns/a",
+                "bad principal `https://cluster.local/ns/a`: write the SPIFFE ID as `trust-domain/path`, as in `cluster.local/ns/shop/sa/web`",
+            ),
+            ("cluster.local/ns/a b", "bad principal `cluster.local/ns/a b`: no SPIFFE ID contains ` `"),
+            ("cluster.local/ns/ä", "bad principal `cluster.local/ns/ä`: no SPIFFE ID contains `\\u{e4}`"),
+            (
+                "cluster.local//a",
+                "bad principal `cluster.local//a`: no SPIFFE ID has an empty segment, `.` or `..` in its path",
+            ),
+            (
+                "Cluster.local/ns/a",
+                "bad principal `Cluster.local/ns/a`: trust domains are lower-case, write `cluster.local/ns/a`",
+            ),
+        ];
+        for (text, message) in rows {
+            assert_eq!(PrincipalPattern::parse(text, &mesh()).err().as_deref(), Some(message));
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! The configuration of the filter `identity-authz`.
+
+use crate::compiled::{CompiledPolicy, DefaultAction};
+use crate::document::Document;
+use crate::fault::{Fault, Faults, Refusal};
+use crate::field::TrustDomains;
+use crate::reader::{Node, Object};
+use crate::reply::DenyReply;
+use crate::resource::{Action, AuthorizationPolicy, Context, Resource, Workload};
+
+/// So many resources are more than any mesh has.
+const MOST_RESOURCES: usize = 1_000_000;
+
+/// A configuration of `identity-authz`, read without a fault and compiled.
+pub struct IdentityAuthz {
+    policy: CompiledPolicy,
+    reply: DenyReply,
+    summary: Summary,
+}
+
+/// What was loaded, for the log.
+struct Summary {
+    resources: usize,
+    here: usize,
+    dry_run: usize,
+    report_only: bool,
+    warnings: Vec<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Enforce,
+    Report,
+}
+
+impl IdentityAuthz {
+    /// Reads and compiles a configuration. Fails with all its faults, each with its place.
+    ///
+    /// ```
+    /// use sallyport_policy::IdentityAuthz;
+    /// let refusal = IdentityAuthz::parse(br#"{"resources": [], "mode": "enforced", "defaultAction": "DENY"}"#).err().unwrap();
+    /// assert_eq!(refusal.to_string(), "mode: unknown value `enforced`, did you mean \"enforce\"?");
+    /// ```
+    pub fn parse(json: &[u8]) -> Result<Self, Refusal> {
+        let document = Document::parse(json)?;
+        let faults = Faults::default();
+        let read = read(&Node::root(&document, &faults));
+        let Configuration { loaded, reply, default_action, mode, workload, root_namespace } =
+            faults.unless_any(read)?;
+        let applies = |policy: &&AuthorizationPolicy| {
+            workload
+                .as_ref()
+                .is_none_or(|workload| policy.target.picks(policy.name.namespace(), &root_namespace, workload))
+        };
+        let here: Vec<_> = loaded.iter().filter(applies).collect();
+        let enforced_allow = here.iter().any(|policy| policy.action == Action::Allow && !policy.dry_run);
+        let default_action = match (default_action, enforced_allow) {
+            (Some(action), _) => action,
+            (None, true) => DefaultAction::Deny,
+            (None, false) => return Err(Refusal::of(no_allow_policy(loaded.is_empty(), here.is_empty()))),
+        };
+        let summary = Summary {
+            resources: loaded.len(),
+            here: here.len(),
+            dry_run: here.iter().filter(|policy| policy.dry_run).count(),
+            report_only: mode == Mode::Report,
+            warnings: workload
+                .as_ref()
+                .map(|workload| warnings(&loaded, workload, &root_namespace))
+                .unwrap_or_default(),
+        };
+        let policy = CompiledPolicy::new(&here, default_action, mode == Mode::Report)
+            .map_err(|problem| Refusal::of(Fault::new("resources", problem)))?;
+        Ok(Self { policy, reply, summary })
+    }
+
+    /// What decides requests.
+    pub fn policy(&self) -> &CompiledPolicy {
+        &self.policy
+    }
+
+    /// What a denied client is told.
+    pub fn reply(&self) -> &DenyReply {
+        &self.reply
+    }
+
+    /// One line that says what was loaded: resources, how many apply here, what is enforced and what only reported.
+    pub fn summary(&self) -> String {
+        let Summary { resources, here, dry_run, report_only, .. } = &self.summary;
+        let (enforced, reported) = match report_only {
+            true => (0, *here),
+            false => (here - dry_run, *dry_run),
+        };
+        let mode = if *report_only { ", mode: report, nothing is denied" } else { "" };
+        format!("loaded {resources} resources, {here} apply here, {enforced} enforced, {reported} only reported{mode}")
+    }
+
+    /// Lines about what is accepted and may surprise.
+    pub fn warnings(&self) -> &[String] {
+        &self.summary.warnings
+    }
+}
+
+struct Configuration {
+    loaded: Vec<AuthorizationPolicy>,
+    reply: DenyReply,
+    default_action: Option<DefaultAction>,
+    mode: Mode,
+    workload: Option<Workload>,
+    root_namespace: String,
+}
+
+fn read(node: &Node<'_>) -> Option<Configuration> {
+    let object = node.object()?;
+    let workload = object.optional("workload").map(|node| Workload::read(&node));
+    let root_namespace = text_or(&object, "rootNamespace", "istio-system");
+    let trust_domains = read_trust_domains(&object);
+    if let Some(identity) = object.optional("identity") {
+        read_identity(&identity);
+    }
+    // Nothing here asks for the direct remote address yet, so either answer holds.
+    if let Some(node) = object.optional("directRemoteAddress") {
+        node.word(&[("filterState", ()), ("connection", ())]);
+    }
+    let default_action = object
+        .optional("defaultAction")
+        .map(|node| node.word(&[("ALLOW", DefaultAction::Allow), ("DENY", DefaultAction::Deny)]));
+    let mode = match object.optional("mode") {
+        Some(node) => node.word(&[("enforce", Mode::Enforce), ("report", Mode::Report)]),
+        None => Some(Mode::Enforce),
+    };
+    let reply = DenyReply::read(object.optional("deny").as_ref());
+    let loaded = read_resources(&object, trust_domains.as_ref());
+    object.finish();
+    Some(Configuration {
+        loaded: loaded?,
+        reply: reply?,
+        default_action: match default_action {
+            Some(action) => Some(action?),
+            None => None,
+        },
+        mode: mode?,
+        workload: match workload {
+            Some(workload) => Some(workload?),
+            None => None,
+        },
+        root_namespace: root_namespace?,
+    })
+}
+
+fn text_or(object: &Object<'_>, key: &'static str, default: &str) -> Option<String> {
+    match object.optional(key) {
+        Some(node) => node.some_text().map(str::to_owned),
+        None => Some(default.to_owned()),
+    }
+}
+
+fn read_trust_domains(object: &Object<'_>) -> Option<TrustDomains> {
+    let own = match object.optional("trustDomain") {
+        Some(node) => read_trust_domain(&node),
+        None => Some("cluster.local".to_owned()),
+    };
+    let aliases = match object.optional("trustDomainAliases") {
+        Some(node) => node.items()?.map(|item| read_trust_domain(&item)).collect::<Vec<_>>().into_iter().collect(),
+        None => Some(Vec::new()),
+    };
+    Some(TrustDomains::new(own?, aliases?))
+}
+
+/// SPIFFE-ID section 2.1.
+fn read_trust_domain(node: &Node<'_>) -> Option<String> {
+    let text = node.some_text()?;
+    let good = text.len() <= 255
+        && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-_".contains(&byte));
+    if !good {
+        node.fault(format!("bad trust domain `{text}`: expected a-z, 0-9, `.`, `-` and `_`, at most 255 characters, as in cluster.local"));
+    }
+    good.then(|| text.to_owned())
+}
+
+fn read_identity(node: &Node<'_>) -> Option<()> {
+    let object = node.object()?;
+    if let Some(source) = object.optional("source") {
+        match source.text() {
+            Some(text @ ("filterState" | "forwardedClientCert")) => {
+                source.fault(format!("`{text}` is not supported yet, write peerCertificate and end TLS at this proxy"));
+            }
+            Some(_) => {
+                source.word(&[("peerCertificate", ())]);
+            }
+            None => {}
+        }
+    }
+    object.finish();
+    Some(())
+}
+
+fn read_resources(object: &Object<'_>, trust_domains: Option<&TrustDomains>) -> Option<Vec<AuthorizationPolicy>> {
+    let node = object.required("resources", "list the policies, or write [] for none")?;
+    let context = Context { trust_domains: trust_domains? };
+    let mut policies: Vec<AuthorizationPolicy> = Vec::new();
+    let mut names = hashbrown::HashMap::new();
+    let mut complete = true;
+    for (position, item) in node.items()?.enumerate().take(MOST_RESOURCES) {
+        match Resource::read(&item, &context) {
+            Some(Resource::AuthorizationPolicy(policy)) => {
+                if let Some(earlier) = names.insert(policy.name.clone(), position) {
+                    item.fault(format!(
+                        "the policy {} stands at {}[{earlier}] already, a cluster has one of a name",
+                        policy.name,
+                        node.place()
+                    ));
+                }
+                policies.push(policy);
+            }
+            None => complete = false,
+        }
+    }
+    complete.then_some(policies)
+}
+
+fn no_allow_policy(none_loaded: bool, none_here: bool) -> Fault {
+    let why = match (none_loaded, none_here) {
+        (true, _) => "there are no policies",
+        (false, true) => "none of the policies is meant for this workload",
+        (false, false) => "none of the policies for this workload is an enforced ALLOW",
+    };
+    Fault::new(
+        "defaultAction",
+        format!("missing, and {why}; say what happens to a request then, DENY or ALLOW (Istio would let it through)"),
+    )
+}
+
+fn warnings(policies: &[AuthorizationPolicy], workload: &Workload, root_namespace: &str) -> Vec<String> {
+    let in_reach =
+        |policy: &&AuthorizationPolicy| [root_namespace, &workload.namespace].contains(&policy.name.namespace());
+    let undecided = |policy: &AuthorizationPolicy| {
+        let missing = policy.target.undecided(workload)?;
+        Some(format!("the policy {} does not apply here: whom it picks cannot be told without {missing}", policy.name))
+    };
+    policies.iter().filter(in_reach).filter_map(undecided).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,24 @@
+//! What a request's values are looked up in: no list is walked, whatever a policy lists.
+
+mod clauses;
+mod contains;
+mod prefixes;
+mod templates;
+mod text;
+
+pub(crate) use clauses::{Clause, ClauseIndex, Condition, MatchedValues, SetId, ValueSets, failing};
+pub(crate) use templates::TemplateIndex;
+pub(crate) use text::TextIndex;
+
+use smallvec::SmallVec;
+
+/// Why an index cannot be made, for the configuration's error list.
+pub(crate) type BuildError = String;
+
+/// One value of one match field, numbered within that field in the order of its first mention.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct ValueId(pub(crate) u32);
+
+/// The values of one field that match a request: few, since a value matches at most one exact entry and one prefix
+/// or suffix for each of its lengths.
+pub(crate) type Matched = SmallVec<[ValueId; 6]>;

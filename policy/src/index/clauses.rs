@@ -1,0 +1,284 @@
+//! The rules of one action as a tree of lookups: what a request cannot match is never visited.
+
+use std::cell::Cell;
+use std::cmp::Reverse;
+
+use hashbrown::HashMap;
+use smallvec::SmallVec;
+
+use super::ValueId;
+use crate::field::Field;
+
+/// So many clauses are cheaper to check one by one than to look up.
+const LEAF: usize = 4;
+
+/// A set of values of one field, kept once however many rules share it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct SetId(u32);
+
+/// The value sets of a policy.
+#[derive(Default)]
+pub(crate) struct ValueSets {
+    sets: Vec<Box<[ValueId]>>,
+    numbers: HashMap<Box<[ValueId]>, SetId>,
+}
+
+impl ValueSets {
+    pub(crate) fn add(&mut self, mut values: Vec<ValueId>) -> SetId {
+        values.sort_unstable();
+        values.dedup();
+        let values: Box<[ValueId]> = values.into();
+        if let Some(known) = self.numbers.get(&values) {
+            return *known;
+        }
+        let id = SetId(u32::try_from(self.sets.len()).unwrap_or(u32::MAX));
+        self.sets.push(values.clone());
+        self.numbers.insert(values, id);
+        id
+    }
+
+    /// Ends the adding, and frees what only that needed.
+    pub(crate) fn close(&mut self) {
+        self.numbers = HashMap::new();
+    }
+
+    fn values(&self, id: SetId) -> &[ValueId] {
+        usize::try_from(id.0).ok().and_then(|at| self.sets.get(at)).map_or(&[], |set| set)
+    }
+
+    /// Whether a set holds one of `matched`.
+    pub(crate) fn meets(&self, id: SetId, matched: &[ValueId]) -> bool {
+        let set = self.values(id);
+        matched.iter().any(|value| set.binary_search(value).is_ok())
+    }
+}
+
+/// One field of a clause: the request's value is among `set`, or is not.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Condition {
+    pub(crate) field: Field,
+    pub(crate) negated: bool,
+    pub(crate) set: SetId,
+}
+
+/// One way to match a rule: one of its sources, one of its operations and all of its conditions at once.
+#[derive(Clone, Debug)]
+pub(crate) struct Clause {
+    /// In the order in which they are checked.
+    conditions: Box<[Condition]>,
+    /// The rule that it is of, as a place in the order in which rules are reported.
+    pub(crate) rule: u32,
+}
+
+impl Clause {
+    pub(crate) fn new(mut conditions: Vec<Condition>, rule: u32) -> Self {
+        conditions.sort_unstable_by_key(|condition| (condition.field, condition.negated));
+        conditions.dedup();
+        Self { conditions: conditions.into(), rule }
+    }
+
+    pub(crate) fn conditions(&self) -> &[Condition] {
+        &self.conditions
+    }
+
+    /// The set that the value of `field` has to be in, if this clause says so.
+    fn wanted(&self, field: Field) -> Option<SetId> {
+        self.conditions
+            .iter()
+            .find(|condition| condition.field == field && !condition.negated)
+            .map(|condition| condition.set)
+    }
+}
+
+/// All clauses of one action.
+#[derive(Default)]
+pub(crate) struct ClauseIndex {
+    clauses: Vec<Clause>,
+    nodes: Vec<Node>,
+}
+
+enum Node {
+    /// A few clauses, or some that no field tells apart.
+    Leaf(Box<[u32]>),
+    /// Clauses by the value that they want of one field.
+    Branch { field: Field, by_value: HashMap<ValueId, usize>, otherwise: Option<usize> },
+}
+
+/// Answers which values of a field the request matches; asked at most once for each field that decides.
+pub(crate) trait MatchedValues {
+    /// What stops a decision.
+    type Error;
+
+    /// The values of `field` that the request matches.
+    fn matched(&mut self, field: Field) -> Result<&[ValueId], Self::Error>;
+}
+
+impl ClauseIndex {
+    pub(crate) fn new(clauses: Vec<Clause>, sets: &ValueSets) -> Self {
+        let mut index = Self { clauses, nodes: Vec::new() };
+        let all = (0..).take(index.clauses.len()).collect();
+        index.grow(all, &mut Vec::new(), sets);
+        index
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.clauses.is_empty()
+    }
+
+    /// The first few clauses, for explanations.
+    pub(crate) fn sample(&self, most: usize) -> impl Iterator<Item = &Clause> {
+        self.clauses.iter().take(most)
+    }
+
+    /// Whether any clause matches. Stops at the first that does.
+    pub(crate) fn any<M: MatchedValues>(&self, sets: &ValueSets, values: &mut M) -> Result<bool, M::Error> {
+        let found = Cell::new(false);
+        self.visit(sets, values, &mut |_| {
+            found.set(true);
+            Visit::Stop
+        })?;
+        Ok(found.get())
+    }
+
+    /// The rule that comes first of those that match.
+    pub(crate) fn first<M: MatchedValues>(&self, sets: &ValueSets, values: &mut M) -> Result<Option<u32>, M::Error> {
+        let first: Cell<Option<u32>> = Cell::new(None);
+        self.visit(sets, values, &mut |clause| {
+            first.set(Some(first.get().map_or(clause.rule, |rule| rule.min(clause.rule))));
+            Visit::GoOn
+        })?;
+        Ok(first.get())
+    }
+
+    fn clause(&self, number: u32) -> Option<&Clause> {
+        usize::try_from(number).ok().and_then(|at| self.clauses.get(at))
+    }
+
+    /// Makes the subtree of some clauses and says where it stands.
+    fn grow(&mut self, clauses: Vec<u32>, used: &mut Vec<Field>, sets: &ValueSets) -> usize {
+        let place = self.nodes.len();
+        self.nodes.push(Node::Leaf(Box::default()));
+        let node = match self.best_split(&clauses, used, sets) {
+            None => Node::Leaf(clauses.into()),
+            Some(field) => {
+                let mut by_value: HashMap<ValueId, Vec<u32>> = HashMap::new();
+                let mut rest = Vec::new();
+                for number in clauses {
+                    match self.clause(number).and_then(|clause| clause.wanted(field)) {
+                        Some(set) => {
+                            for value in sets.values(set) {
+                                by_value.entry(*value).or_default().push(number);
+                            }
+                        }
+                        None => rest.push(number),
+                    }
+                }
+                used.push(field);
+                let by_value =
+                    by_value.into_iter().map(|(value, clauses)| (value, self.grow(clauses, used, sets))).collect();
+                let otherwise = (!rest.is_empty()).then(|| self.grow(rest, used, sets));
+                used.pop();
+                Node::Branch { field, by_value, otherwise }
+            }
+        };
+        if let Some(slot) = self.nodes.get_mut(place) {
+            *slot = node;
+        }
+        place
+    }
+
+    /// The field that leaves the fewest clauses in the worst case, or none where checking them all is as good.
+    fn best_split(&self, clauses: &[u32], used: &[Field], sets: &ValueSets) -> Option<Field> {
+        if clauses.len() <= LEAF {
+            return None;
+        }
+        let mut fields: Vec<Field> = Vec::new();
+        for clause in clauses.iter().filter_map(|number| self.clause(*number)) {
+            for condition in clause.conditions() {
+                if !condition.negated && !used.contains(&condition.field) && !fields.contains(&condition.field) {
+                    fields.push(condition.field);
+                }
+            }
+        }
+        let worst = |field: Field| {
+            let mut load: HashMap<ValueId, usize> = HashMap::new();
+            let mut rest = 0;
+            for clause in clauses.iter().filter_map(|number| self.clause(*number)) {
+                match clause.wanted(field) {
+                    Some(set) => sets.values(set).iter().for_each(|value| *load.entry(*value).or_default() += 1),
+                    None => rest += 1,
+                }
+            }
+            load.into_values().max().unwrap_or_default().max(rest)
+        };
+        let (load, field) = fields.into_iter().map(|field| (worst(field), field)).min()?;
+        (load < clauses.len()).then_some(field)
+    }
+
+    fn visit<M: MatchedValues>(
+        &self,
+        sets: &ValueSets,
+        values: &mut M,
+        matching: &mut dyn FnMut(&Clause) -> Visit,
+    ) -> Result<(), M::Error> {
+        let mut open: SmallVec<[usize; 16]> = SmallVec::new();
+        open.push(0);
+        while let Some(node) = open.pop().and_then(|place| self.nodes.get(place)) {
+            match node {
+                Node::Leaf(clauses) => {
+                    for clause in clauses.iter().filter_map(|number| self.clause(*number)) {
+                        if holds(clause, sets, values)? && matching(clause) == Visit::Stop {
+                            return Ok(());
+                        }
+                    }
+                }
+                Node::Branch { field, by_value, otherwise } => {
+                    open.extend(*otherwise);
+                    open.extend(values.matched(*field)?.iter().filter_map(|value| by_value.get(value)).copied());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// How many clauses a request can meet at the worst, for tests that hold the cost down.
+    #[cfg(test)]
+    pub(crate) fn largest_leaf(&self) -> usize {
+        let sizes = self.nodes.iter().map(|node| match node {
+            Node::Leaf(clauses) => clauses.len(),
+            Node::Branch { .. } => 0,
+        });
+        sizes.max().unwrap_or_default()
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Visit {
+    GoOn,
+    Stop,
+}
+
+fn holds<M: MatchedValues>(clause: &Clause, sets: &ValueSets, values: &mut M) -> Result<bool, M::Error> {
+    for condition in clause.conditions() {
+        if sets.meets(condition.set, values.matched(condition.field)?) == condition.negated {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// How many of a clause's conditions hold, and which do not: for an explanation, once something was denied.
+pub(crate) fn failing<'c, M: MatchedValues>(
+    clause: &'c Clause,
+    sets: &ValueSets,
+    values: &mut M,
+) -> Result<(Reverse<usize>, Vec<&'c Condition>), M::Error> {
+    let mut failing = Vec::new();
+    for condition in clause.conditions() {
+        if sets.meets(condition.set, values.matched(condition.field)?) == condition.negated {
+            failing.push(condition);
+        }
+    }
+    let holding = clause.conditions().len() - failing.len();
+    Ok((Reverse(holding), failing))
+}

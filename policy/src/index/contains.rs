@@ -1,0 +1,88 @@
+//! Many globs at once: one pass over the value, then only the globs whose rarest piece is in it.
+
+use aho_corasick::Input;
+use aho_corasick::automaton::{Automaton, OverlappingState};
+use aho_corasick::nfa::contiguous::NFA;
+use hashbrown::HashMap;
+
+use super::{BuildError, Matched, ValueId};
+use crate::pattern::Glob;
+
+/// Globs, found by one of their literal pieces in one Aho-Corasick automaton.
+pub(crate) struct GlobIndex {
+    pieces: NFA,
+    /// For each piece of the automaton, the globs that are looked for by it.
+    globs: Vec<Vec<(Glob, ValueId)>>,
+}
+
+impl GlobIndex {
+    pub(crate) fn new(globs: Vec<(Glob, ValueId)>) -> Result<Self, BuildError> {
+        let telling = telling_pieces(&globs);
+        let mut numbers: HashMap<Box<[u8]>, usize> = HashMap::new();
+        let mut pieces: Vec<Box<[u8]>> = Vec::new();
+        let mut grouped: Vec<Vec<(Glob, ValueId)>> = Vec::new();
+        for (piece, entry) in telling.into_iter().zip(globs) {
+            let number = *numbers.entry(piece.clone()).or_insert_with(|| {
+                pieces.push(piece);
+                grouped.push(Vec::new());
+                grouped.len() - 1
+            });
+            if let Some(group) = grouped.get_mut(number) {
+                group.push(entry);
+            }
+        }
+        let automaton = NFA::new(&pieces)
+            .map_err(|error| format!("the patterns with stars are too many for one automaton: {error}"))?;
+        Ok(Self { pieces: automaton, globs: grouped })
+    }
+
+    /// Adds the globs that match `value`, each once.
+    pub(crate) fn lookup(&self, value: &[u8], matched: &mut Matched) {
+        let mut seen = Seen::default();
+        let input = Input::new(value);
+        let mut state = OverlappingState::start();
+        while self.pieces.try_find_overlapping(&input, &mut state).is_ok() {
+            let Some(found) = state.get_match() else { break };
+            let piece = found.pattern().as_usize();
+            if !seen.first_time(piece) {
+                continue;
+            }
+            for (glob, id) in self.globs.get(piece).into_iter().flatten() {
+                if glob.matches(value) {
+                    matched.push(*id);
+                }
+            }
+        }
+    }
+}
+
+/// For each glob the piece to look for: the one that fewest globs share picks out the fewest candidates; of those, the
+/// longest.
+fn telling_pieces(globs: &[(Glob, ValueId)]) -> Vec<Box<[u8]>> {
+    let mut mentions: HashMap<&[u8], usize> = HashMap::new();
+    for piece in globs.iter().flat_map(|(glob, _)| glob.pieces()) {
+        *mentions.entry(piece).or_default() += 1;
+    }
+    let rank = |piece: &&[u8]| (mentions.get(piece).copied(), usize::MAX - piece.len());
+    globs.iter().map(|(glob, _)| glob.pieces().min_by_key(rank).unwrap_or_default().into()).collect()
+}
+
+/// Which pieces were met before: a long value can hold one piece thousands of times.
+#[derive(Default)]
+struct Seen(Vec<u64>);
+
+impl Seen {
+    fn first_time(&mut self, number: usize) -> bool {
+        let (word, bit) = (number / 64, 1_u64 << (number % 64));
+        if self.0.len() <= word {
+            self.0.resize(word + 1, 0);
+        }
+        match self.0.get_mut(word) {
+            Some(bits) if *bits & bit == 0 => {
+                *bits |= bit;
+                true
+            }
+            _ => false,
+        }
+    }
+}

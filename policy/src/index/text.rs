@@ -1,0 +1,86 @@
+//! All the text patterns of one field that match a value.
+
+use hashbrown::HashMap;
+
+use super::contains::GlobIndex;
+use super::prefixes::{PrefixTable, SuffixTable};
+use super::{BuildError, Matched, ValueId};
+use crate::pattern::TextPattern;
+
+/// Text patterns, each under an id, looked up by value: a hash map for the exact ones, sorted tables for prefixes and
+/// suffixes, one automaton for the rest.
+#[derive(Default)]
+pub(crate) struct TextIndex {
+    present: Option<ValueId>,
+    exact: HashMap<Box<[u8]>, ValueId>,
+    prefixes: PrefixTable,
+    suffixes: SuffixTable,
+    globs: Option<GlobIndex>,
+}
+
+impl TextIndex {
+    /// Fails where the patterns are too many for an index.
+    pub(crate) fn new(patterns: impl Iterator<Item = (TextPattern, ValueId)>) -> Result<Self, BuildError> {
+        let mut index = Self::default();
+        let (mut prefixes, mut suffixes, mut globs) = (Vec::new(), Vec::new(), Vec::new());
+        for (pattern, id) in patterns {
+            match pattern {
+                TextPattern::Present => index.present = Some(id),
+                TextPattern::Exact(text) => {
+                    index.exact.insert(text, id);
+                }
+                TextPattern::Prefix(text) => prefixes.push((text, id)),
+                TextPattern::Suffix(text) => suffixes.push((text, id)),
+                TextPattern::Glob(glob) => globs.push((glob, id)),
+            }
+        }
+        index.prefixes = PrefixTable::new(prefixes);
+        index.suffixes = SuffixTable::new(suffixes);
+        if !globs.is_empty() {
+            index.globs = Some(GlobIndex::new(globs)?);
+        }
+        Ok(index)
+    }
+
+    /// Adds the patterns that match `value`.
+    pub(crate) fn lookup(&self, value: &[u8], matched: &mut Matched) {
+        matched.extend(self.present);
+        matched.extend(self.exact.get(value).copied());
+        self.prefixes.lookup(value, matched);
+        self.suffixes.lookup(value, 0, matched);
+        if let Some(globs) = &self.globs {
+            globs.lookup(value, matched);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_what_each_pattern_by_itself_matches() {
+        let patterns = [
+            "*", "a", "ab", "a*", "ab*", "*b", "*ab", "*a*", "*ab*", "a*b", "*b*a*", "a*b*c", "b*", "*aa*", "aa*aa",
+            "*c*b", "ba",
+        ];
+        let parsed: Vec<_> = patterns.iter().map(|text| TextPattern::new(text)).collect();
+        let index = TextIndex::new(parsed.iter().cloned().zip((0..).map(ValueId)));
+        assert!(index.is_ok());
+        for value in ["", "a", "b", "ab", "ba", "aa", "aaa", "aaaa", "abc", "abab", "bab", "cab", "acbc", "aabbcc", "x"]
+        {
+            let expected: Vec<_> = (0..)
+                .map(ValueId)
+                .zip(&parsed)
+                .filter(|(_, pattern)| pattern.matches(value.as_bytes()))
+                .map(|(id, _)| id)
+                .collect();
+            let mut found = Matched::new();
+            if let Ok(index) = &index {
+                index.lookup(value.as_bytes(), &mut found);
+            }
+            found.sort();
+            assert_eq!(found.to_vec(), expected, "{value}");
+        }
+    }
+}

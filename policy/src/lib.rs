@@ -1,0 +1,66 @@
+//! Policies in, compiled policy, decision out.
+//!
+//! This crate answers one question: what happens to this request under these policies. It knows no proxy, does no
+//! I/O and reads no clock, so the same code decides in the filters, in the tests and in tools. It never guesses: a
+//! configuration is read as a whole or refused with all its faults, and a request about which the proxy does not say
+//! what a decision needs is denied.
+//!
+//! The way from configuration to decision: [`IdentityAuthz::parse`] reads JSON and compiles the policies that apply;
+//! [`CompiledPolicy::decide`] asks a [`Request`] for what the rules need and gives a [`Decision`];
+//! [`CompiledPolicy::explain`] says in words why a request was turned away.
+//!
+//! ```
+//! use sallyport_policy::{Decision, Denial, HostFailure, IdentityAuthz, Peer, PeerId, Request};
+//!
+//! struct Asked(Peer, &'static str);
+//!
+//! impl Request for Asked {
+//!     fn peer(&mut self) -> Result<&Peer, HostFailure> { Ok(&self.0) }
+//!     fn destination_port(&mut self) -> Result<Option<u16>, HostFailure> { Ok(Some(443)) }
+//!     fn method(&mut self) -> Result<Option<&[u8]>, HostFailure> { Ok(Some(b"GET")) }
+//!     fn host(&mut self) -> Result<Option<&[u8]>, HostFailure> { Ok(Some(b"orders.example")) }
+//!     fn path(&mut self) -> Result<Option<&[u8]>, HostFailure> { Ok(Some(self.1.as_bytes())) }
+//! }
+//!
+//! let configuration = IdentityAuthz::parse(br#"{"resources": [{
+//!     "apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy",
+//!     "metadata": {"name": "web-reads", "namespace": "shop"},
+//!     "spec": {"rules": [{
+//!         "from": [{"source": {"principals": ["cluster.local/ns/shop/sa/web"]}}],
+//!         "to": [{"operation": {"paths": ["/orders/*"]}}]}]}
+//! }]}"#)?;
+//! let policy = configuration.policy();
+//! let web = Peer::Proven(PeerId::parse(b"spiffe://cluster.local/ns/shop/sa/web").unwrap());
+//! assert_eq!(policy.decide(&mut Asked(web.clone(), "/orders/1")), Decision::Allow);
+//!
+//! let mut asked = Asked(web, "/admin");
+//! assert_eq!(policy.decide(&mut asked), Decision::Deny(Denial::NoAllowMatches));
+//! assert_eq!(
+//!     policy.explain(&Denial::NoAllowMatches, &mut asked),
+//!     "no ALLOW policy matches: shop/web-reads wants path /orders/*, this was GET /admin by cluster.local/ns/shop/sa/web",
+//! );
+//! # Ok::<(), sallyport_policy::Refusal>(())
+//! ```
+
+mod compiled;
+mod decision;
+mod document;
+mod fault;
+mod field;
+mod identity_authz;
+mod index;
+mod pattern;
+mod peer;
+mod reader;
+mod reply;
+mod request;
+mod resource;
+
+pub use compiled::CompiledPolicy;
+pub use decision::{Decision, Denial, RuleName};
+pub use fault::{Fault, Refusal};
+pub use identity_authz::IdentityAuthz;
+pub use peer::{NoIdentity, NotSpiffe, Peer, PeerId};
+pub use reply::DenyReply;
+pub use request::{HostFailure, Request};
+pub use resource::PolicyName;

@@ -1,0 +1,47 @@
+//! What a policy may ask of a request, and how asking can fail.
+
+use std::fmt;
+
+use crate::peer::Peer;
+
+/// A request as its proxy sees it. A compiled policy asks for what its rules need, each at most once for a decision,
+/// and for nothing else.
+///
+/// `Ok(None)` means that the request has no such thing: a positive match on it is false, a negative one true. An
+/// error stops the decision, and the request is denied.
+pub trait Request {
+    /// Who sent it.
+    fn peer(&mut self) -> Result<&Peer, HostFailure>;
+
+    /// The port that the connection was addressed to, on the proxy's side.
+    fn destination_port(&mut self) -> Result<Option<u16>, HostFailure>;
+
+    /// The request method (`:method`), as sent.
+    fn method(&mut self) -> Result<Option<&[u8]>, HostFailure>;
+
+    /// The host that it is addressed to (`:authority`), with its port if it names one, as sent.
+    fn host(&mut self) -> Result<Option<&[u8]>, HostFailure>;
+
+    /// The path with query and fragment (`:path`), as the proxy hands it over.
+    fn path(&mut self) -> Result<Option<&[u8]>, HostFailure>;
+}
+
+/// The proxy did not say what a decision needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HostFailure {
+    /// What was asked for, in Envoy's name for it.
+    pub attribute: &'static str,
+    /// How the proxy answered.
+    pub answer: &'static str,
+}
+
+impl fmt::Display for HostFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the proxy did not tell {}: {}", self.attribute, self.answer)
+    }
+}
+
+/// A path without query and fragment, as Envoy's path matcher has it (`PathUtil::removeQueryAndFragment`).
+pub(crate) fn without_query(path: &[u8]) -> &[u8] {
+    path.split(|byte| matches!(byte, b'?' | b'#')).next().unwrap_or_default()
+}

@@ -1,0 +1,55 @@
+//! The Kubernetes objects that policies come as.
+
+mod authorization_policy;
+mod metadata;
+mod workload;
+
+pub(crate) use authorization_policy::{Action, AuthorizationPolicy, Context, Term};
+pub use metadata::PolicyName;
+pub(crate) use workload::{Target, Workload};
+
+use crate::reader::Node;
+
+/// The groups that resources come from. Any version of a group is accepted.
+const SECURITY_GROUP: &str = "security.istio.io";
+
+/// What `resources` can hold.
+pub(crate) enum Resource {
+    AuthorizationPolicy(AuthorizationPolicy),
+}
+
+impl Resource {
+    pub(crate) fn read(node: &Node<'_>, context: &Context<'_>) -> Option<Self> {
+        let object = node.object()?;
+        let kind = object.required("kind", "write kind: AuthorizationPolicy");
+        let version = object.required("apiVersion", "write apiVersion: security.istio.io/v1");
+        let kind = kind.as_ref().and_then(|kind| match kind.text()? {
+            "AuthorizationPolicy" => Some(()),
+            "PeerAuthentication" => {
+                kind.fault("PeerAuthentication is not supported yet; require client certificates in the listener's TLS context");
+                None
+            }
+            "RequestAuthentication" => {
+                kind.fault("RequestAuthentication is the work of envoy.filters.http.jwt_authn, configure that filter before this one");
+                None
+            }
+            other => {
+                kind.fault(format!("unknown kind `{other}`, expected AuthorizationPolicy"));
+                None
+            }
+        });
+        if let Some(version) = &version
+            && let Some(text) = version.text()
+            && text.split('/').next() != Some(SECURITY_GROUP)
+            && kind.is_some()
+        {
+            version.fault(format!("`{text}` has no AuthorizationPolicy, write {SECURITY_GROUP}/v1"));
+        }
+        object.optional("status");
+        let policy = kind.and_then(|()| AuthorizationPolicy::read(&object, context));
+        if kind.is_some() {
+            object.finish();
+        }
+        policy.map(Self::AuthorizationPolicy)
+    }
+}

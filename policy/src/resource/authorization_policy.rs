@@ -1,0 +1,352 @@
+//! AuthorizationPolicy, as istio/api `security/v1beta1/authorization_policy.proto` has it.
+
+use super::metadata::Metadata;
+use super::{PolicyName, Target};
+use crate::field::{
+    HostPattern, MethodPattern, NamespacePattern, PathPattern, Port, PrincipalPattern, TrustDomains, Values,
+};
+use crate::pattern::SegmentBytes;
+use crate::reader::{Node, Object};
+
+/// Istio's limit on `rules`, on `from` and on `to` (the CRD's `maxItems`).
+const MOST_RULES: usize = 512;
+
+/// Sources of one rule times its operations: what a rule may expand to.
+const MOST_CLAUSES: usize = 65_536;
+
+/// So many values in one list are more than any policy needs, and fewer than would fill the memory of the VM.
+const MOST_VALUES: usize = 1_000_000;
+
+/// What reading a policy needs to know of the rest of the configuration.
+pub(crate) struct Context<'c> {
+    pub(crate) trust_domains: &'c TrustDomains,
+}
+
+/// `spec.action`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    Allow,
+    Deny,
+}
+
+/// One match field with its values: the request's value is among them, or with `negated` it is not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Term {
+    pub(crate) values: Values,
+    pub(crate) negated: bool,
+}
+
+/// One rule, multiplied out: it matches where all terms of one clause hold.
+pub(crate) type Clauses = Vec<Vec<Term>>;
+
+/// A policy that was read without a fault.
+pub(crate) struct AuthorizationPolicy {
+    pub(crate) name: PolicyName,
+    pub(crate) dry_run: bool,
+    pub(crate) action: Action,
+    pub(crate) target: Target,
+    pub(crate) rules: Vec<Clauses>,
+}
+
+impl AuthorizationPolicy {
+    pub(super) fn read(resource: &Object<'_>, context: &Context<'_>) -> Option<Self> {
+        let metadata = Metadata::read(resource);
+        let node = resource.required("spec", "write spec: {} to allow nothing")?;
+        let spec = node.object()?;
+        let action = read_action(&spec);
+        let target = Target::read(&spec);
+        spec.refused(
+            "provider",
+            "is for the action CUSTOM, which is not supported; use envoy.filters.http.ext_authz before this filter",
+        );
+        let reading =
+            Reading { context, bytes: action.map_or(SegmentBytes::Any, |action| operator_bytes(action, false)) };
+        let rules = match spec.optional("rules") {
+            Some(rules) => read_rules(&rules, &reading, action),
+            None => Some(Vec::new()),
+        };
+        if action == Some(Action::Deny) && rules.as_ref().is_some_and(Vec::is_empty) {
+            spec.fault("a DENY without rules denies nothing; write rules: [{}] to deny everything");
+        }
+        spec.finish();
+        let Metadata { name, dry_run } = metadata?;
+        Some(Self { name, dry_run, action: action?, target: target?, rules: rules? })
+    }
+}
+
+/// What a template's operators stand for: Envoy's class where a match lets a request in, any byte where a match
+/// keeps it out.
+fn operator_bytes(action: Action, negated: bool) -> SegmentBytes {
+    match (action, negated) {
+        (Action::Allow, false) => SegmentBytes::Envoy,
+        (Action::Allow, true) | (Action::Deny, _) => SegmentBytes::Any,
+    }
+}
+
+fn read_action(spec: &Object<'_>) -> Option<Action> {
+    let Some(node) = spec.optional("action") else { return Some(Action::Allow) };
+    match node.text()? {
+        "AUDIT" => {
+            node.fault("AUDIT is not supported yet; use mode: report or the annotation istio.io/dry-run to see what a policy would do");
+            None
+        }
+        "CUSTOM" => {
+            node.fault("CUSTOM is not supported; use envoy.filters.http.ext_authz before this filter");
+            None
+        }
+        _ => node.word(&[("ALLOW", Action::Allow), ("DENY", Action::Deny)]),
+    }
+}
+
+struct Reading<'r> {
+    context: &'r Context<'r>,
+    bytes: SegmentBytes,
+}
+
+fn read_rules(node: &Node<'_>, reading: &Reading<'_>, action: Option<Action>) -> Option<Vec<Clauses>> {
+    let nodes: Vec<_> = node.items()?.collect();
+    if nodes.len() > MOST_RULES {
+        node.fault(format!("has {} items, the limit is {MOST_RULES}", nodes.len()));
+        return None;
+    }
+    let rules: Vec<_> = nodes.iter().map(|rule| read_rule(rule, reading, action)).collect();
+    rules.into_iter().collect()
+}
+
+/// Reads `from`, `to` and `when`: one of the sources and one of the operations and all conditions have to match.
+fn read_rule(node: &Node<'_>, reading: &Reading<'_>, action: Option<Action>) -> Option<Clauses> {
+    let rule = node.object()?;
+    let from = rule.optional("from");
+    let to = rule.optional("to");
+    let when = rule.optional("when");
+    let sources = match &from {
+        Some(from) => read_alternatives(from, "from", "source", |source| read_source(source, reading)),
+        None => Some(vec![Vec::new()]),
+    };
+    let operations = match &to {
+        Some(to) => read_alternatives(to, "to", "operation", |operation| read_operation(operation, reading, action)),
+        None => Some(vec![Vec::new()]),
+    };
+    let conditions = match &when {
+        Some(when) => read_conditions(when, reading),
+        None => Some(Vec::new()),
+    };
+    rule.finish();
+    let (sources, operations, conditions) = (sources?, operations?, conditions?);
+    if sources.len() * operations.len() > MOST_CLAUSES {
+        node.fault(format!(
+            "{} sources times {} operations are more than {MOST_CLAUSES}, split the rule",
+            sources.len(),
+            operations.len()
+        ));
+        return None;
+    }
+    let product = sources.iter().flat_map(|source| operations.iter().map(move |operation| (source, operation)));
+    Some(product.map(|(source, operation)| [source.as_slice(), operation, &conditions].concat()).collect())
+}
+
+/// Reads a list of objects that hold one key each. Alternatives that differ in the values of one same field only are
+/// joined: a hundred sources of one principal each are one source of a hundred.
+fn read_alternatives(
+    node: &Node<'_>,
+    list: &str,
+    key: &'static str,
+    read: impl Fn(&Object<'_>) -> Option<Vec<Term>>,
+) -> Option<Vec<Vec<Term>>> {
+    let mut alternatives: Vec<Vec<Term>> = Vec::new();
+    let mut complete = true;
+    for item in node.some_items(MOST_RULES, &format!("to mean any {key}"))? {
+        let Some(object) = item.object() else {
+            complete = false;
+            continue;
+        };
+        let inner = object.required(key, &format!("an item of {list} is written {key}: {{…}}"));
+        let terms = inner.as_ref().and_then(|inner| {
+            let inner_object = inner.object()?;
+            if inner_object.is_empty() {
+                inner.fault(format!("empty, add a field, or remove {list} to mean any {key}"));
+                return None;
+            }
+            let terms = read(&inner_object);
+            inner_object.finish();
+            terms
+        });
+        object.finish();
+        match terms {
+            Some(terms) => add_alternative(&mut alternatives, terms),
+            None => complete = false,
+        }
+    }
+    complete.then_some(alternatives)
+}
+
+fn add_alternative(alternatives: &mut Vec<Vec<Term>>, mut terms: Vec<Term>) {
+    if let [Term { negated: false, .. }] = terms.as_slice()
+        && let Some(term) = terms.pop()
+    {
+        let field = term.values.field();
+        let alike = alternatives.iter_mut().find_map(|other| match other.as_mut_slice() {
+            [other] if !other.negated && other.values.field() == field => Some(other),
+            _ => None,
+        });
+        let rest = match alike {
+            Some(other) => other.values.absorb(term.values),
+            None => Err(term.values),
+        };
+        if let Err(values) = rest {
+            alternatives.push(vec![Term { values, negated: false }]);
+        }
+    } else {
+        alternatives.push(terms);
+    }
+}
+
+/// Reads a field and its `not` twin into `terms`; false where a fault was reported.
+fn read_pair(
+    object: &Object<'_>,
+    keys: [&'static str; 2],
+    terms: &mut Vec<Term>,
+    read: impl Fn(&Node<'_>, bool) -> Option<Values>,
+) -> bool {
+    let mut complete = true;
+    for (key, negated) in keys.into_iter().zip([false, true]) {
+        let Some(node) = object.optional(key) else { continue };
+        match read(&node, negated) {
+            Some(values) => terms.push(Term { values, negated }),
+            None => complete = false,
+        }
+    }
+    complete
+}
+
+/// Reads the strings of a list, each with `parse`, whose error is reported at the string's place.
+fn read_values<P>(node: &Node<'_>, parse: impl Fn(&str) -> Result<P, String>) -> Option<Vec<P>> {
+    let mut complete = true;
+    let mut values = Vec::new();
+    for item in node.some_items(MOST_VALUES, "to mean any")? {
+        match item.some_text().map(&parse) {
+            Some(Ok(value)) => values.push(value),
+            Some(Err(problem)) => {
+                item.fault(problem);
+                complete = false;
+            }
+            None => complete = false,
+        }
+    }
+    complete.then_some(values)
+}
+
+fn read_principals(node: &Node<'_>, reading: &Reading<'_>) -> Option<Values> {
+    let parse = |text: &str| PrincipalPattern::parse(text, reading.context.trust_domains);
+    Some(Values::Principals(read_values(node, parse)?.into_iter().flatten().collect()))
+}
+
+fn read_source(source: &Object<'_>, reading: &Reading<'_>) -> Option<Vec<Term>> {
+    let mut terms = Vec::new();
+    let mut complete =
+        read_pair(source, ["principals", "notPrincipals"], &mut terms, |node, _| read_principals(node, reading));
+    complete &= read_pair(source, ["namespaces", "notNamespaces"], &mut terms, |node, _| {
+        read_values(node, NamespacePattern::parse).map(Values::Namespaces)
+    });
+    for key in [
+        "requestPrincipals",
+        "notRequestPrincipals",
+        "serviceAccounts",
+        "notServiceAccounts",
+        "trustDomains",
+        "notTrustDomains",
+        "ipBlocks",
+        "notIpBlocks",
+        "remoteIpBlocks",
+        "notRemoteIpBlocks",
+    ] {
+        source.refused(key, "not supported yet");
+    }
+    complete.then_some(terms)
+}
+
+fn read_operation(operation: &Object<'_>, reading: &Reading<'_>, action: Option<Action>) -> Option<Vec<Term>> {
+    let mut terms = Vec::new();
+    let mut complete = read_pair(operation, ["hosts", "notHosts"], &mut terms, |node, _| {
+        read_values(node, HostPattern::parse).map(Values::Hosts)
+    });
+    complete &= read_pair(operation, ["ports", "notPorts"], &mut terms, |node, _| {
+        read_values(node, Port::parse).map(Values::Ports)
+    });
+    complete &= read_pair(operation, ["methods", "notMethods"], &mut terms, |node, _| {
+        read_values(node, MethodPattern::parse).map(Values::Methods)
+    });
+    complete &= read_pair(operation, ["paths", "notPaths"], &mut terms, |node, negated| {
+        let bytes = action.map_or(reading.bytes, |action| operator_bytes(action, negated));
+        read_values(node, |text| PathPattern::parse(text, bytes)).map(Values::Paths)
+    });
+    complete.then_some(terms)
+}
+
+/// The keys of `when` that are other names for fields of `source` and `operation`.
+fn read_conditions(node: &Node<'_>, reading: &Reading<'_>) -> Option<Vec<Term>> {
+    let mut complete = true;
+    let mut terms = Vec::new();
+    for item in node.some_items(MOST_RULES, "to mean always")? {
+        let Some(condition) = item.object() else {
+            complete = false;
+            continue;
+        };
+        let key = condition.required("key", "name what is compared, as in source.principal");
+        if !condition.is_empty() && condition.optional("values").is_none() && condition.optional("notValues").is_none()
+        {
+            item.fault("has neither values nor notValues, write what is compared");
+            complete = false;
+        }
+        let before = terms.len();
+        let read = key.as_ref().and_then(|key| {
+            let text = key.some_text()?;
+            let keys = ["values", "notValues"];
+            Some(match text {
+                "source.principal" => read_pair(&condition, keys, &mut terms, |node, _| read_principals(node, reading)),
+                "source.namespace" => read_pair(&condition, keys, &mut terms, |node, _| {
+                    read_values(node, NamespacePattern::parse).map(Values::Namespaces)
+                }),
+                "destination.port" => {
+                    read_pair(&condition, keys, &mut terms, |node, _| read_values(node, Port::parse).map(Values::Ports))
+                }
+                _ => {
+                    key.fault(unsupported_key(text));
+                    false
+                }
+            })
+        });
+        condition.finish();
+        complete &= read == Some(true) && terms.len() > before;
+    }
+    complete.then_some(terms)
+}
+
+/// Istio's other keys by name, so that a misspelt one is told from one that is still to come.
+fn unsupported_key(text: &str) -> String {
+    const LATER: [&str; 11] = [
+        "source.ip",
+        "remote.ip",
+        "source.serviceAccount",
+        "source.trustDomain",
+        "request.auth.principal",
+        "request.auth.audiences",
+        "request.auth.presenter",
+        "destination.ip",
+        "connection.sni",
+        "request.time",
+        "request.headers",
+    ];
+    let bare = text.split('[').next().unwrap_or_default();
+    if LATER.contains(&bare)
+        || bare.starts_with("request.auth.claims")
+        || bare.starts_with("experimental.envoy.filters.")
+    {
+        return format!("the key `{text}` is not supported yet");
+    }
+    let known = ["source.principal", "source.namespace", "destination.port"];
+    match crate::reader::nearest(text, known.into_iter().chain(LATER)) {
+        Some(name) => format!("unknown key `{text}`, did you mean \"{name}\"?"),
+        None => format!("unknown key `{text}`, expected {}", crate::reader::one_of(known.into_iter())),
+    }
+}

@@ -1,0 +1,189 @@
+//! One Envoy process.
+
+use std::fs::{self, File};
+use std::net::SocketAddr;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+
+use crate::client::Client;
+use crate::configuration::Configuration;
+use crate::wait;
+
+/// How long Envoy may take to compile the filters and open its listeners.
+const START_LIMIT: Duration = Duration::from_secs(90);
+
+const CONFIGURATION_FILE: &str = "envoy.json";
+const ADMIN_FILE: &str = "admin-address";
+
+/// How an Envoy is run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The program.
+    pub binary: PathBuf,
+    /// A folder for its configuration, its logs and what it prints.
+    pub folder: PathBuf,
+    /// Its worker threads.
+    pub workers: usize,
+    /// Whether it may go on after this process. Some builds of Envoy end with their parent, so such a one gets a
+    /// shell of its own as parent.
+    pub outlives: bool,
+}
+
+/// A running Envoy, ended when dropped.
+#[derive(Debug)]
+pub struct Envoy {
+    child: Option<Child>,
+    admin: SocketAddr,
+    log: PathBuf,
+    outlives: bool,
+}
+
+impl Envoy {
+    /// Starts Envoy and waits until it is ready. Fails with the end of its log where it refuses to start.
+    pub fn start(configuration: &Configuration, options: &Options) -> Result<Self> {
+        let mut bootstrap = configuration.clone();
+        if let Value::Object(keys) = bootstrap.at("")? {
+            let free = json!({"address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}}});
+            keys.insert("admin".to_owned(), free);
+        }
+        let file = options.folder.join(CONFIGURATION_FILE);
+        let admin_file = options.folder.join(ADMIN_FILE);
+        let log = options.folder.join("envoy.log");
+        fs::write(&file, serde_json::to_vec_pretty(bootstrap.value())?)?;
+        if admin_file.exists() {
+            fs::remove_file(&admin_file)?;
+        }
+        let mut command = match options.outlives {
+            false => Command::new(&options.binary),
+            true => {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", r#""$@" & wait $!"#, "sh"]).arg(&options.binary).process_group(0);
+                shell
+            }
+        };
+        let mut child = command
+            .arg("-c")
+            .arg(&file)
+            .arg("--admin-address-path")
+            .arg(&admin_file)
+            .args(["--concurrency", &options.workers.to_string()])
+            .args(["--use-dynamic-base-id", "--log-level", "info", "--file-flush-interval-msec", "20"])
+            .args(["--drain-time-s", "1", "--parent-shutdown-time-s", "2"])
+            .stdin(Stdio::null())
+            .stdout(File::create(options.folder.join("envoy.out"))?)
+            .stderr(File::create(&log)?)
+            .spawn()
+            .with_context(|| format!("starting {}", options.binary.display()))?;
+        let admin = wait::until("Envoy to open its admin port", START_LIMIT, || {
+            if let Some(status) = child.try_wait()? {
+                bail!("Envoy ended with {status}:\n{}", last_lines(&log));
+            }
+            Ok(fs::read_to_string(&admin_file).ok().and_then(|text| text.trim().parse().ok()))
+        })?;
+        let mut envoy = Self { child: Some(child), admin, log, outlives: options.outlives };
+        wait::until("Envoy to be ready", START_LIMIT, || {
+            if let Some(status) = envoy.ended()? {
+                bail!("Envoy ended with {status}:\n{}", last_lines(&envoy.log));
+            }
+            Ok(envoy.admin_get("/ready").is_ok_and(|answer| answer.starts_with("LIVE")).then_some(()))
+        })?;
+        Ok(envoy)
+    }
+
+    fn ended(&mut self) -> Result<Option<std::process::ExitStatus>> {
+        match &mut self.child {
+            Some(child) => Ok(child.try_wait()?),
+            None => Ok(None),
+        }
+    }
+
+    /// Lets it go on after this value is dropped.
+    pub fn keep_running(mut self) {
+        self.child = None;
+    }
+
+    /// Where its admin interface listens.
+    pub fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> Result<String> {
+        Ok(String::from_utf8_lossy(&fs::read(&self.log)?).into_owned())
+    }
+
+    /// The body of an admin page.
+    pub fn admin_get(&self, path: &str) -> Result<String> {
+        let answer = Client::plaintext(self.admin).get(path)?;
+        Ok(String::from_utf8_lossy(&answer.body).into_owned())
+    }
+
+    /// Where a listener listens.
+    pub fn listener(&self, name: &str) -> Result<SocketAddr> {
+        let page: Value = serde_json::from_str(&self.admin_get("/listeners?format=json")?)?;
+        let statuses = page.get("listener_statuses").and_then(Value::as_array).context("no listeners")?;
+        let listener = statuses.iter().find(|status| status.get("name").and_then(Value::as_str) == Some(name));
+        let address = listener
+            .and_then(|status| status.pointer("/local_address/socket_address"))
+            .with_context(|| format!("no listener {name}"))?;
+        let host = address.get("address").and_then(Value::as_str).context("no address")?;
+        let port = address.get("port_value").and_then(Value::as_u64).context("no port")?;
+        let host = if host == "0.0.0.0" { "127.0.0.1" } else { host };
+        Ok(format!("{host}:{port}").parse()?)
+    }
+
+    /// A counter or gauge; 0 where it does not exist.
+    pub fn stat(&self, name: &str) -> Result<u64> {
+        let page = self.admin_get("/stats")?;
+        let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+        line.map_or(Ok(0), |value| Ok(value.parse()?))
+    }
+}
+
+impl Drop for Envoy {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            // A process that is gone already has nothing to end. One that may outlive its parent has a shell between.
+            if self.outlives {
+                let _gone = quit(&Client::plaintext(self.admin));
+            }
+            let _gone = child.kill();
+            let _gone = child.wait();
+        }
+    }
+}
+
+/// Ends the Envoy that was run in `folder` and left running, if there is one.
+pub fn end(folder: &Path) -> Result<()> {
+    let admin_file = folder.join(ADMIN_FILE);
+    let Some(admin) = fs::read_to_string(&admin_file).ok().and_then(|text| text.trim().parse().ok()) else {
+        return Ok(());
+    };
+    let client = Client::plaintext(admin);
+    // The port may be another program's by now: only an Envoy that runs this folder's configuration is ended.
+    let is_ours = client.get("/server_info").is_ok_and(|answer| {
+        String::from_utf8_lossy(&answer.body).contains(&*folder.join(CONFIGURATION_FILE).to_string_lossy())
+    });
+    if is_ours {
+        client.send(
+            b"POST /quitquitquit HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
+        )?;
+    }
+    Ok(fs::remove_file(admin_file)?)
+}
+
+fn quit(admin: &Client) -> Result<()> {
+    admin.send(b"POST /quitquitquit HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")?;
+    wait::until("Envoy to end", Duration::from_secs(15), || Ok(admin.get("/ready").is_err().then_some(())))
+}
+
+fn last_lines(log: &Path) -> String {
+    let text = fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+    let lines: Vec<_> = text.lines().collect();
+    lines.get(lines.len().saturating_sub(20)..).unwrap_or_default().join("\n")
+}

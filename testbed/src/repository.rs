@@ -1,0 +1,40 @@
+//! Where things are in this repository, and what builds them.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+/// The repository's root.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
+}
+
+/// The module that `make wasm` has built of a filter, as in `identity-authz`.
+pub fn filter_path(filter: &str) -> PathBuf {
+    root().join("dist").join(format!("{filter}.wasm"))
+}
+
+/// Builds the filters, so that no test runs an old module.
+pub fn build_filters() -> Result<()> {
+    let status = Command::new(root().join("tools/build-wasm"))
+        .env("SALLYPORT_QUIET", "1")
+        .status()
+        .context("tools/build-wasm")?;
+    if !status.success() {
+        bail!("tools/build-wasm failed, its messages are above");
+    }
+    Ok(())
+}
+
+/// An Envoy: the variable `ENVOY`, the PATH, or one that is fetched once.
+pub fn envoy_binary() -> Result<PathBuf> {
+    let output = Command::new(root().join("tools/find-envoy"))
+        .stderr(std::process::Stdio::inherit())
+        .output()
+        .context("tools/find-envoy")?;
+    if !output.status.success() {
+        bail!("tools/find-envoy failed, its messages are above");
+    }
+    Ok(PathBuf::from(String::from_utf8(output.stdout)?.trim()))
+}

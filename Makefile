@@ -36,6 +36,10 @@ check: ## Formatting, lints and documentation alone
 	cargo clippy --locked --workspace --all-targets -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" cargo doc --locked --workspace --no-deps --document-private-items --quiet
 
+.PHONY: bench
+bench: ## What a match costs, by number of patterns
+	cargo bench --locked --package sallyport-policy
+
 .PHONY: clean
 clean: ## Remove what was built; tools that were fetched stay in .tools
 	rm -rf target dist .demo

@@ -6,14 +6,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use sallyport_policy::{HostFailure, IdentityAuthz, Peer, PeerId, Request};
+use sallyport_policy::{HeaderValues, HostFailure, IdentityAuthz, Peer, PeerId, Request};
 use serde_json::{Value, json};
 use testbed::{Authority, Client, Configuration, Envoy, Identity, Name, Options, wait};
 
 use crate::running;
 
 /// Where the filter's configuration stands in `envoy-config/ingress.yaml`.
-const FILTER: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters/0/typed_config/config/configuration/value";
+const FILTER: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters/1/typed_config/config/configuration/value";
 
 /// Someone who comes to the shop.
 struct Visitor {
@@ -25,9 +25,16 @@ struct Visitor {
 /// What a visitor asks for, and what the policies say to that.
 struct Errand {
     visitor: &'static str,
+    user_agent: &'static str,
     method: &'static str,
     path: &'static str,
     expected: Expected,
+}
+
+impl Errand {
+    fn name(&self) -> String {
+        format!("{}: {} {}", self.visitor, self.method, self.path)
+    }
 }
 
 /// What has to come of an errand.
@@ -66,18 +73,80 @@ pub(crate) struct Shop {
     policies: IdentityAuthz,
 }
 
-const ERRANDS: [Errand; 10] = [
-    Errand { visitor: "frontend", method: "GET", path: "/orders/17", expected: Expected::Allowed },
-    Errand { visitor: "frontend", method: "POST", path: "/orders", expected: Expected::Allowed },
-    Errand { visitor: "frontend", method: "DELETE", path: "/orders/17", expected: Expected::Denied },
-    Errand { visitor: "frontend", method: "GET", path: "/orders/../admin", expected: Expected::Denied },
-    Errand { visitor: "frontend", method: "GET", path: "/orders/17/refund", expected: Expected::Denied },
-    Errand { visitor: "prometheus", method: "GET", path: "/metrics", expected: Expected::Allowed },
-    Errand { visitor: "intruder in the shop", method: "GET", path: "/orders/17", expected: Expected::Denied },
-    Errand { visitor: "intruder next door", method: "GET", path: "/orders/17", expected: Expected::Denied },
-    Errand { visitor: "intruder, no certificate", method: "GET", path: "/orders/17", expected: Expected::NoConnection },
+const ERRANDS: [Errand; 11] = [
+    Errand {
+        visitor: "frontend",
+        user_agent: "shop/1.0",
+        method: "GET",
+        path: "/orders/17",
+        expected: Expected::Allowed,
+    },
+    Errand {
+        visitor: "frontend",
+        user_agent: "shop/1.0",
+        method: "POST",
+        path: "/orders",
+        expected: Expected::Allowed,
+    },
+    Errand {
+        visitor: "frontend",
+        user_agent: "shop/1.0",
+        method: "DELETE",
+        path: "/orders/17",
+        expected: Expected::Denied,
+    },
+    Errand {
+        visitor: "frontend",
+        user_agent: "shop/1.0",
+        method: "GET",
+        path: "/orders/../admin",
+        expected: Expected::Denied,
+    },
+    Errand {
+        visitor: "frontend",
+        user_agent: "shop/1.0",
+        method: "GET",
+        path: "/orders/17/refund",
+        expected: Expected::Denied,
+    },
+    Errand {
+        visitor: "prometheus",
+        user_agent: "shop/1.0",
+        method: "GET",
+        path: "/metrics",
+        expected: Expected::Allowed,
+    },
+    Errand {
+        visitor: "frontend, with sqlmap",
+        user_agent: "sqlmap/1.8.4#stable (https://sqlmap.org)",
+        method: "GET",
+        path: "/orders/17",
+        expected: Expected::Denied,
+    },
+    Errand {
+        visitor: "intruder in the shop",
+        user_agent: "shop/1.0",
+        method: "GET",
+        path: "/orders/17",
+        expected: Expected::Denied,
+    },
+    Errand {
+        visitor: "intruder next door",
+        user_agent: "shop/1.0",
+        method: "GET",
+        path: "/orders/17",
+        expected: Expected::Denied,
+    },
+    Errand {
+        visitor: "intruder, no certificate",
+        user_agent: "shop/1.0",
+        method: "GET",
+        path: "/orders/17",
+        expected: Expected::NoConnection,
+    },
     Errand {
         visitor: "intruder, forged frontend",
+        user_agent: "shop/1.0",
         method: "GET",
         path: "/orders/17",
         expected: Expected::NoConnection,
@@ -98,7 +167,9 @@ impl Shop {
         let orders =
             [Name::Uri("spiffe://cluster.local/ns/shop/sa/orders".to_owned()), Name::Dns("localhost".to_owned())];
         authority.issue(&orders)?.write(&folder, "workload")?;
-        fs::copy(testbed::filter_path("identity-authz"), folder.join("identity-authz.wasm"))?;
+        for filter in ["baseline-deny", "identity-authz"] {
+            fs::copy(testbed::filter_path(filter), folder.join(format!("{filter}.wasm")))?;
+        }
 
         let visitor = |name, authority: Option<&Authority>, principal: Option<&'static str>| -> Result<Visitor> {
             let uri = principal.map(|principal| Name::Uri(format!("spiffe://{principal}")));
@@ -107,6 +178,7 @@ impl Shop {
         };
         let visitors = vec![
             visitor("frontend", Some(&authority), Some("cluster.local/ns/shop/sa/frontend"))?,
+            visitor("frontend, with sqlmap", Some(&authority), Some("cluster.local/ns/shop/sa/frontend"))?,
             visitor("prometheus", Some(&authority), Some("cluster.local/ns/monitoring/sa/prometheus"))?,
             visitor("intruder in the shop", Some(&authority), Some("cluster.local/ns/shop/sa/intruder"))?,
             visitor("intruder next door", Some(&authority), Some("cluster.local/ns/dev/sa/intruder"))?,
@@ -160,56 +232,58 @@ impl Shop {
         let Errand { method, path, .. } = errand;
         let host = self.ingress;
         let request = format!("{method} {path}");
-        let head = format!("{request} HTTP/1.1\r\nhost: {host}\r\nuser-agent: {request}\r\n");
+        let head = format!(
+            "{request} HTTP/1.1\r\nhost: {host}\r\nuser-agent: {}\r\nx-errand: {}\r\n",
+            errand.user_agent,
+            errand.name()
+        );
         let answer = client.send(format!("{head}content-length: 0\r\nconnection: close\r\n\r\n").as_bytes());
-        let Ok(answer) = answer else {
-            return Ok(Visit {
-                who: errand.visitor,
-                request,
-                answer: "no connection".to_owned(),
-                policy: "mTLS".to_owned(),
-                why: "the listener requires a certificate of a trusted authority".to_owned(),
-                as_expected: errand.expected == Expected::NoConnection,
-            });
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) => {
+                // A handshake that was turned away, not an Envoy that is gone.
+                self.envoy.admin_get("/ready").with_context(|| format!("{error:#}, and Envoy does not answer"))?;
+                return Ok(Visit {
+                    who: errand.visitor,
+                    request,
+                    answer: "no connection".to_owned(),
+                    policy: "mTLS".to_owned(),
+                    why: "the listener requires a certificate of a trusted authority".to_owned(),
+                    as_expected: errand.expected == Expected::NoConnection,
+                });
+            }
         };
-        let (policy, why, expected) = match answer.status {
+        let (policy, why, came) = match answer.status {
+            200 => {
+                let rule = self.allowing_rule(visitor, errand)?;
+                (rule, "an ALLOW policy names this principal for this".to_owned(), Expected::Allowed)
+            }
             403 => {
                 let entry = self.log_entry(errand)?;
-                let text = |key| entry.get(key).and_then(Value::as_str).map(str::to_owned);
+                let text = |key: &str| {
+                    let by_identity = entry.get(key).and_then(Value::as_str);
+                    let as_hostile =
+                        || entry.get("baseline").and_then(|baseline| baseline.get(key)).and_then(Value::as_str);
+                    by_identity.or_else(as_hostile).map(str::to_owned)
+                };
                 (
                     text("policy").unwrap_or_else(|| "none".to_owned()),
                     text("reason").unwrap_or_default(),
                     Expected::Denied,
                 )
             }
-            _ => {
-                let rule = self.allowing_rule(visitor, errand)?;
-                (rule, "an ALLOW policy names this principal for this".to_owned(), Expected::Allowed)
-            }
+            status => bail!("{} got {status} for {request}, which is no answer of a policy", errand.visitor),
         };
-        Ok(Visit {
-            who: errand.visitor,
-            request,
-            answer: answer.status.to_string(),
-            policy,
-            why,
-            as_expected: errand.expected == expected,
-        })
+        let as_expected = errand.expected == came;
+        Ok(Visit { who: errand.visitor, request, answer: answer.status.to_string(), policy, why, as_expected })
     }
 
-    /// The access log's line about an errand, of which there is one for each visitor, method and path.
+    /// The access log's line about an errand.
     fn log_entry(&self, errand: &Errand) -> Result<Value> {
-        let request = format!("{} {}", errand.method, errand.path);
-        let visitor = self.visitors.iter().find(|visitor| visitor.name == errand.visitor);
-        let peer = visitor.and_then(|visitor| visitor.principal).map(|principal| format!("spiffe://{principal}"));
         wait::until("the access log", Duration::from_secs(10), || {
             let log = fs::read_to_string(self.folder.join("envoy.out"))?;
-            let entries = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-            let mut matching = entries.filter(|entry| {
-                let is = |key: &str, value: Option<&str>| entry.get(key).and_then(Value::as_str) == value;
-                is("peer", peer.as_deref()) && is("asked", Some(&request))
-            });
-            Ok(matching.next())
+            let mut entries = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            Ok(entries.find(|entry| entry.get("errand").and_then(Value::as_str) == Some(&errand.name())))
         })
     }
 
@@ -233,9 +307,9 @@ fn configuration(folder: &std::path::Path) -> Result<Configuration> {
     *configuration.at("/static_resources/listeners/0/address/socket_address")? =
         json!({"address": "127.0.0.1", "port_value": 0});
     let log = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/access_log/0/typed_config/log_format/json_format";
-    // The request as it was sent, before Envoy made its path one of many spellings.
+    // Which line of the log belongs to which errand.
     if let Value::Object(format) = configuration.at(log)? {
-        format.insert("asked".to_owned(), json!("%REQ(USER-AGENT)%"));
+        format.insert("errand".to_owned(), json!("%REQ(X-ERRAND)%"));
     }
     *configuration.at("/static_resources/clusters/0/load_assignment/endpoints/0/lb_endpoints/0/endpoint/address")? =
         json!({"pipe": {"path": folder.join("orders.socket")}});
@@ -289,5 +363,9 @@ impl Request for Asked<'_> {
 
     fn path(&mut self) -> Result<Option<&[u8]>, HostFailure> {
         Ok(Some(self.errand.path.as_bytes()))
+    }
+
+    fn header(&mut self, _: &str) -> Result<HeaderValues<'_>, HostFailure> {
+        Ok(HeaderValues::new())
     }
 }

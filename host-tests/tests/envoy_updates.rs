@@ -156,25 +156,37 @@ fn a_bad_update_is_rejected_and_the_old_policy_serves_on() -> Result<()> {
     wait::until("the new policy to serve", LIMIT, || Ok((answers()? == [403, 200]).then_some(())))
 }
 
-/// The first block of YAML in the README that has a Wasm filter in it.
-fn readme_snippet() -> Result<Value> {
+/// The blocks of YAML in the README that load this filter.
+fn readme_snippet(filter: &str) -> Result<Vec<Value>> {
     let readme = fs::read_to_string(testbed::root().join("README.md"))?;
     let mut blocks = readme.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
-    let block = blocks.find(|block| block.contains("filters.http.wasm.v3.Wasm")).context("the README has no filter")?;
-    read_yaml(block)
+    let file = format!("/etc/sallyport/{filter}.wasm");
+    let block =
+        blocks.find(|block| block.contains(&file)).with_context(|| format!("the README does not load {file}"))?;
+    let mut snippet = read_yaml(block)?;
+    let code = "/0/typed_config/config/vm_config/code/local/filename";
+    let loaded = snippet.pointer_mut(code).context("the snippet loads no file")?;
+    ensure!(*loaded == json!(file), "{loaded}");
+    *loaded = json!(testbed::filter_path(filter));
+    snippet.as_array().cloned().context("the snippet is no list of filters")
 }
 
 #[test]
-fn the_snippet_of_the_readme_works_when_pasted() -> Result<()> {
-    let mut snippet = readme_snippet()?;
-    let code = "/0/typed_config/config/vm_config/code/local/filename";
-    let file = snippet.pointer_mut(code).context("the snippet loads no file")?;
-    ensure!(*file == json!("/etc/sallyport/identity-authz.wasm"), "{file}");
-    *file = json!(testbed::filter_path("identity-authz"));
-    let filters = snippet.as_array().context("the snippet is no list of filters")?.clone();
+fn the_snippets_of_the_readme_work_when_pasted() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let envoy = start(folder.path(), &filters)?;
+    let envoy = start(folder.path(), &readme_snippet("identity-authz")?)?;
     let answer = Client::plaintext(envoy.listener("ingress")?).get("/orders")?;
     ensure!(answer.status == 403 && answer.body == b"RBAC: access denied", "{answer:?}");
+    drop(envoy);
+
+    let folder = tempfile::tempdir()?;
+    let envoy = start(folder.path(), &readme_snippet("baseline-deny")?)?;
+    let client = Client::plaintext(envoy.listener("ingress")?);
+    let as_sqlmap = |path: &str| {
+        client.send(format!("GET {path} HTTP/1.1\r\nhost: shop\r\nuser-agent: sqlmap/1.8\r\n\r\n").as_bytes())
+    };
+    ensure!(client.get("/orders")?.status == 200, "an ordinary client");
+    ensure!(as_sqlmap("/orders")?.status == 403, "sqlmap");
+    ensure!(as_sqlmap("/robots.txt")?.status == 200, "sqlmap on an exempt path");
     Ok(())
 }

@@ -6,15 +6,16 @@ use std::fs;
 use anyhow::{Result, ensure};
 use wasmparser::{ExternalKind, Parser, Payload, TypeRef};
 
-const FILTERS: [&str; 1] = ["identity-authz"];
+const FILTERS: [&str; 2] = ["identity-authz", "baseline-deny"];
 
 /// The size that a module has to stay under (design, section 2.1).
 const MOST_BYTES: usize = 400_000;
 
 /// The host functions of ABI 0.2.1 that filters here may need.
-const IMPORTS: [&str; 9] = [
+const IMPORTS: [&str; 10] = [
     "proxy_define_metric",
     "proxy_get_buffer_bytes",
+    "proxy_get_header_map_pairs",
     "proxy_get_header_map_value",
     "proxy_get_property",
     "proxy_increment_metric",

@@ -9,7 +9,7 @@ use host_tests::host::Module;
 use host_tests::suite::{self, Case, envoy, native};
 use libtest_mimic::{Arguments, Trial};
 
-const FILTERS: [&str; 1] = ["identity-authz"];
+const FILTERS: [&str; 2] = ["identity-authz", "baseline-deny"];
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();

@@ -3,13 +3,15 @@
 mod explanation;
 
 use hashbrown::HashSet;
+use smallvec::{SmallVec, smallvec};
 
 use crate::decision::{Decision, Denial, RuleName};
-use crate::field::{Field, Fields, FieldsBuilder};
-use crate::index::{BuildError, Clause, ClauseIndex, Condition, Matched, MatchedValues, ValueId, ValueSets};
+use crate::field::{Field, FieldMatch, Fields, FieldsBuilder, HeaderDialect};
+use crate::index::{BuildError, Clause, ClauseIndex, Condition, MatchedValues, Of, ValueSets};
 use crate::request::{HostFailure, Request};
 use crate::resource::{Action, AuthorizationPolicy, PolicyName, Term};
 use explanation::Descriptions;
+pub(crate) use explanation::{asked_for, printable};
 
 /// What happens where no ALLOW policy applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,14 +57,16 @@ struct Group {
 struct Lookups<'l, R> {
     fields: &'l Fields,
     request: &'l mut R,
-    matched: [Option<Matched>; Field::COUNT],
+    matched: SmallVec<[Option<FieldMatch>; 8]>,
 }
 
 impl<R: Request> MatchedValues for Lookups<'_, R> {
     type Error = HostFailure;
 
-    fn matched(&mut self, field: Field) -> Result<&[ValueId], HostFailure> {
-        let Some(slot) = self.matched.get_mut(field.slot()) else { return Ok(&[]) };
+    fn matched(&mut self, field: Field) -> Result<&FieldMatch, HostFailure> {
+        let Some(slot) = self.matched.get_mut(field.slot()) else {
+            return Err(HostFailure { attribute: "a field of the policy", answer: "it has no index" });
+        };
         Ok(match slot {
             Some(matched) => matched,
             None => slot.insert(self.fields.lookup(field, self.request)?),
@@ -73,16 +77,17 @@ impl<R: Request> MatchedValues for Lookups<'_, R> {
 impl CompiledPolicy {
     pub(crate) fn new(
         policies: &[&AuthorizationPolicy],
+        dialect: HeaderDialect,
         default_action: DefaultAction,
         report_only: bool,
     ) -> Result<Self, BuildError> {
         let (rules, places) = rules_in_order(policies);
         let mut places = places.into_iter();
-        let mut builder = Builder::default();
+        let mut builder = Builder::new(dialect);
         for policy in policies {
             for (clauses, place) in policy.rules.iter().zip(&mut places) {
                 for clause in clauses {
-                    let clause = builder.clause(clause, place);
+                    let clause = builder.clause(clause, policy.action, place);
                     builder.clauses(policy.action, enforcement(policy)).push(clause);
                 }
             }
@@ -148,6 +153,29 @@ impl CompiledPolicy {
         explanation::explain(self, denial, request)
     }
 
+    /// The header and the pattern by which a DENY rule matches, as they were written; none where it matches without a
+    /// header.
+    pub(crate) fn header_hit<R: Request>(
+        &self,
+        rule: &RuleName,
+        request: &mut R,
+    ) -> Result<Option<(String, String)>, HostFailure> {
+        let mut lookups = self.lookups(request);
+        let place = (0_u32..).zip(&self.rules).find(|(_, known)| *known == rule).map(|(place, _)| place);
+        let clauses = [&self.deny.enforced, &self.deny.reported].into_iter().flat_map(|index| index.sample(usize::MAX));
+        for condition in clauses.filter(|clause| Some(clause.rule) == place).flat_map(Clause::conditions) {
+            if condition.negated {
+                continue;
+            }
+            let found = lookups.matched(condition.field)?;
+            let hit = found.any.iter().find(|value| self.sets.meets(condition.set, &[**value]));
+            if let Some((header, pattern)) = hit.and_then(|value| self.fields.header_pattern(condition.field, *value)) {
+                return Ok(Some((header.to_owned(), pattern.to_owned())));
+            }
+        }
+        Ok(None)
+    }
+
     /// The policies that can turn a request away by matching, each once: what has counters of its own.
     pub fn denying_policies(&self) -> impl Iterator<Item = &PolicyName> {
         let mut rules: Vec<u32> = [&self.deny.enforced, &self.deny.reported]
@@ -165,7 +193,7 @@ impl CompiledPolicy {
     }
 
     fn lookups<'l, R: Request>(&'l self, request: &'l mut R) -> Lookups<'l, R> {
-        Lookups { fields: &self.fields, request, matched: [const { None }; Field::COUNT] }
+        Lookups { fields: &self.fields, request, matched: smallvec![None; self.fields.slots()] }
     }
 
     fn turned_away<'p>(&'p self, denial: Denial<'p>) -> Decision<'p> {
@@ -227,9 +255,8 @@ fn enforcement(policy: &AuthorizationPolicy) -> Enforcement {
 
 /// All rules in the order of their text, and for each rule, in the order of the policies, its place among them.
 fn rules_in_order(policies: &[&AuthorizationPolicy]) -> (Vec<RuleName>, Vec<u32>) {
-    let names = policies
-        .iter()
-        .flat_map(|policy| (0..policy.rules.len()).map(|number| RuleName::new(policy.name.clone(), number)));
+    let names =
+        policies.iter().flat_map(|policy| policy.rule_labels().map(|label| RuleName::new(policy.name.clone(), label)));
     let mut rules: Vec<_> = names.enumerate().map(|(given, rule)| (rule.to_string(), given, rule)).collect();
     rules.sort_unstable_by(|(one, ..), (other, ..)| one.cmp(other));
     let mut places: Vec<_> = (0_u32..).zip(&rules).map(|(place, (_, given, _))| (*given, place)).collect();
@@ -237,7 +264,6 @@ fn rules_in_order(policies: &[&AuthorizationPolicy]) -> (Vec<RuleName>, Vec<u32>
     (rules.into_iter().map(|(_, _, rule)| rule).collect(), places.into_iter().map(|(_, place)| place).collect())
 }
 
-#[derive(Default)]
 struct Builder {
     fields: FieldsBuilder,
     sets: ValueSets,
@@ -246,13 +272,28 @@ struct Builder {
 }
 
 impl Builder {
-    fn clause(&mut self, terms: &[Term], rule: u32) -> Clause {
+    fn new(dialect: HeaderDialect) -> Self {
+        Self {
+            fields: FieldsBuilder::new(dialect),
+            sets: ValueSets::default(),
+            descriptions: Descriptions::default(),
+            groups: Default::default(),
+        }
+    }
+
+    fn clause(&mut self, terms: &[Term], action: Action, rule: u32) -> Clause {
         let mut conditions = Vec::with_capacity(terms.len());
         for term in terms {
-            let field = term.values.field();
-            let set = self.sets.add(self.fields.add(&term.values));
+            let (field, values) = self.fields.add(&term.values);
+            let set = self.sets.add(values);
             self.descriptions.add(field, set, &term.values);
-            conditions.push(Condition { field, negated: term.negated, set });
+            // Among several values of a header, one that matches keeps a request out, and one that does not keeps it
+            // from being let in.
+            let of = match (action, term.negated) {
+                (Action::Deny, false) | (Action::Allow, true) => Of::Any,
+                (Action::Deny, true) | (Action::Allow, false) => Of::Every,
+            };
+            conditions.push(Condition { field, negated: term.negated, set, of });
         }
         Clause::new(conditions, rule)
     }

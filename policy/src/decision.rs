@@ -30,13 +30,13 @@ pub enum Denial<'p> {
 }
 
 impl Denial<'_> {
-    /// `%RESPONSE_CODE_DETAILS%` in the words of Envoy's own RBAC filter, so that searches and dashboards that people
-    /// have go on working.
-    pub fn details(&self) -> String {
+    /// `%RESPONSE_CODE_DETAILS%` in the words of Envoy's own RBAC filter, with `rbac` for `filter`, so that searches and
+    /// dashboards that people have go on working. Other filters put their own word there.
+    pub fn details(&self, filter: &str) -> String {
         match self {
-            Self::Matched(rule) => format!("rbac_access_denied_matched_policy[{rule}]"),
+            Self::Matched(rule) => format!("{filter}_access_denied_matched_policy[{rule}]"),
             Self::NoAllowMatches | Self::DefaultAction | Self::Failure(_) => {
-                "rbac_access_denied_matched_policy[none]".to_owned()
+                format!("{filter}_access_denied_matched_policy[none]")
             }
         }
     }
@@ -50,33 +50,46 @@ impl Denial<'_> {
     }
 }
 
-/// A rule of a policy, written as Istio names it: `ns[shop]-policy[no-deletes]-rule[0]`.
+/// A rule of a policy, written as Istio names it: `ns[shop]-policy[no-deletes]-rule[0]`. A pattern of a built-in list is
+/// a rule named after its tool: `preset[scanners]-rule[sqlmap]`.
 ///
 /// Ordered by that text, which is the order in which Envoy tries rules, so that the same one is reported.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuleName {
     policy: PolicyName,
-    rule: usize,
+    label: RuleLabel,
+}
+
+/// What tells the rules of one policy apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum RuleLabel {
+    /// Its place in `spec.rules`, from 0.
+    Number(usize),
+    /// What it is about.
+    Word(String),
 }
 
 impl RuleName {
-    pub(crate) fn new(policy: PolicyName, rule: usize) -> Self {
-        Self { policy, rule }
-    }
-
-    /// The rule's place in `spec.rules`, from 0.
-    pub fn rule(&self) -> usize {
-        self.rule
+    pub(crate) fn new(policy: PolicyName, label: RuleLabel) -> Self {
+        Self { policy, label }
     }
 
     /// The policy that it is of.
     pub fn policy(&self) -> &PolicyName {
         &self.policy
     }
+
+    /// The rule by itself: its number or its word.
+    pub fn label(&self) -> String {
+        match &self.label {
+            RuleLabel::Number(number) => number.to_string(),
+            RuleLabel::Word(word) => word.clone(),
+        }
+    }
 }
 
 impl fmt::Display for RuleName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ns[{}]-policy[{}]-rule[{}]", self.policy.namespace(), self.policy.name(), self.rule)
+        write!(f, "{}-rule[{}]", self.policy.bracketed(), self.label())
     }
 }

@@ -43,10 +43,15 @@ impl Document {
 
     /// JSON and protobuf have one kind of number: 403.0 is 403.
     fn from_double(value: f64) -> Self {
-        let whole = format!("{value:.0}").parse::<i64>().ok().filter(|_| value.fract() == 0.0);
-        match whole {
-            Some(whole) => Self::Number(whole.into()),
-            None => serde_json::Number::from_f64(value).map_or(Self::Null, Self::Number),
+        /// Up to here every whole number is a double of its own.
+        const EXACT: f64 = 9_007_199_254_740_992.0;
+        match value.fract() == 0.0 && value.abs() <= EXACT {
+            true => {
+                #[expect(clippy::cast_possible_truncation, reason = "whole, and far within the range of i64")]
+                let whole = value as i64;
+                Self::Number(whole.into())
+            }
+            false => serde_json::Number::from_f64(value).map_or(Self::Null, Self::Number),
         }
     }
 

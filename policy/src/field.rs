@@ -3,6 +3,7 @@
 //! This file is the one list of them. A new field gets a module, a variant of [`Field`] at the place of its cost, a
 //! variant of [`Values`] and a line in each `match` here; the compiler names every place that lacks it.
 
+mod header;
 mod host;
 mod method;
 mod namespace;
@@ -10,10 +11,11 @@ mod path;
 mod port;
 mod principal;
 
+pub(crate) use header::{HeaderDialect, HeaderName, HeaderPattern, Index as HeaderIndex};
 pub(crate) use host::HostPattern;
 pub(crate) use method::MethodPattern;
 pub(crate) use namespace::NamespacePattern;
-pub(crate) use path::PathPattern;
+pub(crate) use path::{Index as PathIndex, PathPattern};
 pub(crate) use port::Port;
 pub(crate) use principal::{PrincipalPattern, TrustDomains};
 
@@ -35,11 +37,13 @@ pub(crate) enum Field {
     Method,
     Host,
     Path,
+    /// A header, numbered in the order of first mention.
+    Header(u16),
 }
 
 impl Field {
-    /// How many fields there are.
-    pub(crate) const COUNT: usize = 6;
+    /// How many fields there are beside headers.
+    const FIXED: usize = 6;
 
     /// Its place in tables by field.
     pub(crate) fn slot(self) -> usize {
@@ -50,7 +54,23 @@ impl Field {
             Self::Method => 3,
             Self::Host => 4,
             Self::Path => 5,
+            Self::Header(number) => Self::FIXED + usize::from(number),
         }
+    }
+}
+
+/// What a request has of one field.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct FieldMatch {
+    /// The values that the request matches: by one of its values, where there are several.
+    pub(crate) any: Matched,
+    /// For each value of a header, what it matches by itself; other fields have one value and leave this empty.
+    pub(crate) each: Vec<Matched>,
+}
+
+impl From<Matched> for FieldMatch {
+    fn from(any: Matched) -> Self {
+        Self { any, each: Vec::new() }
     }
 }
 
@@ -63,18 +83,20 @@ pub(crate) enum Values {
     Methods(Vec<MethodPattern>),
     Hosts(Vec<HostPattern>),
     Paths(Vec<PathPattern>),
+    Header(HeaderName, Vec<HeaderPattern>),
 }
 
 impl Values {
-    /// The field that they are of.
-    pub(crate) fn field(&self) -> Field {
+    /// The word for what they are compared with.
+    pub(crate) fn subject(&self) -> String {
         match self {
-            Self::Principals(_) => Field::Principal,
-            Self::Namespaces(_) => Field::Namespace,
-            Self::Ports(_) => Field::Port,
-            Self::Methods(_) => Field::Method,
-            Self::Hosts(_) => Field::Host,
-            Self::Paths(_) => Field::Path,
+            Self::Principals(_) => "principal".to_owned(),
+            Self::Namespaces(_) => "namespace".to_owned(),
+            Self::Ports(_) => "port".to_owned(),
+            Self::Methods(_) => "method".to_owned(),
+            Self::Hosts(_) => "host".to_owned(),
+            Self::Paths(_) => "path".to_owned(),
+            Self::Header(name, _) => format!("header {}", name.as_str()),
         }
     }
 
@@ -90,6 +112,7 @@ impl Values {
             Self::Methods(values) => sample(values, most),
             Self::Hosts(values) => sample(values, most),
             Self::Paths(values) => sample(values, most),
+            Self::Header(_, values) => sample(values, most),
         }
     }
 
@@ -102,6 +125,7 @@ impl Values {
             (Self::Methods(values), Self::Methods(more)) => values.extend(more),
             (Self::Hosts(values), Self::Hosts(more)) => values.extend(more),
             (Self::Paths(values), Self::Paths(more)) => values.extend(more),
+            (Self::Header(name, values), Self::Header(other, more)) if *name == other => values.extend(more),
             (_, more) => return Err(more),
         }
         Ok(())
@@ -123,6 +147,13 @@ impl Values {
             }
             Self::Hosts(values) => request.host()?.is_some_and(|host| values.iter().any(|value| value.matches(host))),
             Self::Paths(values) => request.path()?.is_some_and(|path| values.iter().any(|value| value.matches(path))),
+            Self::Header(name, patterns) => {
+                let values = request.header(name.as_str())?;
+                let joined = values.join(&b',');
+                let whole = values.iter().copied().chain([joined.as_slice()].into_iter().filter(|_| values.len() > 1));
+                let mut matching = whole.filter(|value| patterns.iter().any(|pattern| pattern.matches(value)));
+                matching.next().is_some()
+            }
         })
     }
 }
@@ -152,30 +183,61 @@ impl<P: Clone + Eq + Hash> Numbered<P> {
 }
 
 /// Collects the values of all fields; [`finish`](Self::finish) makes the indexes.
-#[derive(Default)]
 pub(crate) struct FieldsBuilder {
+    dialect: HeaderDialect,
     principals: Numbered<PrincipalPattern>,
     namespaces: Numbered<NamespacePattern>,
     ports: Numbered<Port>,
     methods: Numbered<MethodPattern>,
     hosts: Numbered<HostPattern>,
     paths: Numbered<PathPattern>,
+    headers: Vec<(HeaderName, Numbered<HeaderPattern>)>,
 }
 
 impl FieldsBuilder {
-    /// The numbers of some values within their field.
-    pub(crate) fn add(&mut self, values: &Values) -> Vec<ValueId> {
-        match values {
-            Values::Principals(values) => self.principals.number(values),
-            Values::Namespaces(values) => self.namespaces.number(values),
-            Values::Ports(values) => self.ports.number(values),
-            Values::Methods(values) => self.methods.number(values),
-            Values::Hosts(values) => self.hosts.number(values),
-            Values::Paths(values) => self.paths.number(values),
+    pub(crate) fn new(dialect: HeaderDialect) -> Self {
+        Self {
+            dialect,
+            principals: Numbered::default(),
+            namespaces: Numbered::default(),
+            ports: Numbered::default(),
+            methods: Numbered::default(),
+            hosts: Numbered::default(),
+            paths: Numbered::default(),
+            headers: Vec::new(),
         }
     }
 
+    /// The field that some values are of, and their numbers within it.
+    pub(crate) fn add(&mut self, values: &Values) -> (Field, Vec<ValueId>) {
+        match values {
+            Values::Principals(values) => (Field::Principal, self.principals.number(values)),
+            Values::Namespaces(values) => (Field::Namespace, self.namespaces.number(values)),
+            Values::Ports(values) => (Field::Port, self.ports.number(values)),
+            Values::Methods(values) => (Field::Method, self.methods.number(values)),
+            Values::Hosts(values) => (Field::Host, self.hosts.number(values)),
+            Values::Paths(values) => (Field::Path, self.paths.number(values)),
+            Values::Header(name, values) => self.add_header(name, values),
+        }
+    }
+
+    fn add_header(&mut self, name: &HeaderName, values: &[HeaderPattern]) -> (Field, Vec<ValueId>) {
+        if !self.headers.iter().any(|(known, _)| known == name) {
+            self.headers.push((name.clone(), Numbered::default()));
+        }
+        let known = (0..).zip(&mut self.headers).find(|(_, (known, _))| known == name);
+        known.map_or((Field::Header(u16::MAX), Vec::new()), |(number, (_, numbered))| {
+            (Field::Header(number), numbered.number(values))
+        })
+    }
+
+    /// Makes the indexes. Fails where there are too many headers or patterns.
     pub(crate) fn finish(self) -> Result<Fields, BuildError> {
+        if self.headers.len() >= usize::from(u16::MAX) {
+            return Err(format!("{} different headers are too many", self.headers.len()));
+        }
+        let dialect = self.dialect;
+        let header = |(name, numbered)| Header::new(dialect, name, numbered);
         Ok(Fields {
             principals: principal::Index::new(self.principals.into_entries())?,
             namespaces: namespace::Index::new(self.namespaces.into_entries())?,
@@ -183,6 +245,7 @@ impl FieldsBuilder {
             methods: method::Index::new(self.methods.into_entries())?,
             hosts: host::Index::new(self.hosts.into_entries())?,
             paths: path::Index::new(self.paths.into_entries())?,
+            headers: self.headers.into_iter().map(header).collect::<Result<_, _>>()?,
         })
     }
 }
@@ -195,11 +258,33 @@ pub(crate) struct Fields {
     methods: method::Index,
     hosts: host::Index,
     paths: path::Index,
+    headers: Vec<Header>,
+}
+
+/// One header, with its patterns as they were written, by number.
+struct Header {
+    name: HeaderName,
+    index: header::Index,
+    patterns: Vec<String>,
+}
+
+impl Header {
+    fn new(dialect: HeaderDialect, name: HeaderName, numbered: Numbered<HeaderPattern>) -> Result<Self, BuildError> {
+        let mut entries: Vec<_> = numbered.into_entries().collect();
+        entries.sort_unstable_by_key(|(_, id)| *id);
+        let patterns = entries.iter().map(|(pattern, _)| pattern.to_string()).collect();
+        Ok(Self { name, index: header::Index::new(dialect, entries.into_iter())?, patterns })
+    }
 }
 
 impl Fields {
-    /// The values of `field` that a request matches.
-    pub(crate) fn lookup<R: Request>(&self, field: Field, request: &mut R) -> Result<Matched, HostFailure> {
+    /// How many slots a table by field needs.
+    pub(crate) fn slots(&self) -> usize {
+        Field::FIXED + self.headers.len()
+    }
+
+    /// What a request has of `field`.
+    pub(crate) fn lookup<R: Request>(&self, field: Field, request: &mut R) -> Result<FieldMatch, HostFailure> {
         let mut matched = Matched::new();
         match field {
             Field::Principal => self.principals.lookup(request.peer()?, &mut matched),
@@ -208,7 +293,19 @@ impl Fields {
             Field::Method => self.methods.lookup(request.method()?, &mut matched),
             Field::Host => self.hosts.lookup(request.host()?, &mut matched),
             Field::Path => self.paths.lookup(request.path()?, &mut matched),
+            Field::Header(number) => {
+                let Some(header) = self.headers.get(usize::from(number)) else { return Ok(FieldMatch::default()) };
+                return Ok(header.index.lookup(&request.header(header.name.as_str())?));
+            }
         }
-        Ok(matched)
+        Ok(matched.into())
+    }
+
+    /// A header's name and one of its patterns, as they were written.
+    pub(crate) fn header_pattern(&self, field: Field, value: ValueId) -> Option<(&str, &str)> {
+        let Field::Header(number) = field else { return None };
+        let header = self.headers.get(usize::from(number))?;
+        let pattern = usize::try_from(value.0).ok().and_then(|at| header.patterns.get(at))?;
+        Some((header.name.as_str(), pattern))
     }
 }

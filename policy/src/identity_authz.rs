@@ -3,13 +3,11 @@
 use crate::compiled::{CompiledPolicy, DefaultAction};
 use crate::document::Document;
 use crate::fault::{Fault, Faults, Refusal};
-use crate::field::TrustDomains;
+use crate::field::{HeaderDialect, TrustDomains};
+use crate::mode::Mode;
 use crate::reader::{Node, Object};
 use crate::reply::DenyReply;
-use crate::resource::{Action, AuthorizationPolicy, Context, Resource, Workload};
-
-/// So many resources are more than any mesh has.
-const MOST_RESOURCES: usize = 1_000_000;
+use crate::resource::{Action, AuthorizationPolicy, Context, Workload, read_policies};
 
 /// A configuration of `identity-authz`, read without a fault and compiled.
 pub struct IdentityAuthz {
@@ -27,12 +25,6 @@ struct Summary {
     warnings: Vec<String>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Mode {
-    Enforce,
-    Report,
-}
-
 impl IdentityAuthz {
     /// Reads and compiles a configuration. Fails with all its faults, each with its place.
     ///
@@ -48,9 +40,12 @@ impl IdentityAuthz {
         let Configuration { loaded, reply, default_action, mode, workload, root_namespace } =
             faults.unless_any(read)?;
         let applies = |policy: &&AuthorizationPolicy| {
-            workload
-                .as_ref()
-                .is_none_or(|workload| policy.target.picks(policy.name.namespace(), &root_namespace, workload))
+            workload.as_ref().is_none_or(|workload| {
+                policy
+                    .name
+                    .namespace()
+                    .is_some_and(|namespace| policy.target.picks(namespace, &root_namespace, workload))
+            })
         };
         let here: Vec<_> = loaded.iter().filter(applies).collect();
         let enforced_allow = here.iter().any(|policy| policy.action == Action::Allow && !policy.dry_run);
@@ -69,7 +64,7 @@ impl IdentityAuthz {
                 .map(|workload| warnings(&loaded, workload, &root_namespace))
                 .unwrap_or_default(),
         };
-        let policy = CompiledPolicy::new(&here, default_action, mode == Mode::Report)
+        let policy = CompiledPolicy::new(&here, HeaderDialect::Istio, default_action, mode == Mode::Report)
             .map_err(|problem| Refusal::of(Fault::new("resources", problem)))?;
         Ok(Self { policy, reply, summary })
     }
@@ -125,12 +120,12 @@ fn read(node: &Node<'_>) -> Option<Configuration> {
     let default_action = object
         .optional("defaultAction")
         .map(|node| node.word(&[("ALLOW", DefaultAction::Allow), ("DENY", DefaultAction::Deny)]));
-    let mode = match object.optional("mode") {
-        Some(node) => node.word(&[("enforce", Mode::Enforce), ("report", Mode::Report)]),
-        None => Some(Mode::Enforce),
-    };
+    let mode = Mode::read(&object);
     let reply = DenyReply::read(object.optional("deny").as_ref());
-    let loaded = read_resources(&object, trust_domains.as_ref());
+    let resources = object.required("resources", "list the policies, or write [] for none");
+    let loaded = resources.as_ref().zip(trust_domains.as_ref()).and_then(|(node, trust_domains)| {
+        read_policies(node, &Context { trust_domains, dialect: HeaderDialect::Istio })
+    });
     object.finish();
     Some(Configuration {
         loaded: loaded?,
@@ -195,30 +190,6 @@ fn read_identity(node: &Node<'_>) -> Option<()> {
     Some(())
 }
 
-fn read_resources(object: &Object<'_>, trust_domains: Option<&TrustDomains>) -> Option<Vec<AuthorizationPolicy>> {
-    let node = object.required("resources", "list the policies, or write [] for none")?;
-    let context = Context { trust_domains: trust_domains? };
-    let mut policies: Vec<AuthorizationPolicy> = Vec::new();
-    let mut names = hashbrown::HashMap::new();
-    let mut complete = true;
-    for (position, item) in node.items()?.enumerate().take(MOST_RESOURCES) {
-        match Resource::read(&item, &context) {
-            Some(Resource::AuthorizationPolicy(policy)) => {
-                if let Some(earlier) = names.insert(policy.name.clone(), position) {
-                    item.fault(format!(
-                        "the policy {} stands at {}[{earlier}] already, a cluster has one of a name",
-                        policy.name,
-                        node.place()
-                    ));
-                }
-                policies.push(policy);
-            }
-            None => complete = false,
-        }
-    }
-    complete.then_some(policies)
-}
-
 fn no_allow_policy(none_loaded: bool, none_here: bool) -> Fault {
     let why = match (none_loaded, none_here) {
         (true, _) => "there are no policies",
@@ -232,8 +203,9 @@ fn no_allow_policy(none_loaded: bool, none_here: bool) -> Fault {
 }
 
 fn warnings(policies: &[AuthorizationPolicy], workload: &Workload, root_namespace: &str) -> Vec<String> {
-    let in_reach =
-        |policy: &&AuthorizationPolicy| [root_namespace, &workload.namespace].contains(&policy.name.namespace());
+    let in_reach = |policy: &&AuthorizationPolicy| {
+        policy.name.namespace().is_some_and(|namespace| [root_namespace, &workload.namespace].contains(&namespace))
+    };
     let undecided = |policy: &AuthorizationPolicy| {
         let missing = policy.target.undecided(workload)?;
         Some(format!("the policy {} does not apply here: whom it picks cannot be told without {missing}", policy.name))

@@ -6,7 +6,8 @@ mod prefixes;
 mod templates;
 mod text;
 
-pub(crate) use clauses::{Clause, ClauseIndex, Condition, MatchedValues, SetId, ValueSets, failing};
+pub(crate) use clauses::{Clause, ClauseIndex, Condition, MatchedValues, Of, SetId, ValueSets, failing};
+pub(crate) use contains::{GlobIndex, Pieced};
 pub(crate) use templates::TemplateIndex;
 pub(crate) use text::TextIndex;
 

@@ -10,7 +10,7 @@
 //! [`CompiledPolicy::explain`] says in words why a request was turned away.
 //!
 //! ```
-//! use sallyport_policy::{Decision, Denial, HostFailure, IdentityAuthz, Peer, PeerId, Request};
+//! use sallyport_policy::{Decision, Denial, HeaderValues, HostFailure, IdentityAuthz, Peer, PeerId, Request};
 //!
 //! struct Asked(Peer, &'static str);
 //!
@@ -20,6 +20,7 @@
 //!     fn method(&mut self) -> Result<Option<&[u8]>, HostFailure> { Ok(Some(b"GET")) }
 //!     fn host(&mut self) -> Result<Option<&[u8]>, HostFailure> { Ok(Some(b"orders.example")) }
 //!     fn path(&mut self) -> Result<Option<&[u8]>, HostFailure> { Ok(Some(self.1.as_bytes())) }
+//!     fn header(&mut self, _: &str) -> Result<HeaderValues<'_>, HostFailure> { Ok(HeaderValues::new()) }
 //! }
 //!
 //! let configuration = IdentityAuthz::parse(br#"{"resources": [{
@@ -42,6 +43,7 @@
 //! # Ok::<(), sallyport_policy::Refusal>(())
 //! ```
 
+mod baseline_deny;
 mod compiled;
 mod decision;
 mod document;
@@ -49,6 +51,7 @@ mod fault;
 mod field;
 mod identity_authz;
 mod index;
+mod mode;
 mod pattern;
 mod peer;
 mod reader;
@@ -56,11 +59,12 @@ mod reply;
 mod request;
 mod resource;
 
+pub use baseline_deny::BaselineDeny;
 pub use compiled::CompiledPolicy;
 pub use decision::{Decision, Denial, RuleName};
 pub use fault::{Fault, Refusal};
 pub use identity_authz::IdentityAuthz;
 pub use peer::{NoIdentity, NotSpiffe, Peer, PeerId};
 pub use reply::DenyReply;
-pub use request::{HostFailure, Request};
+pub use request::{HeaderValues, HostFailure, Request};
 pub use resource::PolicyName;

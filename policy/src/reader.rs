@@ -97,20 +97,25 @@ impl<'a> Node<'a> {
         Some(items.iter().enumerate().map(|(index, item)| self.child(Step::Item(index), item)))
     }
 
+    /// The items of a list that may be empty and must have no more than `most`.
+    pub(crate) fn items_up_to(&self, most: usize) -> Option<impl Iterator<Item = Node<'_>>> {
+        let items = self.items()?;
+        match self.document {
+            Document::List(list) if list.len() > most => {
+                self.fault(format!("has {} items, the limit is {most}", list.len()));
+                None
+            }
+            _ => Some(items),
+        }
+    }
+
     /// The items of a list that must have one to `most`; `meaning` says what leaving the key out would mean.
     pub(crate) fn some_items(&self, most: usize, meaning: &str) -> Option<impl Iterator<Item = Node<'_>>> {
-        let items = self.items()?;
-        if let Document::List(list) = self.document {
-            if list.is_empty() {
-                self.fault(format!("empty list, add a value, or remove the key {meaning}"));
-                return None;
-            }
-            if list.len() > most {
-                self.fault(format!("has {} items, the limit is {most}", list.len()));
-                return None;
-            }
+        if matches!(self.document, Document::List(list) if list.is_empty()) {
+            self.fault(format!("empty list, add a value, or remove the key {meaning}"));
+            return None;
         }
-        Some(items)
+        self.items_up_to(most)
     }
 
     pub(crate) fn text(&self) -> Option<&str> {

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use smallvec::SmallVec;
+
 use crate::peer::Peer;
 
 /// A request as its proxy sees it. A compiled policy asks for what its rules need, each at most once for a decision,
@@ -24,7 +26,14 @@ pub trait Request {
 
     /// The path with query and fragment (`:path`), as the proxy hands it over.
     fn path(&mut self) -> Result<Option<&[u8]>, HostFailure>;
+
+    /// The values of a header, whose name is given in lower case: none where it is absent, several where it is
+    /// repeated, as bytes, since they need not be UTF-8.
+    fn header(&mut self, name: &str) -> Result<HeaderValues<'_>, HostFailure>;
 }
+
+/// The values of one header, of which there is mostly one.
+pub type HeaderValues<'v> = SmallVec<[&'v [u8]; 2]>;
 
 /// The proxy did not say what a decision needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

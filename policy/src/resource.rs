@@ -8,7 +8,34 @@ pub(crate) use authorization_policy::{Action, AuthorizationPolicy, Context, Term
 pub use metadata::PolicyName;
 pub(crate) use workload::{Target, Workload};
 
+use hashbrown::HashMap;
+
 use crate::reader::Node;
+
+/// So many resources are more than any mesh has.
+const MOST_RESOURCES: usize = 1_000_000;
+
+/// Reads a list of AuthorizationPolicy resources.
+pub(crate) fn read_policies(node: &Node<'_>, context: &Context<'_>) -> Option<Vec<AuthorizationPolicy>> {
+    let mut policies: Vec<AuthorizationPolicy> = Vec::new();
+    let mut names = HashMap::new();
+    let mut complete = true;
+    for (position, item) in node.items_up_to(MOST_RESOURCES)?.enumerate() {
+        match Resource::read(&item, context) {
+            Some(Resource::AuthorizationPolicy(policy)) => {
+                if let Some(earlier) = names.insert(policy.name.clone(), position) {
+                    let (name, list) = (&policy.name, node.place());
+                    item.fault(format!(
+                        "the policy {name} stands at {list}[{earlier}] already, a cluster has one of a name"
+                    ));
+                }
+                policies.push(policy);
+            }
+            None => complete = false,
+        }
+    }
+    complete.then_some(policies)
+}
 
 /// The groups that resources come from. Any version of a group is accepted.
 const SECURITY_GROUP: &str = "security.istio.io";

@@ -38,6 +38,14 @@ impl Request {
         ])
     }
 
+    /// Puts another host in place.
+    pub fn with_host(mut self, host: &[u8]) -> Self {
+        for (_, value) in self.0.iter_mut().filter(|(name, _)| name == b":authority") {
+            *value = host.to_vec();
+        }
+        self
+    }
+
     /// Adds a header.
     pub fn with(mut self, name: &str, value: &[u8]) -> Self {
         self.0.push((name.to_ascii_lowercase().into_bytes(), value.to_vec()));

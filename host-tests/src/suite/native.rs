@@ -90,14 +90,24 @@ fn connection(caller: &Caller) -> Result<Connection> {
     })
 }
 
-/// The request as Envoy shows it: repeated Host headers are one authority, joined by a comma.
+/// The request as Envoy shows it: repeated Host headers are one authority, and repeated User-Agent headers one header,
+/// joined by commas.
 fn request(sent: &Sent) -> Result<Request> {
-    let hosts =
-        sent.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("host")).map(|(_, value)| value.as_str());
-    let host = [sent.host.as_str()].into_iter().chain(hosts).collect::<Vec<_>>().join(",");
-    let mut request = Request::new(&sent.method, &host, &sent.path);
-    for (name, value) in sent.headers.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("host")) {
-        request = request.with(name, &bytes(value)?);
+    let joined = |name: &str, first: Option<&str>| -> Result<Option<Vec<u8>>> {
+        let repeated =
+            sent.headers.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str());
+        let values = first.into_iter().chain(repeated).map(bytes).collect::<Result<Vec<_>>>()?;
+        Ok((!values.is_empty()).then(|| values.join(&b',')))
+    };
+    let mut request =
+        Request::new(&sent.method, "", &sent.path).with_host(&joined("host", Some(&sent.host))?.unwrap_or_default());
+    if let Some(user_agent) = joined("user-agent", None)? {
+        request = request.with("user-agent", &user_agent);
+    }
+    for (name, value) in &sent.headers {
+        if !["host", "user-agent"].contains(&name.to_ascii_lowercase().as_str()) {
+            request = request.with(name, &bytes(value)?);
+        }
     }
     Ok(request)
 }

@@ -49,8 +49,9 @@ impl IdentityAuthzPlugin {
         let answer = Answer {
             enforced,
             failure: matches!(denial, Denial::Failure(_)),
-            details: &denial.details(),
+            details: &denial.details("rbac"),
             policy: denial.policy(),
+            pattern: None,
             principal,
             reason: &reason,
         };

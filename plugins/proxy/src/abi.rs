@@ -33,6 +33,7 @@ mod imports {
             data: *mut *mut u8,
             length: *mut usize,
         ) -> u32;
+        pub(super) fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, length: *mut usize) -> u32;
         pub(super) fn proxy_get_property(
             path: *const u8,
             path_length: usize,
@@ -71,6 +72,7 @@ mod imports {
         proxy_set_tick_period_milliseconds(u32);
         proxy_get_buffer_bytes(u32, usize, usize, *mut *mut u8, *mut usize);
         proxy_get_header_map_value(u32, *const u8, usize, *mut *mut u8, *mut usize);
+        proxy_get_header_map_pairs(u32, *mut *mut u8, *mut usize);
         proxy_get_property(*const u8, usize, *mut *mut u8, *mut usize);
         proxy_set_property(*const u8, usize, *const u8, usize);
         proxy_send_local_response(u32, *const u8, usize, *const u8, usize, *const u8, usize, i32);
@@ -126,6 +128,11 @@ pub(crate) fn buffer(kind: u32, most: usize) -> Result<Vec<u8>, Status> {
 pub(crate) fn header(map: u32, key: &[u8]) -> Result<Vec<u8>, Status> {
     // SAFETY: as for `buffer`; the key is read during the call only.
     received(|data, length| unsafe { imports::proxy_get_header_map_value(map, key.as_ptr(), key.len(), data, length) })
+}
+
+pub(crate) fn headers(map: u32) -> Result<Vec<u8>, Status> {
+    // SAFETY: as for `buffer`.
+    received(|data, length| unsafe { imports::proxy_get_header_map_pairs(map, data, length) })
 }
 
 pub(crate) fn property(path: &[u8]) -> Result<Vec<u8>, Status> {

@@ -3,6 +3,7 @@
 use sallyport_policy::HostFailure;
 
 use crate::abi::{self, Status};
+use crate::header_map::HeaderMap;
 
 /// `proxy_buffer_type_t`: the configuration that `proxy_on_configure` is called for.
 const PLUGIN_CONFIGURATION: u32 = 7;
@@ -74,10 +75,15 @@ pub fn configuration(size: usize) -> Result<Vec<u8>, Failed> {
     abi::buffer(PLUGIN_CONFIGURATION, size).map_err(Failed)
 }
 
-/// The first value of a request header, or `None` where there is none. Only for pseudo-headers, of which there is one:
-/// of a repeated header this would be the first value alone.
-pub fn pseudo_header(name: &'static str) -> Result<Option<Vec<u8>>, Failed> {
+/// The first value of a request header, or `None` where there is none. Only for pseudo-headers and for headers that
+/// Envoy joins into one: of another header that is repeated this would be the first value alone.
+pub fn only_header(name: &'static str) -> Result<Option<Vec<u8>>, Failed> {
     found(abi::header(REQUEST_HEADERS, name.as_bytes()))
+}
+
+/// All request headers in their order, names in lower case.
+pub(crate) fn request_headers() -> Result<HeaderMap, Failed> {
+    HeaderMap::new(abi::headers(REQUEST_HEADERS).map_err(Failed)?).ok_or(Failed(PARSE_FAILURE))
 }
 
 /// An attribute by its path, with NUL between the parts, or `None` where this request or connection has none.

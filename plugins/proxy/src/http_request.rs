@@ -2,9 +2,10 @@
 
 use std::rc::Rc;
 
-use sallyport_policy::{HostFailure, Peer, Request};
+use sallyport_policy::{HeaderValues, HostFailure, Peer, Request};
 
 use crate::connections::Connections;
+use crate::header_map::HeaderMap;
 use crate::host::{self, Failed};
 
 /// Asks the proxy for an attribute when a policy first needs it, and keeps the answer.
@@ -15,12 +16,23 @@ pub struct HttpRequest<'c> {
     method: Option<Option<Vec<u8>>>,
     host: Option<Option<Vec<u8>>>,
     path: Option<Option<Vec<u8>>>,
+    user_agent: Option<Option<Vec<u8>>>,
+    headers: Option<HeaderMap>,
 }
 
 impl<'c> HttpRequest<'c> {
     /// The request whose headers the proxy has just handed over.
     pub fn new(connections: &'c Connections) -> Self {
-        Self { connections, peer: None, port: None, method: None, host: None, path: None }
+        Self {
+            connections,
+            peer: None,
+            port: None,
+            method: None,
+            host: None,
+            path: None,
+            user_agent: None,
+            headers: None,
+        }
     }
 }
 
@@ -32,11 +44,8 @@ fn kept<T>(slot: &mut Option<T>, ask: impl FnOnce() -> Result<T, HostFailure>) -
     })
 }
 
-fn pseudo_header<'s>(
-    slot: &'s mut Option<Option<Vec<u8>>>,
-    name: &'static str,
-) -> Result<Option<&'s [u8]>, HostFailure> {
-    kept(slot, || host::pseudo_header(name).map_err(|failed| failed.of(name))).map(Option::as_deref)
+fn only_header<'s>(slot: &'s mut Option<Option<Vec<u8>>>, name: &'static str) -> Result<Option<&'s [u8]>, HostFailure> {
+    kept(slot, || host::only_header(name).map_err(|failed| failed.of(name))).map(Option::as_deref)
 }
 
 impl Request for HttpRequest<'_> {
@@ -57,14 +66,26 @@ impl Request for HttpRequest<'_> {
     }
 
     fn method(&mut self) -> Result<Option<&[u8]>, HostFailure> {
-        pseudo_header(&mut self.method, ":method")
+        only_header(&mut self.method, ":method")
     }
 
     fn host(&mut self) -> Result<Option<&[u8]>, HostFailure> {
-        pseudo_header(&mut self.host, ":authority")
+        only_header(&mut self.host, ":authority")
     }
 
     fn path(&mut self) -> Result<Option<&[u8]>, HostFailure> {
-        pseudo_header(&mut self.path, ":path")
+        only_header(&mut self.path, ":path")
+    }
+
+    fn header(&mut self, name: &str) -> Result<HeaderValues<'_>, HostFailure> {
+        // Envoy joins several User-Agent headers into one; others can come several times.
+        if name == USER_AGENT {
+            return only_header(&mut self.user_agent, USER_AGENT).map(|value| value.into_iter().collect());
+        }
+        let headers =
+            kept(&mut self.headers, || host::request_headers().map_err(|failed| failed.of("request.headers")))?;
+        Ok(headers.values(name))
     }
 }
+
+const USER_AGENT: &str = "user-agent";

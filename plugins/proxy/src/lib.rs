@@ -13,6 +13,7 @@
 mod abi;
 mod connections;
 mod counter;
+mod header_map;
 pub mod host;
 mod http_request;
 mod verdicts;

@@ -1,6 +1,6 @@
 //! Carries decisions out: the reply, and what is left of them in filter state, counters and the log.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 use hashbrown::HashMap;
 use sallyport_policy::{DenyReply, PolicyName};
@@ -23,6 +23,8 @@ pub struct Answer<'a> {
     pub details: &'a str,
     /// The policy that matched, if one did.
     pub policy: Option<&'a PolicyName>,
+    /// The pattern of the configuration that matched, where it is to be counted by itself.
+    pub pattern: Option<&'a str>,
     /// The principal of the peer, if it has one.
     pub principal: Option<&'a str>,
     /// Why, in one line.
@@ -37,36 +39,55 @@ pub struct Verdicts {
     denied: Counter,
     would_deny: Counter,
     errors: Counter,
-    policies: HashMap<PolicyName, PolicyCounters>,
+    policies: HashMap<PolicyName, Hits>,
+    /// Defined when a pattern is first hit; patterns come from the configuration, so there are no more than it has.
+    patterns: RefCell<HashMap<String, Hits>>,
     logged: Cell<u32>,
     unlogged: Cell<u32>,
 }
 
 #[derive(Debug)]
-struct PolicyCounters {
+struct Hits {
     denied: Counter,
     would_deny: Counter,
 }
 
+impl Hits {
+    fn new(name: &str) -> Self {
+        Self {
+            denied: Counter::new(&format!("{name}.denied")),
+            would_deny: Counter::new(&format!("{name}.would_deny")),
+        }
+    }
+
+    fn increment(&self, enforced: bool) {
+        match enforced {
+            true => self.denied.increment(),
+            false => self.would_deny.increment(),
+        }
+    }
+
+    fn flush(&self) {
+        self.denied.flush();
+        self.would_deny.flush();
+    }
+}
+
 impl Verdicts {
     /// Defines `sallyport.<filter>.{allowed,denied,would_deny,errors}`, and for each of `policies`
-    /// `sallyport.<filter>.policy.<namespace>.<name>.{denied,would_deny}`.
+    /// `sallyport.<filter>.policy.<namespace>.<name>.{denied,would_deny}`, with `preset.<name>.v<version>` for a built-in
+    /// list. A pattern that is hit gets `sallyport.<filter>.pattern.<pattern>.{denied,would_deny}`.
     pub fn new<'p>(filter: &'static str, policies: impl Iterator<Item = &'p PolicyName>) -> Self {
         let counter = |name: &str| Counter::new(&format!("{filter}.{name}"));
-        let of_policy = |policy: &PolicyName| {
-            let name = format!("policy.{}.{}", policy.namespace(), policy.name());
-            PolicyCounters {
-                denied: counter(&format!("{name}.denied")),
-                would_deny: counter(&format!("{name}.would_deny")),
-            }
-        };
+        let of_policy = |policy: &PolicyName| (policy.clone(), Hits::new(&format!("{filter}.{}", policy.counter())));
         Self {
             filter,
             allowed: counter("allowed"),
             denied: counter("denied"),
             would_deny: counter("would_deny"),
             errors: counter("errors"),
-            policies: policies.map(|policy| (policy.clone(), of_policy(policy))).collect(),
+            policies: policies.map(of_policy).collect(),
+            patterns: RefCell::default(),
             logged: Cell::new(0),
             unlogged: Cell::new(0),
         }
@@ -101,10 +122,8 @@ impl Verdicts {
         for counter in [&self.allowed, &self.denied, &self.would_deny, &self.errors] {
             counter.flush();
         }
-        for policy in self.policies.values() {
-            policy.denied.flush();
-            policy.would_deny.flush();
-        }
+        self.policies.values().for_each(Hits::flush);
+        self.patterns.borrow().values().for_each(Hits::flush);
         self.logged.set(0);
         let unlogged = self.unlogged.take();
         if unlogged > 0 {
@@ -119,14 +138,19 @@ impl Verdicts {
         if answer.failure {
             self.errors.increment();
         }
-        let policy = answer.policy.and_then(|policy| self.policies.get(policy));
-        let (all, of_policy) = match answer.enforced {
-            true => (&self.denied, policy.map(|policy| &policy.denied)),
-            false => (&self.would_deny, policy.map(|policy| &policy.would_deny)),
-        };
-        all.increment();
-        if let Some(counter) = of_policy {
-            counter.increment();
+        match answer.enforced {
+            true => self.denied.increment(),
+            false => self.would_deny.increment(),
+        }
+        if let Some(hits) = answer.policy.and_then(|policy| self.policies.get(policy)) {
+            hits.increment(answer.enforced);
+        }
+        if let Some(pattern) = answer.pattern {
+            let mut patterns = self.patterns.borrow_mut();
+            let hits = patterns
+                .entry_ref(pattern)
+                .or_insert_with(|| Hits::new(&format!("{}.pattern.{}", self.filter, in_a_counter(pattern))));
+            hits.increment(answer.enforced);
         }
     }
 
@@ -154,6 +178,12 @@ impl Verdicts {
         self.logged.set(self.logged.get() + 1);
         host::log(Level::Info, &format!("sallyport {}: {}: {}", self.filter, decision(answer), answer.reason));
     }
+}
+
+/// A pattern as a part of a counter's name, which dots and blanks would take apart.
+fn in_a_counter(pattern: &str) -> String {
+    let plain = |character: char| character.is_ascii_alphanumeric() || matches!(character, '-' | '_' | '*');
+    pattern.chars().map(|character| if plain(character) { character } else { '_' }).collect()
 }
 
 fn decision(answer: &Answer<'_>) -> &'static str {

@@ -17,37 +17,30 @@ const LOOKED_AT: usize = 256;
 /// How many bytes of a request's value are printed.
 const PRINTED: usize = 120;
 
-/// The first values of every set, as they were written.
+/// What every set is compared with, and its first values, as they were written.
 #[derive(Default)]
-pub(super) struct Descriptions(HashMap<(Field, SetId), Box<str>>);
+pub(super) struct Descriptions(HashMap<(Field, SetId), (String, String)>);
 
 impl Descriptions {
     pub(super) fn add(&mut self, field: Field, set: SetId, values: &Values) {
         self.0.entry((field, set)).or_insert_with(|| {
+            let subject = values.subject();
             let (count, shown) = values.sample(SHOWN);
             let hidden = count - shown.len();
             match (hidden, shown.split_last()) {
-                (0, Some((last, []))) => last.as_str().into(),
-                (0, Some((last, rest))) => format!("{} or {last}", rest.join(", ")).into(),
-                _ => format!("{} or one of {hidden} more", shown.join(", ")).into(),
+                (0, Some((last, []))) => (subject, last.clone()),
+                (0, Some((last, rest))) => (subject, format!("{} or {last}", rest.join(", "))),
+                _ => (subject, format!("{} or one of {hidden} more", shown.join(", "))),
             }
         });
     }
 
     /// What a condition asks for, as in `path /api/* or /health`.
     fn of(&self, condition: &Condition) -> String {
-        let values = self.0.get(&(condition.field, condition.set)).map_or("", |text| text);
-        let name = match condition.field {
-            Field::Principal => "principal",
-            Field::Namespace => "namespace",
-            Field::Port => "port",
-            Field::Method => "method",
-            Field::Host => "host",
-            Field::Path => "path",
-        };
+        let Some((subject, values)) = self.0.get(&(condition.field, condition.set)) else { return String::new() };
         match condition.negated {
-            false => format!("{name} {values}"),
-            true => format!("{name} other than {values}"),
+            false => format!("{subject} {values}"),
+            true => format!("{subject} other than {values}"),
         }
     }
 }
@@ -56,7 +49,7 @@ pub(super) fn explain<R: Request>(policy: &CompiledPolicy, denial: &Denial<'_>, 
     let asked = asked(request);
     let told = match denial {
         Denial::Matched(rule) => {
-            Ok(format!("DENY policy {} matches with rule {}: {asked}", rule.policy(), rule.rule()))
+            Ok(format!("DENY policy {} matches with rule {}: {asked}", rule.policy(), rule.label()))
         }
         Denial::DefaultAction => Ok(format!("no ALLOW policy applies here and defaultAction is DENY: {asked}")),
         Denial::Failure(failure) => Err(*failure),
@@ -89,18 +82,23 @@ fn nearest<R: Request>(policy: &CompiledPolicy, request: &mut R) -> Result<Strin
 /// Who asked for what. What the proxy does not tell is left out: the denial stands either way.
 fn asked<R: Request>(request: &mut R) -> String {
     let peer = request.peer().map_or_else(|failure| format!("someone ({failure})"), ToString::to_string);
-    let text = |value: Result<Option<&[u8]>, HostFailure>| value.ok().flatten().map(printable);
-    let method = text(request.method());
-    let path = text(request.path().map(|path| path.map(without_query)));
-    let what = [method, path].into_iter().flatten().collect::<Vec<_>>().join(" ");
+    let what = asked_for(request);
     match what.is_empty() {
         true => peer,
         false => format!("{what} by {peer}"),
     }
 }
 
+/// Method and path, as far as the proxy tells them.
+pub(crate) fn asked_for<R: Request>(request: &mut R) -> String {
+    let text = |value: Result<Option<&[u8]>, HostFailure>| value.ok().flatten().map(printable);
+    let method = text(request.method());
+    let path = text(request.path().map(|path| path.map(without_query)));
+    [method, path].into_iter().flatten().collect::<Vec<_>>().join(" ")
+}
+
 /// A value from the network as one short line: no control characters, no terminal codes.
-fn printable(value: &[u8]) -> String {
+pub(crate) fn printable(value: &[u8]) -> String {
     let shown = value.get(..PRINTED).unwrap_or(value);
     let cut = if shown.len() < value.len() { "..." } else { "" };
     format!("{}{cut}", shown.escape_ascii())

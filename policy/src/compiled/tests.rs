@@ -1,11 +1,13 @@
 //! The compiled policy against a plain linear reading of the same policies, which is the definition of what is right.
 
 use super::*;
+use crate::decision::RuleLabel;
 use crate::document::Document;
 use crate::fault::Faults;
 use crate::field::TrustDomains;
 use crate::peer::{NoIdentity, Peer, PeerId};
 use crate::reader::Node;
+use crate::request::HeaderValues;
 use crate::resource::{Context, Resource};
 
 #[derive(Clone, Debug)]
@@ -15,6 +17,7 @@ struct Asked {
     method: Option<Vec<u8>>,
     host: Option<Vec<u8>>,
     path: Option<Vec<u8>>,
+    headers: Vec<(&'static str, Vec<u8>)>,
     failing: Option<&'static str>,
     asked: Vec<&'static str>,
 }
@@ -32,6 +35,7 @@ impl Asked {
             method: bytes("GET"),
             host: bytes("orders"),
             path: bytes("/"),
+            headers: Vec::new(),
             failing: None,
             asked: Vec::new(),
         }
@@ -81,6 +85,11 @@ impl Request for Asked {
         self.ask("path")?;
         Ok(self.path.as_deref())
     }
+
+    fn header(&mut self, name: &str) -> Result<HeaderValues<'_>, HostFailure> {
+        self.ask("header")?;
+        Ok(self.headers.iter().filter(|(key, _)| *key == name).map(|(_, value)| value.as_slice()).collect())
+    }
 }
 
 fn read(name: &str, spec: &str) -> AuthorizationPolicy {
@@ -91,7 +100,10 @@ fn read(name: &str, spec: &str) -> AuthorizationPolicy {
     let faults = Faults::default();
     let document = Document::parse(json.as_bytes()).expect("JSON");
     let trust_domains = TrustDomains::new("cluster.local".to_owned(), Vec::new());
-    let resource = Resource::read(&Node::root(&document, &faults), &Context { trust_domains: &trust_domains });
+    let resource = Resource::read(
+        &Node::root(&document, &faults),
+        &Context { trust_domains: &trust_domains, dialect: HeaderDialect::Istio },
+    );
     match faults.unless_any(resource) {
         Ok(Resource::AuthorizationPolicy(policy)) => policy,
         Err(refusal) => panic!("{refusal} in {spec}"),
@@ -99,7 +111,8 @@ fn read(name: &str, spec: &str) -> AuthorizationPolicy {
 }
 
 fn compile(policies: &[AuthorizationPolicy]) -> CompiledPolicy {
-    CompiledPolicy::new(&policies.iter().collect::<Vec<_>>(), DefaultAction::Deny, false).expect("compiles")
+    CompiledPolicy::new(&policies.iter().collect::<Vec<_>>(), HeaderDialect::Istio, DefaultAction::Deny, false)
+        .expect("compiles")
 }
 
 /// The numbered steps of [`CompiledPolicy::decide`], by walking every rule.
@@ -110,7 +123,7 @@ fn linear(policies: &[AuthorizationPolicy], request: &mut Asked) -> String {
             for (number, clauses) in policy.rules.iter().enumerate() {
                 let holds = |term: &Term, request: &mut Asked| term.values.matches(request) != Ok(term.negated);
                 if clauses.iter().any(|clause| clause.iter().all(|term| holds(term, request))) {
-                    names.push(RuleName::new(policy.name.clone(), number).to_string());
+                    names.push(RuleName::new(policy.name.clone(), RuleLabel::Number(number)).to_string());
                 }
             }
         }
@@ -364,7 +377,7 @@ fn a_dry_run_never_changes_the_answer() {
     let allow = || read("allow", r#"{"rules": [{"to": [{"operation": {"methods": ["GET", "POST"]}}]}]}"#);
     let deny_posts =
         || read("deny", r#"{"action": "DENY", "rules": [{"to": [{"operation": {"methods": ["POST"]}}]}]}"#);
-    let deny_name = RuleName::new(deny_posts().name, 0);
+    let deny_name = RuleName::new(deny_posts().name, RuleLabel::Number(0));
     let rows: [(&str, Vec<AuthorizationPolicy>, &str, Decision<'_>); 5] = [
         (
             "a DENY in dry run",
@@ -388,7 +401,8 @@ fn a_dry_run_never_changes_the_answer() {
     }
     let only_dry = [dry(read("none", "{}"))];
     let policy =
-        CompiledPolicy::new(&only_dry.iter().collect::<Vec<_>>(), DefaultAction::Allow, false).expect("compiles");
+        CompiledPolicy::new(&only_dry.iter().collect::<Vec<_>>(), HeaderDialect::Istio, DefaultAction::Allow, false)
+            .expect("compiles");
     assert_eq!(policy.decide(&mut Asked::by(web)), Decision::WouldDeny(Denial::NoAllowMatches));
 }
 
@@ -396,12 +410,14 @@ fn a_dry_run_never_changes_the_answer() {
 fn in_report_mode_every_denial_is_only_reported() {
     let policies = [read("none", "{}")];
     let policy =
-        CompiledPolicy::new(&policies.iter().collect::<Vec<_>>(), DefaultAction::Deny, true).expect("compiles");
+        CompiledPolicy::new(&policies.iter().collect::<Vec<_>>(), HeaderDialect::Istio, DefaultAction::Deny, true)
+            .expect("compiles");
     assert_eq!(policy.decide(&mut Asked::by("")), Decision::WouldDeny(Denial::NoAllowMatches));
     let failing = Asked { failing: Some("peer"), ..Asked::by("") };
     let by_principal = [read("a", r#"{"rules": [{"from": [{"source": {"principals": ["x/y"]}}]}]}"#)];
     let policy =
-        CompiledPolicy::new(&by_principal.iter().collect::<Vec<_>>(), DefaultAction::Deny, true).expect("compiles");
+        CompiledPolicy::new(&by_principal.iter().collect::<Vec<_>>(), HeaderDialect::Istio, DefaultAction::Deny, true)
+            .expect("compiles");
     assert!(matches!(policy.decide(&mut failing.clone()), Decision::WouldDeny(Denial::Failure(_))));
 }
 

@@ -72,14 +72,15 @@ impl fmt::Display for PathPattern {
     }
 }
 
-pub(super) struct Index {
+/// The patterns of this field, looked up by value.
+pub(crate) struct Index {
     not_empty: Option<ValueId>,
     text: TextIndex,
     templates: [TemplateIndex; 2],
 }
 
 impl Index {
-    pub(super) fn new(patterns: impl Iterator<Item = (PathPattern, ValueId)>) -> Result<Self, BuildError> {
+    pub(crate) fn new(patterns: impl Iterator<Item = (PathPattern, ValueId)>) -> Result<Self, BuildError> {
         let (mut not_empty, mut texts, mut envoy, mut any) = (None, Vec::new(), Vec::new(), Vec::new());
         for (pattern, id) in patterns {
             match pattern {
@@ -96,7 +97,7 @@ impl Index {
         Ok(Self { not_empty, text: TextIndex::new(texts.into_iter())?, templates })
     }
 
-    pub(super) fn lookup(&self, path: Option<&[u8]>, matched: &mut Matched) {
+    pub(crate) fn lookup(&self, path: Option<&[u8]>, matched: &mut Matched) {
         let Some(path) = path.map(without_query) else { return };
         if !path.is_empty() {
             matched.extend(self.not_empty);

@@ -99,8 +99,8 @@ fn a_broken_policy_is_refused_with_place_and_fix() {
             "resources[0].spec.rules[0].when[0]: has neither values nor notValues, write what is compared",
         ),
         (
-            r#"{"rules": [{"when": [{"key": "request.headers[x]", "values": ["a"]}]}]}"#,
-            "resources[0].spec.rules[0].when[0].key: the key `request.headers[x]` is not supported yet",
+            r#"{"rules": [{"when": [{"key": "connection.sni", "values": ["a"]}]}]}"#,
+            "resources[0].spec.rules[0].when[0].key: the key `connection.sni` is not supported yet",
         ),
         (
             r#"{"rules": [{"from": [{"source": {"ipBlocks": ["10.0.0.0/8"]}}]}]}"#,

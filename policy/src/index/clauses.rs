@@ -7,7 +7,7 @@ use hashbrown::HashMap;
 use smallvec::SmallVec;
 
 use super::ValueId;
-use crate::field::Field;
+use crate::field::{Field, FieldMatch};
 
 /// So many clauses are cheaper to check one by one than to look up.
 const LEAF: usize = 4;
@@ -59,6 +59,28 @@ pub(crate) struct Condition {
     pub(crate) field: Field,
     pub(crate) negated: bool,
     pub(crate) set: SetId,
+    /// Of a header with several values, which have to be among `set`.
+    pub(crate) of: Of,
+}
+
+/// How many of a header's values count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Of {
+    /// One, or their join: for what keeps a request out.
+    Any,
+    /// Every one: for what lets a request in.
+    Every,
+}
+
+impl Condition {
+    fn holds(&self, sets: &ValueSets, found: &FieldMatch) -> bool {
+        let among = match self.of {
+            Of::Any => sets.meets(self.set, &found.any),
+            Of::Every if found.each.is_empty() => sets.meets(self.set, &found.any),
+            Of::Every => found.each.iter().all(|matched| sets.meets(self.set, matched)),
+        };
+        among != self.negated
+    }
 }
 
 /// One way to match a rule: one of its sources, one of its operations and all of its conditions at once.
@@ -109,8 +131,8 @@ pub(crate) trait MatchedValues {
     /// What stops a decision.
     type Error;
 
-    /// The values of `field` that the request matches.
-    fn matched(&mut self, field: Field) -> Result<&[ValueId], Self::Error>;
+    /// What the request has of `field`.
+    fn matched(&mut self, field: Field) -> Result<&FieldMatch, Self::Error>;
 }
 
 impl ClauseIndex {
@@ -234,7 +256,7 @@ impl ClauseIndex {
                 }
                 Node::Branch { field, by_value, otherwise } => {
                     open.extend(*otherwise);
-                    open.extend(values.matched(*field)?.iter().filter_map(|value| by_value.get(value)).copied());
+                    open.extend(values.matched(*field)?.any.iter().filter_map(|value| by_value.get(value)).copied());
                 }
             }
         }
@@ -260,7 +282,7 @@ enum Visit {
 
 fn holds<M: MatchedValues>(clause: &Clause, sets: &ValueSets, values: &mut M) -> Result<bool, M::Error> {
     for condition in clause.conditions() {
-        if sets.meets(condition.set, values.matched(condition.field)?) == condition.negated {
+        if !condition.holds(sets, values.matched(condition.field)?) {
             return Ok(false);
         }
     }
@@ -275,7 +297,7 @@ pub(crate) fn failing<'c, M: MatchedValues>(
 ) -> Result<(Reverse<usize>, Vec<&'c Condition>), M::Error> {
     let mut failing = Vec::new();
     for condition in clause.conditions() {
-        if sets.meets(condition.set, values.matched(condition.field)?) == condition.negated {
+        if !condition.holds(sets, values.matched(condition.field)?) {
             failing.push(condition);
         }
     }

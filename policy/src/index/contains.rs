@@ -1,4 +1,4 @@
-//! Many globs at once: one pass over the value, then only the globs whose rarest piece is in it.
+//! Many patterns at once: one pass over the value, then only the patterns whose rarest piece is in it.
 
 use aho_corasick::Input;
 use aho_corasick::automaton::{Automaton, OverlappingState};
@@ -8,19 +8,38 @@ use hashbrown::HashMap;
 use super::{BuildError, Matched, ValueId};
 use crate::pattern::Glob;
 
-/// Globs, found by one of their literal pieces in one Aho-Corasick automaton.
-pub(crate) struct GlobIndex {
-    pieces: NFA,
-    /// For each piece of the automaton, the globs that are looked for by it.
-    globs: Vec<Vec<(Glob, ValueId)>>,
+/// A pattern that is looked for by a literal which a matching value has to hold.
+pub(crate) trait Pieced {
+    /// Such literals, none of them empty, at least one.
+    fn pieces(&self) -> impl Iterator<Item = &[u8]>;
+
+    /// Whether the whole pattern matches.
+    fn matches(&self, value: &[u8]) -> bool;
 }
 
-impl GlobIndex {
-    pub(crate) fn new(globs: Vec<(Glob, ValueId)>) -> Result<Self, BuildError> {
+impl Pieced for Glob {
+    fn pieces(&self) -> impl Iterator<Item = &[u8]> {
+        Self::pieces(self)
+    }
+
+    fn matches(&self, value: &[u8]) -> bool {
+        Self::matches(self, value)
+    }
+}
+
+/// Patterns, found by one of their literal pieces in one Aho-Corasick automaton.
+pub(crate) struct GlobIndex<P> {
+    pieces: NFA,
+    /// For each piece of the automaton, the patterns that are looked for by it.
+    globs: Vec<Vec<(P, ValueId)>>,
+}
+
+impl<P: Pieced> GlobIndex<P> {
+    pub(crate) fn new(globs: Vec<(P, ValueId)>) -> Result<Self, BuildError> {
         let telling = telling_pieces(&globs);
         let mut numbers: HashMap<Box<[u8]>, usize> = HashMap::new();
         let mut pieces: Vec<Box<[u8]>> = Vec::new();
-        let mut grouped: Vec<Vec<(Glob, ValueId)>> = Vec::new();
+        let mut grouped: Vec<Vec<(P, ValueId)>> = Vec::new();
         for (piece, entry) in telling.into_iter().zip(globs) {
             let number = *numbers.entry(piece.clone()).or_insert_with(|| {
                 pieces.push(piece);
@@ -36,7 +55,7 @@ impl GlobIndex {
         Ok(Self { pieces: automaton, globs: grouped })
     }
 
-    /// Adds the globs that match `value`, each once.
+    /// Adds the patterns that match `value`, each once.
     pub(crate) fn lookup(&self, value: &[u8], matched: &mut Matched) {
         let mut seen = Seen::default();
         let input = Input::new(value);
@@ -56,9 +75,9 @@ impl GlobIndex {
     }
 }
 
-/// For each glob the piece to look for: the one that fewest globs share picks out the fewest candidates; of those, the
+/// For each pattern the piece to look for: the one that fewest patterns share picks out the fewest candidates; of those, the
 /// longest.
-fn telling_pieces(globs: &[(Glob, ValueId)]) -> Vec<Box<[u8]>> {
+fn telling_pieces<P: Pieced>(globs: &[(P, ValueId)]) -> Vec<Box<[u8]>> {
     let mut mentions: HashMap<&[u8], usize> = HashMap::new();
     for piece in globs.iter().flat_map(|(glob, _)| glob.pieces()) {
         *mentions.entry(piece).or_default() += 1;

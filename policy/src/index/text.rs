@@ -5,7 +5,7 @@ use hashbrown::HashMap;
 use super::contains::GlobIndex;
 use super::prefixes::{PrefixTable, SuffixTable};
 use super::{BuildError, Matched, ValueId};
-use crate::pattern::TextPattern;
+use crate::pattern::{Glob, TextPattern};
 
 /// Text patterns, each under an id, looked up by value: a hash map for the exact ones, sorted tables for prefixes and
 /// suffixes, one automaton for the rest.
@@ -15,7 +15,7 @@ pub(crate) struct TextIndex {
     exact: HashMap<Box<[u8]>, ValueId>,
     prefixes: PrefixTable,
     suffixes: SuffixTable,
-    globs: Option<GlobIndex>,
+    globs: Option<GlobIndex<Glob>>,
 }
 
 impl TextIndex {

@@ -85,6 +85,11 @@ impl Glob {
             .filter(|piece| !piece.is_empty())
     }
 
+    /// Whether it is tied to the start or the end of a value.
+    pub(crate) fn is_anchored(&self) -> bool {
+        !self.head.is_empty() || !self.tail.is_empty()
+    }
+
     /// Takes each piece at its first place: if any placement matches, this one does.
     pub(crate) fn matches(&self, value: &[u8]) -> bool {
         let Some(rest) = value.strip_prefix(&*self.head) else { return false };

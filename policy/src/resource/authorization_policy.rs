@@ -2,8 +2,10 @@
 
 use super::metadata::Metadata;
 use super::{PolicyName, Target};
+use crate::decision::RuleLabel;
 use crate::field::{
-    HostPattern, MethodPattern, NamespacePattern, PathPattern, Port, PrincipalPattern, TrustDomains, Values,
+    HeaderDialect, HeaderName, HeaderPattern, HostPattern, MethodPattern, NamespacePattern, PathPattern, Port,
+    PrincipalPattern, TrustDomains, Values,
 };
 use crate::pattern::SegmentBytes;
 use crate::reader::{Node, Object};
@@ -20,6 +22,7 @@ const MOST_VALUES: usize = 1_000_000;
 /// What reading a policy needs to know of the rest of the configuration.
 pub(crate) struct Context<'c> {
     pub(crate) trust_domains: &'c TrustDomains,
+    pub(crate) dialect: HeaderDialect,
 }
 
 /// `spec.action`.
@@ -46,14 +49,23 @@ pub(crate) struct AuthorizationPolicy {
     pub(crate) action: Action,
     pub(crate) target: Target,
     pub(crate) rules: Vec<Clauses>,
+    /// What the rules are called, where not by their numbers.
+    pub(crate) words: Vec<String>,
 }
 
 impl AuthorizationPolicy {
+    /// What each rule is called, in their order.
+    pub(crate) fn rule_labels(&self) -> impl Iterator<Item = RuleLabel> {
+        (0..self.rules.len()).map(|number| {
+            self.words.get(number).map_or(RuleLabel::Number(number), |word| RuleLabel::Word(word.clone()))
+        })
+    }
+
     pub(super) fn read(resource: &Object<'_>, context: &Context<'_>) -> Option<Self> {
         let metadata = Metadata::read(resource);
         let node = resource.required("spec", "write spec: {} to allow nothing")?;
         let spec = node.object()?;
-        let action = read_action(&spec);
+        let action = read_action(&spec, context);
         let target = Target::read(&spec);
         spec.refused(
             "provider",
@@ -70,7 +82,7 @@ impl AuthorizationPolicy {
         }
         spec.finish();
         let Metadata { name, dry_run } = metadata?;
-        Some(Self { name, dry_run, action: action?, target: target?, rules: rules? })
+        Some(Self { name, dry_run, action: action?, target: target?, rules: rules?, words: Vec::new() })
     }
 }
 
@@ -83,8 +95,13 @@ fn operator_bytes(action: Action, negated: bool) -> SegmentBytes {
     }
 }
 
-fn read_action(spec: &Object<'_>) -> Option<Action> {
-    let Some(node) = spec.optional("action") else { return Some(Action::Allow) };
+fn read_action(spec: &Object<'_>, context: &Context<'_>) -> Option<Action> {
+    let Some(node) = spec.optional("action") else {
+        if context.dialect == HeaderDialect::Baseline {
+            spec.fault("has no action, which means ALLOW, and this filter only denies; write action: DENY");
+        }
+        return Some(Action::Allow);
+    };
     match node.text()? {
         "AUDIT" => {
             node.fault("AUDIT is not supported yet; use mode: report or the annotation istio.io/dry-run to see what a policy would do");
@@ -92,6 +109,10 @@ fn read_action(spec: &Object<'_>) -> Option<Action> {
         }
         "CUSTOM" => {
             node.fault("CUSTOM is not supported; use envoy.filters.http.ext_authz before this filter");
+            None
+        }
+        "ALLOW" if context.dialect == HeaderDialect::Baseline => {
+            node.fault("this filter only denies, use identity-authz for ALLOW");
             None
         }
         _ => node.word(&[("ALLOW", Action::Allow), ("DENY", Action::Deny)]),
@@ -104,12 +125,7 @@ struct Reading<'r> {
 }
 
 fn read_rules(node: &Node<'_>, reading: &Reading<'_>, action: Option<Action>) -> Option<Vec<Clauses>> {
-    let nodes: Vec<_> = node.items()?.collect();
-    if nodes.len() > MOST_RULES {
-        node.fault(format!("has {} items, the limit is {MOST_RULES}", nodes.len()));
-        return None;
-    }
-    let rules: Vec<_> = nodes.iter().map(|rule| read_rule(rule, reading, action)).collect();
+    let rules: Vec<_> = node.items_up_to(MOST_RULES)?.map(|rule| read_rule(&rule, reading, action)).collect();
     rules.into_iter().collect()
 }
 
@@ -119,6 +135,11 @@ fn read_rule(node: &Node<'_>, reading: &Reading<'_>, action: Option<Action>) -> 
     let from = rule.optional("from");
     let to = rule.optional("to");
     let when = rule.optional("when");
+    if let Some(from) = &from
+        && reading.context.dialect == HeaderDialect::Baseline
+    {
+        from.fault("this filter knows no identities, use identity-authz for policies with from");
+    }
     let sources = match &from {
         Some(from) => read_alternatives(from, "from", "source", |source| read_source(source, reading)),
         None => Some(vec![Vec::new()]),
@@ -182,20 +203,17 @@ fn read_alternatives(
 
 fn add_alternative(alternatives: &mut Vec<Vec<Term>>, mut terms: Vec<Term>) {
     if let [Term { negated: false, .. }] = terms.as_slice()
-        && let Some(term) = terms.pop()
+        && let Some(Term { mut values, .. }) = terms.pop()
     {
-        let field = term.values.field();
-        let alike = alternatives.iter_mut().find_map(|other| match other.as_mut_slice() {
-            [other] if !other.negated && other.values.field() == field => Some(other),
-            _ => None,
-        });
-        let rest = match alike {
-            Some(other) => other.values.absorb(term.values),
-            None => Err(term.values),
-        };
-        if let Err(values) = rest {
-            alternatives.push(vec![Term { values, negated: false }]);
+        for other in alternatives.iter_mut() {
+            if let [Term { values: known, negated: false }] = other.as_mut_slice() {
+                match known.absorb(values) {
+                    Ok(()) => return,
+                    Err(given_back) => values = given_back,
+                }
+            }
         }
+        alternatives.push(vec![Term { values, negated: false }]);
     } else {
         alternatives.push(terms);
     }
@@ -302,6 +320,9 @@ fn read_conditions(node: &Node<'_>, reading: &Reading<'_>) -> Option<Vec<Term>> 
         let read = key.as_ref().and_then(|key| {
             let text = key.some_text()?;
             let keys = ["values", "notValues"];
+            if reading.context.dialect == HeaderDialect::Baseline && text.starts_with("source.") {
+                key.fault(format!("this filter knows no identities, use identity-authz for `{text}`"));
+            }
             Some(match text {
                 "source.principal" => read_pair(&condition, keys, &mut terms, |node, _| read_principals(node, reading)),
                 "source.namespace" => read_pair(&condition, keys, &mut terms, |node, _| {
@@ -310,10 +331,20 @@ fn read_conditions(node: &Node<'_>, reading: &Reading<'_>) -> Option<Vec<Term>> 
                 "destination.port" => {
                     read_pair(&condition, keys, &mut terms, |node, _| read_values(node, Port::parse).map(Values::Ports))
                 }
-                _ => {
-                    key.fault(unsupported_key(text));
-                    false
-                }
+                _ => match header_of(text) {
+                    Some(Ok(name)) => read_pair(&condition, keys, &mut terms, |node, _| {
+                        let patterns = read_values(node, |text| HeaderPattern::parse(text, reading.context.dialect))?;
+                        Some(Values::Header(name.clone(), patterns))
+                    }),
+                    Some(Err(problem)) => {
+                        key.fault(problem);
+                        false
+                    }
+                    None => {
+                        key.fault(unsupported_key(text));
+                        false
+                    }
+                },
             })
         });
         condition.finish();
@@ -322,9 +353,18 @@ fn read_conditions(node: &Node<'_>, reading: &Reading<'_>) -> Option<Vec<Term>> 
     complete.then_some(terms)
 }
 
+/// The header of a key `request.headers[…]`.
+fn header_of(key: &str) -> Option<Result<HeaderName, String>> {
+    let bracketed = key.strip_prefix("request.headers[")?;
+    Some(match bracketed.strip_suffix(']') {
+        Some(name) => HeaderName::parse(name),
+        None => Err(format!("bad key `{key}`: expected request.headers[user-agent]")),
+    })
+}
+
 /// Istio's other keys by name, so that a misspelt one is told from one that is still to come.
 fn unsupported_key(text: &str) -> String {
-    const LATER: [&str; 11] = [
+    const LATER: [&str; 10] = [
         "source.ip",
         "remote.ip",
         "source.serviceAccount",
@@ -335,7 +375,6 @@ fn unsupported_key(text: &str) -> String {
         "destination.ip",
         "connection.sni",
         "request.time",
-        "request.headers",
     ];
     let bare = text.split('[').next().unwrap_or_default();
     if LATER.contains(&bare)
@@ -344,7 +383,7 @@ fn unsupported_key(text: &str) -> String {
     {
         return format!("the key `{text}` is not supported yet");
     }
-    let known = ["source.principal", "source.namespace", "destination.port"];
+    let known = ["source.principal", "source.namespace", "destination.port", "request.headers[user-agent]"];
     match crate::reader::nearest(text, known.into_iter().chain(LATER)) {
         Some(name) => format!("unknown key `{text}`, did you mean \"{name}\"?"),
         None => format!("unknown key `{text}`, expected {}", crate::reader::one_of(known.into_iter())),

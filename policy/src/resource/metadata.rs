@@ -4,28 +4,72 @@ use std::fmt;
 
 use crate::reader::{Node, Object};
 
-/// A policy's namespace and name, as they appear in details, counters and filter state.
+/// A policy, as it appears in details, counters and filter state: an AuthorizationPolicy, a built-in list or a
+/// setting of the filter that denies.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PolicyName {
-    namespace: String,
+    origin: Origin,
     name: String,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Origin {
+    /// `metadata.namespace`.
+    Namespace(String),
+    /// Version of the built-in list.
+    Preset(u64),
+    /// A key of the filter's own configuration.
+    Setting,
+}
+
 impl PolicyName {
-    /// Its `metadata.namespace`.
-    pub fn namespace(&self) -> &str {
-        &self.namespace
+    pub(crate) fn of_resource(namespace: String, name: String) -> Self {
+        Self { origin: Origin::Namespace(namespace), name }
     }
 
-    /// Its `metadata.name`.
-    pub fn name(&self) -> &str {
-        &self.name
+    pub(crate) fn of_preset(name: &str, version: u64) -> Self {
+        Self { origin: Origin::Preset(version), name: name.to_owned() }
+    }
+
+    pub(crate) fn of_setting(key: &str) -> Self {
+        Self { origin: Origin::Setting, name: key.to_owned() }
+    }
+
+    /// Its `metadata.namespace`; a built-in list has none.
+    pub fn namespace(&self) -> Option<&str> {
+        match &self.origin {
+            Origin::Namespace(namespace) => Some(namespace),
+            Origin::Preset(_) | Origin::Setting => None,
+        }
+    }
+
+    /// The part of counter names that stands for it: `policy.<namespace>.<name>`, `preset.<name>.v<version>` or
+    /// `setting.<key>`.
+    pub fn counter(&self) -> String {
+        match &self.origin {
+            Origin::Namespace(namespace) => format!("policy.{namespace}.{}", self.name),
+            Origin::Preset(version) => format!("preset.{}.v{version}", self.name),
+            Origin::Setting => format!("setting.{}", self.name),
+        }
+    }
+
+    pub(crate) fn bracketed(&self) -> String {
+        match &self.origin {
+            Origin::Namespace(namespace) => format!("ns[{namespace}]-policy[{}]", self.name),
+            Origin::Preset(_) => format!("preset[{}]", self.name),
+            Origin::Setting => format!("setting[{}]", self.name),
+        }
     }
 }
 
+/// `shop/no-deletes`, `preset/scanners` or `setting/userAgent`.
 impl fmt::Display for PolicyName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.namespace, self.name)
+        match &self.origin {
+            Origin::Namespace(namespace) => write!(f, "{namespace}/{}", self.name),
+            Origin::Preset(_) => write!(f, "preset/{}", self.name),
+            Origin::Setting => write!(f, "setting/{}", self.name),
+        }
     }
 }
 
@@ -49,7 +93,7 @@ impl Metadata {
             Some(annotations) => dry_run(&annotations)?,
             None => false,
         };
-        Some(Self { name: PolicyName { namespace: namespace?, name: name? }, dry_run })
+        Some(Self { name: PolicyName::of_resource(namespace?, name?), dry_run })
     }
 }
 

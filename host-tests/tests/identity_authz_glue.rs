@@ -109,15 +109,45 @@ fn a_failing_host_call_denies_what_needs_it_and_is_counted() -> Result<()> {
         ensure!(status(&outcome) == Some(403), "{call}: {outcome:?}");
         let reason = outcome.filter_state.get("wasm.sallyport.identity_authz.reason").context("no reason")?;
         let attribute = call.split(' ').nth(1).unwrap_or_default();
-        ensure!(
-            reason.starts_with(&format!("the proxy did not tell {attribute}: InternalFailure, so this was denied: ")),
-            "{reason}"
-        );
+        ensure!(reason.starts_with(&format!("the proxy did not tell {attribute}: InternalFailure: ")), "{reason}");
         vm.fail(None);
         vm.tick(root)?;
         let counters = vm.counters();
         ensure!(counters.get("sallyport.identity_authz.errors") == Some(&1), "{call}: {counters:?}");
         ensure!(vm.request(root, connection(2, WEB), get("/a"))?.goes_on, "{call}: a failure is not remembered");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_failing_host_call_never_walks_past_a_deny() -> Result<()> {
+    let module = module()?;
+    let rows = [
+        (
+            r#"{"from": [{"source": {"principals": ["cluster.local/ns/shop/sa/web"]}}]}"#,
+            "proxy_get_property connection.uri_san",
+        ),
+        (r#"{"from": [{"source": {"namespaces": ["shop"]}}]}"#, "proxy_get_property connection.peer_certificate_valid"),
+        (r#"{"to": [{"operation": {"methods": ["GET"]}}]}"#, "proxy_get_header_map_value :method"),
+        (r#"{"to": [{"operation": {"paths": ["/admin/{**}"]}}]}"#, "proxy_get_header_map_value :path"),
+        (r#"{"to": [{"operation": {"hosts": ["orders.shop"]}}]}"#, "proxy_get_header_map_value :authority"),
+        (r#"{"to": [{"operation": {"ports": ["443"]}}]}"#, "proxy_get_property destination.port"),
+        (r#"{"when": [{"key": "request.headers[x-role]", "values": ["guest"]}]}"#, "proxy_get_header_map_pairs"),
+    ];
+    for (rule, call) in rows {
+        let configuration = format!(
+            r#"{{"defaultAction": "ALLOW", "resources": [{{"apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy",
+                "metadata": {{"name": "deny", "namespace": "shop"}}, "spec": {{"action": "DENY", "rules": [{rule}]}}}}]}}"#
+        );
+        let request = || get("/admin/x").with("x-role", b"guest");
+        for code in [2, 10, 12, 99] {
+            let (mut vm, root) = start(&module, &configuration)?;
+            ensure!(status(&vm.request(root, connection(1, WEB), request())?) == Some(403), "{rule} does not deny");
+            vm.fail(Some(Fault { of: call.to_owned(), status: code }));
+            let outcome = vm.request(root, connection(2, WEB), request())?;
+            ensure!(outcome.crossings.iter().any(|crossing| crossing.starts_with(call)), "{rule} does not make {call}");
+            ensure!(status(&outcome) == Some(403), "{call} answers {code}: {outcome:?}");
+        }
     }
     Ok(())
 }
@@ -240,6 +270,23 @@ fn counters_are_flushed_by_the_timer_and_at_the_end() -> Result<()> {
     vm.request(root, connection(1, WEB), get("/"))?;
     vm.delete(root)?;
     ensure!(allowed(&vm) == Some(2), "what was counted before an update is not lost");
+    Ok(())
+}
+
+#[test]
+fn connections_are_counted_once_by_what_they_prove() -> Result<()> {
+    let (mut vm, root) = start(&module()?, &configuration("", false))?;
+    let plaintext = |id| Connection { certificate: None, validated: Some(false), ..connection(id, WEB) };
+    let forged = |id| Connection { validated: Some(false), ..connection(id, WEB) };
+    for _ in 0..3 {
+        for by in [connection(1, WEB), connection(2, WEB), plaintext(3), forged(4), connection(5, "spiffe://A/b")] {
+            vm.request(root, by, get("/"))?;
+        }
+    }
+    vm.tick(root)?;
+    let counters = vm.counters();
+    let of = |name: &str| counters.get(&format!("sallyport.identity_authz.connection.{name}")).copied();
+    ensure!((of("mtls"), of("plaintext")) == (Some(3), Some(2)), "{counters:?}");
     Ok(())
 }
 

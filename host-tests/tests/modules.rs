@@ -12,7 +12,8 @@ const FILTERS: [&str; 2] = ["identity-authz", "baseline-deny"];
 const MOST_BYTES: usize = 400_000;
 
 /// The host functions of ABI 0.2.1 that filters here may need.
-const IMPORTS: [&str; 10] = [
+const IMPORTS: [&str; 11] = [
+    "proxy_close_stream",
     "proxy_define_metric",
     "proxy_get_buffer_bytes",
     "proxy_get_header_map_pairs",
@@ -25,14 +26,16 @@ const IMPORTS: [&str; 10] = [
     "proxy_set_tick_period_milliseconds",
 ];
 
-/// What an HTTP filter exports. Each callback beyond these is a crossing more for every request.
-const EXPORTS: [&str; 8] = [
+/// What an HTTP filter exports. Each callback of a request beyond these is a crossing more for every request; the one
+/// for connections is there to refuse them.
+const EXPORTS: [&str; 9] = [
     "_initialize",
     "proxy_abi_version_0_2_1",
     "proxy_on_configure",
     "proxy_on_context_create",
     "proxy_on_delete",
     "proxy_on_memory_allocate",
+    "proxy_on_new_connection",
     "proxy_on_request_headers",
     "proxy_on_tick",
 ];

@@ -82,7 +82,7 @@ impl BaselineDeny {
             other => match self.without_user_agent(request) {
                 Ok(None) => other,
                 Ok(Some(rule)) => self.turned_away(Denial::Matched(rule)),
-                Err(failure) => self.turned_away(Denial::Failure(failure)),
+                Err(failure) => self.turned_away(Denial::Undecidable(failure.into())),
             },
         };
         match decision {
@@ -90,7 +90,7 @@ impl BaselineDeny {
                 match self.is_exempt(request) {
                     Ok(true) => Decision::Allow,
                     Ok(false) => decision,
-                    Err(failure) => self.turned_away(Denial::Failure(failure)),
+                    Err(failure) => self.turned_away(Denial::Undecidable(failure.into())),
                 }
             }
             other => other,
@@ -117,7 +117,7 @@ impl BaselineDeny {
                 };
                 (format!("{} rule {}, {told}: {asked}", rule.policy(), rule.label()), pattern)
             }
-            Denial::Failure(failure) => (format!("{failure}, so this was denied: {asked}"), None),
+            Denial::Undecidable(obstacle) => (format!("{obstacle}: {asked}"), None),
             Denial::NoAllowMatches | Denial::DefaultAction => (asked, None),
         }
     }

@@ -2,13 +2,15 @@
 
 mod explanation;
 
-use hashbrown::HashSet;
+use std::rc::Rc;
+
+use hashbrown::{HashMap, HashSet};
 use smallvec::{SmallVec, smallvec};
 
 use crate::decision::{Decision, Denial, RuleName};
-use crate::field::{Field, FieldMatch, Fields, FieldsBuilder, HeaderDialect};
-use crate::index::{BuildError, Clause, ClauseIndex, Condition, MatchedValues, Of, ValueSets};
-use crate::request::{HostFailure, Request};
+use crate::field::{Field, FieldMatch, Fields, FieldsBuilder, HeaderDialect, Values};
+use crate::index::{BuildError, Clause, ClauseIndex, Condition, MatchedValues, Of, SetId, ValueSets};
+use crate::request::{HostFailure, Obstacle, Request};
 use crate::resource::{Action, AuthorizationPolicy, PolicyName, Term};
 use explanation::Descriptions;
 pub(crate) use explanation::{asked_for, printable};
@@ -30,7 +32,8 @@ pub(crate) enum Enforcement {
 /// The policies of one workload, compiled for lookup.
 ///
 /// The cost of a decision does not depend on how many policies, rules and values there are: each match field that a
-/// request has to be asked for is looked up once, and only rules whose rarest value it has are checked.
+/// request has to be asked for is looked up once, and only rules that list one of its values are checked. Rules with
+/// negative conditions alone list none and are checked one by one.
 pub struct CompiledPolicy {
     fields: Fields,
     sets: ValueSets,
@@ -61,11 +64,11 @@ struct Lookups<'l, R> {
 }
 
 impl<R: Request> MatchedValues for Lookups<'_, R> {
-    type Error = HostFailure;
+    type Error = Obstacle;
 
-    fn matched(&mut self, field: Field) -> Result<&FieldMatch, HostFailure> {
+    fn matched(&mut self, field: Field) -> Result<&FieldMatch, Obstacle> {
         let Some(slot) = self.matched.get_mut(field.slot()) else {
-            return Err(HostFailure { attribute: "a field of the policy", answer: "it has no index" });
+            return Err(HostFailure { attribute: "a field of the policy", answer: "it has no index" }.into());
         };
         Ok(match slot {
             Some(matched) => matched,
@@ -124,7 +127,7 @@ impl CompiledPolicy {
     /// 3. An ALLOW policy matches: allowed.
     /// 4. Otherwise: denied.
     ///
-    /// A failure of the proxy on the way is a denial. Policies in dry run take part in a second decision, made by the
+    /// What stops the decision on the way is a denial. Policies in dry run take part in a second decision, made by the
     /// same steps over all policies, whose denial is only reported; in report mode every denial is.
     pub fn decide<R: Request>(&self, request: &mut R) -> Decision<'_> {
         let mut lookups = self.lookups(request);
@@ -132,16 +135,16 @@ impl CompiledPolicy {
             Ok(None) => match self.reported(&mut lookups) {
                 Ok(None) => Decision::Allow,
                 Ok(Some(denial)) => Decision::WouldDeny(denial),
-                Err(failure) => Decision::WouldDeny(Denial::Failure(failure)),
+                Err(obstacle) => Decision::WouldDeny(Denial::Undecidable(obstacle)),
             },
             Ok(Some(denial)) => self.turned_away(denial),
-            Err(failure) => self.turned_away(Denial::Failure(failure)),
+            Err(obstacle) => self.turned_away(Denial::Undecidable(obstacle)),
         }
     }
 
     /// The ALLOW rule that lets a request in, the first of several; for tools that show why, since a filter needs to
     /// know only that there is one.
-    pub fn allowed_by<R: Request>(&self, request: &mut R) -> Result<Option<&RuleName>, HostFailure> {
+    pub fn allowed_by<R: Request>(&self, request: &mut R) -> Result<Option<&RuleName>, Obstacle> {
         let rule = self.allow.enforced.first(&self.sets, &mut self.lookups(request))?;
         Ok(rule.and_then(|rule| self.rule(rule)))
     }
@@ -159,7 +162,7 @@ impl CompiledPolicy {
         &self,
         rule: &RuleName,
         request: &mut R,
-    ) -> Result<Option<(String, String)>, HostFailure> {
+    ) -> Result<Option<(String, String)>, Obstacle> {
         let mut lookups = self.lookups(request);
         let place = (0_u32..).zip(&self.rules).find(|(_, known)| *known == rule).map(|(place, _)| place);
         let clauses = [&self.deny.enforced, &self.deny.reported].into_iter().flat_map(|index| index.sample(usize::MAX));
@@ -203,7 +206,7 @@ impl CompiledPolicy {
         }
     }
 
-    fn enforced<R: Request>(&self, lookups: &mut Lookups<'_, R>) -> Result<Option<Denial<'_>>, HostFailure> {
+    fn enforced<R: Request>(&self, lookups: &mut Lookups<'_, R>) -> Result<Option<Denial<'_>>, Obstacle> {
         if let Some(denial) = self.first_deny(&self.deny.enforced, lookups)? {
             return Ok(Some(denial));
         }
@@ -217,7 +220,7 @@ impl CompiledPolicy {
     }
 
     /// The decision over all policies, for a request that the enforced ones allow.
-    fn reported<R: Request>(&self, lookups: &mut Lookups<'_, R>) -> Result<Option<Denial<'_>>, HostFailure> {
+    fn reported<R: Request>(&self, lookups: &mut Lookups<'_, R>) -> Result<Option<Denial<'_>>, Obstacle> {
         if self.deny.any_reported
             && let Some(denial) = self.first_deny(&self.deny.reported, lookups)?
         {
@@ -234,11 +237,13 @@ impl CompiledPolicy {
         &self,
         index: &ClauseIndex,
         lookups: &mut Lookups<'_, R>,
-    ) -> Result<Option<Denial<'_>>, HostFailure> {
+    ) -> Result<Option<Denial<'_>>, Obstacle> {
         if index.is_empty() {
             return Ok(None);
         }
-        Ok(index.first(&self.sets, lookups)?.and_then(|rule| self.rule(rule)).map(Denial::Matched))
+        let Some(place) = index.first(&self.sets, lookups)? else { return Ok(None) };
+        let unnamed = HostFailure { attribute: "the rule that matches", answer: "it has no name" };
+        Ok(Some(self.rule(place).map_or(Denial::Undecidable(unnamed.into()), Denial::Matched)))
     }
 
     fn rule(&self, place: u32) -> Option<&RuleName> {
@@ -269,6 +274,8 @@ struct Builder {
     sets: ValueSets,
     descriptions: Descriptions,
     groups: [Vec<Clause>; 4],
+    /// By the lists of the policies, which stay where they are while this is built.
+    numbered: HashMap<*const Values, (Field, SetId)>,
 }
 
 impl Builder {
@@ -278,15 +285,25 @@ impl Builder {
             sets: ValueSets::default(),
             descriptions: Descriptions::default(),
             groups: Default::default(),
+            numbered: HashMap::new(),
         }
     }
 
     fn clause(&mut self, terms: &[Term], action: Action, rule: u32) -> Clause {
         let mut conditions = Vec::with_capacity(terms.len());
         for term in terms {
-            let (field, values) = self.fields.add(&term.values);
-            let set = self.sets.add(values);
-            self.descriptions.add(field, set, &term.values);
+            // Clauses of one rule share their lists; each is numbered once.
+            let known = self.numbered.get(&Rc::as_ptr(&term.values)).copied();
+            let (field, set) = match known {
+                Some(known) => known,
+                None => {
+                    let (field, values) = self.fields.add(&term.values);
+                    let set = self.sets.add(values);
+                    self.descriptions.add(field, set, &term.values);
+                    self.numbered.insert(Rc::as_ptr(&term.values), (field, set));
+                    (field, set)
+                }
+            };
             // Among several values of a header, one that matches keeps a request out, and one that does not keeps it
             // from being let in.
             let of = match (action, term.negated) {

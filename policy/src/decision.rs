@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::request::HostFailure;
+use crate::request::Obstacle;
 use crate::resource::PolicyName;
 
 /// What happens to a request.
@@ -25,8 +25,8 @@ pub enum Denial<'p> {
     NoAllowMatches,
     /// There is no ALLOW policy for this workload, and `defaultAction` is DENY.
     DefaultAction,
-    /// The proxy did not say what the decision needs.
-    Failure(HostFailure),
+    /// It cannot be decided.
+    Undecidable(Obstacle),
 }
 
 impl Denial<'_> {
@@ -35,17 +35,22 @@ impl Denial<'_> {
     pub fn details(&self, filter: &str) -> String {
         match self {
             Self::Matched(rule) => format!("{filter}_access_denied_matched_policy[{rule}]"),
-            Self::NoAllowMatches | Self::DefaultAction | Self::Failure(_) => {
+            Self::NoAllowMatches | Self::DefaultAction | Self::Undecidable(_) => {
                 format!("{filter}_access_denied_matched_policy[none]")
             }
         }
+    }
+
+    /// Whether the proxy failed to say what the decision needs.
+    pub fn is_failure(&self) -> bool {
+        matches!(self, Self::Undecidable(Obstacle::Host(_)))
     }
 
     /// The policy that matched, if one did.
     pub fn policy(&self) -> Option<&PolicyName> {
         match self {
             Self::Matched(rule) => Some(&rule.policy),
-            Self::NoAllowMatches | Self::DefaultAction | Self::Failure(_) => None,
+            Self::NoAllowMatches | Self::DefaultAction | Self::Undecidable(_) => None,
         }
     }
 }

@@ -25,7 +25,9 @@ use std::hash::Hash;
 use hashbrown::HashMap;
 
 use crate::index::{BuildError, Matched, ValueId};
-use crate::request::{HostFailure, Request};
+#[cfg(test)]
+use crate::request::HostFailure;
+use crate::request::{Obstacle, Request};
 
 /// A match field, in the order of what it costs to know: what belongs to the connection before what belongs to the
 /// request.
@@ -42,8 +44,8 @@ pub(crate) enum Field {
 }
 
 impl Field {
-    /// How many fields there are beside headers.
-    const FIXED: usize = 6;
+    /// All of them but headers, in the order of their slots.
+    const FIXED: [Self; 6] = [Self::Principal, Self::Namespace, Self::Port, Self::Method, Self::Host, Self::Path];
 
     /// Its place in tables by field.
     pub(crate) fn slot(self) -> usize {
@@ -54,7 +56,7 @@ impl Field {
             Self::Method => 3,
             Self::Host => 4,
             Self::Path => 5,
-            Self::Header(number) => Self::FIXED + usize::from(number),
+            Self::Header(number) => Self::FIXED.len() + usize::from(number),
         }
     }
 }
@@ -116,19 +118,19 @@ impl Values {
         }
     }
 
-    /// Takes in the values of `more` if they are of the same field; gives `more` back otherwise.
-    pub(crate) fn absorb(&mut self, more: Self) -> Result<(), Self> {
+    /// Takes in the values of `more`, if they are of the same field.
+    pub(crate) fn absorb(&mut self, more: &Self) -> bool {
         match (self, more) {
-            (Self::Principals(values), Self::Principals(more)) => values.extend(more),
-            (Self::Namespaces(values), Self::Namespaces(more)) => values.extend(more),
-            (Self::Ports(values), Self::Ports(more)) => values.extend(more),
-            (Self::Methods(values), Self::Methods(more)) => values.extend(more),
-            (Self::Hosts(values), Self::Hosts(more)) => values.extend(more),
-            (Self::Paths(values), Self::Paths(more)) => values.extend(more),
-            (Self::Header(name, values), Self::Header(other, more)) if *name == other => values.extend(more),
-            (_, more) => return Err(more),
+            (Self::Principals(values), Self::Principals(more)) => values.extend_from_slice(more),
+            (Self::Namespaces(values), Self::Namespaces(more)) => values.extend_from_slice(more),
+            (Self::Ports(values), Self::Ports(more)) => values.extend_from_slice(more),
+            (Self::Methods(values), Self::Methods(more)) => values.extend_from_slice(more),
+            (Self::Hosts(values), Self::Hosts(more)) => values.extend_from_slice(more),
+            (Self::Paths(values), Self::Paths(more)) => values.extend_from_slice(more),
+            (Self::Header(name, values), Self::Header(other, more)) if name == other => values.extend_from_slice(more),
+            _ => return false,
         }
-        Ok(())
+        true
     }
 
     /// The definition of what a list matches; the indexes must agree with it.
@@ -280,15 +282,18 @@ impl Header {
 impl Fields {
     /// How many slots a table by field needs.
     pub(crate) fn slots(&self) -> usize {
-        Field::FIXED + self.headers.len()
+        Field::FIXED.len() + self.headers.len()
     }
 
     /// What a request has of `field`.
-    pub(crate) fn lookup<R: Request>(&self, field: Field, request: &mut R) -> Result<FieldMatch, HostFailure> {
+    ///
+    /// Fails where the proxy does not tell, and where a certificate was presented that proves nothing: whom it is of
+    /// cannot be told, so neither can whether a DENY names them.
+    pub(crate) fn lookup<R: Request>(&self, field: Field, request: &mut R) -> Result<FieldMatch, Obstacle> {
         let mut matched = Matched::new();
         match field {
-            Field::Principal => self.principals.lookup(request.peer()?, &mut matched),
-            Field::Namespace => self.namespaces.lookup(request.peer()?, &mut matched),
+            Field::Principal => self.principals.lookup(request.peer()?.usable()?, &mut matched),
+            Field::Namespace => self.namespaces.lookup(request.peer()?.usable()?, &mut matched),
             Field::Port => self.ports.lookup(request.destination_port()?, &mut matched),
             Field::Method => self.methods.lookup(request.method()?, &mut matched),
             Field::Host => self.hosts.lookup(request.host()?, &mut matched),
@@ -307,5 +312,17 @@ impl Fields {
         let header = self.headers.get(usize::from(number))?;
         let pattern = usize::try_from(value.0).ok().and_then(|at| header.patterns.get(at))?;
         Some((header.name.as_str(), pattern))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_field_has_a_slot_of_its_own() {
+        let slots: Vec<_> =
+            Field::FIXED.iter().chain([&Field::Header(0), &Field::Header(1)]).map(|field| field.slot()).collect();
+        assert_eq!(slots, (0..slots.len()).collect::<Vec<_>>());
     }
 }

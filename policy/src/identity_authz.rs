@@ -7,7 +7,7 @@ use crate::field::{HeaderDialect, TrustDomains};
 use crate::mode::Mode;
 use crate::reader::{Node, Object};
 use crate::reply::DenyReply;
-use crate::resource::{Action, AuthorizationPolicy, Context, Workload, read_policies};
+use crate::resource::{Action, AuthorizationPolicy, Context, Workload, read_namespace, read_policies};
 
 /// A configuration of `identity-authz`, read without a fault and compiled.
 pub struct IdentityAuthz {
@@ -48,6 +48,16 @@ impl IdentityAuthz {
             })
         };
         let here: Vec<_> = loaded.iter().filter(applies).collect();
+        let mut warnings = Vec::new();
+        let faults = Faults::default();
+        for (policy, missing) in workload.iter().flat_map(|workload| undecided(&loaded, workload, &root_namespace)) {
+            let name = &policy.name;
+            match policy.action {
+                Action::Deny => faults.add(Fault::new(missing, format!("missing, and without it cannot be told whether the DENY policy {name} is meant for this workload"))),
+                Action::Allow => warnings.push(format!("the policy {name} does not apply here: whom it picks cannot be told without {missing}")),
+            }
+        }
+        faults.unless_any(Some(()))?;
         let enforced_allow = here.iter().any(|policy| policy.action == Action::Allow && !policy.dry_run);
         let default_action = match (default_action, enforced_allow) {
             (Some(action), _) => action,
@@ -59,10 +69,7 @@ impl IdentityAuthz {
             here: here.len(),
             dry_run: here.iter().filter(|policy| policy.dry_run).count(),
             report_only: mode == Mode::Report,
-            warnings: workload
-                .as_ref()
-                .map(|workload| warnings(&loaded, workload, &root_namespace))
-                .unwrap_or_default(),
+            warnings,
         };
         let policy = CompiledPolicy::new(&here, HeaderDialect::Istio, default_action, mode == Mode::Report)
             .map_err(|problem| Refusal::of(Fault::new("resources", problem)))?;
@@ -108,7 +115,10 @@ struct Configuration {
 fn read(node: &Node<'_>) -> Option<Configuration> {
     let object = node.object()?;
     let workload = object.optional("workload").map(|node| Workload::read(&node));
-    let root_namespace = text_or(&object, "rootNamespace", "istio-system");
+    let root_namespace = match object.optional("rootNamespace") {
+        Some(node) => read_namespace(&node),
+        None => Some("istio-system".to_owned()),
+    };
     let trust_domains = read_trust_domains(&object);
     if let Some(identity) = object.optional("identity") {
         read_identity(&identity);
@@ -141,13 +151,6 @@ fn read(node: &Node<'_>) -> Option<Configuration> {
         },
         root_namespace: root_namespace?,
     })
-}
-
-fn text_or(object: &Object<'_>, key: &'static str, default: &str) -> Option<String> {
-    match object.optional(key) {
-        Some(node) => node.some_text().map(str::to_owned),
-        None => Some(default.to_owned()),
-    }
 }
 
 fn read_trust_domains(object: &Object<'_>) -> Option<TrustDomains> {
@@ -202,15 +205,20 @@ fn no_allow_policy(none_loaded: bool, none_here: bool) -> Fault {
     )
 }
 
-fn warnings(policies: &[AuthorizationPolicy], workload: &Workload, root_namespace: &str) -> Vec<String> {
-    let in_reach = |policy: &&AuthorizationPolicy| {
-        policy.name.namespace().is_some_and(|namespace| [root_namespace, &workload.namespace].contains(&namespace))
+/// The policies within reach of a workload of which it cannot be told whether they are meant for it, with what the
+/// workload would have to say.
+fn undecided<'p>(
+    policies: &'p [AuthorizationPolicy],
+    workload: &'p Workload,
+    root_namespace: &'p str,
+) -> impl Iterator<Item = (&'p AuthorizationPolicy, &'static str)> {
+    let in_reach = move |policy: &&AuthorizationPolicy| {
+        policy
+            .name
+            .namespace()
+            .is_some_and(|namespace| [root_namespace, workload.namespace.as_str()].contains(&namespace))
     };
-    let undecided = |policy: &AuthorizationPolicy| {
-        let missing = policy.target.undecided(workload)?;
-        Some(format!("the policy {} does not apply here: whom it picks cannot be told without {missing}", policy.name))
-    };
-    policies.iter().filter(in_reach).filter_map(undecided).collect()
+    policies.iter().filter(in_reach).filter_map(|policy| Some((policy, policy.target.undecided(workload)?)))
 }
 
 #[cfg(test)]

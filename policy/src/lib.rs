@@ -66,5 +66,5 @@ pub use fault::{Fault, Refusal};
 pub use identity_authz::IdentityAuthz;
 pub use peer::{NoIdentity, NotSpiffe, Peer, PeerId};
 pub use reply::DenyReply;
-pub use request::{HeaderValues, HostFailure, Request};
+pub use request::{HeaderValues, HostFailure, Obstacle, Request};
 pub use resource::PolicyName;

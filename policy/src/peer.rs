@@ -4,6 +4,8 @@ use std::fmt;
 
 use spiffe::SpiffeId;
 
+use crate::request::Obstacle;
+
 /// The most bytes of a SPIFFE ID that implementations must support, and so the most that this one takes
 /// (SPIFFE-ID section 2.3).
 const LONGEST_ID: usize = 2048;
@@ -106,6 +108,19 @@ impl Peer {
     }
 }
 
+impl Peer {
+    /// This peer, unless it presented a certificate from which nothing follows: one that the proxy has not validated,
+    /// or one with a URI that is not a SPIFFE ID. That it has no identity would be as much a guess as any identity.
+    pub(crate) fn usable(&self) -> Result<&Self, Obstacle> {
+        match self {
+            Self::Unproven(reason @ (NoIdentity::NotValidated | NoIdentity::NotSpiffe(_))) => {
+                Err(Obstacle::Certificate(*reason))
+            }
+            Self::Proven(_) | Self::Unproven(NoIdentity::NoCertificate | NoIdentity::NoUri) => Ok(self),
+        }
+    }
+}
+
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -115,12 +130,15 @@ impl fmt::Display for Peer {
     }
 }
 
-/// Why a connection proves no identity. To a policy these are all the same: a positive match on an identity fails.
+/// Why a connection proves no identity.
+///
+/// Without a certificate, or with one that carries no URI, a peer has none: a positive match on an identity fails, a
+/// negative one holds. The other reasons stop every decision that asks for an identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoIdentity {
     /// Plaintext, or TLS without a client certificate.
     NoCertificate,
-    /// A certificate was presented, and the proxy has not validated it.
+    /// A certificate was presented, and the proxy has not validated it; on a resumed TLS session Envoy no longer knows.
     NotValidated,
     /// The certificate carries no URI.
     NoUri,

@@ -6,6 +6,8 @@
 use std::cell::RefCell;
 use std::fmt;
 
+use hashbrown::HashSet;
+
 use crate::document::Document;
 use crate::fault::{Fault, Faults};
 
@@ -80,9 +82,10 @@ impl<'a> Node<'a> {
             self.wrong_type("an object");
             return None;
         };
-        for (position, (key, _)) in entries.iter().enumerate() {
-            if entries.iter().take(position).any(|(earlier, _)| earlier == key) {
-                self.child(Step::Key(key), self.document).fault("given twice, keep one");
+        let mut seen = HashSet::with_capacity(entries.len());
+        for (key, value) in entries {
+            if !seen.insert(key) {
+                self.child(Step::Key(key), value).fault("given twice, keep one");
             }
         }
         Some(Object { node: self, entries, known: RefCell::new(Vec::new()) })

@@ -4,7 +4,7 @@ use std::fmt;
 
 use smallvec::SmallVec;
 
-use crate::peer::Peer;
+use crate::peer::{NoIdentity, Peer};
 
 /// A request as its proxy sees it. A compiled policy asks for what its rules need, each at most once for a decision,
 /// and for nothing else.
@@ -47,6 +47,30 @@ pub struct HostFailure {
 impl fmt::Display for HostFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the proxy did not tell {}: {}", self.attribute, self.answer)
+    }
+}
+
+/// What stops a decision, and so denies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Obstacle {
+    /// The proxy did not say what it needs.
+    Host(HostFailure),
+    /// It depends on who asks, and the certificate that they presented proves nothing.
+    Certificate(NoIdentity),
+}
+
+impl From<HostFailure> for Obstacle {
+    fn from(failure: HostFailure) -> Self {
+        Self::Host(failure)
+    }
+}
+
+impl fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Host(failure) => failure.fmt(f),
+            Self::Certificate(reason) => write!(f, "who this is cannot be told, because {reason}"),
+        }
     }
 }
 

@@ -6,6 +6,7 @@ mod workload;
 
 pub(crate) use authorization_policy::{Action, AuthorizationPolicy, Context, Term};
 pub use metadata::PolicyName;
+pub(crate) use metadata::read_namespace;
 pub(crate) use workload::{Target, Workload};
 
 use hashbrown::HashMap;

@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
 /// The repository's root.
 pub fn root() -> &'static Path {
@@ -15,13 +16,15 @@ pub fn filter_path(filter: &str) -> PathBuf {
     root().join("dist").join(format!("{filter}.wasm"))
 }
 
-/// Builds the filters, so that no test runs an old module.
+/// Builds the filters, once a process, so that no test runs an old module.
 pub fn build_filters() -> Result<()> {
-    let status = Command::new(root().join("tools/build-wasm"))
-        .env("SALLYPORT_QUIET", "1")
-        .status()
-        .context("tools/build-wasm")?;
-    if !status.success() {
+    static BUILT: OnceLock<Result<(), String>> = OnceLock::new();
+    BUILT.get_or_init(|| run_build().map_err(|error| format!("{error:#}"))).clone().map_err(|error| anyhow!(error))
+}
+
+fn run_build() -> Result<()> {
+    let status = Command::new(root().join("tools/build-wasm")).env("SALLYPORT_QUIET", "1").status();
+    if !status.context("tools/build-wasm")?.success() {
         bail!("tools/build-wasm failed, its messages are above");
     }
     Ok(())

@@ -28,3 +28,22 @@ pub(super) fn pairs<'p>(pairs: impl ExactSizeIterator<Item = (&'p [u8], &'p [u8]
     }
     bytes
 }
+
+/// The pairs of a header map, or `None` where the bytes are no such encoding.
+pub(super) fn read_pairs(bytes: &[u8]) -> Option<Vec<(Vec<u8>, Vec<u8>)>> {
+    let number = |at: usize| -> Option<usize> {
+        let (number, _) = bytes.get(at..)?.split_first_chunk()?;
+        usize::try_from(u32::from_le_bytes(*number)).ok()
+    };
+    if bytes.is_empty() {
+        return Some(Vec::new());
+    }
+    let count = number(0)?;
+    let mut at = 4 + count * 8;
+    let mut text = |length: usize| {
+        let text = bytes.get(at..at + length)?.to_vec();
+        at += length + 1;
+        (bytes.get(at - 1) == Some(&0)).then_some(text)
+    };
+    (0..count).map(|pair| Some((text(number(4 + pair * 8)?)?, text(number(8 + pair * 8)?)?))).collect()
+}

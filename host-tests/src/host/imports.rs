@@ -96,10 +96,17 @@ pub(super) fn define(linker: &mut Linker<State>, module: &Module) -> Result<()> 
          details_length: u32,
          body: u32,
          body_length: u32,
-         _: u32,
-         _: u32,
+         headers: u32,
+         headers_length: u32,
          grpc_status: i32| {
-            code(send_local_response(&mut caller, status, [details, details_length], [body, body_length], grpc_status))
+            code(send_local_response(
+                &mut caller,
+                status,
+                [details, details_length],
+                [body, body_length],
+                [headers, headers_length],
+                grpc_status,
+            ))
         },
     )?;
     linker.func_wrap(
@@ -220,17 +227,19 @@ fn send_local_response(
     status: u32,
     [details, details_length]: [u32; 2],
     [body, body_length]: [u32; 2],
+    [headers, headers_length]: [u32; 2],
     grpc_status: i32,
 ) -> Answer {
     let mut guest = Guest::of(caller)?;
     cross(&mut guest, "proxy_send_local_response", b"")?;
     let details = String::from_utf8_lossy(&guest.read(details, details_length)?).replace(' ', "_");
     let body = guest.read(body, body_length)?;
+    let headers = encoding::read_pairs(&guest.read(headers, headers_length)?).ok_or(Status::BadArgument)?;
     let stream = guest.state().stream_mut().ok_or(Status::BadArgument)?;
     if stream.response.is_some() {
         return Err(Status::InternalFailure.into());
     }
-    stream.response = Some(LocalResponse { status, details, body, grpc_status });
+    stream.response = Some(LocalResponse { status, details, body, headers, grpc_status });
     Ok(())
 }
 

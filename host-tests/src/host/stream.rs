@@ -66,6 +66,8 @@ pub struct LocalResponse {
     pub details: String,
     /// The body.
     pub body: Vec<u8>,
+    /// The headers beside those that Envoy adds.
+    pub headers: Vec<(Vec<u8>, Vec<u8>)>,
     /// The gRPC status for gRPC requests, -1 for the one that the HTTP status stands for.
     pub grpc_status: i32,
 }

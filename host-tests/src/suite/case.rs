@@ -141,7 +141,8 @@ pub struct Expectation {
     #[serde(default)]
     pub header: Option<(String, String)>,
     /// All counters of the filter that are not zero afterwards, without `sallyport.<filter>.`. Default: `allowed: 1`
-    /// for what goes on, `denied: 1` for a denial, and the policy's own where `policy` is given.
+    /// for what goes on, `denied: 1` for a denial, and the policy's own where `policy` is given. Those of connections
+    /// are not looked at: they are counted by whether anything asked who the peer is.
     #[serde(default)]
     pub counters: Option<BTreeMap<String, u64>>,
 }
@@ -157,6 +158,12 @@ pub enum Answer {
     /// As `denied`, with this status.
     #[serde(untagged)]
     Status(u16),
+}
+
+/// A counter's name without `sallyport.<filter>.`, if cases look at it.
+pub(super) fn counter<'n>(name: &'n str, filter: &str) -> Option<&'n str> {
+    let name = name.strip_prefix("sallyport.")?.strip_prefix(filter)?.strip_prefix('.')?;
+    (!name.starts_with("connection.")).then_some(name)
 }
 
 impl Expectation {

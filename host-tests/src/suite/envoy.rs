@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use testbed::{Authority, Client, Configuration, Envoy, Identity, Name, Options, wait};
 
-use super::case::{Caller, Case, Sent, bytes};
+use super::case::{Caller, Case, Sent, bytes, counter};
 use super::check::Happened;
 
 /// How long Envoy may take to write its access log or to flush counters.
@@ -95,13 +95,12 @@ impl Stage {
                 *expected.entry(name).or_default() += value;
             }
         }
-        let prefix = format!("sallyport.{}.", self.counters);
         let mut found = BTreeMap::new();
         let met = wait::until("the counters", LIMIT, || {
             let page = self.envoy.admin_get("/stats")?;
             let counters = page.lines().filter_map(|line| {
                 let (name, value) = line.split_once(": ")?;
-                let name = name.strip_prefix("wasmcustom.").unwrap_or(name).strip_prefix(&prefix)?;
+                let name = counter(name.strip_prefix("wasmcustom.").unwrap_or(name), &self.counters)?;
                 Some((name.to_owned(), value.parse::<u64>().ok()?))
             });
             found = counters.filter(|(_, value)| *value > 0).collect();

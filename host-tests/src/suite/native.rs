@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use anyhow::{Result, bail};
 use testbed::Name;
 
-use super::case::{Caller, Case, Sent, bytes};
+use super::case::{Caller, Case, Sent, bytes, counter};
 use super::check::Happened;
 use crate::host::{Connection, Module, Request, Vm};
 
@@ -39,7 +39,8 @@ pub fn play(module: &Module, counters: &str, case: &Case) -> Result<()> {
             happened.status = u16::try_from(response.status)?;
             happened.details = Some(response.details);
             happened.body = response.body;
-            happened.headers = vec![("content-type".to_owned(), b"text/plain".to_vec())];
+            let text = |name: Vec<u8>| String::from_utf8_lossy(&name).into_owned();
+            happened.headers = response.headers.into_iter().map(|(name, value)| (text(name), value)).collect();
             if is_grpc(&case.request) {
                 // Envoy makes a gRPC answer of it: status 200, the message in a header.
                 happened.headers.push(("grpc-status".to_owned(), response.grpc_status.to_string().into_bytes()));
@@ -52,11 +53,10 @@ pub fn play(module: &Module, counters: &str, case: &Case) -> Result<()> {
     }
     happened.check(&case.expect)?;
 
-    let prefix = format!("sallyport.{counters}.");
     let found: BTreeMap<_, _> = vm
         .counters()
         .into_iter()
-        .filter_map(|(name, value)| Some((name.strip_prefix(&prefix)?.to_owned(), value)))
+        .filter_map(|(name, value)| Some((counter(&name, counters)?.to_owned(), value)))
         .collect();
     let expected = case.expect.counters();
     if found != expected {

@@ -45,7 +45,7 @@ impl BaselineDenyPlugin {
         let (reason, pattern) = self.configuration.explain(denial, request);
         let answer = Answer {
             enforced,
-            failure: matches!(denial, Denial::Failure(_)),
+            failure: denial.is_failure(),
             details: &denial.details("baseline"),
             policy: denial.policy(),
             pattern: pattern.as_deref(),

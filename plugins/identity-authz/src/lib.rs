@@ -25,7 +25,7 @@ impl Plugin for IdentityAuthzPlugin {
             host::log(Level::Warn, &format!("sallyport {}: {warning}", Self::NAME));
         }
         let verdicts = Verdicts::new(Self::NAME, configuration.policy().denying_policies());
-        Ok(Self { configuration, connections: Connections::default(), verdicts })
+        Ok(Self { configuration, connections: Connections::counted(Self::NAME), verdicts })
     }
 
     fn on_request_headers(&self) -> Action {
@@ -39,6 +39,7 @@ impl Plugin for IdentityAuthzPlugin {
 
     fn on_tick(&self) {
         self.verdicts.on_tick();
+        self.connections.on_tick();
     }
 }
 
@@ -48,7 +49,7 @@ impl IdentityAuthzPlugin {
         let principal = request.peer().ok().and_then(|peer| peer.id()).map(|id| id.principal());
         let answer = Answer {
             enforced,
-            failure: matches!(denial, Denial::Failure(_)),
+            failure: denial.is_failure(),
             details: &denial.details("rbac"),
             policy: denial.policy(),
             pattern: None,

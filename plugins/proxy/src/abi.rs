@@ -51,6 +51,7 @@ mod imports {
             headers_length: usize,
             grpc_status: i32,
         ) -> u32;
+        pub(super) fn proxy_close_stream(kind: u32) -> u32;
         pub(super) fn proxy_define_metric(kind: u32, name: *const u8, length: usize, id: *mut u32) -> u32;
         pub(super) fn proxy_increment_metric(id: u32, by: i64) -> u32;
     }
@@ -76,6 +77,7 @@ mod imports {
         proxy_get_property(*const u8, usize, *mut *mut u8, *mut usize);
         proxy_set_property(*const u8, usize, *const u8, usize);
         proxy_send_local_response(u32, *const u8, usize, *const u8, usize, *const u8, usize, i32);
+        proxy_close_stream(u32);
         proxy_define_metric(u32, *const u8, usize, *mut u32);
         proxy_increment_metric(u32, i64);
     }
@@ -165,6 +167,11 @@ pub(crate) fn send_local_response(
             grpc_status,
         )
     })
+}
+
+pub(crate) fn close_stream(kind: u32) -> Result<(), Status> {
+    // SAFETY: no memory is passed.
+    done(unsafe { imports::proxy_close_stream(kind) })
 }
 
 pub(crate) fn define_metric(kind: u32, name: &[u8]) -> Result<u32, Status> {

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use hashbrown::HashMap;
 use sallyport_policy::{HostFailure, NoIdentity, Peer, PeerId};
 
+use crate::counter::Counter;
 use crate::host;
 
 /// How many connections one half of the table holds.
@@ -17,11 +18,35 @@ const HALF: usize = 4096;
 /// half is full it becomes the older one, and the older is forgotten and read again if it comes back.
 #[derive(Debug, Default)]
 pub struct Connections {
+    coverage: Option<Coverage>,
     newer: RefCell<HashMap<u64, Rc<Peer>>>,
     older: RefCell<HashMap<u64, Rc<Peer>>>,
 }
 
+/// How many connections proved something by a certificate, and how many did not.
+#[derive(Debug)]
+struct Coverage {
+    mtls: Counter,
+    plaintext: Counter,
+}
+
 impl Connections {
+    /// A table that counts each connection when its peer is first asked for, in
+    /// `sallyport.<filter>.connection.{mtls,plaintext}`: mTLS is a certificate that was validated, plaintext the rest. A
+    /// connection that was forgotten and comes back is counted again.
+    pub fn counted(filter: &str) -> Self {
+        let counter = |name: &str| Counter::new(&format!("{filter}.connection.{name}"));
+        Self { coverage: Some(Coverage { mtls: counter("mtls"), plaintext: counter("plaintext") }), ..Self::default() }
+    }
+
+    /// Tells the proxy what was counted.
+    pub fn on_tick(&self) {
+        if let Some(coverage) = &self.coverage {
+            coverage.mtls.flush();
+            coverage.plaintext.flush();
+        }
+    }
+
     /// The peer of the connection that the current request came by.
     ///
     /// Fails where the proxy does not say; nothing is remembered then.
@@ -34,10 +59,25 @@ impl Connections {
         let known = self.older.borrow_mut().remove(&id);
         let peer = match known {
             Some(peer) => peer,
-            None => Rc::new(read_peer()?),
+            None => {
+                let peer = Rc::new(read_peer()?);
+                self.count(&peer);
+                peer
+            }
         };
         self.remember(id, Rc::clone(&peer));
         Ok(peer)
+    }
+
+    fn count(&self, peer: &Peer) {
+        if let Some(coverage) = &self.coverage {
+            match peer {
+                Peer::Unproven(NoIdentity::NoCertificate | NoIdentity::NotValidated) => coverage.plaintext.increment(),
+                Peer::Proven(_) | Peer::Unproven(NoIdentity::NoUri | NoIdentity::NotSpiffe(_)) => {
+                    coverage.mtls.increment()
+                }
+            }
+        }
     }
 
     fn remember(&self, id: u64, peer: Rc<Peer>) {

@@ -11,6 +11,9 @@ const PLUGIN_CONFIGURATION: u32 = 7;
 /// `proxy_map_type_t`.
 const REQUEST_HEADERS: u32 = 0;
 
+/// `proxy_stream_type_t`: the client's side of a connection.
+const DOWNSTREAM: u32 = 2;
+
 /// `proxy_metric_type_t`.
 const COUNTER: u32 = 0;
 
@@ -128,6 +131,11 @@ pub fn reply_denied(status: u32, details: &str, body: &str) -> Result<(), Failed
     const CONTENT_TYPE: &[u8] = b"\x01\0\0\0\x0c\0\0\0\x0a\0\0\0content-type\0text/plain\0";
     abi::send_local_response(status, details.as_bytes(), body.as_bytes(), CONTENT_TYPE, GRPC_PERMISSION_DENIED)
         .map_err(Failed)
+}
+
+/// Closes the client's connection. What the client has sent so far reaches nobody if the callback also pauses.
+pub fn close_downstream() -> Result<(), Failed> {
+    abi::close_stream(DOWNSTREAM).map_err(Failed)
 }
 
 /// Makes a counter known to the proxy; the same name gives the same counter.

@@ -23,4 +23,4 @@ pub use connections::Connections;
 pub use counter::Counter;
 pub use http_request::HttpRequest;
 pub use verdicts::{Answer, Verdicts};
-pub use vm::{Action, Plugin, Vm, on_initialize, on_memory_allocate};
+pub use vm::{Action, Plugin, Vm, on_initialize, on_memory_allocate, refuse_connection};

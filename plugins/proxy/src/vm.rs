@@ -135,6 +135,17 @@ impl<P: Plugin> Vm<P> {
     }
 }
 
+/// A filter for HTTP alone stands among the network filters: nothing of a connection is decided, so none goes on.
+pub fn refuse_connection<P: Plugin>() -> Action {
+    host::log(
+        Level::Error,
+        &format!("sallyport {}: this filter is for HTTP, put it into http_filters; a connection was closed", P::NAME),
+    );
+    // A connection that cannot be closed stays paused: shut either way.
+    let _open = host::close_downstream();
+    Action::Pause
+}
+
 /// Called before anything else: a panic is a bug, and says where before it ends the VM.
 pub fn on_initialize() {
     panic::set_hook(Box::new(|info| host::log(Level::Critical, &format!("sallyport: {info}"))));
@@ -185,8 +196,13 @@ macro_rules! filter {
             }
 
             #[unsafe(no_mangle)]
-            extern "C" fn proxy_on_request_headers(context: u32, _headers: usize, _end_of_stream: bool) -> u32 {
+            extern "C" fn proxy_on_request_headers(context: u32, _headers: usize, _end_of_stream: u32) -> u32 {
                 VM.with(|vm| vm.on_request_headers(context)) as u32
+            }
+
+            #[unsafe(no_mangle)]
+            extern "C" fn proxy_on_new_connection(_context: u32) -> u32 {
+                $crate::refuse_connection::<$plugin>() as u32
             }
 
             #[unsafe(no_mangle)]

@@ -1,5 +1,7 @@
 //! Built-in lists of user agents, as data with a version.
 
+use std::rc::Rc;
+
 use crate::document::Document;
 use crate::fault::Faults;
 use crate::field::{HeaderDialect, HeaderName, HeaderPattern, Values};
@@ -42,7 +44,7 @@ impl Preset {
         let (words, rules) = tools
             .into_iter()
             .map(|(tool, pattern)| {
-                let values = Values::Header(HeaderName::user_agent(), vec![pattern]);
+                let values = Rc::new(Values::Header(HeaderName::user_agent(), vec![pattern]));
                 (tool, vec![vec![Term { values, negated: false }]])
             })
             .unzip();
@@ -102,10 +104,10 @@ mod tests {
     #[test]
     fn no_pattern_is_a_word_of_ordinary_clients() {
         let (policy, _) = Preset::Scanners.policy().expect("a list");
-        let Values::Header(_, patterns) = &policy.rules[0][0][0].values else { panic!("no header") };
+        let Values::Header(_, patterns) = &*policy.rules[0][0][0].values else { panic!("no header") };
         assert_eq!(patterns.len(), 1);
         for rule in &policy.rules {
-            let Values::Header(_, patterns) = &rule[0][0].values else { panic!("no header") };
+            let Values::Header(_, patterns) = &*rule[0][0].values else { panic!("no header") };
             for word in [
                 "bot",
                 "java",

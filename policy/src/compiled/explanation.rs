@@ -6,7 +6,7 @@ use super::{CompiledPolicy, Lookups};
 use crate::decision::Denial;
 use crate::field::{Field, Values};
 use crate::index::{Condition, SetId, failing};
-use crate::request::{HostFailure, Request, without_query};
+use crate::request::{HostFailure, Obstacle, Request, without_query};
 
 /// How many values of a list are kept in words.
 const SHOWN: usize = 3;
@@ -47,21 +47,21 @@ impl Descriptions {
 
 pub(super) fn explain<R: Request>(policy: &CompiledPolicy, denial: &Denial<'_>, request: &mut R) -> String {
     let asked = asked(request);
-    let told = match denial {
+    match denial {
         Denial::Matched(rule) => {
-            Ok(format!("DENY policy {} matches with rule {}: {asked}", rule.policy(), rule.label()))
+            format!("DENY policy {} matches with rule {}: {asked}", rule.policy(), rule.label())
         }
-        Denial::DefaultAction => Ok(format!("no ALLOW policy applies here and defaultAction is DENY: {asked}")),
-        Denial::Failure(failure) => Err(*failure),
-        Denial::NoAllowMatches => {
-            nearest(policy, request).map(|nearest| format!("no ALLOW policy matches: {nearest}{asked}"))
-        }
-    };
-    told.unwrap_or_else(|failure| format!("{failure}, so this was denied: {asked}"))
+        Denial::DefaultAction => format!("no ALLOW policy applies here and defaultAction is DENY: {asked}"),
+        Denial::Undecidable(obstacle) => format!("{obstacle}: {asked}"),
+        Denial::NoAllowMatches => match nearest(policy, request) {
+            Ok(nearest) => format!("no ALLOW policy matches: {nearest}, this was {asked}"),
+            Err(_) => format!("no ALLOW policy matches: {asked}"),
+        },
+    }
 }
 
-/// The ALLOW rule of which most conditions hold, and what it asks for beyond them.
-fn nearest<R: Request>(policy: &CompiledPolicy, request: &mut R) -> Result<String, HostFailure> {
+/// The ALLOW rule of which most conditions hold, among the first ones, and what it asks for beyond them.
+fn nearest<R: Request>(policy: &CompiledPolicy, request: &mut R) -> Result<String, Obstacle> {
     let mut lookups: Lookups<'_, R> = policy.lookups(request);
     let group = &policy.allow;
     let index = if group.any_enforced { &group.enforced } else { &group.reported };
@@ -73,10 +73,10 @@ fn nearest<R: Request>(policy: &CompiledPolicy, request: &mut R) -> Result<Strin
             best = Some((rank, clause.rule, failing));
         }
     }
-    let Some((_, rule, failing)) = best else { return Ok("they allow nothing, this was ".to_owned()) };
+    let Some((_, rule, failing)) = best else { return Ok("they allow nothing".to_owned()) };
     let wanted: Vec<_> = failing.into_iter().map(|condition| policy.descriptions.of(condition)).collect();
     let name = policy.rule(rule).map(|rule| rule.policy().to_string()).unwrap_or_default();
-    Ok(format!("{name} wants {}, this was ", wanted.join(" and ")))
+    Ok(format!("{name} wants {}", wanted.join(" and ")))
 }
 
 /// Who asked for what. What the proxy does not tell is left out: the denial stands either way.

@@ -17,7 +17,8 @@ impl MethodPattern {
         }
         let upper = text.to_ascii_uppercase();
         let standard = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
-        if text != upper && standard.contains(&upper.as_str()) {
+        let pattern = TextPattern::new(&upper);
+        if text != upper && standard.iter().any(|method| pattern.matches(method.as_bytes())) {
             return Err(format!("bad method `{text}`: methods are compared with regard to case, write `{upper}`"));
         }
         Ok(Self(TextPattern::new(text)))
@@ -57,6 +58,7 @@ mod tests {
     fn what_is_refused_says_what_to_write() {
         let rows = [
             ("get", "bad method `get`: methods are compared with regard to case, write `GET`"),
+            ("post*", "bad method `post*`: methods are compared with regard to case, write `POST*`"),
             ("GET POST", "bad method `GET POST`: methods are words such as GET, see RFC 9110"),
         ];
         for (text, message) in rows {

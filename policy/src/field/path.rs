@@ -32,6 +32,14 @@ impl PathPattern {
         if !text.starts_with(['/', '*']) {
             return Err(format!("bad path `{text}`: paths start with a slash, write `/{text}`"));
         }
+        if let Some(wrong) = text.chars().find(|character| character.is_whitespace() || character.is_control()) {
+            return Err(format!("bad path `{text}`: no path contains `{}`", wrong.escape_default()));
+        }
+        if text.split('/').any(|segment| matches!(segment, "." | "..")) {
+            return Err(format!(
+                "bad path `{text}`: a path that Envoy has normalised has no `.` and `..`, write what is left"
+            ));
+        }
         match TextPattern::new(text) {
             TextPattern::Present => Ok(Self::NotEmpty),
             TextPattern::Glob(_) => {
@@ -131,6 +139,8 @@ mod tests {
                 "*admin*",
                 "bad path `*admin*`: a star stands at the start or at the end only; use {*} for one segment and {**} for any number",
             ),
+            ("/admin ", "bad path `/admin `: no path contains ` `"),
+            ("/a/../b", "bad path `/a/../b`: a path that Envoy has normalised has no `.` and `..`, write what is left"),
             ("admin", "bad path `admin`: paths start with a slash, write `/admin`"),
             ("/a?b=c", "bad path `/a?b=c`: paths are compared without query and fragment, so this never matches"),
         ];

@@ -28,6 +28,14 @@ impl PrincipalPattern {
                 _ => format!("bad principal `{text}`: no SPIFFE ID contains `{}`", wrong.escape_default()),
             });
         }
+        if id.split('*').any(|piece| piece.contains("//") || piece.contains("/./") || piece.contains("/../"))
+            || id.ends_with('/')
+        {
+            return Err(format!("bad principal `{text}`: no SPIFFE ID has an empty segment, `.` or `..` in its path"));
+        }
+        if id.starts_with("spiffe*") {
+            return Err(format!("bad principal `{text}`: principals are compared without `spiffe://`, leave it out"));
+        }
         let (domain, path) = id.split_once('/').unwrap_or((id, ""));
         if !id.contains('*') && path.is_empty() {
             return Err(format!(
@@ -79,12 +87,22 @@ impl TrustDomains {
     }
 
     /// Istio writes a principal anew for each trust domain of the mesh where it has five parts and its trust domain
-    /// is one of them or `cluster.local` (Istio 1.31, `pilot/pkg/security/trustdomain/bundle.go`).
+    /// is one of them or `cluster.local`; one with a star that matches some of them is kept for those and written anew
+    /// for the others (Istio 1.31, `pilot/pkg/security/trustdomain/bundle.go`).
     fn expand(&self, domain: &str, path: &str, id: &str) -> Vec<String> {
         let five_parts = path.split('/').count() == 4;
-        let own = domain == "cluster.local" || self.all().any(|known| known == domain);
-        match five_parts && own {
-            true => self.all().map(|domain| format!("{domain}/{path}")).collect(),
+        if !five_parts || domain == "*" {
+            return vec![id.to_owned()];
+        }
+        let anew = |domain: &String| format!("{domain}/{path}");
+        if domain.contains('*') {
+            let pattern = TextPattern::new(domain);
+            let others = self.all().filter(|known| !pattern.matches(known.as_bytes())).map(anew);
+            let some_match = self.all().any(|known| pattern.matches(known.as_bytes()));
+            return [id.to_owned()].into_iter().chain(others.filter(|_| some_match)).collect();
+        }
+        match domain == "cluster.local" || self.all().any(|known| known == domain) {
+            true => self.all().map(anew).collect(),
             false => vec![id.to_owned()],
         }
     }
@@ -114,7 +132,9 @@ mod tests {
 
     #[test]
     fn a_principal_of_the_mesh_holds_in_all_its_trust_domains() {
-        let rows: [(&str, &[&str]); 6] = [
+        let rows: [(&str, &[&str]); 8] = [
+            ("*.example/ns/a/sa/b", &["*.example/ns/a/sa/b"]),
+            ("prod*/ns/a/sa/b", &["prod*/ns/a/sa/b", "old.example/ns/a/sa/b"]),
             ("prod.example/ns/a/sa/b", &["prod.example/ns/a/sa/b", "old.example/ns/a/sa/b"]),
             ("spiffe://old.example/ns/a/sa/b", &["prod.example/ns/a/sa/b", "old.example/ns/a/sa/b"]),
             ("cluster.local/ns/a/sa/b", &["prod.example/ns/a/sa/b", "old.example/ns/a/sa/b"]),

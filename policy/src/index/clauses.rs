@@ -12,6 +12,19 @@ use crate::field::{Field, FieldMatch};
 /// So many clauses are cheaper to check one by one than to look up.
 const LEAF: usize = 4;
 
+/// How many entries a tree may have for each value that its clauses list, beside a few in any case.
+const BUDGET_PER_VALUE: usize = 4;
+const LEAST_BUDGET: usize = 4096;
+
+/// What branching on a field would do to some clauses.
+struct Split {
+    field: Field,
+    /// How many entries all branches together have.
+    entries: usize,
+    /// How many clauses a request has to be checked against then.
+    left: usize,
+}
+
 /// A set of values of one field, kept once however many rules share it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct SetId(u32);
@@ -137,9 +150,12 @@ pub(crate) trait MatchedValues {
 
 impl ClauseIndex {
     pub(crate) fn new(clauses: Vec<Clause>, sets: &ValueSets) -> Self {
+        let listed =
+            |clause: &Clause| clause.conditions.iter().map(|condition| sets.values(condition.set).len()).sum::<usize>();
         let mut index = Self { clauses, nodes: Vec::new() };
+        let mut budget = LEAST_BUDGET + BUDGET_PER_VALUE * index.clauses.iter().map(listed).sum::<usize>();
         let all = (0..).take(index.clauses.len()).collect();
-        index.grow(all, &mut Vec::new(), sets);
+        index.grow(all, &mut Vec::new(), &mut budget, sets);
         index
     }
 
@@ -177,12 +193,16 @@ impl ClauseIndex {
     }
 
     /// Makes the subtree of some clauses and says where it stands.
-    fn grow(&mut self, clauses: Vec<u32>, used: &mut Vec<Field>, sets: &ValueSets) -> usize {
+    ///
+    /// A clause stands under each value that it lists, so lists under lists would multiply: `budget` is how many more
+    /// entries there may be. Where it is spent the clauses stay together, which is right all the same.
+    fn grow(&mut self, clauses: Vec<u32>, used: &mut Vec<Field>, budget: &mut usize, sets: &ValueSets) -> usize {
         let place = self.nodes.len();
         self.nodes.push(Node::Leaf(Box::default()));
-        let node = match self.best_split(&clauses, used, sets) {
+        let node = match self.best_split(&clauses, used, *budget, sets) {
             None => Node::Leaf(clauses.into()),
-            Some(field) => {
+            Some(Split { field, entries, .. }) => {
+                *budget -= entries;
                 let mut by_value: HashMap<ValueId, Vec<u32>> = HashMap::new();
                 let mut rest = Vec::new();
                 for number in clauses {
@@ -196,9 +216,14 @@ impl ClauseIndex {
                     }
                 }
                 used.push(field);
-                let by_value =
-                    by_value.into_iter().map(|(value, clauses)| (value, self.grow(clauses, used, sets))).collect();
-                let otherwise = (!rest.is_empty()).then(|| self.grow(rest, used, sets));
+                let mut by_value: Vec<_> = by_value.into_iter().collect();
+                // The fullest last: what is left of the budget goes to many small ones first.
+                by_value.sort_unstable_by_key(|(value, clauses)| (clauses.len(), *value));
+                let by_value = by_value
+                    .into_iter()
+                    .map(|(value, clauses)| (value, self.grow(clauses, used, budget, sets)))
+                    .collect();
+                let otherwise = (!rest.is_empty()).then(|| self.grow(rest, used, budget, sets));
                 used.pop();
                 Node::Branch { field, by_value, otherwise }
             }
@@ -209,8 +234,8 @@ impl ClauseIndex {
         place
     }
 
-    /// The field that leaves the fewest clauses in the worst case, or none where checking them all is as good.
-    fn best_split(&self, clauses: &[u32], used: &[Field], sets: &ValueSets) -> Option<Field> {
+    /// The field that leaves the fewest clauses to check, or none where checking them all is as good.
+    fn best_split(&self, clauses: &[u32], used: &[Field], budget: usize, sets: &ValueSets) -> Option<Split> {
         if clauses.len() <= LEAF {
             return None;
         }
@@ -222,19 +247,25 @@ impl ClauseIndex {
                 }
             }
         }
-        let worst = |field: Field| {
-            let mut load: HashMap<ValueId, usize> = HashMap::new();
-            let mut rest = 0;
-            for clause in clauses.iter().filter_map(|number| self.clause(*number)) {
-                match clause.wanted(field) {
-                    Some(set) => sets.values(set).iter().for_each(|value| *load.entry(*value).or_default() += 1),
-                    None => rest += 1,
-                }
+        let splits = fields.into_iter().map(|field| self.split(clauses, field, sets));
+        splits
+            .filter(|split| split.entries <= budget && split.left < clauses.len())
+            .min_by_key(|split| (split.left, split.field))
+    }
+
+    fn split(&self, clauses: &[u32], field: Field, sets: &ValueSets) -> Split {
+        let mut load: HashMap<ValueId, usize> = HashMap::new();
+        let mut rest = 0;
+        for clause in clauses.iter().filter_map(|number| self.clause(*number)) {
+            match clause.wanted(field) {
+                Some(set) => sets.values(set).iter().for_each(|value| *load.entry(*value).or_default() += 1),
+                None => rest += 1,
             }
-            load.into_values().max().unwrap_or_default().max(rest)
-        };
-        let (load, field) = fields.into_iter().map(|field| (worst(field), field)).min()?;
-        (load < clauses.len()).then_some(field)
+        }
+        let entries: usize = load.values().sum();
+        // A value that many clauses list is asked for as often as it is listed, in want of anything better known.
+        let squares: usize = load.values().map(|clauses| clauses.saturating_mul(*clauses)).sum();
+        Split { field, entries, left: rest + squares.div_ceil(entries.max(1)) }
     }
 
     fn visit<M: MatchedValues>(
@@ -243,24 +274,60 @@ impl ClauseIndex {
         values: &mut M,
         matching: &mut dyn FnMut(&Clause) -> Visit,
     ) -> Result<(), M::Error> {
+        self.leaves(values, |clauses, values| {
+            for clause in clauses.iter().filter_map(|number| self.clause(*number)) {
+                if holds(clause, sets, values)? && matching(clause) == Visit::Stop {
+                    return Ok(Visit::Stop);
+                }
+            }
+            Ok(Visit::GoOn)
+        })
+    }
+
+    /// Visits the leaves whose clauses a request can match.
+    fn leaves<M: MatchedValues>(
+        &self,
+        values: &mut M,
+        mut visit: impl FnMut(&[u32], &mut M) -> Result<Visit, M::Error>,
+    ) -> Result<(), M::Error> {
         let mut open: SmallVec<[usize; 16]> = SmallVec::new();
         open.push(0);
         while let Some(node) = open.pop().and_then(|place| self.nodes.get(place)) {
             match node {
                 Node::Leaf(clauses) => {
-                    for clause in clauses.iter().filter_map(|number| self.clause(*number)) {
-                        if holds(clause, sets, values)? && matching(clause) == Visit::Stop {
-                            return Ok(());
-                        }
+                    if visit(clauses, values)? == Visit::Stop {
+                        return Ok(());
                     }
                 }
                 Node::Branch { field, by_value, otherwise } => {
                     open.extend(*otherwise);
-                    open.extend(values.matched(*field)?.any.iter().filter_map(|value| by_value.get(value)).copied());
+                    let found = values.matched(*field)?;
+                    open.extend(found.any.iter().filter_map(|value| by_value.get(value)).copied());
                 }
             }
         }
         Ok(())
+    }
+
+    /// How many clauses one request is checked against.
+    #[cfg(test)]
+    pub(crate) fn visited<M: MatchedValues>(&self, values: &mut M) -> Result<usize, M::Error> {
+        let mut visited = 0;
+        self.leaves(values, |clauses, _| {
+            visited += clauses.len();
+            Ok(Visit::GoOn)
+        })?;
+        Ok(visited)
+    }
+
+    /// How many clauses stand in all leaves together, for tests that hold the memory down.
+    #[cfg(test)]
+    pub(crate) fn entries(&self) -> usize {
+        let sizes = self.nodes.iter().map(|node| match node {
+            Node::Leaf(clauses) => clauses.len(),
+            Node::Branch { .. } => 0,
+        });
+        sizes.sum()
     }
 
     /// How many clauses a request can meet at the worst, for tests that hold the cost down.

@@ -31,7 +31,6 @@ impl TextPattern {
     }
 
     /// The definition of what this pattern matches; the index must agree with it.
-    #[cfg(test)]
     pub(crate) fn matches(&self, value: &[u8]) -> bool {
         match self {
             Self::Present => true,

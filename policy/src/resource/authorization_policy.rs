@@ -1,5 +1,7 @@
 //! AuthorizationPolicy, as istio/api `security/v1beta1/authorization_policy.proto` has it.
 
+use std::rc::Rc;
+
 use super::metadata::Metadata;
 use super::{PolicyName, Target};
 use crate::decision::RuleLabel;
@@ -35,7 +37,8 @@ pub(crate) enum Action {
 /// One match field with its values: the request's value is among them, or with `negated` it is not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Term {
-    pub(crate) values: Values,
+    /// Shared by all clauses that a rule is multiplied out to.
+    pub(crate) values: Rc<Values>,
     pub(crate) negated: bool,
 }
 
@@ -90,8 +93,8 @@ impl AuthorizationPolicy {
 /// keeps it out.
 fn operator_bytes(action: Action, negated: bool) -> SegmentBytes {
     match (action, negated) {
-        (Action::Allow, false) => SegmentBytes::Envoy,
-        (Action::Allow, true) | (Action::Deny, _) => SegmentBytes::Any,
+        (Action::Allow, false) | (Action::Deny, true) => SegmentBytes::Envoy,
+        (Action::Allow, true) | (Action::Deny, false) => SegmentBytes::Any,
     }
 }
 
@@ -201,22 +204,17 @@ fn read_alternatives(
     complete.then_some(alternatives)
 }
 
-fn add_alternative(alternatives: &mut Vec<Vec<Term>>, mut terms: Vec<Term>) {
-    if let [Term { negated: false, .. }] = terms.as_slice()
-        && let Some(Term { mut values, .. }) = terms.pop()
-    {
+fn add_alternative(alternatives: &mut Vec<Vec<Term>>, terms: Vec<Term>) {
+    if let [Term { values, negated: false }] = terms.as_slice() {
         for other in alternatives.iter_mut() {
-            if let [Term { values: known, negated: false }] = other.as_mut_slice() {
-                match known.absorb(values) {
-                    Ok(()) => return,
-                    Err(given_back) => values = given_back,
-                }
+            if let [Term { values: known, negated: false }] = other.as_mut_slice()
+                && Rc::get_mut(known).is_some_and(|known| known.absorb(values))
+            {
+                return;
             }
         }
-        alternatives.push(vec![Term { values, negated: false }]);
-    } else {
-        alternatives.push(terms);
     }
+    alternatives.push(terms);
 }
 
 /// Reads a field and its `not` twin into `terms`; false where a fault was reported.
@@ -230,7 +228,7 @@ fn read_pair(
     for (key, negated) in keys.into_iter().zip([false, true]) {
         let Some(node) = object.optional(key) else { continue };
         match read(&node, negated) {
-            Some(values) => terms.push(Term { values, negated }),
+            Some(values) => terms.push(Term { values: Rc::new(values), negated }),
             None => complete = false,
         }
     }

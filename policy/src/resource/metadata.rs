@@ -88,13 +88,18 @@ impl Metadata {
         let name = metadata.required("name", "name the policy; denials are reported under it");
         let namespace = metadata.required("namespace", "write the namespace; it decides where the policy applies");
         let name = name.as_ref().and_then(|node| label(node, 253, true));
-        let namespace = namespace.as_ref().and_then(|node| label(node, 63, false));
+        let namespace = namespace.as_ref().and_then(read_namespace);
         let dry_run = match metadata.optional("annotations") {
             Some(annotations) => dry_run(&annotations)?,
             None => false,
         };
         Some(Self { name: PolicyName::of_resource(namespace?, name?), dry_run })
     }
+}
+
+/// The name of a namespace.
+pub(crate) fn read_namespace(node: &Node<'_>) -> Option<String> {
+    label(node, 63, false)
 }
 
 /// A DNS label or, with `dots`, a DNS subdomain, as Kubernetes has it: no other character can be smuggled into

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::metadata::read_namespace;
 use crate::reader::{Node, Object};
 
 /// The most `targetRefs` of a policy (istio/api `security/v1beta1/authorization_policy.proto`).
@@ -23,7 +24,7 @@ impl Workload {
         let labels = object.optional("labels");
         let name = |key| object.optional(key).map(|node| node.some_text().map(str::to_owned));
         let (service, gateway) = (name("service"), name("gateway"));
-        let namespace = namespace.as_ref().and_then(Node::some_text).map(str::to_owned);
+        let namespace = namespace.as_ref().and_then(read_namespace);
         let labels = labels.as_ref().map(read_labels);
         object.finish();
         Some(Self {
@@ -141,11 +142,19 @@ impl Target {
     /// What `workload` would have to say for this target to be decided, where it does not.
     pub(crate) fn undecided(&self, workload: &Workload) -> Option<&'static str> {
         match self {
-            Self::Labels(_) if workload.labels.is_none() => Some("workload.labels"),
-            Self::Objects(_) if workload.service.is_none() && workload.gateway.is_none() => {
-                Some("workload.service or workload.gateway")
+            Self::All => None,
+            Self::Labels(_) => workload.labels.is_none().then_some("workload.labels"),
+            // What fronts a Service may be a gateway or not; a gateway fronts Services, so it has to say which.
+            Self::Objects(references) => {
+                let any = |kind| references.iter().any(|reference| reference.kind == kind);
+                let service = any(TargetKind::Service) && workload.service.is_none();
+                let gateway = any(TargetKind::Gateway) && workload.gateway.is_none() && workload.service.is_none();
+                match (service, gateway) {
+                    (true, _) => Some("workload.service"),
+                    (false, true) => Some("workload.gateway"),
+                    (false, false) => None,
+                }
             }
-            _ => None,
         }
     }
 }

@@ -24,6 +24,8 @@ use std::hash::Hash;
 
 use hashbrown::HashMap;
 
+#[cfg(test)]
+use crate::index::Of;
 use crate::index::{BuildError, Matched, ValueId};
 #[cfg(test)]
 use crate::request::HostFailure;
@@ -135,7 +137,7 @@ impl Values {
 
     /// The definition of what a list matches; the indexes must agree with it.
     #[cfg(test)]
-    pub(crate) fn matches<R: Request>(&self, request: &mut R) -> Result<bool, HostFailure> {
+    pub(crate) fn matches<R: Request>(&self, request: &mut R, of: Of) -> Result<bool, HostFailure> {
         Ok(match self {
             Self::Principals(values) => {
                 request.peer()?.id().is_some_and(|id| values.iter().any(|value| value.matches(id)))
@@ -151,10 +153,13 @@ impl Values {
             Self::Paths(values) => request.path()?.is_some_and(|path| values.iter().any(|value| value.matches(path))),
             Self::Header(name, patterns) => {
                 let values = request.header(name.as_str())?;
-                let joined = values.join(&b',');
-                let whole = values.iter().copied().chain([joined.as_slice()].into_iter().filter(|_| values.len() > 1));
-                let mut matching = whole.filter(|value| patterns.iter().any(|pattern| pattern.matches(value)));
-                matching.next().is_some()
+                let listed = |value: &[u8]| patterns.iter().any(|pattern| pattern.matches(value));
+                match of {
+                    Of::Any => {
+                        values.iter().any(|value| listed(value)) || (values.len() > 1 && listed(&values.join(&b',')))
+                    }
+                    Of::Every => !values.is_empty() && values.iter().all(|value| listed(value)),
+                }
             }
         })
     }

@@ -121,7 +121,11 @@ fn linear(policies: &[AuthorizationPolicy], request: &mut Asked) -> String {
         let mut names = Vec::new();
         for policy in policies.iter().filter(|policy| policy.action == action) {
             for (number, clauses) in policy.rules.iter().enumerate() {
-                let holds = |term: &Term, request: &mut Asked| term.values.matches(request) != Ok(term.negated);
+                // Of a header's values one that matches keeps out, and all have to match to be let in.
+                let holds = |term: &Term, request: &mut Asked| {
+                    let of = if (action == Action::Deny) == term.negated { Of::Every } else { Of::Any };
+                    term.values.matches(request, of) != Ok(term.negated)
+                };
                 if clauses.iter().any(|clause| clause.iter().all(|term| holds(term, request))) {
                     names.push(RuleName::new(policy.name.clone(), RuleLabel::Number(number)).to_string());
                 }
@@ -187,6 +191,8 @@ const PATHS: [&str; 10] =
     ["/", "/api/*", "/api/orders", "*/orders", "/api/{*}", "/api/{**}", "/{*}/orders", "/{**}/1", "*", "/health"];
 const PORTS: [&str; 3] = ["8443", "80", "0"];
 
+const ROLES: [&str; 7] = ["admin", "user", "ad*", "*er", "*", "*s*e*", "admin,user"];
+
 const FIELDS: [(&str, &str, &[&str]); 6] = [
     ("principals", "notPrincipals", &PRINCIPALS),
     ("namespaces", "notNamespaces", &NAMESPACES),
@@ -223,6 +229,11 @@ fn random_policy(dice: &mut Dice, number: usize) -> AuthorizationPolicy {
                     parts.push(format!("\"{list}\": [{}]", items.join(", ")));
                 }
             }
+            if dice.below(3) == 0 {
+                let lists = random_object(dice, &[("values", "notValues", &ROLES)]);
+                let header = dice.pick(&["x-role", "X-Team"]);
+                parts.push(format!("\"when\": [{{\"key\": \"request.headers[{header}]\", {}]", &lists[1..]));
+            }
             format!("{{{}}}", parts.join(", "))
         })
         .collect();
@@ -238,7 +249,13 @@ fn random_request(dice: &mut Dice) -> Asked {
         "spiffe://cluster.local/ns/a/sa/b",
     ]);
     let bytes = |text: &str| (text != "-").then(|| text.as_bytes().to_vec());
+    let headers = (0..dice.below(4))
+        .map(|_| {
+            (dice.pick(&["x-role", "x-team"]), dice.pick(&["admin", "user", "guest", "", "seer"]).as_bytes().to_vec())
+        })
+        .collect();
     Asked {
+        headers,
         port: [Some(8443), Some(80), None][dice.below(3)],
         method: bytes(dice.pick(&["GET", "POST", "DELETE", "PUT", "-"])),
         host: bytes(dice.pick(&["orders", "ORDERS.shop", "orders:80", "x", "", "-"])),

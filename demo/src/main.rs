@@ -1,8 +1,9 @@
 //! A small shop behind a real Envoy: who asked for what, the answer, the policy that decided, and why.
 //!
 //! `demo` runs `envoy-config/ingress.yaml` with fresh certificates, asks as friends and as an intruder, prints the
-//! table and ends Envoy. `demo up` leaves it running, `demo down` ends it.
+//! table and ends Envoy; then the same with `envoy-config/egress.yaml` and those who want out. `demo up` leaves it running, `demo down` ends it.
 
+mod egress;
 mod running;
 mod shop;
 mod table;
@@ -30,15 +31,16 @@ fn run() -> Result<bool> {
         [] => {
             running::end()?;
             let shop = shop::Shop::open(false)?;
-            let good = table::print(&shop.visits()?);
+            let good = table::print("envoy-config/ingress.yaml", &shop.visits()?);
             shop.close();
+            let good_out = table::print("envoy-config/egress.yaml", &egress::visits()?);
             println!("\nTo try it by hand: make up");
-            Ok(good)
+            Ok(good && good_out)
         }
         ["up"] => {
             running::end()?;
             let shop = shop::Shop::open(true)?;
-            let good = table::print(&shop.visits()?);
+            let good = table::print("envoy-config/ingress.yaml", &shop.visits()?);
             shop.leave_open();
             Ok(good)
         }

@@ -1,7 +1,7 @@
 //! The shop: its people, its Envoy, and what happens when they ask.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -347,6 +347,10 @@ struct Asked<'e> {
 impl Request for Asked<'_> {
     fn peer(&mut self) -> Result<&Peer, HostFailure> {
         Ok(&self.peer)
+    }
+
+    fn source_ip(&mut self) -> Result<Option<IpAddr>, HostFailure> {
+        Ok(None)
     }
 
     fn destination_port(&mut self) -> Result<Option<u16>, HostFailure> {

@@ -5,8 +5,8 @@ use crate::shop::Visit;
 /// How wide the reasons are: the whole table fits a terminal of 160 columns.
 const REASON: usize = 64;
 
-/// Prints it, and says whether every answer was as the policies say.
-pub(crate) fn print(visits: &[Visit]) -> bool {
+/// Prints it, and says whether every answer was as the policies of `file` say.
+pub(crate) fn print(file: &str, visits: &[Visit]) -> bool {
     let heading = ["who", "asked for", "answer", "policy"];
     let cells =
         |visit: &Visit| [visit.who.to_owned(), visit.request.clone(), visit.answer.clone(), visit.policy.clone()];
@@ -33,7 +33,7 @@ pub(crate) fn print(visits: &[Visit]) -> bool {
         println!("\nNOT AS THE POLICIES SAY: {} asked for {} and got {}", visit.who, visit.request, visit.answer);
     }
     if wrong.is_empty() {
-        println!("\nEvery answer is as the policies in envoy-config/ingress.yaml say.");
+        println!("\nEvery answer is as the policies in {file} say.");
     }
     wrong.is_empty()
 }

@@ -9,4 +9,4 @@ mod vm;
 
 pub use state::{Crossing, Fault, LogLine};
 pub use stream::{Connection, LocalResponse, Request};
-pub use vm::{Module, Outcome, Refused, Root, Vm};
+pub use vm::{Module, Outcome, Passage, Refused, Root, Vm};

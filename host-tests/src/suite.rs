@@ -7,4 +7,4 @@ mod check;
 pub mod envoy;
 pub mod native;
 
-pub use case::{Answer, Caller, Case, Expectation, Sent, Suite, load};
+pub use case::{Answer, Caller, Case, Expectation, Passing, Sent, Suite, load};

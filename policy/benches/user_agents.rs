@@ -14,6 +14,10 @@ impl Request for Browser {
         Ok(&self.0)
     }
 
+    fn source_ip(&mut self) -> Result<Option<std::net::IpAddr>, HostFailure> {
+        Ok(None)
+    }
+
     fn destination_port(&mut self) -> Result<Option<u16>, HostFailure> {
         Ok(None)
     }

@@ -201,7 +201,7 @@ fn read(node: &Node<'_>) -> Option<Configuration> {
         Some(node) => Exemptions::read(&node).map(Some),
         None => Some(None),
     };
-    let mode = Mode::read(&object);
+    let mode = Mode::read(object.optional("mode").as_ref());
     let reply = DenyReply::read(object.optional("deny").as_ref());
     let resources = object.optional("resources");
     let trust_domains = TrustDomains::new("cluster.local".to_owned(), Vec::new());

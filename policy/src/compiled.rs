@@ -1,6 +1,6 @@
 //! Policies, compiled: what the hot path looks up, and nothing else.
 
-mod explanation;
+pub(crate) mod explanation;
 
 use std::rc::Rc;
 
@@ -10,6 +10,7 @@ use smallvec::{SmallVec, smallvec};
 use crate::decision::{Decision, Denial, RuleName};
 use crate::field::{Field, FieldMatch, Fields, FieldsBuilder, HeaderDialect, Values};
 use crate::index::{BuildError, Clause, ClauseIndex, Condition, MatchedValues, Of, SetId, ValueSets};
+use crate::order::sort_by;
 use crate::request::{HostFailure, Obstacle, Request};
 use crate::resource::{Action, AuthorizationPolicy, PolicyName, Term};
 use explanation::Descriptions;
@@ -47,10 +48,9 @@ pub struct CompiledPolicy {
 }
 
 /// The policies of one action.
-#[derive(Default)]
 struct Group {
-    enforced: ClauseIndex,
-    reported: ClauseIndex,
+    enforced: ClauseIndex<Field>,
+    reported: ClauseIndex<Field>,
     /// Whether there is any policy, one that never matches included.
     any_enforced: bool,
     any_reported: bool,
@@ -64,6 +64,7 @@ struct Lookups<'l, R> {
 }
 
 impl<R: Request> MatchedValues for Lookups<'_, R> {
+    type Field = Field;
     type Error = Obstacle;
 
     fn matched(&mut self, field: Field) -> Result<&FieldMatch, Obstacle> {
@@ -186,7 +187,7 @@ impl CompiledPolicy {
             .flat_map(|index| index.sample(usize::MAX))
             .map(|clause| clause.rule)
             .collect();
-        rules.sort_unstable();
+        sort_by(&mut rules, u32::cmp);
         let mut seen = HashSet::new();
         rules
             .into_iter()
@@ -235,7 +236,7 @@ impl CompiledPolicy {
 
     fn first_deny<R: Request>(
         &self,
-        index: &ClauseIndex,
+        index: &ClauseIndex<Field>,
         lookups: &mut Lookups<'_, R>,
     ) -> Result<Option<Denial<'_>>, Obstacle> {
         if index.is_empty() {
@@ -263,17 +264,21 @@ fn rules_in_order(policies: &[&AuthorizationPolicy]) -> (Vec<RuleName>, Vec<u32>
     let names =
         policies.iter().flat_map(|policy| policy.rule_labels().map(|label| RuleName::new(policy.name.clone(), label)));
     let mut rules: Vec<_> = names.enumerate().map(|(given, rule)| (rule.to_string(), given, rule)).collect();
-    rules.sort_unstable_by(|(one, ..), (other, ..)| one.cmp(other));
-    let mut places: Vec<_> = (0_u32..).zip(&rules).map(|(place, (_, given, _))| (*given, place)).collect();
-    places.sort_unstable();
-    (rules.into_iter().map(|(_, _, rule)| rule).collect(), places.into_iter().map(|(_, place)| place).collect())
+    sort_by(&mut rules, |(one, ..), (other, ..)| one.cmp(other));
+    let mut places = vec![0; rules.len()];
+    for (place, (_, given, _)) in (0_u32..).zip(&rules) {
+        if let Some(slot) = places.get_mut(*given) {
+            *slot = place;
+        }
+    }
+    (rules.into_iter().map(|(_, _, rule)| rule).collect(), places)
 }
 
 struct Builder {
     fields: FieldsBuilder,
     sets: ValueSets,
     descriptions: Descriptions,
-    groups: [Vec<Clause>; 4],
+    groups: [Vec<Clause<Field>>; 4],
     /// By the lists of the policies, which stay where they are while this is built.
     numbered: HashMap<*const Values, (Field, SetId)>,
 }
@@ -289,7 +294,7 @@ impl Builder {
         }
     }
 
-    fn clause(&mut self, terms: &[Term], action: Action, rule: u32) -> Clause {
+    fn clause(&mut self, terms: &[Term], action: Action, rule: u32) -> Clause<Field> {
         let mut conditions = Vec::with_capacity(terms.len());
         for term in terms {
             // Clauses of one rule share their lists; each is numbered once.
@@ -315,7 +320,7 @@ impl Builder {
         Clause::new(conditions, rule)
     }
 
-    fn clauses(&mut self, action: Action, enforcement: Enforcement) -> &mut Vec<Clause> {
+    fn clauses(&mut self, action: Action, enforcement: Enforcement) -> &mut Vec<Clause<Field>> {
         let [deny_enforced, deny_reported, allow_enforced, allow_reported] = &mut self.groups;
         match (action, enforcement) {
             (Action::Deny, Enforcement::Enforced) => deny_enforced,

@@ -10,6 +10,8 @@ mod namespace;
 mod path;
 mod port;
 mod principal;
+mod service_account;
+mod source_ip;
 
 pub(crate) use header::{HeaderDialect, HeaderName, HeaderPattern, Index as HeaderIndex};
 pub(crate) use host::HostPattern;
@@ -18,6 +20,8 @@ pub(crate) use namespace::NamespacePattern;
 pub(crate) use path::{Index as PathIndex, PathPattern};
 pub(crate) use port::Port;
 pub(crate) use principal::{PrincipalPattern, TrustDomains};
+pub(crate) use service_account::ServiceAccount;
+pub(crate) use source_ip::IpBlock;
 
 use std::fmt;
 use std::hash::Hash;
@@ -27,9 +31,8 @@ use hashbrown::HashMap;
 #[cfg(test)]
 use crate::index::Of;
 use crate::index::{BuildError, Matched, ValueId};
-#[cfg(test)]
-use crate::request::HostFailure;
-use crate::request::{Obstacle, Request};
+use crate::order::sort_by;
+use crate::request::{HostFailure, Obstacle, Request};
 
 /// A match field, in the order of what it costs to know: what belongs to the connection before what belongs to the
 /// request.
@@ -37,6 +40,8 @@ use crate::request::{Obstacle, Request};
 pub(crate) enum Field {
     Principal,
     Namespace,
+    ServiceAccount,
+    SourceIp,
     Port,
     Method,
     Host,
@@ -47,17 +52,28 @@ pub(crate) enum Field {
 
 impl Field {
     /// All of them but headers, in the order of their slots.
-    const FIXED: [Self; 6] = [Self::Principal, Self::Namespace, Self::Port, Self::Method, Self::Host, Self::Path];
+    const FIXED: [Self; 8] = [
+        Self::Principal,
+        Self::Namespace,
+        Self::ServiceAccount,
+        Self::SourceIp,
+        Self::Port,
+        Self::Method,
+        Self::Host,
+        Self::Path,
+    ];
 
     /// Its place in tables by field.
     pub(crate) fn slot(self) -> usize {
         match self {
             Self::Principal => 0,
             Self::Namespace => 1,
-            Self::Port => 2,
-            Self::Method => 3,
-            Self::Host => 4,
-            Self::Path => 5,
+            Self::ServiceAccount => 2,
+            Self::SourceIp => 3,
+            Self::Port => 4,
+            Self::Method => 5,
+            Self::Host => 6,
+            Self::Path => 7,
             Self::Header(number) => Self::FIXED.len() + usize::from(number),
         }
     }
@@ -83,6 +99,8 @@ impl From<Matched> for FieldMatch {
 pub(crate) enum Values {
     Principals(Vec<PrincipalPattern>),
     Namespaces(Vec<NamespacePattern>),
+    ServiceAccounts(Vec<ServiceAccount>),
+    SourceIps(Vec<IpBlock>),
     Ports(Vec<Port>),
     Methods(Vec<MethodPattern>),
     Hosts(Vec<HostPattern>),
@@ -96,6 +114,8 @@ impl Values {
         match self {
             Self::Principals(_) => "principal".to_owned(),
             Self::Namespaces(_) => "namespace".to_owned(),
+            Self::ServiceAccounts(_) => "service account".to_owned(),
+            Self::SourceIps(_) => "source address in".to_owned(),
             Self::Ports(_) => "port".to_owned(),
             Self::Methods(_) => "method".to_owned(),
             Self::Hosts(_) => "host".to_owned(),
@@ -112,6 +132,8 @@ impl Values {
         match self {
             Self::Principals(values) => sample(values, most),
             Self::Namespaces(values) => sample(values, most),
+            Self::ServiceAccounts(values) => sample(values, most),
+            Self::SourceIps(values) => sample(values, most),
             Self::Ports(values) => sample(values, most),
             Self::Methods(values) => sample(values, most),
             Self::Hosts(values) => sample(values, most),
@@ -125,6 +147,8 @@ impl Values {
         match (self, more) {
             (Self::Principals(values), Self::Principals(more)) => values.extend_from_slice(more),
             (Self::Namespaces(values), Self::Namespaces(more)) => values.extend_from_slice(more),
+            (Self::ServiceAccounts(values), Self::ServiceAccounts(more)) => values.extend_from_slice(more),
+            (Self::SourceIps(values), Self::SourceIps(more)) => values.extend_from_slice(more),
             (Self::Ports(values), Self::Ports(more)) => values.extend_from_slice(more),
             (Self::Methods(values), Self::Methods(more)) => values.extend_from_slice(more),
             (Self::Hosts(values), Self::Hosts(more)) => values.extend_from_slice(more),
@@ -144,6 +168,12 @@ impl Values {
             }
             Self::Namespaces(values) => {
                 request.peer()?.id().is_some_and(|id| values.iter().any(|value| value.matches(id)))
+            }
+            Self::ServiceAccounts(values) => {
+                request.peer()?.id().is_some_and(|id| values.iter().any(|value| value.matches(id)))
+            }
+            Self::SourceIps(values) => {
+                request.source_ip()?.is_some_and(|address| values.iter().any(|value| value.contains(address)))
             }
             Self::Ports(values) => request.destination_port()?.is_some_and(|port| values.contains(&Port::new(port))),
             Self::Methods(values) => {
@@ -175,7 +205,7 @@ impl<P> Default for Numbered<P> {
 }
 
 impl<P: Clone + Eq + Hash> Numbered<P> {
-    fn number(&mut self, patterns: &[P]) -> Vec<ValueId> {
+    pub(crate) fn number(&mut self, patterns: &[P]) -> Vec<ValueId> {
         let mut ids = Vec::with_capacity(patterns.len());
         for pattern in patterns {
             let next = ValueId(u32::try_from(self.0.len()).unwrap_or(u32::MAX));
@@ -184,16 +214,82 @@ impl<P: Clone + Eq + Hash> Numbered<P> {
         ids
     }
 
-    fn into_entries(self) -> impl Iterator<Item = (P, ValueId)> {
+    pub(crate) fn into_entries(self) -> impl Iterator<Item = (P, ValueId)> {
         self.0.into_iter()
+    }
+}
+
+/// What a field without an index is: asking for it stops a decision.
+const NOWHERE: Field = Field::Header(u16::MAX);
+
+/// Collects the values of the fields of `source`, for filters that know no others.
+#[derive(Default)]
+pub(crate) struct SourcesBuilder {
+    principals: Numbered<PrincipalPattern>,
+    namespaces: Numbered<NamespacePattern>,
+    service_accounts: Numbered<ServiceAccount>,
+    source_ips: Numbered<IpBlock>,
+}
+
+impl SourcesBuilder {
+    /// The field that some values are of, and their numbers within it.
+    pub(crate) fn add(&mut self, values: &Values) -> (Field, Vec<ValueId>) {
+        match values {
+            Values::Principals(values) => (Field::Principal, self.principals.number(values)),
+            Values::Namespaces(values) => (Field::Namespace, self.namespaces.number(values)),
+            Values::ServiceAccounts(values) => (Field::ServiceAccount, self.service_accounts.number(values)),
+            Values::SourceIps(values) => (Field::SourceIp, self.source_ips.number(values)),
+            Values::Ports(_) | Values::Methods(_) | Values::Hosts(_) | Values::Paths(_) | Values::Header(..) => {
+                (NOWHERE, Vec::new())
+            }
+        }
+    }
+
+    pub(crate) fn finish(self) -> Result<Sources, BuildError> {
+        Ok(Sources {
+            principals: principal::Index::new(self.principals.into_entries())?,
+            namespaces: namespace::Index::new(self.namespaces.into_entries())?,
+            service_accounts: service_account::Index::new(self.service_accounts.into_entries()),
+            source_ips: source_ip::Index::new(self.source_ips.into_entries()),
+        })
+    }
+}
+
+/// The indexes of the fields of `source`.
+pub(crate) struct Sources {
+    principals: principal::Index,
+    namespaces: namespace::Index,
+    service_accounts: service_account::Index,
+    source_ips: source_ip::Index,
+}
+
+impl Sources {
+    /// How many slots a table by field of `source` needs.
+    pub(crate) const SLOTS: usize = 4;
+
+    /// What a request has of a field of `source`.
+    ///
+    /// Fails where the proxy does not tell, and where a certificate was presented that proves nothing: whom it is of
+    /// cannot be told, so neither can whether a DENY names them.
+    pub(crate) fn lookup<R: Request>(&self, field: Field, request: &mut R) -> Result<FieldMatch, Obstacle> {
+        let mut matched = Matched::new();
+        match field {
+            Field::Principal => self.principals.lookup(request.peer()?.usable()?, &mut matched),
+            Field::Namespace => self.namespaces.lookup(request.peer()?.usable()?, &mut matched),
+            Field::ServiceAccount => self.service_accounts.lookup(request.peer()?.usable()?, &mut matched),
+            Field::SourceIp => self.source_ips.lookup(request.source_ip()?, &mut matched),
+            Field::Port | Field::Method | Field::Host | Field::Path | Field::Header(_) => {
+                return Err(HostFailure { attribute: "a field of the source", answer: "it has no index" }.into());
+            }
+        }
+        Ok(matched.into())
     }
 }
 
 /// Collects the values of all fields; [`finish`](Self::finish) makes the indexes.
 pub(crate) struct FieldsBuilder {
     dialect: HeaderDialect,
-    principals: Numbered<PrincipalPattern>,
-    namespaces: Numbered<NamespacePattern>,
+    sources: SourcesBuilder,
     ports: Numbered<Port>,
     methods: Numbered<MethodPattern>,
     hosts: Numbered<HostPattern>,
@@ -205,8 +301,7 @@ impl FieldsBuilder {
     pub(crate) fn new(dialect: HeaderDialect) -> Self {
         Self {
             dialect,
-            principals: Numbered::default(),
-            namespaces: Numbered::default(),
+            sources: SourcesBuilder::default(),
             ports: Numbered::default(),
             methods: Numbered::default(),
             hosts: Numbered::default(),
@@ -218,8 +313,9 @@ impl FieldsBuilder {
     /// The field that some values are of, and their numbers within it.
     pub(crate) fn add(&mut self, values: &Values) -> (Field, Vec<ValueId>) {
         match values {
-            Values::Principals(values) => (Field::Principal, self.principals.number(values)),
-            Values::Namespaces(values) => (Field::Namespace, self.namespaces.number(values)),
+            Values::Principals(_) | Values::Namespaces(_) | Values::ServiceAccounts(_) | Values::SourceIps(_) => {
+                self.sources.add(values)
+            }
             Values::Ports(values) => (Field::Port, self.ports.number(values)),
             Values::Methods(values) => (Field::Method, self.methods.number(values)),
             Values::Hosts(values) => (Field::Host, self.hosts.number(values)),
@@ -233,9 +329,7 @@ impl FieldsBuilder {
             self.headers.push((name.clone(), Numbered::default()));
         }
         let known = (0..).zip(&mut self.headers).find(|(_, (known, _))| known == name);
-        known.map_or((Field::Header(u16::MAX), Vec::new()), |(number, (_, numbered))| {
-            (Field::Header(number), numbered.number(values))
-        })
+        known.map_or((NOWHERE, Vec::new()), |(number, (_, numbered))| (Field::Header(number), numbered.number(values)))
     }
 
     /// Makes the indexes. Fails where there are too many headers or patterns.
@@ -246,8 +340,7 @@ impl FieldsBuilder {
         let dialect = self.dialect;
         let header = |(name, numbered)| Header::new(dialect, name, numbered);
         Ok(Fields {
-            principals: principal::Index::new(self.principals.into_entries())?,
-            namespaces: namespace::Index::new(self.namespaces.into_entries())?,
+            sources: self.sources.finish()?,
             ports: port::Index::new(self.ports.into_entries()),
             methods: method::Index::new(self.methods.into_entries())?,
             hosts: host::Index::new(self.hosts.into_entries())?,
@@ -259,8 +352,7 @@ impl FieldsBuilder {
 
 /// The indexes of all fields.
 pub(crate) struct Fields {
-    principals: principal::Index,
-    namespaces: namespace::Index,
+    sources: Sources,
     ports: port::Index,
     methods: method::Index,
     hosts: host::Index,
@@ -278,7 +370,7 @@ struct Header {
 impl Header {
     fn new(dialect: HeaderDialect, name: HeaderName, numbered: Numbered<HeaderPattern>) -> Result<Self, BuildError> {
         let mut entries: Vec<_> = numbered.into_entries().collect();
-        entries.sort_unstable_by_key(|(_, id)| *id);
+        sort_by(&mut entries, |(_, one), (_, other)| one.cmp(other));
         let patterns = entries.iter().map(|(pattern, _)| pattern.to_string()).collect();
         Ok(Self { name, index: header::Index::new(dialect, entries.into_iter())?, patterns })
     }
@@ -290,15 +382,13 @@ impl Fields {
         Field::FIXED.len() + self.headers.len()
     }
 
-    /// What a request has of `field`.
-    ///
-    /// Fails where the proxy does not tell, and where a certificate was presented that proves nothing: whom it is of
-    /// cannot be told, so neither can whether a DENY names them.
+    /// What a request has of `field`. Fails as [`Sources::lookup`] does.
     pub(crate) fn lookup<R: Request>(&self, field: Field, request: &mut R) -> Result<FieldMatch, Obstacle> {
         let mut matched = Matched::new();
         match field {
-            Field::Principal => self.principals.lookup(request.peer()?.usable()?, &mut matched),
-            Field::Namespace => self.namespaces.lookup(request.peer()?.usable()?, &mut matched),
+            Field::Principal | Field::Namespace | Field::ServiceAccount | Field::SourceIp => {
+                return self.sources.lookup(field, request);
+            }
             Field::Port => self.ports.lookup(request.destination_port()?, &mut matched),
             Field::Method => self.methods.lookup(request.method()?, &mut matched),
             Field::Host => self.hosts.lookup(request.host()?, &mut matched),

@@ -130,7 +130,7 @@ fn read(node: &Node<'_>) -> Option<Configuration> {
     let default_action = object
         .optional("defaultAction")
         .map(|node| node.word(&[("ALLOW", DefaultAction::Allow), ("DENY", DefaultAction::Deny)]));
-    let mode = Mode::read(&object);
+    let mode = Mode::read(object.optional("mode").as_ref());
     let reply = DenyReply::read(object.optional("deny").as_ref());
     let resources = object.required("resources", "list the policies, or write [] for none");
     let loaded = resources.as_ref().zip(trust_domains.as_ref()).and_then(|(node, trust_domains)| {
@@ -153,7 +153,7 @@ fn read(node: &Node<'_>) -> Option<Configuration> {
     })
 }
 
-fn read_trust_domains(object: &Object<'_>) -> Option<TrustDomains> {
+pub(crate) fn read_trust_domains(object: &Object<'_>) -> Option<TrustDomains> {
     let own = match object.optional("trustDomain") {
         Some(node) => read_trust_domain(&node),
         None => Some("cluster.local".to_owned()),
@@ -176,7 +176,7 @@ fn read_trust_domain(node: &Node<'_>) -> Option<String> {
     good.then(|| text.to_owned())
 }
 
-fn read_identity(node: &Node<'_>) -> Option<()> {
+pub(crate) fn read_identity(node: &Node<'_>) -> Option<()> {
     let object = node.object()?;
     if let Some(source) = object.optional("source") {
         match source.text() {

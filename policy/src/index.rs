@@ -2,12 +2,14 @@
 
 mod clauses;
 mod contains;
+mod destinations;
 mod prefixes;
 mod templates;
 mod text;
 
 pub(crate) use clauses::{Clause, ClauseIndex, Condition, MatchedValues, Of, SetId, ValueSets, failing};
 pub(crate) use contains::{GlobIndex, Pieced};
+pub(crate) use destinations::DestinationIndex;
 pub(crate) use templates::TemplateIndex;
 pub(crate) use text::TextIndex;
 

@@ -16,6 +16,7 @@
 //!
 //! impl Request for Asked {
 //!     fn peer(&mut self) -> Result<&Peer, HostFailure> { Ok(&self.0) }
+//!     fn source_ip(&mut self) -> Result<Option<std::net::IpAddr>, HostFailure> { Ok(None) }
 //!     fn destination_port(&mut self) -> Result<Option<u16>, HostFailure> { Ok(Some(443)) }
 //!     fn method(&mut self) -> Result<Option<&[u8]>, HostFailure> { Ok(Some(b"GET")) }
 //!     fn host(&mut self) -> Result<Option<&[u8]>, HostFailure> { Ok(Some(b"orders.example")) }
@@ -46,12 +47,17 @@
 mod baseline_deny;
 mod compiled;
 mod decision;
+mod destination;
+#[cfg(test)]
+mod dice;
 mod document;
+mod egress_allowlist;
 mod fault;
 mod field;
 mod identity_authz;
 mod index;
 mod mode;
+mod order;
 mod pattern;
 mod peer;
 mod reader;
@@ -62,6 +68,8 @@ mod resource;
 pub use baseline_deny::BaselineDeny;
 pub use compiled::CompiledPolicy;
 pub use decision::{Decision, Denial, RuleName};
+pub use destination::{Destination, DomainName, Host, NotADestination};
+pub use egress_allowlist::{Access, EgressAllowlist, EgressDecision, EgressDenial, EgressPolicy, EgressRequest};
 pub use fault::{Fault, Refusal};
 pub use identity_authz::IdentityAuthz;
 pub use peer::{NoIdentity, NotSpiffe, Peer, PeerId};

@@ -1,8 +1,8 @@
-//! `mode`: whether a filter turns requests away, or only tells which it would.
+//! `mode`: whether a filter or a rule turns requests away, or only tells which it would.
 
-use crate::reader::Object;
+use crate::reader::Node;
 
-/// `mode` of a filter's configuration.
+/// `mode` of a filter's configuration, or of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
     Enforce,
@@ -10,9 +10,9 @@ pub(crate) enum Mode {
 }
 
 impl Mode {
-    /// Reads the key `mode`. Default: enforce.
-    pub(crate) fn read(object: &Object<'_>) -> Option<Self> {
-        match object.optional("mode") {
+    /// Reads the value of the key `mode`, where it is given. Default: enforce.
+    pub(crate) fn read(node: Option<&Node<'_>>) -> Option<Self> {
+        match node {
             Some(node) => node.word(&[("enforce", Self::Enforce), ("report", Self::Report)]),
             None => Some(Self::Enforce),
         }

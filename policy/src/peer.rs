@@ -110,12 +110,12 @@ impl Peer {
 
 impl Peer {
     /// This peer, unless it presented a certificate from which nothing follows: one that the proxy has not validated,
-    /// or one with a URI that is not a SPIFFE ID. That it has no identity would be as much a guess as any identity.
+    /// or one with a URI that is not a SPIFFE ID, or one that this proxy does not get to see. That it has no identity would be as much a guess as any identity.
     pub(crate) fn usable(&self) -> Result<&Self, Obstacle> {
         match self {
-            Self::Unproven(reason @ (NoIdentity::NotValidated | NoIdentity::NotSpiffe(_))) => {
-                Err(Obstacle::Certificate(*reason))
-            }
+            Self::Unproven(
+                reason @ (NoIdentity::NotValidated | NoIdentity::NotSpiffe(_) | NoIdentity::PassedThrough),
+            ) => Err(Obstacle::Certificate(*reason)),
             Self::Proven(_) | Self::Unproven(NoIdentity::NoCertificate | NoIdentity::NoUri) => Ok(self),
         }
     }
@@ -140,6 +140,8 @@ pub enum NoIdentity {
     NoCertificate,
     /// A certificate was presented, and the proxy has not validated it; on a resumed TLS session Envoy no longer knows.
     NotValidated,
+    /// TLS passes through this proxy unread, so no certificate is seen.
+    PassedThrough,
     /// The certificate carries no URI.
     NoUri,
     /// The certificate carries a URI that is not a workload's SPIFFE ID.
@@ -151,6 +153,7 @@ impl fmt::Display for NoIdentity {
         match self {
             Self::NoCertificate => f.write_str("it presented no certificate"),
             Self::NotValidated => f.write_str("the proxy has not validated its certificate"),
+            Self::PassedThrough => f.write_str("its TLS passes through, so no certificate is seen"),
             Self::NoUri => f.write_str("its certificate has no URI, so no SPIFFE ID"),
             Self::NotSpiffe(reason) => reason.fmt(f),
         }

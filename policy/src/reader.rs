@@ -42,7 +42,7 @@ impl fmt::Display for Path<'_> {
                 match (below_root, plain) {
                     (true, true) => f.write_str(key),
                     (false, true) => write!(f, ".{key}"),
-                    (_, false) => write!(f, "[{key:?}]"),
+                    (_, false) => write!(f, "[\"{}\"]", key.escape_default()),
                 }
             }
         }
@@ -143,6 +143,16 @@ impl<'a> Node<'a> {
             return None;
         }
         Some(text)
+    }
+
+    pub(crate) fn truth(&self) -> Option<bool> {
+        match self.document {
+            Document::Bool(value) => Some(*value),
+            _ => {
+                self.wrong_type("true or false");
+                None
+            }
+        }
     }
 
     /// A whole number of `least` to `most`, written as a number.

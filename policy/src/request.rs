@@ -1,6 +1,7 @@
 //! What a policy may ask of a request, and how asking can fail.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use smallvec::SmallVec;
 
@@ -14,6 +15,9 @@ use crate::peer::{NoIdentity, Peer};
 pub trait Request {
     /// Who sent it.
     fn peer(&mut self) -> Result<&Peer, HostFailure>;
+
+    /// The address that it comes from, as the proxy has it.
+    fn source_ip(&mut self) -> Result<Option<IpAddr>, HostFailure>;
 
     /// The port that the connection was addressed to, on the proxy's side.
     fn destination_port(&mut self) -> Result<Option<u16>, HostFailure>;

@@ -1,12 +1,18 @@
 //! The Kubernetes objects that policies come as.
 
 mod authorization_policy;
+mod cilium_network_policy;
 mod metadata;
+mod service_entry;
 mod workload;
 
-pub(crate) use authorization_policy::{Action, AuthorizationPolicy, Context, Term};
+pub(crate) use authorization_policy::{
+    Action, AuthorizationPolicy, Context, Term, read_listed, read_sources, read_values,
+};
+pub(crate) use cilium_network_policy::{CiliumNetworkPolicy, Cluster, LabelledWorkload};
 pub use metadata::PolicyName;
-pub(crate) use metadata::read_namespace;
+pub(crate) use metadata::{label, read_namespace};
+pub(crate) use service_entry::{ExportedTo, ServiceEntry};
 pub(crate) use workload::{Target, Workload};
 
 use hashbrown::HashMap;
@@ -14,7 +20,7 @@ use hashbrown::HashMap;
 use crate::reader::Node;
 
 /// So many resources are more than any mesh has.
-const MOST_RESOURCES: usize = 1_000_000;
+pub(crate) const MOST_RESOURCES: usize = 1_000_000;
 
 /// Reads a list of AuthorizationPolicy resources.
 pub(crate) fn read_policies(node: &Node<'_>, context: &Context<'_>) -> Option<Vec<AuthorizationPolicy>> {

@@ -20,6 +20,7 @@ pub enum Name {
 }
 
 /// A certificate authority of its own.
+#[derive(Debug)]
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     pem: String,

@@ -12,6 +12,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
 
 use crate::certificates::Identity;
+use crate::http2::{self, Ending};
 
 /// How long a server may be silent.
 const SILENCE_LIMIT: Duration = Duration::from_secs(20);
@@ -68,6 +69,17 @@ impl Client {
         Ok(Self { tls: Some(Arc::new(configuration)), ..Self::plaintext(address) })
     }
 
+    /// Names this server in TLS, or none.
+    pub fn naming(mut self, server_name: Option<&str>) -> Self {
+        if let Some(configuration) = &mut self.tls {
+            Arc::make_mut(configuration).enable_sni = server_name.is_some();
+        }
+        if let Some(name) = server_name {
+            name.clone_into(&mut self.server_name);
+        }
+        self
+    }
+
     /// Sends these bytes before anything else, TLS included: a PROXY protocol header.
     pub fn with_preamble(mut self, preamble: Vec<u8>) -> Self {
         self.preamble = preamble;
@@ -81,24 +93,71 @@ impl Client {
 
     /// Sends raw bytes and reads the answer.
     pub fn send(&self, bytes: &[u8]) -> Result<Response> {
+        talk(&mut *self.connect()?, bytes)
+    }
+
+    /// Sends a request by HTTP/2, its headers as they are, and waits for its end.
+    pub fn send_http2(&self, headers: &[(&[u8], &[u8])]) -> Result<Ending> {
+        http2::exchange(&mut *self.connect()?, headers)
+    }
+
+    /// Sends raw bytes to an echo, and says whether all of them came back before the other side ended the connection.
+    pub fn is_echoed(&self, bytes: &[u8]) -> Result<bool> {
+        let mut stream = self.connect()?;
+        let mut answer = vec![0; bytes.len()];
+        // A peer that closes at once may have done so before all was written.
+        let _reset = stream.write_all(bytes).and_then(|()| stream.flush());
+        Ok(stream.read_exact(&mut answer).is_ok() && answer == bytes)
+    }
+
+    /// Opens a connection, with TLS if that is to be.
+    pub fn connect(&self) -> Result<Box<dyn Stream>> {
         let mut socket = TcpStream::connect(self.address).with_context(|| format!("connecting to {}", self.address))?;
         socket.set_read_timeout(Some(SILENCE_LIMIT))?;
         socket.set_write_timeout(Some(SILENCE_LIMIT))?;
         socket.set_nodelay(true)?;
         socket.write_all(&self.preamble)?;
-        match &self.tls {
-            None => talk(&mut socket, bytes),
-            Some(configuration) => {
-                let name = ServerName::try_from(self.server_name.clone())?;
-                let connection = ClientConnection::new(Arc::clone(configuration), name)?;
-                talk(&mut StreamOwned::new(connection, socket), bytes)
-            }
-        }
+        let Some(configuration) = &self.tls else { return Ok(Box::new(socket)) };
+        let name = ServerName::try_from(self.server_name.clone())?;
+        let connection = ClientConnection::new(Arc::clone(configuration), name)?;
+        Ok(Box::new(StreamOwned::new(connection, socket)))
     }
 }
 
+/// A client of a server at the end of a tunnel.
+impl Client {
+    /// Speaks TLS under this server name over a connection that is open already.
+    pub(crate) fn over(stream: Box<dyn Stream>, server_name: &str) -> Result<Box<dyn Stream>> {
+        let any = Self::tls(SocketAddr::from(([127, 0, 0, 1], 0)), None)?;
+        let configuration = any.tls.context("made with TLS above")?;
+        let connection = ClientConnection::new(configuration, ServerName::try_from(server_name.to_owned())?)?;
+        Ok(Box::new(StreamOwned::new(connection, stream)))
+    }
+}
+
+/// Writes a request, and reads the head of the answer and not a byte more; its status.
+pub(crate) fn head_of_answer(stream: &mut dyn Stream, bytes: &[u8]) -> Result<u16> {
+    stream.write_all(bytes)?;
+    stream.flush()?;
+    let mut answer = Vec::new();
+    let mut byte = [0];
+    while !answer.ends_with(b"\r\n\r\n") {
+        stream.read_exact(&mut byte).context("reading the head of the answer")?;
+        answer.extend(byte);
+    }
+    let mut headers = [httparse::EMPTY_HEADER; 64];
+    let mut parsed = httparse::Response::new(&mut headers);
+    parsed.parse(&answer)?;
+    parsed.code.context("no status")
+}
+
+/// A connection to read from and write to.
+pub trait Stream: Read + Write {}
+
+impl<S: Read + Write> Stream for S {}
+
 /// Writes, then reads until the answer is whole. A peer that resets after it has answered has answered.
-fn talk(stream: &mut (impl Read + Write), bytes: &[u8]) -> Result<Response> {
+pub(crate) fn talk(stream: &mut dyn Stream, bytes: &[u8]) -> Result<Response> {
     stream.write_all(bytes)?;
     stream.flush()?;
     let mut answer = Vec::new();

@@ -2,17 +2,25 @@
 //!
 //! The demo and the suites stand on this. Nothing here knows a policy: [`Authority`] issues X.509-SVIDs good and bad,
 //! [`Envoy`] runs one proxy from a bootstrap and ends it when dropped, [`Client`] sends raw bytes over TLS or
-//! plaintext and reads the answer, [`wait`] waits for a condition with a limit.
+//! plaintext and reads the answer, [`Gateway`] is the egress gateway that people copy with an outside of its own, [`wait`] waits for a condition with a limit.
 
 mod certificates;
 mod client;
+mod client_hello;
 mod configuration;
 mod envoy;
+mod gateway;
+mod http2;
+mod outside;
 mod repository;
 pub mod wait;
 
 pub use certificates::{Authority, Identity, Name};
 pub use client::{Client, Response};
+pub use client_hello::client_hello;
 pub use configuration::{Configuration, read_yaml};
 pub use envoy::{Envoy, Options, end};
+pub use gateway::{Gateway, Reached};
+pub use http2::Ending;
+pub use outside::{DnsServer, TlsServer, resolve};
 pub use repository::{build_filters, envoy_binary, filter_path, root};

@@ -7,10 +7,12 @@ use wasmtime::{Caller, ExternType, Linker, Module, Val};
 use super::encoding;
 use super::memory::Guest;
 use super::state::{LogLine, State, Status};
-use super::stream::LocalResponse;
+use super::stream::{Kind, LocalResponse};
 
 const MODULE: &str = "env";
 const REQUEST_HEADERS: u32 = 0;
+const HIGHEST_STREAM_TYPE: u32 = 3;
+const DOWNSTREAM: u32 = 2;
 const PLUGIN_CONFIGURATION: u32 = 7;
 
 /// What a host call answers: its own status, or one that was injected.
@@ -109,6 +111,9 @@ pub(super) fn define(linker: &mut Linker<State>, module: &Module) -> Result<()> 
             ))
         },
     )?;
+    linker.func_wrap(MODULE, "proxy_close_stream", |mut caller: Caller<'_, State>, kind: u32| {
+        code(close_stream(&mut caller, kind))
+    })?;
     linker.func_wrap(
         MODULE,
         "proxy_define_metric",
@@ -182,7 +187,7 @@ fn get_header(
     if map != REQUEST_HEADERS {
         return Err(Status::BadArgument.into());
     }
-    let stream = guest.state().stream().ok_or(Status::BadArgument)?;
+    let stream = guest.state().stream().filter(|stream| stream.kind == Kind::Http).ok_or(Status::BadArgument)?;
     let value = stream.header(&key).ok_or(Status::NotFound)?.to_vec();
     Ok(guest.give(&value, pointer_at, length_at)?)
 }
@@ -236,10 +241,29 @@ fn send_local_response(
     let body = guest.read(body, body_length)?;
     let headers = encoding::read_pairs(&guest.read(headers, headers_length)?).ok_or(Status::BadArgument)?;
     let stream = guest.state().stream_mut().ok_or(Status::BadArgument)?;
+    if stream.kind != Kind::Http {
+        // At layer 4 there is nothing to answer with, and Envoy says nothing.
+        return Ok(());
+    }
     if stream.response.is_some() {
         return Err(Status::InternalFailure.into());
     }
     stream.response = Some(LocalResponse { status, details, body, headers, grpc_status });
+    Ok(())
+}
+
+/// Closes a side of a connection; in an HTTP filter, and for a side that is not there, it does nothing.
+fn close_stream(caller: &mut Caller<'_, State>, kind: u32) -> Answer {
+    let mut guest = Guest::of(caller)?;
+    cross(&mut guest, "proxy_close_stream", b"")?;
+    if kind > HIGHEST_STREAM_TYPE {
+        return Err(Status::BadArgument.into());
+    }
+    if let Some(stream) = guest.state().stream_mut()
+        && let Kind::Connection { closed } = &mut stream.kind
+    {
+        *closed |= kind == DOWNSTREAM;
+    }
     Ok(())
 }
 

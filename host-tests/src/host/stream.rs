@@ -19,7 +19,7 @@ pub struct Connection {
     /// `destination.address`.
     pub destination: SocketAddr,
     /// `connection.requested_server_name`, where the TLS inspector ran.
-    pub server_name: Option<String>,
+    pub server_name: Option<Vec<u8>>,
 }
 
 /// A request's headers in their order, pseudo-headers among them.
@@ -79,6 +79,16 @@ pub(super) struct Stream {
     pub(super) request: Request,
     pub(super) filter_state: BTreeMap<String, Vec<u8>>,
     pub(super) response: Option<LocalResponse>,
+    pub(super) kind: Kind,
+}
+
+/// What a stream's filter sits in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// An HTTP filter chain.
+    Http,
+    /// A network filter chain, whose connection may be closed.
+    Connection { closed: bool },
 }
 
 impl Stream {
@@ -99,7 +109,7 @@ impl Stream {
             ["connection", "uri_san_peer_certificate"] => {
                 connection.certificate.as_ref()?.first().map(|uri| encoding::text(uri))
             }
-            ["connection", "requested_server_name"] => connection.server_name.as_deref().map(encoding::text),
+            ["connection", "requested_server_name"] => connection.server_name.clone(),
             ["source", "address"] => Some(encoding::text(&connection.source.to_string())),
             ["source", "port"] => Some(encoding::integer(connection.source.port().into())),
             ["destination", "address"] => Some(encoding::text(&connection.destination.to_string())),

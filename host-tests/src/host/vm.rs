@@ -9,7 +9,7 @@ use wasmtime::{Config, Engine, Instance, Linker, Store, WasmParams, WasmResults}
 
 use super::imports;
 use super::state::{Crossing, Fault, LogLine, State};
-use super::stream::{Connection, LocalResponse, Request, Stream};
+use super::stream::{Connection, Kind, LocalResponse, Request, Stream};
 
 /// A compiled module; instances are made of it.
 #[derive(Clone)]
@@ -74,6 +74,22 @@ pub struct Outcome {
     pub instructions: u64,
 }
 
+/// What became of a connection in a network filter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Passage {
+    /// Whether the filter let the connection go on to the next filter when it came to be.
+    pub goes_on: bool,
+    /// Whether the filter has closed it.
+    pub closed: bool,
+    /// Whether the next filter, and so the upstream, gets to know of it after all: it is not closed, and the filter
+    /// lets the first bytes go on.
+    pub reaches_upstream: bool,
+    /// The filter state that it has set.
+    pub filter_state: BTreeMap<String, String>,
+    /// The host calls that it has made, in their order.
+    pub crossings: Vec<Crossing>,
+}
+
 /// One instance with its own memory and its own host state, as one Envoy worker has it.
 pub struct Vm {
     store: Store<State>,
@@ -115,30 +131,59 @@ impl Vm {
 
     /// Plays one request: context, headers, and the end of the context.
     pub fn request(&mut self, root: Root, connection: Connection, request: Request) -> Result<Outcome> {
-        let stream = self.new_context();
         let count = u32::try_from(request.0.len())?;
-        let state = self.store.data_mut();
-        let fresh = Stream { connection, request, filter_state: BTreeMap::new(), response: None };
-        state.streams.insert(stream, fresh);
-        state.current = stream;
-        state.crossings.clear();
         let fuel = self.store.get_fuel().unwrap_or_default();
-        self.call_if_exported("proxy_on_context_create", (stream, root.0))?;
+        let stream = self.open(root, connection, request, Kind::Http)?;
         let action = self.call::<_, u32>("proxy_on_request_headers", (stream, count, 1_u32))?;
         let crossings = std::mem::take(&mut self.store.data_mut().crossings);
-        self.call_if_exported_for::<_, u32>("proxy_on_done", stream)?;
-        self.call_if_exported("proxy_on_delete", stream)?;
-        let instructions = fuel - self.store.get_fuel().unwrap_or_default();
-        let state = self.store.data_mut();
-        let Some(ended) = state.streams.remove(&stream) else { bail!("the stream {stream} is gone") };
-        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        let ended = self.end(stream)?;
         Ok(Outcome {
             goes_on: action == 0 && ended.response.is_none(),
             response: ended.response,
-            filter_state: ended.filter_state.into_iter().map(|(key, value)| (key, text(value))).collect(),
+            filter_state: texts(ended.filter_state),
             crossings,
-            instructions,
+            instructions: fuel - self.store.get_fuel().unwrap_or_default(),
         })
+    }
+
+    /// Plays one connection of a network filter: it comes to be, sends its first bytes unless it was closed, and ends.
+    pub fn connection(&mut self, root: Root, connection: Connection) -> Result<Passage> {
+        let stream = self.open(root, connection, Request::default(), Kind::Connection { closed: false })?;
+        let goes_on = self.call::<_, u32>("proxy_on_new_connection", stream)? == 0;
+        let closed = |vm: &Self| {
+            vm.store.data().streams.get(&stream).is_some_and(|stream| stream.kind == Kind::Connection { closed: true })
+        };
+        let closed_at_once = closed(self);
+        let mut reaches_upstream = goes_on && !closed_at_once;
+        if !closed_at_once {
+            // Envoy asks the filters from the first one on, and those that did not stop it before are made aware now.
+            let paused = self.call_if_exported_for::<_, u32>("proxy_on_downstream_data", (stream, 1_u32, 0_u32))?;
+            reaches_upstream = paused.unwrap_or(0) == 0;
+        }
+        let crossings = std::mem::take(&mut self.store.data_mut().crossings);
+        let closed = closed(self);
+        let ended = self.end(stream)?;
+        Ok(Passage { goes_on, closed, reaches_upstream, filter_state: texts(ended.filter_state), crossings })
+    }
+
+    /// Makes the context of a stream.
+    fn open(&mut self, root: Root, connection: Connection, request: Request, kind: Kind) -> Result<u32> {
+        let stream = self.new_context();
+        let state = self.store.data_mut();
+        let fresh = Stream { connection, request, filter_state: BTreeMap::new(), response: None, kind };
+        state.streams.insert(stream, fresh);
+        state.current = stream;
+        state.crossings.clear();
+        self.call_if_exported("proxy_on_context_create", (stream, root.0))?;
+        Ok(stream)
+    }
+
+    /// Ends the context of a stream.
+    fn end(&mut self, stream: u32) -> Result<Stream> {
+        self.call_if_exported_for::<_, u32>("proxy_on_done", stream)?;
+        self.call_if_exported("proxy_on_delete", stream)?;
+        let Some(ended) = self.store.data_mut().streams.remove(&stream) else { bail!("the stream {stream} is gone") };
+        Ok(ended)
     }
 
     /// Lets the timer of a root context fire.
@@ -206,4 +251,8 @@ impl Vm {
             None => Ok(None),
         }
     }
+}
+
+fn texts(bytes: BTreeMap<String, Vec<u8>>) -> BTreeMap<String, String> {
+    bytes.into_iter().map(|(key, value)| (key, String::from_utf8_lossy(&value).into_owned())).collect()
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -40,6 +41,9 @@ pub struct Case {
     /// What is sent.
     #[serde(default)]
     pub request: Sent,
+    /// Instead of a request: a connection whose bytes pass through a network filter.
+    #[serde(default)]
+    pub passing: Option<Passing>,
     /// What has to come of it.
     pub expect: Expectation,
 }
@@ -60,6 +64,12 @@ pub struct Caller {
     /// TLS without a client certificate.
     #[serde(default)]
     pub tls: bool,
+    /// The server name of the client's TLS. Absent: none is sent.
+    #[serde(default)]
+    pub server_name: Option<String>,
+    /// The address that the client comes from. Default: 198.51.100.1.
+    #[serde(default)]
+    pub address: Option<Ipv4Addr>,
     /// The port that the connection is addressed to. Default: 443.
     #[serde(default)]
     pub destination_port: Option<u16>,
@@ -81,6 +91,16 @@ impl Caller {
     }
 }
 
+/// The first bytes of a connection that passes through. A character up to U+00FF stands for the byte of that number.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct Passing {
+    /// The server name of the ClientHello. Absent: it has none.
+    pub server_name: Option<String>,
+    /// Bytes that are no TLS, in place of a ClientHello.
+    pub bytes: Option<String>,
+}
+
 /// A request, as it is written to the wire. A character up to U+00FF stands for the byte of that number, so `\xff` is
 /// a byte that is not UTF-8.
 #[derive(Clone, Debug, Deserialize)]
@@ -90,6 +110,11 @@ pub struct Sent {
     pub method: String,
     /// Default: `/`.
     pub path: String,
+    /// The target of the request line, in place of the path: an absolute form, or a target of CONNECT that is not its
+    /// Host. HTTP/1.1 only.
+    pub target: Option<String>,
+    /// Whether it is sent by HTTP/2 instead of HTTP/1.1.
+    pub http2: bool,
     /// Default: `orders.shop`.
     pub host: String,
     /// Further headers in their order, each a pair of name and value; a name can come several times.
@@ -98,7 +123,14 @@ pub struct Sent {
 
 impl Default for Sent {
     fn default() -> Self {
-        Self { method: "GET".to_owned(), path: "/".to_owned(), host: "orders.shop".to_owned(), headers: Vec::new() }
+        Self {
+            method: "GET".to_owned(),
+            path: "/".to_owned(),
+            target: None,
+            http2: false,
+            host: "orders.shop".to_owned(),
+            headers: Vec::new(),
+        }
     }
 }
 
@@ -109,13 +141,17 @@ pub(super) fn bytes(text: &str) -> Result<Vec<u8>> {
         .collect()
 }
 
-/// What has to come of a case: exactly one of `answer` and `refused`.
+/// What has to come of a case: exactly one of `answer`, `envoy` and `refused`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Expectation {
     /// What the client gets.
     #[serde(default)]
     pub answer: Option<Answer>,
+    /// Envoy itself answers before any filter is asked, with this status; 0 is a connection or stream that ends without
+    /// an answer. Played in Envoy alone.
+    #[serde(default)]
+    pub envoy: Option<u16>,
     /// The configuration is refused with these lines, all of them, in this order.
     #[serde(default)]
     pub refused: Option<Vec<String>>,
@@ -153,6 +189,8 @@ pub struct Expectation {
 pub enum Answer {
     /// The request reaches the service.
     Reached,
+    /// The connection is closed, and the upstream never hears of it.
+    Closed,
     /// The filter answers, with 403 unless the configuration says otherwise.
     Denied,
     /// As `denied`, with this status.
@@ -175,7 +213,7 @@ impl Expectation {
         match self.answer {
             None => BTreeMap::new(),
             Some(Answer::Reached) => BTreeMap::from([("allowed".to_owned(), 1)]),
-            Some(Answer::Denied | Answer::Status(_)) => {
+            Some(Answer::Denied | Answer::Closed | Answer::Status(_)) => {
                 let policy =
                     self.policy.as_ref().map(|policy| (format!("policy.{}.denied", policy.replace('/', ".")), 1));
                 [("denied".to_owned(), 1)].into_iter().chain(policy).collect()
@@ -204,8 +242,10 @@ pub fn load(folder: &Path) -> Result<Vec<Case>> {
             if cases.iter().any(|known| known.name == case.name) {
                 bail!("two cases are named {}", case.name);
             }
-            if case.expect.answer.is_some() == case.expect.refused.is_some() {
-                bail!("{} expects neither or both of answer and refused", case.name);
+            let expected = &case.expect;
+            let expectations = [expected.answer.is_some(), expected.envoy.is_some(), expected.refused.is_some()];
+            if expectations.into_iter().filter(|given| *given).count() != 1 {
+                bail!("{} expects none or several of answer, envoy and refused", case.name);
             }
             cases.push(case);
         }

@@ -1,5 +1,7 @@
 //! Plays cases against the same module in a real Envoy: one process, a listener a configuration, real TLS.
 
+mod listener;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
@@ -8,13 +10,18 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
-use testbed::{Authority, Client, Configuration, Envoy, Identity, Name, Options, wait};
+use testbed::{Authority, Client, Configuration, Ending, Envoy, Identity, Name, Options, client_hello, wait};
 
-use super::case::{Caller, Case, Sent, bytes, counter};
-use super::check::Happened;
+use super::case::{Answer, Caller, Case, Passing, Sent, bytes, counter};
+use super::check::{CLOSED, Happened, REACHED};
+use super::native::CLIENT;
+use listener::{BEYOND, beyond, filter_configuration, listener, passing_listener};
 
 /// How long Envoy may take to write its access log or to flush counters.
 const LIMIT: Duration = Duration::from_secs(30);
+
+/// The client's port of the first case; each has its own.
+const FIRST_PORT: usize = 20_000;
 
 /// The keys of filter state that a filter sets.
 const KEYS: [&str; 4] = ["decision", "policy", "principal", "reason"];
@@ -46,11 +53,22 @@ impl Stage {
             }
         }
         let log = folder.join("access.log");
-        let listener = |(configuration, name): &(Vec<u8>, String)| {
+        let mut resources = Vec::new();
+        for (configuration, name) in &listeners {
             let filter_configuration = filter_configuration(filter, filter, configuration);
-            listener(name, &counters, &folder, &log, &filter_configuration)
-        };
-        let bootstrap = json!({"static_resources": {"listeners": listeners.iter().map(listener).collect::<Vec<_>>()}});
+            resources.push(listener(name, &counters, &folder, &log, &filter_configuration));
+            let is_passed = |case: &&Case| case.passing.is_some();
+            if cases
+                .iter()
+                .filter(is_passed)
+                .any(|case| case.configuration_bytes().is_ok_and(|own| own == *configuration))
+            {
+                resources.push(passing_listener(&passing_name(name), &counters, &log, &filter_configuration));
+            }
+        }
+        let (beyond_listener, beyond_cluster) = beyond(&folder);
+        resources.push(beyond_listener);
+        let bootstrap = json!({"static_resources": {"listeners": resources, "clusters": [beyond_cluster]}});
         let options = Options { binary, folder: folder.clone(), workers: 1, outlives: false };
         let envoy = Envoy::start(&Configuration::new(bootstrap), &options)?;
         Ok(Self { envoy, folder, counters, listeners, trusted, untrusted, requests: AtomicUsize::new(0) })
@@ -64,27 +82,78 @@ impl Stage {
             .iter()
             .find(|(known, _)| *known == configuration)
             .context("a configuration of another stage")?;
+        let port = case.caller.destination_port.unwrap_or(443);
+        let from = case.caller.address.unwrap_or(CLIENT);
+        let number = self.requests.fetch_add(1, Ordering::Relaxed);
+        // The client's port tells the connections of the cases apart.
+        let preamble = format!("PROXY TCP4 {from} 192.0.2.1 {} {port}\r\n", FIRST_PORT + number).into_bytes();
+        if let Some(passing) = &case.passing {
+            let client = Client::plaintext(self.envoy.listener(&passing_name(name))?).with_preamble(preamble);
+            let reached = client.is_echoed(&hello(passing)?)?;
+            let entry = self.log_entry(&format!("{from}:{}", FIRST_PORT + number))?;
+            let status = if reached { REACHED } else { CLOSED };
+            return Happened { status, filter_state: filter_state(&entry), ..Happened::default() }.check(&case.expect);
+        }
         let address = self.envoy.listener(name)?;
         let identity = self.identity(&case.caller)?;
         let client = match (&identity, case.caller.tls) {
             (None, false) => Client::plaintext(address),
-            (identity, _) => Client::tls(address, identity.as_ref())?,
+            (identity, _) => Client::tls(address, identity.as_ref())?.naming(case.caller.server_name.as_deref()),
         };
-        let port = case.caller.destination_port.unwrap_or(443);
-        let client = client.with_preamble(format!("PROXY TCP4 198.51.100.1 192.0.2.1 40000 {port}\r\n").into_bytes());
-        let number = self.requests.fetch_add(1, Ordering::Relaxed).to_string();
-        let answer = client.send(&wire(&case.request, &number)?)?;
+        let client = client.with_preamble(preamble);
+        let number = number.to_string();
+        if let Some(status) = case.expect.envoy {
+            return self.answered_by_envoy(&client, &case.request, &number, status);
+        }
+        let mut happened = match case.request.http2 {
+            true => self.ask_by_http2(&client, &case.request, &number)?,
+            false => {
+                let answer = client.send(&wire(&case.request, &number)?)?;
+                Happened { status: answer.status, body: answer.body, headers: answer.headers, ..Happened::default() }
+            }
+        };
         let entry = self.log_entry(&number)?;
-        let text = |key: &str| entry.get(key).and_then(Value::as_str).map(str::to_owned);
-        let state = KEYS.iter().filter_map(|key| Some(((*key).to_owned(), text(key)?))).collect();
-        let happened = Happened {
-            status: answer.status,
-            details: text("details"),
-            body: answer.body,
-            headers: answer.headers,
-            filter_state: state,
-        };
+        happened.details = entry.get("details").and_then(Value::as_str).map(str::to_owned);
+        happened.filter_state = filter_state(&entry);
         happened.check(&case.expect)
+    }
+
+    fn ask_by_http2(&self, client: &Client, sent: &Sent, number: &str) -> Result<Happened> {
+        let Ending::Answered(body) = send_http2(client, sent, number)? else { bail!("the stream was reset") };
+        Ok(Happened { status: self.logged_status(number)?, body, ..Happened::default() })
+    }
+
+    /// The client of HTTP/2 does not read the status of an answer.
+    fn logged_status(&self, number: &str) -> Result<u16> {
+        let entry = self.log_entry(number)?;
+        let status = entry.get("status").and_then(Value::as_u64).context("no status in the access log")?;
+        Ok(u16::try_from(status)?)
+    }
+
+    /// Checks that Envoy turns a request away by itself: with this status, or 0 for no answer.
+    fn answered_by_envoy(&self, client: &Client, sent: &Sent, number: &str, status: u16) -> Result<()> {
+        let found = match sent.http2 {
+            true => match send_http2(client, sent, number)? {
+                Ending::Reset => CLOSED,
+                Ending::Answered(_) => self.logged_status(number)?,
+            },
+            false => client.send(&wire(sent, number)?)?.status,
+        };
+        if found != status {
+            bail!("Envoy answers {found}, expected {status}");
+        }
+        Ok(())
+    }
+
+    /// Waits until the upstream of passing connections has heard of those that `cases` let go on, and of no other.
+    pub fn check_upstream(&self, cases: &[Case]) -> Result<()> {
+        let reaches = |case: &&Case| case.passing.is_some() && case.expect.answer == Some(Answer::Reached);
+        let expected = u64::try_from(cases.iter().filter(reaches).count())?;
+        let found = self.envoy.stat(&format!("cluster.{BEYOND}.upstream_cx_total"))?;
+        if found != expected {
+            bail!("{found} connections to the upstream, expected {expected}");
+        }
+        Ok(())
     }
 
     /// Waits until the counters are what all `cases` together have to leave, each played once.
@@ -173,9 +242,30 @@ pub fn refusals(
     Ok(found)
 }
 
+fn passing_name(name: &str) -> String {
+    format!("passing-{name}")
+}
+
+fn filter_state(entry: &Value) -> BTreeMap<String, String> {
+    let text = |key: &str| entry.get(key).and_then(Value::as_str).map(str::to_owned);
+    KEYS.iter().filter_map(|key| Some(((*key).to_owned(), text(key)?))).collect()
+}
+
+fn hello(passing: &Passing) -> Result<Vec<u8>> {
+    match &passing.bytes {
+        Some(text) => bytes(text),
+        None => client_hello(passing.server_name.as_deref().map(bytes).transpose()?.as_deref()),
+    }
+}
+
 /// A request as bytes for the wire.
 fn wire(sent: &Sent, number: &str) -> Result<Vec<u8>> {
-    let mut text = bytes(&format!("{} {} HTTP/1.1\r\nhost: {}\r\n", sent.method, sent.path, sent.host))?;
+    let target = match (&sent.target, sent.method.as_str()) {
+        (Some(target), _) => target,
+        (None, "CONNECT") => &sent.host,
+        (None, _) => &sent.path,
+    };
+    let mut text = bytes(&format!("{} {target} HTTP/1.1\r\nhost: {}\r\n", sent.method, sent.host))?;
     for (name, value) in &sent.headers {
         text.extend(bytes(&format!("{name}: {value}\r\n"))?);
     }
@@ -183,80 +273,21 @@ fn wire(sent: &Sent, number: &str) -> Result<Vec<u8>> {
     Ok(text)
 }
 
-/// Envoy begins the log lines of a plugin that is being configured with its VM's id.
-fn filter_configuration(filter: &str, vm_id: &str, configuration: &[u8]) -> Value {
-    json!({
-        "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
-        "config": {
-            "name": filter,
-            "vm_config": {
-                "vm_id": vm_id,
-                "runtime": "envoy.wasm.runtime.v8",
-                "code": {"local": {"filename": testbed::filter_path(filter)}}
-            },
-            "configuration": {"@type": "type.googleapis.com/google.protobuf.StringValue", "value": String::from_utf8_lossy(configuration)}
-        }
-    })
+fn send_http2(client: &Client, sent: &Sent, number: &str) -> Result<Ending> {
+    let headers = http2_headers(sent, number)?;
+    client.send_http2(&headers.iter().map(|(name, value)| (name.as_slice(), value.as_slice())).collect::<Vec<_>>())
 }
 
-/// TLS and plaintext on one port, any client certificate or none, addresses by the PROXY protocol.
-fn listener(name: &str, counters: &str, folder: &std::path::Path, log: &std::path::Path, filter: &Value) -> Value {
-    let mut format = serde_json::Map::from_iter([
-        ("case".to_owned(), json!("%REQ(X-CASE)%")),
-        ("details".to_owned(), json!("%RESPONSE_CODE_DETAILS%")),
-    ]);
-    for key in KEYS {
-        format.insert(key.to_owned(), json!(format!("%FILTER_STATE(wasm.sallyport.{counters}.{key}:PLAIN)%")));
+/// A request as headers of HTTP/2. CONNECT has neither scheme nor path (RFC 9113, section 8.5).
+fn http2_headers(sent: &Sent, number: &str) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    let mut headers = vec![(":method", bytes(&sent.method)?), (":authority", bytes(&sent.host)?)];
+    if sent.method != "CONNECT" {
+        headers.extend([(":scheme", b"http".to_vec()), (":path", bytes(&sent.path)?)]);
     }
-    let manager = json!({
-        "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-        "stat_prefix": "suite",
-        "http_protocol_options": {"allow_custom_methods": true},
-        "access_log": [{
-            "name": "envoy.access_loggers.file",
-            "typed_config": {
-                "@type": "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog",
-                "path": log,
-                "log_format": {"json_format": format}
-            }
-        }],
-        "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [{
-            "match": {"prefix": ""},
-            "direct_response": {"status": 200, "body": {"inline_string": "reached"}}
-        }]}]},
-        "http_filters": [
-            {"name": "filter", "typed_config": filter},
-            {"name": "envoy.filters.http.router", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"}}
-        ]
-    });
-    let filters = json!([{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]);
-    let tls = json!({
-        "name": "envoy.transport_sockets.tls",
-        "typed_config": {
-            "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
-            "common_tls_context": {
-                "tls_certificates": [{
-                    "certificate_chain": {"filename": folder.join("server.pem")},
-                    "private_key": {"filename": folder.join("server.key")}
-                }],
-                "validation_context": {
-                    "trusted_ca": {"filename": folder.join("trusted.pem")},
-                    "trust_chain_verification": "ACCEPT_UNTRUSTED"
-                }
-            }
-        }
-    });
-    let listener_filter = |name: &str, kind: &str| json!({"name": name, "typed_config": {"@type": format!("type.googleapis.com/envoy.extensions.filters.listener.{kind}")}});
-    json!({
-        "name": name,
-        "address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}},
-        "listener_filters": [
-            listener_filter("envoy.filters.listener.proxy_protocol", "proxy_protocol.v3.ProxyProtocol"),
-            listener_filter("envoy.filters.listener.tls_inspector", "tls_inspector.v3.TlsInspector")
-        ],
-        "filter_chains": [
-            {"filter_chain_match": {"transport_protocol": "tls"}, "transport_socket": tls, "filters": filters},
-            {"filter_chain_match": {"transport_protocol": "raw_buffer"}, "filters": filters}
-        ]
-    })
+    headers.push(("x-case", number.as_bytes().to_vec()));
+    let mut headers: Vec<_> = headers.into_iter().map(|(name, value)| (name.as_bytes().to_vec(), value)).collect();
+    for (name, value) in &sent.headers {
+        headers.push((bytes(name)?, bytes(value)?));
+    }
+    Ok(headers)
 }

@@ -1,14 +1,14 @@
 //! Plays a case against the built module in wasmtime.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use anyhow::{Result, bail};
 use testbed::Name;
 
-use super::case::{Caller, Case, Sent, bytes, counter};
-use super::check::Happened;
-use crate::host::{Connection, Module, Request, Vm};
+use super::case::{Caller, Case, Passing, Sent, bytes, counter};
+use super::check::{CLOSED, Happened, REACHED};
+use crate::host::{Connection, Module, Request, Root, Vm};
 
 /// Plays `case`, whose counters are under `sallyport.<counters>.`.
 pub fn play(module: &Module, counters: &str, case: &Case) -> Result<()> {
@@ -24,16 +24,35 @@ pub fn play(module: &Module, counters: &str, case: &Case) -> Result<()> {
         return Ok(());
     }
     let root = configured?;
-    let outcome = vm.request(root, connection(&case.caller)?, request(&case.request)?)?;
-    vm.tick(root)?;
-
     let prefix = format!("wasm.sallyport.{counters}.");
-    let last = |(key, value): (String, String)| Some((key.strip_prefix(&prefix)?.to_owned(), value));
-    let mut happened = Happened {
-        status: 200,
-        filter_state: outcome.filter_state.into_iter().filter_map(last).collect(),
-        ..Happened::default()
+    let happened = match &case.passing {
+        Some(passing) => pass(&mut vm, root, &prefix, case, passing)?,
+        None => request_of(&mut vm, root, &prefix, case)?,
     };
+    vm.tick(root)?;
+    happened.check(&case.expect)?;
+
+    let found: BTreeMap<_, _> = vm
+        .counters()
+        .into_iter()
+        .filter_map(|(name, value)| Some((counter(&name, counters)?.to_owned(), value)))
+        .collect();
+    let expected = case.expect.counters();
+    if found != expected {
+        bail!("counters {found:?}, expected {expected:?}");
+    }
+    Ok(())
+}
+
+/// The keys of filter state that are under `prefix`.
+fn state(filter_state: BTreeMap<String, String>, prefix: &str) -> BTreeMap<String, String> {
+    filter_state.into_iter().filter_map(|(key, value)| Some((key.strip_prefix(prefix)?.to_owned(), value))).collect()
+}
+
+fn request_of(vm: &mut Vm, root: Root, prefix: &str, case: &Case) -> Result<Happened> {
+    let outcome = vm.request(root, connection(&case.caller)?, request(&case.request)?)?;
+    let mut happened =
+        Happened { status: REACHED, filter_state: state(outcome.filter_state, prefix), ..Happened::default() };
     match outcome.response {
         Some(response) => {
             happened.status = u16::try_from(response.status)?;
@@ -51,23 +70,31 @@ pub fn play(module: &Module, counters: &str, case: &Case) -> Result<()> {
         None if outcome.goes_on => {}
         None => bail!("the request hangs: it was paused without an answer"),
     }
-    happened.check(&case.expect)?;
+    Ok(happened)
+}
 
-    let found: BTreeMap<_, _> = vm
-        .counters()
-        .into_iter()
-        .filter_map(|(name, value)| Some((counter(&name, counters)?.to_owned(), value)))
-        .collect();
-    let expected = case.expect.counters();
-    if found != expected {
-        bail!("counters {found:?}, expected {expected:?}");
+fn pass(vm: &mut Vm, root: Root, prefix: &str, case: &Case, passing: &Passing) -> Result<Happened> {
+    let name = passing.server_name.as_deref().map(bytes).transpose()?;
+    // What Envoy's TLS inspector tells: in lower case, and nothing of a name that is empty, too long or holds a NUL.
+    let told = name.filter(|name| !name.is_empty() && name.len() <= 255 && !name.contains(&0));
+    let connection = Connection {
+        server_name: told.filter(|_| passing.bytes.is_none()).map(|name| name.to_ascii_lowercase()),
+        ..connection(&case.caller)?
+    };
+    let passage = vm.connection(root, connection)?;
+    if passage.closed == passage.reaches_upstream {
+        bail!("a connection is closed or reaches the upstream: {passage:?}");
     }
-    Ok(())
+    let status = if passage.reaches_upstream { REACHED } else { CLOSED };
+    Ok(Happened { status, filter_state: state(passage.filter_state, prefix), ..Happened::default() })
 }
 
 fn is_grpc(sent: &Sent) -> bool {
     sent.headers.iter().any(|(name, value)| name == "content-type" && value == "application/grpc")
 }
+
+/// Where clients come from that say nothing else.
+pub(super) const CLIENT: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
 
 /// The connection as Envoy 1.40 tells it.
 fn connection(caller: &Caller) -> Result<Connection> {
@@ -84,14 +111,14 @@ fn connection(caller: &Caller) -> Result<Connection> {
         id: 1,
         certificate: names.as_ref().map(uris),
         validated: Some(names.is_some() && !caller.untrusted),
-        source: SocketAddr::from(([198, 51, 100, 1], 40_000)),
+        source: SocketAddr::from((caller.address.unwrap_or(CLIENT), 40_000)),
         destination,
-        server_name: None,
+        server_name: caller.server_name.as_ref().map(|name| name.to_ascii_lowercase().into_bytes()),
     })
 }
 
-/// The request as Envoy shows it: repeated Host headers are one authority, and repeated User-Agent headers one header,
-/// joined by commas.
+/// The request as Envoy shows it: of an absolute form its authority without user, of CONNECT the target, otherwise all
+/// Host headers as one; by HTTP/2 `:authority` alone. Repeated User-Agent headers are one too, joined by commas.
 fn request(sent: &Sent) -> Result<Request> {
     let joined = |name: &str, first: Option<&str>| -> Result<Option<Vec<u8>>> {
         let repeated =
@@ -99,8 +126,22 @@ fn request(sent: &Sent) -> Result<Request> {
         let values = first.into_iter().chain(repeated).map(bytes).collect::<Result<Vec<_>>>()?;
         Ok((!values.is_empty()).then(|| values.join(&b',')))
     };
-    let mut request =
-        Request::new(&sent.method, "", &sent.path).with_host(&joined("host", Some(&sent.host))?.unwrap_or_default());
+    let host = match sent.http2 {
+        true => bytes(&sent.host)?,
+        false => joined("host", Some(&sent.host))?.unwrap_or_default(),
+    };
+    let absolute = sent.target.as_deref().and_then(|target| target.split_once("://"));
+    let (authority, path) = match (absolute, &sent.target) {
+        (Some((_, rest)), _) => {
+            let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+            let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+            (bytes(host)?, format!("/{path}"))
+        }
+        (None, Some(target)) if sent.method == "CONNECT" => (bytes(target)?, String::new()),
+        (None, Some(target)) => (host, target.clone()),
+        (None, None) => (host, sent.path.clone()),
+    };
+    let mut request = Request::new(&sent.method, "", &path).with_host(&authority);
     if let Some(user_agent) = joined("user-agent", None)? {
         request = request.with("user-agent", &user_agent);
     }

@@ -72,7 +72,9 @@ impl Connections {
     fn count(&self, peer: &Peer) {
         if let Some(coverage) = &self.coverage {
             match peer {
-                Peer::Unproven(NoIdentity::NoCertificate | NoIdentity::NotValidated) => coverage.plaintext.increment(),
+                Peer::Unproven(NoIdentity::NoCertificate | NoIdentity::NotValidated | NoIdentity::PassedThrough) => {
+                    coverage.plaintext.increment()
+                }
                 Peer::Proven(_) | Peer::Unproven(NoIdentity::NoUri | NoIdentity::NotSpiffe(_)) => {
                     coverage.mtls.increment()
                 }

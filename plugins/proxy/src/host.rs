@@ -1,5 +1,7 @@
 //! What a filter can ask of its proxy, in types: bytes, never text, and a `Result`, never a panic.
 
+use std::net::{IpAddr, SocketAddr};
+
 use sallyport_policy::HostFailure;
 
 use crate::abi::{self, Status};
@@ -106,6 +108,34 @@ fn found(answer: Result<Vec<u8>, Status>) -> Result<Option<Vec<u8>>, Failed> {
 pub fn integer_property(path: &'static str) -> Result<Option<u64>, Failed> {
     let Some(bytes) = property(path)? else { return Ok(None) };
     bytes.try_into().map(|bytes| Some(u64::from_le_bytes(bytes))).map_err(|_| Failed(PARSE_FAILURE))
+}
+
+/// An attribute that is a port.
+pub(crate) fn port_property(path: &'static str, attribute: &'static str) -> Result<Option<u16>, HostFailure> {
+    let port = integer_property(path).map_err(|failed| failed.of(attribute))?;
+    port.map(u16::try_from).transpose().map_err(|_| HostFailure { attribute, answer: "not a port" })
+}
+
+/// The server name of the client's TLS, where there is one and Envoy's TLS inspector has read it.
+pub(crate) fn server_name() -> Result<Option<Vec<u8>>, HostFailure> {
+    let name = property("connection\0requested_server_name");
+    let name = name.map_err(|failed| failed.of("connection.requested_server_name"))?;
+    Ok(name.filter(|name| !name.is_empty()))
+}
+
+/// The address of the client. Envoy tells it with its port.
+pub(crate) fn source_ip() -> Result<Option<IpAddr>, HostFailure> {
+    const ATTRIBUTE: &str = "source.address";
+    let Some(bytes) = property("source\0address").map_err(|failed| failed.of(ATTRIBUTE))? else { return Ok(None) };
+    let text = str::from_utf8(&bytes).ok();
+    let address =
+        text.and_then(|text| text.parse::<SocketAddr>().ok().map(|address| address.ip()).or(text.parse().ok()));
+    match address {
+        Some(address) => Ok(Some(address)),
+        // A client on a Unix socket has no address of this kind.
+        None if bytes.first().is_none_or(|byte| matches!(byte, b'/' | b'@')) => Ok(None),
+        None => Err(HostFailure { attribute: ATTRIBUTE, answer: "not an address" }),
+    }
 }
 
 /// An attribute that Envoy encodes as a boolean: one byte.

@@ -1,23 +1,26 @@
 //! The current HTTP request, as a policy asks for it.
 
+use std::net::IpAddr;
 use std::rc::Rc;
 
-use sallyport_policy::{HeaderValues, HostFailure, Peer, Request};
+use sallyport_policy::{EgressRequest, HeaderValues, HostFailure, Peer, Request};
 
 use crate::connections::Connections;
 use crate::header_map::HeaderMap;
-use crate::host::{self, Failed};
+use crate::host;
 
 /// Asks the proxy for an attribute when a policy first needs it, and keeps the answer.
 pub struct HttpRequest<'c> {
     connections: &'c Connections,
     peer: Option<Rc<Peer>>,
+    source: Option<Option<IpAddr>>,
     port: Option<Option<u16>>,
     method: Option<Option<Vec<u8>>>,
     host: Option<Option<Vec<u8>>>,
     path: Option<Option<Vec<u8>>>,
     user_agent: Option<Option<Vec<u8>>>,
     headers: Option<HeaderMap>,
+    server_name: Option<Option<Vec<u8>>>,
 }
 
 impl<'c> HttpRequest<'c> {
@@ -26,18 +29,20 @@ impl<'c> HttpRequest<'c> {
         Self {
             connections,
             peer: None,
+            source: None,
             port: None,
             method: None,
             host: None,
             path: None,
             user_agent: None,
             headers: None,
+            server_name: None,
         }
     }
 }
 
 /// The kept answer, or a new one.
-fn kept<T>(slot: &mut Option<T>, ask: impl FnOnce() -> Result<T, HostFailure>) -> Result<&T, HostFailure> {
+pub(crate) fn kept<T>(slot: &mut Option<T>, ask: impl FnOnce() -> Result<T, HostFailure>) -> Result<&T, HostFailure> {
     Ok(match slot {
         Some(known) => known,
         None => slot.insert(ask()?),
@@ -53,16 +58,12 @@ impl Request for HttpRequest<'_> {
         kept(&mut self.peer, || self.connections.peer()).map(|peer| &**peer)
     }
 
+    fn source_ip(&mut self) -> Result<Option<IpAddr>, HostFailure> {
+        kept(&mut self.source, host::source_ip).copied()
+    }
+
     fn destination_port(&mut self) -> Result<Option<u16>, HostFailure> {
-        let failure = |failed: Failed| failed.of("destination.port");
-        kept(&mut self.port, || {
-            let port = host::integer_property("destination\0port").map_err(failure)?;
-            match port.map(u16::try_from).transpose() {
-                Ok(port) => Ok(port),
-                Err(_) => Err(HostFailure { attribute: "destination.port", answer: "not a port" }),
-            }
-        })
-        .copied()
+        kept(&mut self.port, || host::port_property("destination\0port", "destination.port")).copied()
     }
 
     fn method(&mut self) -> Result<Option<&[u8]>, HostFailure> {
@@ -89,3 +90,12 @@ impl Request for HttpRequest<'_> {
 }
 
 const USER_AGENT: &str = "user-agent";
+impl EgressRequest for HttpRequest<'_> {
+    fn passes_through(&self) -> bool {
+        false
+    }
+
+    fn server_name(&mut self) -> Result<Option<&[u8]>, HostFailure> {
+        kept(&mut self.server_name, host::server_name).map(Option::as_deref)
+    }
+}

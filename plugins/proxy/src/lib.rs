@@ -7,8 +7,9 @@
 //!
 //! From configuration to decision: the proxy creates a root context and calls `proxy_on_configure`; [`Vm`] makes a
 //! [`Plugin`] of the bytes, or logs every fault and refuses. For each request it finds the plugin of the stream's root
-//! context and asks it. [`HttpRequest`] is the request as `sallyport-policy` asks for it, [`Verdicts`] carries a
-//! decision out: reply, filter state, counters, log.
+//! context and asks it; a [`ConnectionPlugin`] is asked about connections as well. [`HttpRequest`] and
+//! [`PassingConnection`] are what `sallyport-policy` asks, [`Verdicts`] carries a decision out: reply, filter state,
+//! counters, log.
 
 mod abi;
 mod connections;
@@ -16,11 +17,13 @@ mod counter;
 mod header_map;
 pub mod host;
 mod http_request;
+mod passing_connection;
 mod verdicts;
 mod vm;
 
 pub use connections::Connections;
 pub use counter::Counter;
 pub use http_request::HttpRequest;
+pub use passing_connection::PassingConnection;
 pub use verdicts::{Answer, Verdicts};
-pub use vm::{Action, Plugin, Vm, on_initialize, on_memory_allocate, refuse_connection};
+pub use vm::{Action, ConnectionPlugin, Plugin, Vm, on_initialize, on_memory_allocate, refuse_connection};

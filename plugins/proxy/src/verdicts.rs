@@ -101,9 +101,7 @@ impl Verdicts {
 
     /// Answers a request that is turned away with `reply`; reports one that only would be, and lets it go on.
     pub fn deny(&self, answer: &Answer<'_>, reply: &DenyReply) -> Action {
-        self.count(answer);
-        self.show(answer);
-        self.log(answer);
+        self.report(answer);
         if !answer.enforced {
             return Action::Continue;
         }
@@ -115,6 +113,21 @@ impl Verdicts {
             );
         }
         Action::Pause
+    }
+
+    /// Turns a connection away, or reports that it only would be; [`Vm`](crate::Vm) closes what is paused.
+    pub fn deny_connection(&self, answer: &Answer<'_>) -> Action {
+        self.report(answer);
+        match answer.enforced {
+            true => Action::Pause,
+            false => Action::Continue,
+        }
+    }
+
+    fn report(&self, answer: &Answer<'_>) {
+        self.count(answer);
+        self.show(answer);
+        self.log(answer);
     }
 
     /// Tells the proxy what was counted, and allows the log the next lines.

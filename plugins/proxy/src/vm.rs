@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::panic;
 use std::rc::Rc;
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use sallyport_policy::Refusal;
 
 use crate::abi;
@@ -28,6 +28,12 @@ pub trait Plugin: Sized + 'static {
     fn on_tick(&self);
 }
 
+/// A filter that also decides connections, before their first byte.
+pub trait ConnectionPlugin: Plugin {
+    /// Decides a new connection. [`Action::Pause`] closes it, and nothing is connected to on its behalf.
+    fn on_new_connection(&self) -> Action;
+}
+
 /// What the proxy does with a request next (`proxy_action_t`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
@@ -45,11 +51,13 @@ pub struct Vm<P> {
     plugins: RefCell<HashMap<u32, Rc<P>>>,
     /// The root context of each stream.
     roots: RefCell<HashMap<u32, u32>>,
+    /// Connections that were turned away and are still there.
+    shut: RefCell<HashSet<u32>>,
 }
 
 impl<P: Plugin> Default for Vm<P> {
     fn default() -> Self {
-        Self { plugins: RefCell::default(), roots: RefCell::default() }
+        Self { plugins: RefCell::default(), roots: RefCell::default(), shut: RefCell::default() }
     }
 }
 
@@ -121,6 +129,7 @@ impl<P: Plugin> Vm<P> {
     /// A context is gone for good.
     pub fn on_delete(&self, context: u32) {
         if self.roots.borrow_mut().remove(&context).is_some() {
+            self.shut.borrow_mut().remove(&context);
             return;
         }
         let plugin = self.plugins.borrow_mut().remove(&context);
@@ -132,6 +141,42 @@ impl<P: Plugin> Vm<P> {
     fn plugin_of(&self, context: u32) -> Option<Rc<P>> {
         let root = self.roots.borrow().get(&context).copied()?;
         self.plugins.borrow().get(&root).cloned()
+    }
+}
+
+impl<P: ConnectionPlugin> Vm<P> {
+    /// A connection came to be. One whose plugin is not known is turned away.
+    pub fn on_new_connection(&self, context: u32) -> Action {
+        let action = match self.plugin_of(context) {
+            Some(plugin) => plugin.on_new_connection(),
+            None => {
+                host::log(Level::Error, &format!("sallyport {}: a connection came before any configuration", P::NAME));
+                Action::Pause
+            }
+        };
+        if action == Action::Pause {
+            self.shut.borrow_mut().insert(context);
+            self.close();
+        }
+        action
+    }
+
+    /// Bytes came from the client. Where closing has failed, Envoy would go on to the next filter with them.
+    pub fn on_downstream_data(&self, context: u32) -> Action {
+        if !self.shut.borrow().contains(&context) {
+            return Action::Continue;
+        }
+        self.close();
+        Action::Pause
+    }
+
+    fn close(&self) {
+        if let Err(failed) = host::close_downstream() {
+            host::log(
+                Level::Error,
+                &format!("sallyport {}: a connection could not be closed: {}", P::NAME, failed.answer()),
+            );
+        }
     }
 }
 
@@ -156,10 +201,33 @@ pub fn on_memory_allocate(size: usize) -> *mut u8 {
     abi::allocate(size)
 }
 
-/// Exports a [`Plugin`] as a Proxy-Wasm module: the callbacks of ABI 0.2.1 that an HTTP filter of ours uses.
+/// Exports a [`Plugin`] as a Proxy-Wasm module: the callbacks of ABI 0.2.1 that an HTTP filter of ours uses, and
+/// one that refuses connections, should it stand among the network filters. With
+/// `connections` it exports a [`ConnectionPlugin`], which Envoy can load as a network filter too.
 #[macro_export]
 macro_rules! filter {
     ($plugin:ty) => {
+        $crate::filter!(@export $plugin, {
+            #[unsafe(no_mangle)]
+            extern "C" fn proxy_on_new_connection(_context: u32) -> u32 {
+                $crate::refuse_connection::<$plugin>() as u32
+            }
+        });
+    };
+    ($plugin:ty, connections) => {
+        $crate::filter!(@export $plugin, {
+            #[unsafe(no_mangle)]
+            extern "C" fn proxy_on_new_connection(context: u32) -> u32 {
+                VM.with(|vm| vm.on_new_connection(context)) as u32
+            }
+
+            #[unsafe(no_mangle)]
+            extern "C" fn proxy_on_downstream_data(context: u32, _size: usize, _end_of_stream: u32) -> u32 {
+                VM.with(|vm| vm.on_downstream_data(context)) as u32
+            }
+        });
+    };
+    (@export $plugin:ty, { $($more:item)* }) => {
         mod exports {
             #![expect(
                 unsafe_code,
@@ -201,11 +269,6 @@ macro_rules! filter {
             }
 
             #[unsafe(no_mangle)]
-            extern "C" fn proxy_on_new_connection(_context: u32) -> u32 {
-                $crate::refuse_connection::<$plugin>() as u32
-            }
-
-            #[unsafe(no_mangle)]
             extern "C" fn proxy_on_tick(context: u32) {
                 VM.with(|vm| vm.on_tick(context));
             }
@@ -214,6 +277,8 @@ macro_rules! filter {
             extern "C" fn proxy_on_delete(context: u32) {
                 VM.with(|vm| vm.on_delete(context));
             }
+
+            $($more)*
         }
     };
 }

@@ -25,6 +25,10 @@ impl Request for Client {
         Ok(&self.peer)
     }
 
+    fn source_ip(&mut self) -> Result<Option<std::net::IpAddr>, HostFailure> {
+        Ok(None)
+    }
+
     fn destination_port(&mut self) -> Result<Option<u16>, HostFailure> {
         Ok(None)
     }

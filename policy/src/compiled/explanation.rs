@@ -9,39 +9,45 @@ use crate::index::{Condition, SetId, failing};
 use crate::request::{HostFailure, Obstacle, Request, without_query};
 
 /// How many values of a list are kept in words.
-const SHOWN: usize = 3;
+pub(crate) const SHOWN: usize = 3;
 
 /// How many ALLOW rules are looked at for the one that came closest.
-const LOOKED_AT: usize = 256;
+pub(crate) const LOOKED_AT: usize = 256;
 
 /// How many bytes of a request's value are printed.
 const PRINTED: usize = 120;
 
 /// What every set is compared with, and its first values, as they were written.
 #[derive(Default)]
-pub(super) struct Descriptions(HashMap<(Field, SetId), (String, String)>);
+pub(super) struct Descriptions(HashMap<(Field, SetId), (String, Box<str>)>);
 
 impl Descriptions {
     pub(super) fn add(&mut self, field: Field, set: SetId, values: &Values) {
-        self.0.entry((field, set)).or_insert_with(|| {
-            let subject = values.subject();
-            let (count, shown) = values.sample(SHOWN);
-            let hidden = count - shown.len();
-            match (hidden, shown.split_last()) {
-                (0, Some((last, []))) => (subject, last.clone()),
-                (0, Some((last, rest))) => (subject, format!("{} or {last}", rest.join(", "))),
-                _ => (subject, format!("{} or one of {hidden} more", shown.join(", "))),
-            }
-        });
+        self.0.entry((field, set)).or_insert_with(|| (values.subject(), listed(values.sample(SHOWN))));
     }
 
     /// What a condition asks for, as in `path /api/* or /health`.
-    fn of(&self, condition: &Condition) -> String {
-        let Some((subject, values)) = self.0.get(&(condition.field, condition.set)) else { return String::new() };
-        match condition.negated {
-            false => format!("{subject} {values}"),
-            true => format!("{subject} other than {values}"),
-        }
+    fn of(&self, condition: &Condition<Field>) -> String {
+        let known = self.0.get(&(condition.field, condition.set));
+        known.map_or_else(String::new, |(subject, values)| wanted(subject, condition.negated, values))
+    }
+}
+
+/// A list's first values, given with how many it has.
+pub(crate) fn listed((count, shown): (usize, Vec<String>)) -> Box<str> {
+    let hidden = count - shown.len();
+    match (hidden, shown.split_last()) {
+        (0, Some((last, []))) => last.as_str().into(),
+        (0, Some((last, rest))) => format!("{} or {last}", rest.join(", ")).into(),
+        _ => format!("{} or one of {hidden} more", shown.join(", ")).into(),
+    }
+}
+
+/// What a condition asks for, from the name of its field and its values in words.
+pub(crate) fn wanted(subject: &str, negated: bool, values: &str) -> String {
+    match negated {
+        false => format!("{subject} {values}"),
+        true => format!("{subject} other than {values}"),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::decision::RuleLabel;
+use crate::dice::Dice;
 use crate::document::Document;
 use crate::fault::Faults;
 use crate::field::TrustDomains;
@@ -64,6 +65,11 @@ impl Request for Asked {
     fn peer(&mut self) -> Result<&Peer, HostFailure> {
         self.ask("peer")?;
         Ok(&self.peer)
+    }
+
+    fn source_ip(&mut self) -> Result<Option<std::net::IpAddr>, HostFailure> {
+        self.ask("source")?;
+        Ok(Some(std::net::Ipv4Addr::new(198, 51, 100, 1).into()))
     }
 
     fn destination_port(&mut self) -> Result<Option<u16>, HostFailure> {
@@ -152,25 +158,10 @@ fn indexed(policy: &CompiledPolicy, request: &mut Asked) -> String {
     }
 }
 
-/// A small fixed generator: the same policies and requests on every machine.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, sides: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 >> 33).expect("31 bits") % sides
-    }
-
-    fn pick<'a>(&mut self, of: &[&'a str]) -> &'a str {
-        of[self.below(of.len())]
-    }
-
-    fn list(&mut self, of: &[&str]) -> String {
-        let values: Vec<_> = (0..=self.below(3)).map(|_| format!("{:?}", self.pick(of))).collect();
-        format!("[{}]", values.join(", "))
-    }
+/// A JSON list of one to four of these.
+fn list(dice: &mut Dice, of: &[&str]) -> String {
+    let values: Vec<_> = (0..=dice.below(3)).map(|_| format!("{:?}", dice.pick(of))).collect();
+    format!("[{}]", values.join(", "))
 }
 
 const PRINCIPALS: [&str; 9] = [
@@ -208,7 +199,7 @@ fn random_object(dice: &mut Dice, fields: &[(&str, &str, &[&str])]) -> String {
         for (key, not_key, values) in fields {
             for (key, odds) in [(key, 3), (not_key, 6)] {
                 if dice.below(odds) == 0 {
-                    keys.push(format!("\"{key}\": {}", dice.list(values)));
+                    keys.push(format!("\"{key}\": {}", list(dice, values)));
                 }
             }
         }

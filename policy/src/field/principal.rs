@@ -82,6 +82,10 @@ impl TrustDomains {
         Self { own, aliases }
     }
 
+    pub(crate) fn own(&self) -> &str {
+        &self.own
+    }
+
     fn all(&self) -> impl Iterator<Item = &String> {
         [&self.own].into_iter().chain(&self.aliases)
     }

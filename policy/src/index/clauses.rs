@@ -2,12 +2,14 @@
 
 use std::cell::Cell;
 use std::cmp::Reverse;
+use std::hash::Hash;
 
 use hashbrown::HashMap;
 use smallvec::SmallVec;
 
 use super::ValueId;
-use crate::field::{Field, FieldMatch};
+use crate::field::FieldMatch;
+use crate::order::sort_by;
 
 /// So many clauses are cheaper to check one by one than to look up.
 const LEAF: usize = 4;
@@ -17,13 +19,18 @@ const BUDGET_PER_VALUE: usize = 4;
 const LEAST_BUDGET: usize = 4096;
 
 /// What branching on a field would do to some clauses.
-struct Split {
-    field: Field,
+struct Split<F> {
+    field: F,
     /// How many entries all branches together have.
     entries: usize,
     /// How many clauses a request has to be checked against then.
     left: usize,
 }
+
+/// What names a match field: cheap to copy, and in the order of what it costs to know.
+pub(crate) trait FieldName: Copy + Ord + Hash {}
+
+impl<F: Copy + Ord + Hash> FieldName for F {}
 
 /// A set of values of one field, kept once however many rules share it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -68,8 +75,8 @@ impl ValueSets {
 
 /// One field of a clause: the request's value is among `set`, or is not.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Condition {
-    pub(crate) field: Field,
+pub(crate) struct Condition<F> {
+    pub(crate) field: F,
     pub(crate) negated: bool,
     pub(crate) set: SetId,
     /// Of a header with several values, which have to be among `set`.
@@ -85,7 +92,7 @@ pub(crate) enum Of {
     Every,
 }
 
-impl Condition {
+impl<F> Condition<F> {
     fn holds(&self, sets: &ValueSets, found: &FieldMatch) -> bool {
         let among = match self.of {
             Of::Any => sets.meets(self.set, &found.any),
@@ -98,26 +105,26 @@ impl Condition {
 
 /// One way to match a rule: one of its sources, one of its operations and all of its conditions at once.
 #[derive(Clone, Debug)]
-pub(crate) struct Clause {
+pub(crate) struct Clause<F> {
     /// In the order in which they are checked.
-    conditions: Box<[Condition]>,
+    conditions: Box<[Condition<F>]>,
     /// The rule that it is of, as a place in the order in which rules are reported.
     pub(crate) rule: u32,
 }
 
-impl Clause {
-    pub(crate) fn new(mut conditions: Vec<Condition>, rule: u32) -> Self {
-        conditions.sort_unstable_by_key(|condition| (condition.field, condition.negated));
+impl<F: FieldName> Clause<F> {
+    pub(crate) fn new(mut conditions: Vec<Condition<F>>, rule: u32) -> Self {
+        sort_by(&mut conditions, |one, other| (one.field, one.negated).cmp(&(other.field, other.negated)));
         conditions.dedup();
         Self { conditions: conditions.into(), rule }
     }
 
-    pub(crate) fn conditions(&self) -> &[Condition] {
+    pub(crate) fn conditions(&self) -> &[Condition<F>] {
         &self.conditions
     }
 
     /// The set that the value of `field` has to be in, if this clause says so.
-    fn wanted(&self, field: Field) -> Option<SetId> {
+    fn wanted(&self, field: F) -> Option<SetId> {
         self.conditions
             .iter()
             .find(|condition| condition.field == field && !condition.negated)
@@ -126,32 +133,35 @@ impl Clause {
 }
 
 /// All clauses of one action.
-#[derive(Default)]
-pub(crate) struct ClauseIndex {
-    clauses: Vec<Clause>,
-    nodes: Vec<Node>,
+pub(crate) struct ClauseIndex<F> {
+    clauses: Vec<Clause<F>>,
+    nodes: Vec<Node<F>>,
 }
 
-enum Node {
+enum Node<F> {
     /// A few clauses, or some that no field tells apart.
     Leaf(Box<[u32]>),
     /// Clauses by the value that they want of one field.
-    Branch { field: Field, by_value: HashMap<ValueId, usize>, otherwise: Option<usize> },
+    Branch { field: F, by_value: HashMap<ValueId, usize>, otherwise: Option<usize> },
 }
 
 /// Answers which values of a field the request matches; asked at most once for each field that decides.
 pub(crate) trait MatchedValues {
+    /// What the fields are named by.
+    type Field: FieldName;
+
     /// What stops a decision.
     type Error;
 
     /// What the request has of `field`.
-    fn matched(&mut self, field: Field) -> Result<&FieldMatch, Self::Error>;
+    fn matched(&mut self, field: Self::Field) -> Result<&FieldMatch, Self::Error>;
 }
 
-impl ClauseIndex {
-    pub(crate) fn new(clauses: Vec<Clause>, sets: &ValueSets) -> Self {
-        let listed =
-            |clause: &Clause| clause.conditions.iter().map(|condition| sets.values(condition.set).len()).sum::<usize>();
+impl<F: FieldName> ClauseIndex<F> {
+    pub(crate) fn new(clauses: Vec<Clause<F>>, sets: &ValueSets) -> Self {
+        let listed = |clause: &Clause<F>| {
+            clause.conditions.iter().map(|condition| sets.values(condition.set).len()).sum::<usize>()
+        };
         let mut index = Self { clauses, nodes: Vec::new() };
         let mut budget = LEAST_BUDGET + BUDGET_PER_VALUE * index.clauses.iter().map(listed).sum::<usize>();
         let all = (0..).take(index.clauses.len()).collect();
@@ -164,12 +174,12 @@ impl ClauseIndex {
     }
 
     /// The first few clauses, for explanations.
-    pub(crate) fn sample(&self, most: usize) -> impl Iterator<Item = &Clause> {
+    pub(crate) fn sample(&self, most: usize) -> impl Iterator<Item = &Clause<F>> {
         self.clauses.iter().take(most)
     }
 
     /// Whether any clause matches. Stops at the first that does.
-    pub(crate) fn any<M: MatchedValues>(&self, sets: &ValueSets, values: &mut M) -> Result<bool, M::Error> {
+    pub(crate) fn any<M: MatchedValues<Field = F>>(&self, sets: &ValueSets, values: &mut M) -> Result<bool, M::Error> {
         let found = Cell::new(false);
         self.visit(sets, values, &mut |_| {
             found.set(true);
@@ -179,7 +189,11 @@ impl ClauseIndex {
     }
 
     /// The rule that comes first of those that match.
-    pub(crate) fn first<M: MatchedValues>(&self, sets: &ValueSets, values: &mut M) -> Result<Option<u32>, M::Error> {
+    pub(crate) fn first<M: MatchedValues<Field = F>>(
+        &self,
+        sets: &ValueSets,
+        values: &mut M,
+    ) -> Result<Option<u32>, M::Error> {
         let first: Cell<Option<u32>> = Cell::new(None);
         self.visit(sets, values, &mut |clause| {
             first.set(Some(first.get().map_or(clause.rule, |rule| rule.min(clause.rule))));
@@ -188,7 +202,7 @@ impl ClauseIndex {
         Ok(first.get())
     }
 
-    fn clause(&self, number: u32) -> Option<&Clause> {
+    fn clause(&self, number: u32) -> Option<&Clause<F>> {
         usize::try_from(number).ok().and_then(|at| self.clauses.get(at))
     }
 
@@ -196,7 +210,7 @@ impl ClauseIndex {
     ///
     /// A clause stands under each value that it lists, so lists under lists would multiply: `budget` is how many more
     /// entries there may be. Where it is spent the clauses stay together, which is right all the same.
-    fn grow(&mut self, clauses: Vec<u32>, used: &mut Vec<Field>, budget: &mut usize, sets: &ValueSets) -> usize {
+    fn grow(&mut self, clauses: Vec<u32>, used: &mut Vec<F>, budget: &mut usize, sets: &ValueSets) -> usize {
         let place = self.nodes.len();
         self.nodes.push(Node::Leaf(Box::default()));
         let node = match self.best_split(&clauses, used, *budget, sets) {
@@ -218,7 +232,9 @@ impl ClauseIndex {
                 used.push(field);
                 let mut by_value: Vec<_> = by_value.into_iter().collect();
                 // The fullest last: what is left of the budget goes to many small ones first.
-                by_value.sort_unstable_by_key(|(value, clauses)| (clauses.len(), *value));
+                sort_by(&mut by_value, |(value, clauses), (other, others)| {
+                    (clauses.len(), value).cmp(&(others.len(), other))
+                });
                 let by_value = by_value
                     .into_iter()
                     .map(|(value, clauses)| (value, self.grow(clauses, used, budget, sets)))
@@ -235,11 +251,11 @@ impl ClauseIndex {
     }
 
     /// The field that leaves the fewest clauses to check, or none where checking them all is as good.
-    fn best_split(&self, clauses: &[u32], used: &[Field], budget: usize, sets: &ValueSets) -> Option<Split> {
+    fn best_split(&self, clauses: &[u32], used: &[F], budget: usize, sets: &ValueSets) -> Option<Split<F>> {
         if clauses.len() <= LEAF {
             return None;
         }
-        let mut fields: Vec<Field> = Vec::new();
+        let mut fields: Vec<F> = Vec::new();
         for clause in clauses.iter().filter_map(|number| self.clause(*number)) {
             for condition in clause.conditions() {
                 if !condition.negated && !used.contains(&condition.field) && !fields.contains(&condition.field) {
@@ -253,7 +269,7 @@ impl ClauseIndex {
             .min_by_key(|split| (split.left, split.field))
     }
 
-    fn split(&self, clauses: &[u32], field: Field, sets: &ValueSets) -> Split {
+    fn split(&self, clauses: &[u32], field: F, sets: &ValueSets) -> Split<F> {
         let mut load: HashMap<ValueId, usize> = HashMap::new();
         let mut rest = 0;
         for clause in clauses.iter().filter_map(|number| self.clause(*number)) {
@@ -268,11 +284,11 @@ impl ClauseIndex {
         Split { field, entries, left: rest + squares.div_ceil(entries.max(1)) }
     }
 
-    fn visit<M: MatchedValues>(
+    fn visit<M: MatchedValues<Field = F>>(
         &self,
         sets: &ValueSets,
         values: &mut M,
-        matching: &mut dyn FnMut(&Clause) -> Visit,
+        matching: &mut dyn FnMut(&Clause<F>) -> Visit,
     ) -> Result<(), M::Error> {
         self.leaves(values, |clauses, values| {
             for clause in clauses.iter().filter_map(|number| self.clause(*number)) {
@@ -285,7 +301,7 @@ impl ClauseIndex {
     }
 
     /// Visits the leaves whose clauses a request can match.
-    fn leaves<M: MatchedValues>(
+    fn leaves<M: MatchedValues<Field = F>>(
         &self,
         values: &mut M,
         mut visit: impl FnMut(&[u32], &mut M) -> Result<Visit, M::Error>,
@@ -311,7 +327,7 @@ impl ClauseIndex {
 
     /// How many clauses one request is checked against.
     #[cfg(test)]
-    pub(crate) fn visited<M: MatchedValues>(&self, values: &mut M) -> Result<usize, M::Error> {
+    pub(crate) fn visited<M: MatchedValues<Field = F>>(&self, values: &mut M) -> Result<usize, M::Error> {
         let mut visited = 0;
         self.leaves(values, |clauses, _| {
             visited += clauses.len();
@@ -347,7 +363,7 @@ enum Visit {
     Stop,
 }
 
-fn holds<M: MatchedValues>(clause: &Clause, sets: &ValueSets, values: &mut M) -> Result<bool, M::Error> {
+fn holds<M: MatchedValues>(clause: &Clause<M::Field>, sets: &ValueSets, values: &mut M) -> Result<bool, M::Error> {
     for condition in clause.conditions() {
         if !condition.holds(sets, values.matched(condition.field)?) {
             return Ok(false);
@@ -356,12 +372,15 @@ fn holds<M: MatchedValues>(clause: &Clause, sets: &ValueSets, values: &mut M) ->
     Ok(true)
 }
 
+/// How many of a clause's conditions hold, the most first, and which do not.
+pub(crate) type Failing<'c, F> = (Reverse<usize>, Vec<&'c Condition<F>>);
+
 /// How many of a clause's conditions hold, and which do not: for an explanation, once something was denied.
 pub(crate) fn failing<'c, M: MatchedValues>(
-    clause: &'c Clause,
+    clause: &'c Clause<M::Field>,
     sets: &ValueSets,
     values: &mut M,
-) -> Result<(Reverse<usize>, Vec<&'c Condition>), M::Error> {
+) -> Result<Failing<'c, M::Field>, M::Error> {
     let mut failing = Vec::new();
     for condition in clause.conditions() {
         if !condition.holds(sets, values.matched(condition.field)?) {

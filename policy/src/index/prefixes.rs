@@ -1,6 +1,7 @@
 //! All the entries of a table that a value starts with, found by one binary search.
 
 use super::{Matched, ValueId};
+use crate::order::sort_by;
 
 /// Byte strings in order, each linked to the longest other entry that it starts with.
 ///
@@ -19,7 +20,7 @@ struct Entry {
 
 impl PrefixTable {
     pub(crate) fn new(mut prefixes: Vec<(Box<[u8]>, ValueId)>) -> Self {
-        prefixes.sort_unstable();
+        sort_by(&mut prefixes, |(one, _), (other, _)| one.cmp(other));
         let mut entries: Vec<Entry> = Vec::with_capacity(prefixes.len());
         for (prefix, value) in prefixes {
             let mut shorter = entries.len().checked_sub(1);

@@ -6,8 +6,8 @@ use super::metadata::Metadata;
 use super::{PolicyName, Target};
 use crate::decision::RuleLabel;
 use crate::field::{
-    HeaderDialect, HeaderName, HeaderPattern, HostPattern, MethodPattern, NamespacePattern, PathPattern, Port,
-    PrincipalPattern, TrustDomains, Values,
+    HeaderDialect, HeaderName, HeaderPattern, HostPattern, IpBlock, MethodPattern, NamespacePattern, PathPattern, Port,
+    PrincipalPattern, ServiceAccount, TrustDomains, Values,
 };
 use crate::pattern::SegmentBytes;
 use crate::reader::{Node, Object};
@@ -74,8 +74,13 @@ impl AuthorizationPolicy {
             "provider",
             "is for the action CUSTOM, which is not supported; use envoy.filters.http.ext_authz before this filter",
         );
-        let reading =
-            Reading { context, bytes: action.map_or(SegmentBytes::Any, |action| operator_bytes(action, false)) };
+        let namespace = metadata.as_ref().and_then(|metadata| metadata.name.namespace()).map(str::to_owned);
+        let reading = Reading {
+            context,
+            bytes: action.map_or(SegmentBytes::Any, |action| operator_bytes(action, false)),
+            source_ip_is_direct: false,
+            namespace: namespace.as_deref(),
+        };
         let rules = match spec.optional("rules") {
             Some(rules) => read_rules(&rules, &reading, action),
             None => Some(Vec::new()),
@@ -125,6 +130,16 @@ fn read_action(spec: &Object<'_>, context: &Context<'_>) -> Option<Action> {
 struct Reading<'r> {
     context: &'r Context<'r>,
     bytes: SegmentBytes,
+    /// Whether the proxy's source address is the peer's own, whatever a request says of addresses.
+    source_ip_is_direct: bool,
+    /// The policy's own namespace, if it has one.
+    namespace: Option<&'r str>,
+}
+
+/// Reads a list of `{source: …}`: one of them has to match.
+pub(crate) fn read_sources(node: &Node<'_>, context: &Context<'_>) -> Option<Vec<Vec<Term>>> {
+    let reading = Reading { context, bytes: SegmentBytes::Any, source_ip_is_direct: true, namespace: None };
+    read_alternatives(node, "from", "source", |source| read_source(source, &reading))
 }
 
 fn read_rules(node: &Node<'_>, reading: &Reading<'_>, action: Option<Action>) -> Option<Vec<Clauses>> {
@@ -222,7 +237,7 @@ fn read_pair(
     object: &Object<'_>,
     keys: [&'static str; 2],
     terms: &mut Vec<Term>,
-    read: impl Fn(&Node<'_>, bool) -> Option<Values>,
+    read: &dyn Fn(&Node<'_>, bool) -> Option<Values>,
 ) -> bool {
     let mut complete = true;
     for (key, negated) in keys.into_iter().zip([false, true]) {
@@ -236,12 +251,28 @@ fn read_pair(
 }
 
 /// Reads the strings of a list, each with `parse`, whose error is reported at the string's place.
-fn read_values<P>(node: &Node<'_>, parse: impl Fn(&str) -> Result<P, String>) -> Option<Vec<P>> {
-    let mut complete = true;
+pub(crate) fn read_values<P>(node: &Node<'_>, parse: impl Fn(&str) -> Result<P, String>) -> Option<Vec<P>> {
+    read_listed(node, "to mean any", parse)
+}
+
+/// The same; `meaning` says what leaving the key out would mean.
+pub(crate) fn read_listed<P>(
+    node: &Node<'_>,
+    meaning: &str,
+    parse: impl Fn(&str) -> Result<P, String>,
+) -> Option<Vec<P>> {
     let mut values = Vec::new();
-    for item in node.some_items(MOST_VALUES, "to mean any")? {
-        match item.some_text().map(&parse) {
-            Some(Ok(value)) => values.push(value),
+    let complete = each_text(node, meaning, &mut |text| parse(text).map(|value| values.push(value)));
+    complete.then_some(values)
+}
+
+/// Gives each string of a list to `take`; whether there were some and all were taken.
+fn each_text(node: &Node<'_>, meaning: &str, take: &mut dyn FnMut(&str) -> Result<(), String>) -> bool {
+    let Some(items) = node.some_items(MOST_VALUES, meaning) else { return false };
+    let mut complete = true;
+    for item in items {
+        match item.some_text().map(&mut *take) {
+            Some(Ok(())) => {}
             Some(Err(problem)) => {
                 item.fault(problem);
                 complete = false;
@@ -249,7 +280,7 @@ fn read_values<P>(node: &Node<'_>, parse: impl Fn(&str) -> Result<P, String>) ->
             None => complete = false,
         }
     }
-    complete.then_some(values)
+    complete
 }
 
 fn read_principals(node: &Node<'_>, reading: &Reading<'_>) -> Option<Values> {
@@ -260,19 +291,26 @@ fn read_principals(node: &Node<'_>, reading: &Reading<'_>) -> Option<Values> {
 fn read_source(source: &Object<'_>, reading: &Reading<'_>) -> Option<Vec<Term>> {
     let mut terms = Vec::new();
     let mut complete =
-        read_pair(source, ["principals", "notPrincipals"], &mut terms, |node, _| read_principals(node, reading));
-    complete &= read_pair(source, ["namespaces", "notNamespaces"], &mut terms, |node, _| {
+        read_pair(source, ["principals", "notPrincipals"], &mut terms, &|node, _| read_principals(node, reading));
+    complete &= read_pair(source, ["namespaces", "notNamespaces"], &mut terms, &|node, _| {
         read_values(node, NamespacePattern::parse).map(Values::Namespaces)
     });
+    complete &= read_pair(source, ["serviceAccounts", "notServiceAccounts"], &mut terms, &|node, _| {
+        read_values(node, |text| ServiceAccount::parse(text, reading.namespace)).map(Values::ServiceAccounts)
+    });
+    match reading.source_ip_is_direct {
+        true => {
+            complete &= read_pair(source, ["ipBlocks", "notIpBlocks"], &mut terms, &|node, _| {
+                read_values(node, IpBlock::parse).map(Values::SourceIps)
+            });
+        }
+        false => ["ipBlocks", "notIpBlocks"].into_iter().for_each(|key| source.refused(key, "not supported yet")),
+    }
     for key in [
         "requestPrincipals",
         "notRequestPrincipals",
-        "serviceAccounts",
-        "notServiceAccounts",
         "trustDomains",
         "notTrustDomains",
-        "ipBlocks",
-        "notIpBlocks",
         "remoteIpBlocks",
         "notRemoteIpBlocks",
     ] {
@@ -283,16 +321,16 @@ fn read_source(source: &Object<'_>, reading: &Reading<'_>) -> Option<Vec<Term>> 
 
 fn read_operation(operation: &Object<'_>, reading: &Reading<'_>, action: Option<Action>) -> Option<Vec<Term>> {
     let mut terms = Vec::new();
-    let mut complete = read_pair(operation, ["hosts", "notHosts"], &mut terms, |node, _| {
+    let mut complete = read_pair(operation, ["hosts", "notHosts"], &mut terms, &|node, _| {
         read_values(node, HostPattern::parse).map(Values::Hosts)
     });
-    complete &= read_pair(operation, ["ports", "notPorts"], &mut terms, |node, _| {
+    complete &= read_pair(operation, ["ports", "notPorts"], &mut terms, &|node, _| {
         read_values(node, Port::parse).map(Values::Ports)
     });
-    complete &= read_pair(operation, ["methods", "notMethods"], &mut terms, |node, _| {
+    complete &= read_pair(operation, ["methods", "notMethods"], &mut terms, &|node, _| {
         read_values(node, MethodPattern::parse).map(Values::Methods)
     });
-    complete &= read_pair(operation, ["paths", "notPaths"], &mut terms, |node, negated| {
+    complete &= read_pair(operation, ["paths", "notPaths"], &mut terms, &|node, negated| {
         let bytes = action.map_or(reading.bytes, |action| operator_bytes(action, negated));
         read_values(node, |text| PathPattern::parse(text, bytes)).map(Values::Paths)
     });
@@ -322,15 +360,17 @@ fn read_conditions(node: &Node<'_>, reading: &Reading<'_>) -> Option<Vec<Term>> 
                 key.fault(format!("this filter knows no identities, use identity-authz for `{text}`"));
             }
             Some(match text {
-                "source.principal" => read_pair(&condition, keys, &mut terms, |node, _| read_principals(node, reading)),
-                "source.namespace" => read_pair(&condition, keys, &mut terms, |node, _| {
+                "source.principal" => {
+                    read_pair(&condition, keys, &mut terms, &|node, _| read_principals(node, reading))
+                }
+                "source.namespace" => read_pair(&condition, keys, &mut terms, &|node, _| {
                     read_values(node, NamespacePattern::parse).map(Values::Namespaces)
                 }),
-                "destination.port" => {
-                    read_pair(&condition, keys, &mut terms, |node, _| read_values(node, Port::parse).map(Values::Ports))
-                }
+                "destination.port" => read_pair(&condition, keys, &mut terms, &|node, _| {
+                    read_values(node, Port::parse).map(Values::Ports)
+                }),
                 _ => match header_of(text) {
-                    Some(Ok(name)) => read_pair(&condition, keys, &mut terms, |node, _| {
+                    Some(Ok(name)) => read_pair(&condition, keys, &mut terms, &|node, _| {
                         let patterns = read_values(node, |text| HeaderPattern::parse(text, reading.context.dialect))?;
                         Some(Values::Header(name.clone(), patterns))
                     }),

@@ -27,6 +27,11 @@ impl PolicyName {
         Self { origin: Origin::Namespace(namespace), name }
     }
 
+    /// The policy of this namespace and name, neither of which came from a resource.
+    pub(crate) fn of_resource_named(namespace: &str, name: &str) -> Self {
+        Self::of_resource(namespace.to_owned(), name.to_owned())
+    }
+
     pub(crate) fn of_preset(name: &str, version: u64) -> Self {
         Self { origin: Origin::Preset(version), name: name.to_owned() }
     }
@@ -41,6 +46,11 @@ impl PolicyName {
             Origin::Namespace(namespace) => Some(namespace),
             Origin::Preset(_) | Origin::Setting => None,
         }
+    }
+
+    /// Its `metadata.name`, or the name of the list, setting or rule.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// The part of counter names that stands for it: `policy.<namespace>.<name>`, `preset.<name>.v<version>` or
@@ -104,7 +114,7 @@ pub(crate) fn read_namespace(node: &Node<'_>) -> Option<String> {
 
 /// A DNS label or, with `dots`, a DNS subdomain, as Kubernetes has it: no other character can be smuggled into
 /// counters and details.
-fn label(node: &Node<'_>, most: usize, dots: bool) -> Option<String> {
+pub(crate) fn label(node: &Node<'_>, most: usize, dots: bool) -> Option<String> {
     let text = node.some_text()?;
     let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || (dots && byte == b'.');
     let edge = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());

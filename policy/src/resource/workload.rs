@@ -1,6 +1,6 @@
 //! What this proxy fronts, and which policies are meant for it.
 
-use std::collections::BTreeMap;
+use hashbrown::HashMap;
 
 use super::metadata::read_namespace;
 use crate::reader::{Node, Object};
@@ -12,7 +12,7 @@ const MOST_TARGETS: usize = 16;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Workload {
     pub(crate) namespace: String,
-    pub(crate) labels: Option<BTreeMap<String, String>>,
+    pub(crate) labels: Option<HashMap<String, String>>,
     pub(crate) service: Option<String>,
     pub(crate) gateway: Option<String>,
 }
@@ -37,16 +37,16 @@ impl Workload {
 }
 
 /// Absent is fine, present and unreadable is not.
-fn transpose<T>(value: Option<Option<T>>) -> Option<Option<T>> {
+pub(crate) fn transpose<T>(value: Option<Option<T>>) -> Option<Option<T>> {
     match value {
         Some(read) => read.map(Some),
         None => Some(None),
     }
 }
 
-fn read_labels(node: &Node<'_>) -> Option<BTreeMap<String, String>> {
+pub(crate) fn read_labels(node: &Node<'_>) -> Option<HashMap<String, String>> {
     let object = node.object()?;
-    let mut labels = BTreeMap::new();
+    let mut labels = HashMap::new();
     for (key, value) in object.all() {
         labels.insert(key.to_owned(), value.text()?.to_owned());
     }
@@ -59,7 +59,7 @@ pub(crate) enum Target {
     /// Every workload of the namespace; of the mesh, in the root namespace.
     All,
     /// Workloads that carry all of these labels.
-    Labels(BTreeMap<String, String>),
+    Labels(HashMap<String, String>),
     /// Any of these Services and Gateways, in the policy's own namespace.
     Objects(Vec<TargetRef>),
 }
@@ -190,7 +190,7 @@ impl TargetRef {
 mod tests {
     use super::*;
 
-    fn labels(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    fn labels(pairs: &[(&str, &str)]) -> HashMap<String, String> {
         pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
     }
 

@@ -1,0 +1,121 @@
+//! `envoy-config/egress.yaml` in a real Envoy, with another DNS and a TLS server that stands for the outside.
+
+use std::net::Ipv4Addr;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use testbed::{Gateway, Reached, resolve};
+
+const PAYMENTS: &str = "cluster.local/ns/shop/sa/payments";
+const FRONTEND: &str = "cluster.local/ns/shop/sa/frontend";
+
+/// What the outside's DNS knows.
+const NAMES: [(&str, Ipv4Addr); 3] = [
+    ("api.partner.example", Ipv4Addr::LOCALHOST),
+    ("updates.example.org", Ipv4Addr::LOCALHOST),
+    ("evil.example", Ipv4Addr::LOCALHOST),
+];
+
+fn gateway(folder: &tempfile::TempDir, names: &[(&str, Ipv4Addr)]) -> Result<Gateway> {
+    testbed::build_filters()?;
+    Gateway::start(testbed::envoy_binary()?, folder.path(), names)
+}
+
+fn reason(entry: &Value) -> &str {
+    entry.get("reason").and_then(Value::as_str).unwrap_or_default()
+}
+
+#[test]
+fn declared_hosts_are_reached_by_whom_they_are_for_and_nothing_else_is() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let gateway = gateway(&folder, &NAMES)?;
+    let (payments, frontend) = (gateway.identity(PAYMENTS)?, gateway.identity(FRONTEND)?);
+    let port = gateway.port();
+    let answer = |host: &str| Reached::Answer(format!("this is {host}"));
+
+    let found = gateway.connect(&payments, "api.partner.example")?;
+    ensure!(found == answer("api.partner.example"), "a declared host by its workload: {found:?}");
+    let found = gateway.connect(&frontend, "updates.example.org")?;
+    ensure!(found == answer("updates.example.org"), "a host for everyone: {found:?}");
+    let found = gateway.pass("updates.example.org")?;
+    ensure!(found == answer("updates.example.org"), "the same by its server name: {found:?}");
+    ensure!(gateway.outside_connections() == 3, "{} connections outside", gateway.outside_connections());
+
+    let found = gateway.connect(&payments, "evil.example")?;
+    ensure!(found == Reached::Status(403), "a host that is not declared: {found:?}");
+    let entry = gateway.log_entry(&[("request", &format!("CONNECT evil.example:{port}"))])?;
+    ensure!(
+        reason(&entry) == format!("no rule lists this host: CONNECT to evil.example:{port} by {PAYMENTS}"),
+        "{entry}"
+    );
+    ensure!(entry.get("details") == Some(&"egress_access_denied_matched_policy[none]".into()), "{entry}");
+
+    let found = gateway.connect(&frontend, "api.partner.example")?;
+    ensure!(found == Reached::Status(403), "a workload without the right: {found:?}");
+    let entry = gateway.log_entry(&[("principal", FRONTEND)])?;
+    ensure!(reason(&entry).contains(&format!("rules/payments-to-partner wants principal {PAYMENTS}")), "{entry}");
+
+    let found = gateway.request(&payments, "updates.example.org", "api.partner.example")?;
+    ensure!(found == Reached::Status(403), "a server name that is not the host's: {found:?}");
+    let entry = gateway.log_entry(&[("request", "GET api.partner.example")])?;
+    ensure!(
+        reason(&entry).starts_with("the TLS connection is for SNI updates.example.org, the request is not"),
+        "{entry}"
+    );
+
+    let found = gateway.pass("evil.example")?;
+    ensure!(found == Reached::Closed, "a server name that is not declared: {found:?}");
+    let entry = gateway.log_entry(&[("server_name", "evil.example")])?;
+    ensure!(reason(&entry).starts_with(&format!("no rule lists this host: TLS to evil.example:{port} by ")), "{entry}");
+    let found = gateway.pass("api.partner.example")?;
+    ensure!(found == Reached::Closed, "a host that is for a workload, by nobody: {found:?}");
+
+    let found = gateway.connect(&payments, "x.files.partner.example")?;
+    ensure!(found == Reached::Status(403), "a DENY: {found:?}");
+    gateway.log_entry(&[("policy", "rules/no-uploads")])?;
+
+    for (head, what) in [
+        (format!("CONNECT api.partner.example:{port} HTTP/1.1\r\nhost: x"), "nobody proven by CONNECT"),
+        ("GET http://evil.example/ HTTP/1.1\r\nhost: updates.example.org".to_owned(), "an absolute form"),
+        ("CONNECT updates.example.org:22 HTTP/1.1\r\nhost: x".to_owned(), "another port"),
+    ] {
+        let found = gateway.forward(&head)?;
+        ensure!(found == Reached::Status(403), "{what}: {found:?}");
+    }
+    let masque = "GET /.well-known/masque/udp/updates.example.org/53/ HTTP/1.1\r\nhost: updates.example.org\r\nconnection: upgrade\r\nupgrade: connect-udp\r\ncapsule-protocol: ?1";
+    let found = gateway.forward(masque)?;
+    ensure!(found == Reached::Status(403), "CONNECT-UDP: {found:?}");
+    ensure!(gateway.outside_connections() == 3, "{} connections outside", gateway.outside_connections());
+    Ok(())
+}
+
+#[test]
+fn a_declared_name_that_resolves_to_a_place_inside_is_not_reached() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let inside = [
+        ("api.partner.example", Ipv4Addr::new(10, 0, 0, 1)),
+        ("updates.example.org", Ipv4Addr::new(169, 254, 169, 254)),
+    ];
+    let gateway = gateway(&folder, &inside)?;
+    let payments = gateway.identity(PAYMENTS)?;
+    for host in ["api.partner.example", "updates.example.org"] {
+        let found = gateway.connect(&payments, host)?;
+        ensure!(found == Reached::Status(503), "{host}: {found:?}");
+        let entry = gateway.log_entry(&[("request", &format!("CONNECT {host}:{}", gateway.port()))])?;
+        let details = entry.get("details").and_then(Value::as_str).context("no details")?;
+        ensure!(details.contains("dns_resolution_failure"), "{entry}");
+    }
+    ensure!(gateway.pass("updates.example.org")? == Reached::Closed, "the same by its server name");
+    Ok(())
+}
+
+#[test]
+fn dns_leads_declared_hosts_to_the_gateway_and_no_other() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let gateway = gateway(&folder, &NAMES)?;
+    let dns = gateway.listener("dns")?;
+    ensure!(resolve(dns, "api.partner.example")? == Some(Ipv4Addr::new(192, 0, 2, 53)));
+    ensure!(resolve(dns, "updates.example.org")? == Some(Ipv4Addr::new(192, 0, 2, 53)));
+    ensure!(resolve(dns, "evil.example")?.is_none());
+    Ok(())
+}

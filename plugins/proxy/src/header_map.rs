@@ -12,6 +12,10 @@ impl HeaderMap {
     /// Takes the bytes of the encoding; `None` where a pair lies outside them.
     pub(crate) fn new(bytes: Vec<u8>) -> Option<Self> {
         let count = if bytes.is_empty() { 0 } else { number(&bytes, 0)? };
+        // The lengths alone need this many bytes: a count beyond them is not worth counting to.
+        if count > bytes.len() / 8 {
+            return None;
+        }
         let map = Self { bytes, count };
         let whole = map.pairs().filter(Option::is_some).count();
         (whole == count).then_some(map)

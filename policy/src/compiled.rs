@@ -5,10 +5,9 @@ pub(crate) mod explanation;
 use std::rc::Rc;
 
 use hashbrown::{HashMap, HashSet};
-use smallvec::{SmallVec, smallvec};
 
 use crate::decision::{Decision, Denial, RuleName};
-use crate::field::{Field, FieldMatch, Fields, FieldsBuilder, HeaderDialect, Values};
+use crate::field::{Field, FieldMatch, FieldMatches, Fields, FieldsBuilder, HeaderDialect, Values};
 use crate::index::{BuildError, Clause, ClauseIndex, Condition, MatchedValues, Of, SetId, ValueSets};
 use crate::order::sort_by;
 use crate::request::{HostFailure, Obstacle, Request};
@@ -60,7 +59,7 @@ struct Group {
 struct Lookups<'l, R> {
     fields: &'l Fields,
     request: &'l mut R,
-    matched: SmallVec<[Option<FieldMatch>; 8]>,
+    matched: FieldMatches,
 }
 
 impl<R: Request> MatchedValues for Lookups<'_, R> {
@@ -68,13 +67,7 @@ impl<R: Request> MatchedValues for Lookups<'_, R> {
     type Error = Obstacle;
 
     fn matched(&mut self, field: Field) -> Result<&FieldMatch, Obstacle> {
-        let Some(slot) = self.matched.get_mut(field.slot()) else {
-            return Err(HostFailure { attribute: "a field of the policy", answer: "it has no index" }.into());
-        };
-        Ok(match slot {
-            Some(matched) => matched,
-            None => slot.insert(self.fields.lookup(field, self.request)?),
-        })
+        self.matched.of(field.slot(), || self.fields.lookup(field, self.request))
     }
 }
 
@@ -197,7 +190,7 @@ impl CompiledPolicy {
     }
 
     fn lookups<'l, R: Request>(&'l self, request: &'l mut R) -> Lookups<'l, R> {
-        Lookups { fields: &self.fields, request, matched: smallvec![None; self.fields.slots()] }
+        Lookups { fields: &self.fields, request, matched: FieldMatches::new(self.fields.slots()) }
     }
 
     fn turned_away<'p>(&'p self, denial: Denial<'p>) -> Decision<'p> {

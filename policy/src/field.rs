@@ -27,6 +27,7 @@ use std::fmt;
 use std::hash::Hash;
 
 use hashbrown::HashMap;
+use smallvec::{SmallVec, smallvec};
 
 #[cfg(test)]
 use crate::index::Of;
@@ -86,6 +87,32 @@ pub(crate) struct FieldMatch {
     pub(crate) any: Matched,
     /// For each value of a header, what it matches by itself; other fields have one value and leave this empty.
     pub(crate) each: Vec<Matched>,
+}
+
+/// What a request has of each field, each looked up once.
+pub(crate) struct FieldMatches(SmallVec<[Option<FieldMatch>; 12]>);
+
+impl FieldMatches {
+    /// Room for fields of so many slots.
+    pub(crate) fn new(slots: usize) -> Self {
+        Self(smallvec![None; slots])
+    }
+
+    /// What is known of the field in `slot`, from `look_up` the first time. Fails as that does, and where there is no
+    /// such slot: a field without an index decides nothing.
+    pub(crate) fn of(
+        &mut self,
+        slot: usize,
+        look_up: impl FnOnce() -> Result<FieldMatch, Obstacle>,
+    ) -> Result<&FieldMatch, Obstacle> {
+        let Some(slot) = self.0.get_mut(slot) else {
+            return Err(HostFailure { attribute: "a field of the policy", answer: "it has no index" }.into());
+        };
+        Ok(match slot {
+            Some(matched) => matched,
+            None => slot.insert(look_up()?),
+        })
+    }
 }
 
 impl From<Matched> for FieldMatch {

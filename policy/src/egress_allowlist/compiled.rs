@@ -1,7 +1,6 @@
 //! The rules, compiled: what the hot path looks up.
 
 use hashbrown::HashMap;
-use smallvec::{SmallVec, smallvec};
 
 use super::decision::{EgressDecision, EgressDenial};
 use super::port::{PortIndex, PortPattern};
@@ -10,7 +9,7 @@ use super::rule::Rule;
 use crate::compiled::explanation::{SHOWN, listed};
 use crate::decision::RuleName;
 use crate::destination::{Destination, Host};
-use crate::field::{Field, FieldMatch, Numbered, Sources, SourcesBuilder};
+use crate::field::{Field, FieldMatch, FieldMatches, Numbered, Sources, SourcesBuilder};
 use crate::index::{
     BuildError, Clause, ClauseIndex, Condition, DestinationIndex, Matched, MatchedValues, Of, SetId, ValueId, ValueSets,
 };
@@ -75,7 +74,7 @@ pub(super) struct Lookups<'l, R> {
     policy: &'l EgressPolicy,
     target: &'l Target,
     request: &'l mut R,
-    matched: SmallVec<[Option<FieldMatch>; 12]>,
+    matched: FieldMatches,
 }
 
 impl<R: EgressRequest> MatchedValues for Lookups<'_, R> {
@@ -83,12 +82,8 @@ impl<R: EgressRequest> MatchedValues for Lookups<'_, R> {
     type Error = Obstacle;
 
     fn matched(&mut self, field: EgressField) -> Result<&FieldMatch, Obstacle> {
-        let Some(slot) = self.matched.get_mut(field.slot()) else {
-            return Err(HostFailure { attribute: "a field of the rules", answer: "it has no index" }.into());
-        };
-        Ok(match slot {
-            Some(matched) => matched,
-            None => slot.insert(match field {
+        self.matched.of(field.slot(), || {
+            Ok(match field {
                 EgressField::Host => {
                     let mut matched = Matched::new();
                     self.policy.hosts.lookup(&self.target.host, &mut matched);
@@ -96,7 +91,7 @@ impl<R: EgressRequest> MatchedValues for Lookups<'_, R> {
                 }
                 EgressField::Port => self.policy.ports.lookup(self.target.access, self.target.port).into(),
                 EgressField::Source(field) => self.policy.sources.lookup(field, self.request)?,
-            }),
+            })
         })
     }
 }
@@ -228,7 +223,7 @@ impl EgressPolicy {
     }
 
     pub(super) fn lookups<'l, R: EgressRequest>(&'l self, target: &'l Target, request: &'l mut R) -> Lookups<'l, R> {
-        Lookups { policy: self, target, request, matched: smallvec![None; 2 + Sources::SLOTS] }
+        Lookups { policy: self, target, request, matched: FieldMatches::new(2 + Sources::SLOTS) }
     }
 
     fn enforced<R: EgressRequest>(
@@ -259,7 +254,9 @@ impl EgressPolicy {
         if index.is_empty() {
             return Ok(None);
         }
-        Ok(index.first(&self.sets, lookups)?.and_then(|rule| self.rule(rule)))
+        let Some(place) = index.first(&self.sets, lookups)? else { return Ok(None) };
+        let unnamed = HostFailure { attribute: "the rule that matches", answer: "it has no name" };
+        self.rule(place).map(Some).ok_or(unnamed.into())
     }
 
     pub(super) fn rule(&self, place: u32) -> Option<&RuleName> {

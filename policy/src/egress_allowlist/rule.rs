@@ -65,7 +65,7 @@ impl Rule {
         };
         object.finish();
         Some(Self {
-            name: RuleName::new(PolicyName::of_resource_named(RULES, &name?), RuleLabel::Number(number)),
+            name: RuleName::new(PolicyName::of_resource(RULES, &name?), RuleLabel::Number(number)),
             action: action?,
             mode: mode?,
             sources: sources?,

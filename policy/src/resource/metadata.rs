@@ -23,13 +23,8 @@ enum Origin {
 }
 
 impl PolicyName {
-    pub(crate) fn of_resource(namespace: String, name: String) -> Self {
-        Self { origin: Origin::Namespace(namespace), name }
-    }
-
-    /// The policy of this namespace and name, neither of which came from a resource.
-    pub(crate) fn of_resource_named(namespace: &str, name: &str) -> Self {
-        Self::of_resource(namespace.to_owned(), name.to_owned())
+    pub(crate) fn of_resource(namespace: &str, name: &str) -> Self {
+        Self { origin: Origin::Namespace(namespace.to_owned()), name: name.to_owned() }
     }
 
     pub(crate) fn of_preset(name: &str, version: u64) -> Self {
@@ -103,7 +98,7 @@ impl Metadata {
             Some(annotations) => dry_run(&annotations)?,
             None => false,
         };
-        Some(Self { name: PolicyName::of_resource(namespace?, name?), dry_run })
+        Some(Self { name: PolicyName::of_resource(&namespace?, &name?), dry_run })
     }
 }
 

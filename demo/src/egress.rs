@@ -134,6 +134,10 @@ impl Request for Asked<'_> {
         Ok(None)
     }
 
+    fn server_name(&mut self) -> Result<Option<&[u8]>, HostFailure> {
+        Ok(Some(self.host.as_bytes()))
+    }
+
     fn destination_port(&mut self) -> Result<Option<u16>, HostFailure> {
         Ok(Some(self.port))
     }
@@ -158,9 +162,5 @@ impl Request for Asked<'_> {
 impl EgressRequest for Asked<'_> {
     fn passes_through(&self) -> bool {
         self.passes
-    }
-
-    fn server_name(&mut self) -> Result<Option<&[u8]>, HostFailure> {
-        Ok(Some(self.host.as_bytes()))
     }
 }

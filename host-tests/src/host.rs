@@ -3,6 +3,7 @@
 mod encoding;
 mod imports;
 mod memory;
+pub mod metadata;
 mod state;
 mod stream;
 mod vm;

@@ -6,5 +6,6 @@ mod case;
 mod check;
 pub mod envoy;
 pub mod native;
+mod surroundings;
 
 pub use case::{Answer, Caller, Case, Expectation, Passing, Sent, Suite, load};

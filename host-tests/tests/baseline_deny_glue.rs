@@ -16,6 +16,8 @@ fn connection() -> Connection {
         source: SocketAddr::from(([198, 51, 100, 1], 40_000)),
         destination: SocketAddr::from(([192, 0, 2, 1], 443)),
         server_name: None,
+        filter_state: Default::default(),
+        metadata: Vec::new(),
     }
 }
 

@@ -33,6 +33,8 @@ fn connection(id: u64, uri: Option<&str>, server_name: Option<&str>) -> Connecti
         source: SocketAddr::from(([198, 51, 100, 1], 40_000)),
         destination: SocketAddr::from(([192, 0, 2, 1], 443)),
         server_name: server_name.map(|name| name.as_bytes().to_vec()),
+        filter_state: Default::default(),
+        metadata: Vec::new(),
     }
 }
 

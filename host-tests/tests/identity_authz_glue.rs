@@ -2,6 +2,7 @@
 //! costs, what stays behind.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use host_tests::host::{Connection, Fault, Module, Outcome, Request, Root, Vm};
@@ -46,6 +47,8 @@ fn connection(id: u64, uri: &str) -> Connection {
         source: SocketAddr::from(([198, 51, 100, 1], 40_000)),
         destination: SocketAddr::from(([192, 0, 2, 1], 443)),
         server_name: None,
+        filter_state: Default::default(),
+        metadata: Vec::new(),
     }
 }
 
@@ -338,5 +341,66 @@ fn neither_requests_nor_updates_leave_memory_behind() -> Result<()> {
     }
     let Some(before) = after_warm_up else { bail!("no measure") };
     ensure!(vm.memory() == before, "{before} bytes after 30 updates, {} after 300", vm.memory());
+    Ok(())
+}
+
+/// One policy that decides alone.
+fn policy_of(spec: &str) -> String {
+    format!(
+        r#"{{"defaultAction": "ALLOW", "resources": [{{"apiVersion": "security.istio.io/v1",
+            "kind": "AuthorizationPolicy", "metadata": {{"name": "p", "namespace": "shop"}}, "spec": {spec}}}]}}"#
+    )
+}
+
+#[test]
+fn without_the_direct_address_whatever_asks_for_it_is_denied() -> Result<()> {
+    let module = module()?;
+    for spec in [
+        r#"{"rules": [{"from": [{"source": {"notIpBlocks": ["10.0.0.0/8"]}}]}]}"#,
+        r#"{"action": "DENY", "rules": [{"when": [{"key": "source.ip", "values": ["10.0.0.0/8"]}]}]}"#,
+    ] {
+        let (mut vm, root) = start(&module, &policy_of(spec))?;
+        let mut told = connection(1, WEB);
+        told.filter_state.insert("sallyport.direct_remote_address".to_owned(), b"192.0.2.9".to_vec());
+        ensure!(vm.request(root, told.clone(), get("/"))?.goes_on, "{spec}: it is denied with the address");
+        let outcome = vm.request(root, connection(2, WEB), get("/"))?;
+        ensure!(status(&outcome) == Some(403), "{spec}: it is let in without the address");
+        let reason = outcome.filter_state.get("wasm.sallyport.identity_authz.reason").cloned().unwrap_or_default();
+        let expected = "the proxy did not tell filter_state.sallyport.direct_remote_address: it is not set: ";
+        ensure!(reason.starts_with(expected), "{reason}");
+        told.filter_state.insert("sallyport.direct_remote_address".to_owned(), b"nonsense".to_vec());
+        ensure!(!vm.request(root, told, get("/"))?.goes_on, "{spec}: nonsense is taken for an address");
+    }
+    Ok(())
+}
+
+#[test]
+fn metadata_that_cannot_be_read_denies_what_asks_for_it() -> Result<()> {
+    let module = module()?;
+    let spec = r#"{"action": "DENY", "rules": [{"from": [{"source": {"requestPrincipals": ["*/ann"]}}]}]}"#;
+    let (mut vm, root) = start(&module, &policy_of(spec))?;
+    ensure!(vm.request(root, connection(1, WEB), get("/"))?.goes_on, "no metadata is no token");
+    let broken = Connection { metadata: vec![0x0a, 0xff], ..connection(1, WEB) };
+    ensure!(!vm.request(root, broken, get("/"))?.goes_on, "malformed metadata is let through");
+    Ok(())
+}
+
+#[test]
+fn a_time_of_the_week_is_looked_up_in_utc() -> Result<()> {
+    // 2026-11-23 is a Monday.
+    const MONDAY: u64 = 1_795_392_000;
+    let module = module()?;
+    let spec = r#"{"rules": [{"when": [{"key": "request.time", "values": ["Mon-Fri 09:00-17:00"]}]}]}"#;
+    let (mut vm, root) = start(&module, &policy_of(spec))?;
+    for (hours, minutes, expected) in
+        [(8, 59, false), (9, 0, true), (16, 59, true), (17, 0, false), (5 * 24 + 12, 0, false)]
+    {
+        vm.stop_clock(Duration::from_secs(MONDAY + (hours * 60 + minutes) * 60));
+        let goes_on = vm.request(root, connection(1, WEB), get("/"))?.goes_on;
+        ensure!(goes_on == expected, "{hours}:{minutes:02} after Monday began: {goes_on}");
+    }
+    vm.fail(Some(Fault { of: "proxy_get_current_time_nanoseconds".to_owned(), status: 10 }));
+    vm.stop_clock(Duration::from_secs(MONDAY + 12 * 3600));
+    ensure!(!vm.request(root, connection(1, WEB), get("/"))?.goes_on, "without a clock it is let through");
     Ok(())
 }

@@ -14,10 +14,11 @@ const FILTERS: [(&str, &[&str]); 3] =
 const MOST_BYTES: usize = 400_000;
 
 /// The host functions of ABI 0.2.1 that filters here may need.
-const IMPORTS: [&str; 11] = [
+const IMPORTS: [&str; 12] = [
     "proxy_close_stream",
     "proxy_define_metric",
     "proxy_get_buffer_bytes",
+    "proxy_get_current_time_nanoseconds",
     "proxy_get_header_map_pairs",
     "proxy_get_header_map_value",
     "proxy_get_property",

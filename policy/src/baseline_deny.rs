@@ -3,6 +3,7 @@
 mod exemptions;
 mod preset;
 
+use crate::claims::ClaimSource;
 use crate::compiled::{CompiledPolicy, DefaultAction};
 use crate::decision::{Decision, Denial, RuleLabel, RuleName};
 use crate::document::Document;
@@ -55,8 +56,14 @@ impl BaselineDeny {
         }
         let report_only = mode == Mode::Report;
         let here: Vec<_> = policies.iter().collect();
-        let policy = CompiledPolicy::new(&here, HeaderDialect::Baseline, DefaultAction::Allow, report_only)
-            .map_err(|problem| Refusal::of(Fault::new("resources", problem)))?;
+        let policy = CompiledPolicy::new(
+            &here,
+            HeaderDialect::Baseline,
+            ClaimSource::default(),
+            DefaultAction::Allow,
+            report_only,
+        )
+        .map_err(|problem| Refusal::of(Fault::new("resources", problem)))?;
         let summary = summary(&policies, &lists, report_only);
         let rule = |label: &str| RuleName::new(PolicyName::of_setting("userAgent"), RuleLabel::Word(label.to_owned()));
         Ok(Self {

@@ -4,14 +4,16 @@ pub(crate) mod explanation;
 
 use std::rc::Rc;
 
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashSet;
 
+use crate::claims::ClaimSource;
 use crate::decision::{Decision, Denial, RuleName};
 use crate::field::{Field, FieldMatch, FieldMatches, Fields, FieldsBuilder, HeaderDialect, Values};
 use crate::index::{BuildError, Clause, ClauseIndex, Condition, MatchedValues, Of, SetId, ValueSets};
 use crate::order::sort_by;
 use crate::request::{HostFailure, Obstacle, Request};
 use crate::resource::{Action, AuthorizationPolicy, PolicyName, Term};
+use crate::table::Table;
 use explanation::Descriptions;
 pub(crate) use explanation::{asked_for, printable};
 
@@ -42,6 +44,7 @@ pub struct CompiledPolicy {
     rules: Vec<RuleName>,
     deny: Group,
     allow: Group,
+    audit: ClauseIndex<Field>,
     default_action: DefaultAction,
     report_only: bool,
 }
@@ -75,12 +78,13 @@ impl CompiledPolicy {
     pub(crate) fn new(
         policies: &[&AuthorizationPolicy],
         dialect: HeaderDialect,
+        claims: ClaimSource,
         default_action: DefaultAction,
         report_only: bool,
     ) -> Result<Self, BuildError> {
         let (rules, places) = rules_in_order(policies);
         let mut places = places.into_iter();
-        let mut builder = Builder::new(dialect);
+        let mut builder = Builder::new(dialect, claims);
         for policy in policies {
             for (clauses, place) in policy.rules.iter().zip(&mut places) {
                 for clause in clauses {
@@ -93,7 +97,7 @@ impl CompiledPolicy {
             |action, wanted| policies.iter().any(|policy| policy.action == action && enforcement(policy) == wanted);
         builder.sets.close();
         let sets = builder.sets;
-        let [deny_enforced, deny_reported, allow_enforced, allow_reported] = builder.groups;
+        let [deny_enforced, deny_reported, allow_enforced, allow_reported, audit] = builder.groups;
         let group = |action, enforced, reported| Group {
             enforced: ClauseIndex::new(enforced, &sets),
             reported: ClauseIndex::new(reported, &sets),
@@ -106,6 +110,7 @@ impl CompiledPolicy {
             fields: builder.fields.finish()?,
             deny,
             allow,
+            audit: ClauseIndex::new(audit, &sets),
             sets,
             descriptions: builder.descriptions,
             rules,
@@ -134,6 +139,17 @@ impl CompiledPolicy {
             Ok(Some(denial)) => self.turned_away(denial),
             Err(obstacle) => self.turned_away(Denial::Undecidable(obstacle)),
         }
+    }
+
+    /// The AUDIT rule that matches a request, the first of several, whatever is decided of it.
+    ///
+    /// Marks nothing where the proxy does not tell what it takes: an audit never stands in the way.
+    pub fn audited<R: Request>(&self, request: &mut R) -> Option<&RuleName> {
+        if self.audit.is_empty() {
+            return None;
+        }
+        let rule = self.audit.first(&self.sets, &mut self.lookups(request)).ok()?;
+        rule.and_then(|rule| self.rule(rule))
     }
 
     /// The ALLOW rule that lets a request in, the first of several; for tools that show why, since a filter needs to
@@ -175,11 +191,20 @@ impl CompiledPolicy {
 
     /// The policies that can turn a request away by matching, each once: what has counters of its own.
     pub fn denying_policies(&self) -> impl Iterator<Item = &PolicyName> {
-        let mut rules: Vec<u32> = [&self.deny.enforced, &self.deny.reported]
-            .iter()
-            .flat_map(|index| index.sample(usize::MAX))
-            .map(|clause| clause.rule)
-            .collect();
+        self.policies_of([&self.deny.enforced, &self.deny.reported].into_iter())
+    }
+
+    /// The policies that can mark a request, each once: what has counters of its own.
+    pub fn auditing_policies(&self) -> impl Iterator<Item = &PolicyName> {
+        self.policies_of([&self.audit].into_iter())
+    }
+
+    fn policies_of<'p>(
+        &'p self,
+        indexes: impl Iterator<Item = &'p ClauseIndex<Field>>,
+    ) -> impl Iterator<Item = &'p PolicyName> {
+        let clauses = indexes.flat_map(|index| index.sample(usize::MAX));
+        let mut rules: Vec<u32> = clauses.map(|clause| clause.rule).collect();
         sort_by(&mut rules, u32::cmp);
         let mut seen = HashSet::new();
         rules
@@ -271,19 +296,19 @@ struct Builder {
     fields: FieldsBuilder,
     sets: ValueSets,
     descriptions: Descriptions,
-    groups: [Vec<Clause<Field>>; 4],
+    groups: [Vec<Clause<Field>>; 5],
     /// By the lists of the policies, which stay where they are while this is built.
-    numbered: HashMap<*const Values, (Field, SetId)>,
+    numbered: Table<*const Values, (Field, SetId)>,
 }
 
 impl Builder {
-    fn new(dialect: HeaderDialect) -> Self {
+    fn new(dialect: HeaderDialect, claims: ClaimSource) -> Self {
         Self {
-            fields: FieldsBuilder::new(dialect),
+            fields: FieldsBuilder::new(dialect, claims),
             sets: ValueSets::default(),
             descriptions: Descriptions::default(),
             groups: Default::default(),
-            numbered: HashMap::new(),
+            numbered: Table::default(),
         }
     }
 
@@ -305,8 +330,8 @@ impl Builder {
             // Among several values of a header, one that matches keeps a request out, and one that does not keeps it
             // from being let in.
             let of = match (action, term.negated) {
-                (Action::Deny, false) | (Action::Allow, true) => Of::Any,
-                (Action::Deny, true) | (Action::Allow, false) => Of::Every,
+                (Action::Deny | Action::Audit, false) | (Action::Allow, true) => Of::Any,
+                (Action::Deny | Action::Audit, true) | (Action::Allow, false) => Of::Every,
             };
             conditions.push(Condition { field, negated: term.negated, set, of });
         }
@@ -314,12 +339,13 @@ impl Builder {
     }
 
     fn clauses(&mut self, action: Action, enforcement: Enforcement) -> &mut Vec<Clause<Field>> {
-        let [deny_enforced, deny_reported, allow_enforced, allow_reported] = &mut self.groups;
+        let [deny_enforced, deny_reported, allow_enforced, allow_reported, audit] = &mut self.groups;
         match (action, enforcement) {
             (Action::Deny, Enforcement::Enforced) => deny_enforced,
             (Action::Deny, Enforcement::Reported) => deny_reported,
             (Action::Allow, Enforcement::Enforced) => allow_enforced,
             (Action::Allow, Enforcement::Reported) => allow_reported,
+            (Action::Audit, _) => audit,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The configuration as it was written: a JSON tree that keeps what a map would lose.
 
-mod wire;
+pub(crate) mod wire;
 
 use std::fmt;
 
@@ -52,6 +52,14 @@ impl Document {
                 Self::Number(whole.into())
             }
             false => serde_json::Number::from_f64(value).map_or(Self::Null, Self::Number),
+        }
+    }
+
+    /// Its text, if it is one.
+    pub(crate) fn text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            _ => None,
         }
     }
 

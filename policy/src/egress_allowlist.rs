@@ -104,7 +104,7 @@ fn read(node: &Node<'_>) -> Option<Configuration> {
     let object = node.object()?;
     let trust_domains = read_trust_domains(&object);
     if let Some(identity) = object.optional("identity") {
-        read_identity(&identity);
+        read_identity(&identity, |_| Some(()));
     }
     let mode = Mode::read(object.optional("mode").as_ref());
     let addresses = match object.optional("ipAddresses") {

@@ -5,35 +5,49 @@
 
 mod header;
 mod host;
+mod ip_block;
+mod metadata;
 mod method;
 mod namespace;
 mod path;
 mod port;
 mod principal;
+mod request_principal;
+mod server_name;
 mod service_account;
-mod source_ip;
+mod time;
+mod trust_domain;
 
 pub(crate) use header::{HeaderDialect, HeaderName, HeaderPattern, Index as HeaderIndex};
 pub(crate) use host::HostPattern;
+pub(crate) use ip_block::IpBlock;
+pub(crate) use metadata::{MetadataKey, MetadataPattern};
 pub(crate) use method::MethodPattern;
 pub(crate) use namespace::NamespacePattern;
 pub(crate) use path::{Index as PathIndex, PathPattern};
 pub(crate) use port::Port;
 pub(crate) use principal::{PrincipalPattern, TrustDomains};
+pub(crate) use request_principal::RequestPrincipalPattern;
+pub(crate) use server_name::ServerNamePattern;
 pub(crate) use service_account::ServiceAccount;
-pub(crate) use source_ip::IpBlock;
+pub(crate) use time::TimeWindow;
+pub(crate) use trust_domain::TrustDomainPattern;
 
 use std::fmt;
 use std::hash::Hash;
+#[cfg(test)]
+use std::net::IpAddr;
 
-use hashbrown::HashMap;
 use smallvec::{SmallVec, smallvec};
 
+use crate::claims::ClaimSource;
 #[cfg(test)]
 use crate::index::Of;
 use crate::index::{BuildError, Matched, ValueId};
 use crate::order::sort_by;
 use crate::request::{HostFailure, Obstacle, Request};
+use crate::table::Table;
+use request_principal::RequestPrincipal;
 
 /// A match field, in the order of what it costs to know: what belongs to the connection before what belongs to the
 /// request.
@@ -42,40 +56,66 @@ pub(crate) enum Field {
     Principal,
     Namespace,
     ServiceAccount,
-    SourceIp,
+    TrustDomain,
+    Ip(Address),
     Port,
+    ServerName,
+    Time,
     Method,
     Host,
     Path,
     /// A header, numbered in the order of first mention.
     Header(u16),
+    RequestPrincipal,
+    /// A value of metadata, numbered in the order of first mention.
+    Metadata(u16),
+}
+
+/// Whose address is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Address {
+    /// The peer of the connection, whatever a request says of addresses.
+    Source,
+    /// The client, as the proxy finds it out: by `X-Forwarded-For` or the PROXY protocol where it trusts them.
+    Remote,
+    /// What the connection was addressed to, on the proxy's side.
+    Destination,
+}
+
+#[cfg(test)]
+impl Address {
+    fn of<R: Request>(self, request: &mut R) -> Result<Option<IpAddr>, HostFailure> {
+        match self {
+            Self::Source => request.source_ip(),
+            Self::Remote => request.remote_ip(),
+            Self::Destination => request.destination_ip(),
+        }
+    }
 }
 
 impl Field {
-    /// All of them but headers, in the order of their slots.
-    const FIXED: [Self; 8] = [
-        Self::Principal,
-        Self::Namespace,
-        Self::ServiceAccount,
-        Self::SourceIp,
-        Self::Port,
-        Self::Method,
-        Self::Host,
-        Self::Path,
-    ];
+    /// How many have a slot of their own, whatever a policy lists: all but headers and metadata.
+    const FIXED: usize = 14;
 
-    /// Its place in tables by field.
+    /// Its place in tables by field. Those of `source` that every filter knows come first.
     pub(crate) fn slot(self) -> usize {
         match self {
             Self::Principal => 0,
             Self::Namespace => 1,
             Self::ServiceAccount => 2,
-            Self::SourceIp => 3,
-            Self::Port => 4,
-            Self::Method => 5,
-            Self::Host => 6,
-            Self::Path => 7,
-            Self::Header(number) => Self::FIXED.len() + usize::from(number),
+            Self::TrustDomain => 3,
+            Self::Ip(Address::Source) => 4,
+            Self::Ip(Address::Remote) => 5,
+            Self::Ip(Address::Destination) => 6,
+            Self::Port => 7,
+            Self::ServerName => 8,
+            Self::Time => 9,
+            Self::Method => 10,
+            Self::Host => 11,
+            Self::Path => 12,
+            Self::RequestPrincipal => 13,
+            Self::Header(number) => Self::FIXED + 2 * usize::from(number),
+            Self::Metadata(number) => Self::FIXED + 2 * usize::from(number) + 1,
         }
     }
 }
@@ -90,7 +130,7 @@ pub(crate) struct FieldMatch {
 }
 
 /// What a request has of each field, each looked up once.
-pub(crate) struct FieldMatches(SmallVec<[Option<FieldMatch>; 12]>);
+pub(crate) struct FieldMatches(SmallVec<[Option<FieldMatch>; 16]>);
 
 impl FieldMatches {
     /// Room for fields of so many slots.
@@ -127,12 +167,17 @@ pub(crate) enum Values {
     Principals(Vec<PrincipalPattern>),
     Namespaces(Vec<NamespacePattern>),
     ServiceAccounts(Vec<ServiceAccount>),
-    SourceIps(Vec<IpBlock>),
+    TrustDomains(Vec<TrustDomainPattern>),
+    Ips(Address, Vec<IpBlock>),
     Ports(Vec<Port>),
+    ServerNames(Vec<ServerNamePattern>),
+    Times(Vec<TimeWindow>),
     Methods(Vec<MethodPattern>),
     Hosts(Vec<HostPattern>),
     Paths(Vec<PathPattern>),
     Header(HeaderName, Vec<HeaderPattern>),
+    RequestPrincipals(Vec<RequestPrincipalPattern>),
+    Metadata(MetadataKey, Vec<MetadataPattern>),
 }
 
 impl Values {
@@ -142,12 +187,19 @@ impl Values {
             Self::Principals(_) => "principal".to_owned(),
             Self::Namespaces(_) => "namespace".to_owned(),
             Self::ServiceAccounts(_) => "service account".to_owned(),
-            Self::SourceIps(_) => "source address in".to_owned(),
+            Self::TrustDomains(_) => "trust domain".to_owned(),
+            Self::Ips(Address::Source, _) => "source address in".to_owned(),
+            Self::Ips(Address::Remote, _) => "remote address in".to_owned(),
+            Self::Ips(Address::Destination, _) => "destination address in".to_owned(),
             Self::Ports(_) => "port".to_owned(),
+            Self::ServerNames(_) => "SNI".to_owned(),
+            Self::Times(_) => "time (UTC)".to_owned(),
             Self::Methods(_) => "method".to_owned(),
             Self::Hosts(_) => "host".to_owned(),
             Self::Paths(_) => "path".to_owned(),
             Self::Header(name, _) => format!("header {}", name.as_str()),
+            Self::RequestPrincipals(_) => "request principal".to_owned(),
+            Self::Metadata(key, _) => key.to_string(),
         }
     }
 
@@ -160,27 +212,33 @@ impl Values {
             Self::Principals(values) => sample(values, most),
             Self::Namespaces(values) => sample(values, most),
             Self::ServiceAccounts(values) => sample(values, most),
-            Self::SourceIps(values) => sample(values, most),
+            Self::TrustDomains(values) => sample(values, most),
+            Self::Ips(_, values) => sample(values, most),
             Self::Ports(values) => sample(values, most),
+            Self::ServerNames(values) => sample(values, most),
+            Self::Times(values) => sample(values, most),
             Self::Methods(values) => sample(values, most),
             Self::Hosts(values) => sample(values, most),
             Self::Paths(values) => sample(values, most),
             Self::Header(_, values) => sample(values, most),
+            Self::RequestPrincipals(values) => sample(values, most),
+            Self::Metadata(_, values) => sample(values, most),
         }
     }
 
-    /// Takes in the values of `more`, if they are of the same field.
+    /// Takes in the values of `more`, if they are of the same field of `source` or `operation`.
     pub(crate) fn absorb(&mut self, more: &Self) -> bool {
         match (self, more) {
             (Self::Principals(values), Self::Principals(more)) => values.extend_from_slice(more),
             (Self::Namespaces(values), Self::Namespaces(more)) => values.extend_from_slice(more),
             (Self::ServiceAccounts(values), Self::ServiceAccounts(more)) => values.extend_from_slice(more),
-            (Self::SourceIps(values), Self::SourceIps(more)) => values.extend_from_slice(more),
+            (Self::TrustDomains(values), Self::TrustDomains(more)) => values.extend_from_slice(more),
+            (Self::Ips(of, values), Self::Ips(other, more)) if of == other => values.extend_from_slice(more),
             (Self::Ports(values), Self::Ports(more)) => values.extend_from_slice(more),
+            (Self::RequestPrincipals(values), Self::RequestPrincipals(more)) => values.extend_from_slice(more),
             (Self::Methods(values), Self::Methods(more)) => values.extend_from_slice(more),
             (Self::Hosts(values), Self::Hosts(more)) => values.extend_from_slice(more),
             (Self::Paths(values), Self::Paths(more)) => values.extend_from_slice(more),
-            (Self::Header(name, values), Self::Header(other, more)) if name == other => values.extend_from_slice(more),
             _ => return false,
         }
         true
@@ -188,7 +246,7 @@ impl Values {
 
     /// The definition of what a list matches; the indexes must agree with it.
     #[cfg(test)]
-    pub(crate) fn matches<R: Request>(&self, request: &mut R, of: Of) -> Result<bool, HostFailure> {
+    pub(crate) fn matches<R: Request>(&self, request: &mut R, of: Of) -> Result<bool, Obstacle> {
         Ok(match self {
             Self::Principals(values) => {
                 request.peer()?.id().is_some_and(|id| values.iter().any(|value| value.matches(id)))
@@ -199,10 +257,20 @@ impl Values {
             Self::ServiceAccounts(values) => {
                 request.peer()?.id().is_some_and(|id| values.iter().any(|value| value.matches(id)))
             }
-            Self::SourceIps(values) => {
-                request.source_ip()?.is_some_and(|address| values.iter().any(|value| value.contains(address)))
+            Self::TrustDomains(values) => {
+                request.peer()?.id().is_some_and(|id| values.iter().any(|value| value.matches(id)))
+            }
+            Self::Ips(of, values) => {
+                of.of(request)?.is_some_and(|address| values.iter().any(|value| value.contains(address)))
             }
             Self::Ports(values) => request.destination_port()?.is_some_and(|port| values.contains(&Port::new(port))),
+            Self::ServerNames(values) => {
+                request.server_name()?.is_some_and(|name| values.iter().any(|value| value.matches(name)))
+            }
+            Self::Times(values) => {
+                let minute = time::minute_of_week(request.time()?);
+                values.iter().any(|value| value.contains(minute))
+            }
             Self::Methods(values) => {
                 request.method()?.is_some_and(|method| values.iter().any(|value| value.matches(method)))
             }
@@ -218,16 +286,24 @@ impl Values {
                     Of::Every => !values.is_empty() && values.iter().all(|value| listed(value)),
                 }
             }
+            Self::RequestPrincipals(values) => {
+                let claims = ClaimSource::default().claims(request)?;
+                RequestPrincipal::of(&claims).is_some_and(|one| values.iter().any(|value| value.matches(&one)))
+            }
+            Self::Metadata(key, values) => {
+                let value = ClaimSource::default().value(key, request)?;
+                value.is_some_and(|value| values.iter().any(|pattern| pattern.matches(&value)))
+            }
         })
     }
 }
 
 /// Numbers the distinct patterns of one field.
-pub(crate) struct Numbered<P>(HashMap<P, ValueId>);
+pub(crate) struct Numbered<P>(Table<P, ValueId>);
 
 impl<P> Default for Numbered<P> {
     fn default() -> Self {
-        Self(HashMap::new())
+        Self(Table::default())
     }
 }
 
@@ -236,13 +312,13 @@ impl<P: Clone + Eq + Hash> Numbered<P> {
         let mut ids = Vec::with_capacity(patterns.len());
         for pattern in patterns {
             let next = ValueId(u32::try_from(self.0.len()).unwrap_or(u32::MAX));
-            ids.push(*self.0.entry(pattern.clone()).or_insert(next));
+            ids.push(self.0.change(pattern.clone(), || next, |id| *id));
         }
         ids
     }
 
     pub(crate) fn into_entries(self) -> impl Iterator<Item = (P, ValueId)> {
-        self.0.into_iter()
+        self.0.into_entries().into_iter()
     }
 }
 
@@ -255,6 +331,7 @@ pub(crate) struct SourcesBuilder {
     principals: Numbered<PrincipalPattern>,
     namespaces: Numbered<NamespacePattern>,
     service_accounts: Numbered<ServiceAccount>,
+    trust_domains: Numbered<TrustDomainPattern>,
     source_ips: Numbered<IpBlock>,
 }
 
@@ -265,10 +342,18 @@ impl SourcesBuilder {
             Values::Principals(values) => (Field::Principal, self.principals.number(values)),
             Values::Namespaces(values) => (Field::Namespace, self.namespaces.number(values)),
             Values::ServiceAccounts(values) => (Field::ServiceAccount, self.service_accounts.number(values)),
-            Values::SourceIps(values) => (Field::SourceIp, self.source_ips.number(values)),
-            Values::Ports(_) | Values::Methods(_) | Values::Hosts(_) | Values::Paths(_) | Values::Header(..) => {
-                (NOWHERE, Vec::new())
-            }
+            Values::TrustDomains(values) => (Field::TrustDomain, self.trust_domains.number(values)),
+            Values::Ips(Address::Source, values) => (Field::Ip(Address::Source), self.source_ips.number(values)),
+            Values::Ips(..)
+            | Values::Ports(_)
+            | Values::ServerNames(_)
+            | Values::Times(_)
+            | Values::Methods(_)
+            | Values::Hosts(_)
+            | Values::Paths(_)
+            | Values::Header(..)
+            | Values::RequestPrincipals(_)
+            | Values::Metadata(..) => (NOWHERE, Vec::new()),
         }
     }
 
@@ -277,7 +362,8 @@ impl SourcesBuilder {
             principals: principal::Index::new(self.principals.into_entries())?,
             namespaces: namespace::Index::new(self.namespaces.into_entries())?,
             service_accounts: service_account::Index::new(self.service_accounts.into_entries()),
-            source_ips: source_ip::Index::new(self.source_ips.into_entries()),
+            trust_domains: trust_domain::Index::new(self.trust_domains.into_entries())?,
+            source_ips: ip_block::Index::new(self.source_ips.into_entries()),
         })
     }
 }
@@ -287,12 +373,13 @@ pub(crate) struct Sources {
     principals: principal::Index,
     namespaces: namespace::Index,
     service_accounts: service_account::Index,
-    source_ips: source_ip::Index,
+    trust_domains: trust_domain::Index,
+    source_ips: ip_block::Index,
 }
 
 impl Sources {
     /// How many slots a table by field of `source` needs.
-    pub(crate) const SLOTS: usize = 4;
+    pub(crate) const SLOTS: usize = 5;
 
     /// What a request has of a field of `source`.
     ///
@@ -304,10 +391,9 @@ impl Sources {
             Field::Principal => self.principals.lookup(request.peer()?.usable()?, &mut matched),
             Field::Namespace => self.namespaces.lookup(request.peer()?.usable()?, &mut matched),
             Field::ServiceAccount => self.service_accounts.lookup(request.peer()?.usable()?, &mut matched),
-            Field::SourceIp => self.source_ips.lookup(request.source_ip()?, &mut matched),
-            Field::Port | Field::Method | Field::Host | Field::Path | Field::Header(_) => {
-                return Err(HostFailure { attribute: "a field of the source", answer: "it has no index" }.into());
-            }
+            Field::TrustDomain => self.trust_domains.lookup(request.peer()?.usable()?, &mut matched),
+            Field::Ip(Address::Source) => self.source_ips.lookup(request.source_ip()?, &mut matched),
+            _ => return Err(HostFailure { attribute: "a field of the source", answer: "it has no index" }.into()),
         }
         Ok(matched.into())
     }
@@ -316,75 +402,124 @@ impl Sources {
 /// Collects the values of all fields; [`finish`](Self::finish) makes the indexes.
 pub(crate) struct FieldsBuilder {
     dialect: HeaderDialect,
+    claims: ClaimSource,
     sources: SourcesBuilder,
+    remote_ips: Numbered<IpBlock>,
+    destination_ips: Numbered<IpBlock>,
     ports: Numbered<Port>,
+    server_names: Numbered<ServerNamePattern>,
+    times: Numbered<TimeWindow>,
     methods: Numbered<MethodPattern>,
     hosts: Numbered<HostPattern>,
     paths: Numbered<PathPattern>,
     headers: Vec<(HeaderName, Numbered<HeaderPattern>)>,
+    request_principals: Numbered<RequestPrincipalPattern>,
+    metadata: Vec<(MetadataKey, Numbered<MetadataPattern>)>,
 }
 
 impl FieldsBuilder {
-    pub(crate) fn new(dialect: HeaderDialect) -> Self {
+    pub(crate) fn new(dialect: HeaderDialect, claims: ClaimSource) -> Self {
         Self {
             dialect,
+            claims,
             sources: SourcesBuilder::default(),
+            remote_ips: Numbered::default(),
+            destination_ips: Numbered::default(),
             ports: Numbered::default(),
+            server_names: Numbered::default(),
+            times: Numbered::default(),
             methods: Numbered::default(),
             hosts: Numbered::default(),
             paths: Numbered::default(),
             headers: Vec::new(),
+            request_principals: Numbered::default(),
+            metadata: Vec::new(),
         }
     }
 
     /// The field that some values are of, and their numbers within it.
     pub(crate) fn add(&mut self, values: &Values) -> (Field, Vec<ValueId>) {
         match values {
-            Values::Principals(_) | Values::Namespaces(_) | Values::ServiceAccounts(_) | Values::SourceIps(_) => {
-                self.sources.add(values)
+            Values::Principals(_)
+            | Values::Namespaces(_)
+            | Values::ServiceAccounts(_)
+            | Values::TrustDomains(_)
+            | Values::Ips(Address::Source, _) => self.sources.add(values),
+            Values::Ips(Address::Remote, values) => (Field::Ip(Address::Remote), self.remote_ips.number(values)),
+            Values::Ips(Address::Destination, values) => {
+                (Field::Ip(Address::Destination), self.destination_ips.number(values))
             }
             Values::Ports(values) => (Field::Port, self.ports.number(values)),
+            Values::ServerNames(values) => (Field::ServerName, self.server_names.number(values)),
+            Values::Times(values) => (Field::Time, self.times.number(values)),
             Values::Methods(values) => (Field::Method, self.methods.number(values)),
             Values::Hosts(values) => (Field::Host, self.hosts.number(values)),
             Values::Paths(values) => (Field::Path, self.paths.number(values)),
-            Values::Header(name, values) => self.add_header(name, values),
+            Values::Header(name, values) => add_named(&mut self.headers, name, values, Field::Header),
+            Values::RequestPrincipals(values) => (Field::RequestPrincipal, self.request_principals.number(values)),
+            Values::Metadata(key, values) => add_named(&mut self.metadata, key, values, Field::Metadata),
         }
-    }
-
-    fn add_header(&mut self, name: &HeaderName, values: &[HeaderPattern]) -> (Field, Vec<ValueId>) {
-        if !self.headers.iter().any(|(known, _)| known == name) {
-            self.headers.push((name.clone(), Numbered::default()));
-        }
-        let known = (0..).zip(&mut self.headers).find(|(_, (known, _))| known == name);
-        known.map_or((NOWHERE, Vec::new()), |(number, (_, numbered))| (Field::Header(number), numbered.number(values)))
     }
 
     /// Makes the indexes. Fails where there are too many headers or patterns.
     pub(crate) fn finish(self) -> Result<Fields, BuildError> {
-        if self.headers.len() >= usize::from(u16::MAX) {
-            return Err(format!("{} different headers are too many", self.headers.len()));
+        for (count, what) in [(self.headers.len(), "headers"), (self.metadata.len(), "claims and metadata keys")] {
+            if count >= usize::from(u16::MAX) {
+                return Err(format!("{count} different {what} are too many"));
+            }
         }
         let dialect = self.dialect;
         let header = |(name, numbered)| Header::new(dialect, name, numbered);
+        let metadata = |(key, numbered): (MetadataKey, Numbered<MetadataPattern>)| {
+            Ok::<_, BuildError>((key, metadata::Index::new(numbered.into_entries())?))
+        };
         Ok(Fields {
+            claims: self.claims,
             sources: self.sources.finish()?,
+            remote_ips: ip_block::Index::new(self.remote_ips.into_entries()),
+            destination_ips: ip_block::Index::new(self.destination_ips.into_entries()),
             ports: port::Index::new(self.ports.into_entries()),
+            server_names: server_name::Index::new(self.server_names.into_entries())?,
+            times: time::Index::new(self.times.into_entries())?,
             methods: method::Index::new(self.methods.into_entries())?,
             hosts: host::Index::new(self.hosts.into_entries())?,
             paths: path::Index::new(self.paths.into_entries())?,
             headers: self.headers.into_iter().map(header).collect::<Result<_, _>>()?,
+            request_principals: request_principal::Index::new(self.request_principals.into_entries())?,
+            metadata: self.metadata.into_iter().map(metadata).collect::<Result<_, _>>()?,
         })
     }
 }
 
+/// Numbers values of which there are several lists, each under a name.
+fn add_named<N: Clone + Eq, P: Clone + Eq + Hash>(
+    lists: &mut Vec<(N, Numbered<P>)>,
+    name: &N,
+    values: &[P],
+    field: impl Fn(u16) -> Field,
+) -> (Field, Vec<ValueId>) {
+    if !lists.iter().any(|(known, _)| known == name) {
+        lists.push((name.clone(), Numbered::default()));
+    }
+    let known = (0..).zip(lists).find(|(_, (known, _))| known == name);
+    known.map_or((NOWHERE, Vec::new()), |(number, (_, numbered))| (field(number), numbered.number(values)))
+}
+
 /// The indexes of all fields.
 pub(crate) struct Fields {
+    claims: ClaimSource,
     sources: Sources,
+    remote_ips: ip_block::Index,
+    destination_ips: ip_block::Index,
     ports: port::Index,
+    server_names: server_name::Index,
+    times: time::Index,
     methods: method::Index,
     hosts: host::Index,
     paths: path::Index,
     headers: Vec<Header>,
+    request_principals: request_principal::Index,
+    metadata: Vec<(MetadataKey, metadata::Index)>,
 }
 
 /// One header, with its patterns as they were written, by number.
@@ -406,23 +541,38 @@ impl Header {
 impl Fields {
     /// How many slots a table by field needs.
     pub(crate) fn slots(&self) -> usize {
-        Field::FIXED.len() + self.headers.len()
+        Field::FIXED + 2 * self.headers.len().max(self.metadata.len())
     }
 
     /// What a request has of `field`. Fails as [`Sources::lookup`] does.
     pub(crate) fn lookup<R: Request>(&self, field: Field, request: &mut R) -> Result<FieldMatch, Obstacle> {
         let mut matched = Matched::new();
         match field {
-            Field::Principal | Field::Namespace | Field::ServiceAccount | Field::SourceIp => {
-                return self.sources.lookup(field, request);
-            }
+            Field::Principal
+            | Field::Namespace
+            | Field::ServiceAccount
+            | Field::TrustDomain
+            | Field::Ip(Address::Source) => return self.sources.lookup(field, request),
+            Field::Ip(Address::Remote) => self.remote_ips.lookup(request.remote_ip()?, &mut matched),
+            Field::Ip(Address::Destination) => self.destination_ips.lookup(request.destination_ip()?, &mut matched),
             Field::Port => self.ports.lookup(request.destination_port()?, &mut matched),
+            Field::ServerName => self.server_names.lookup(request.server_name()?, &mut matched),
+            Field::Time => self.times.lookup(request.time()?, &mut matched),
             Field::Method => self.methods.lookup(request.method()?, &mut matched),
             Field::Host => self.hosts.lookup(request.host()?, &mut matched),
             Field::Path => self.paths.lookup(request.path()?, &mut matched),
             Field::Header(number) => {
                 let Some(header) = self.headers.get(usize::from(number)) else { return Ok(FieldMatch::default()) };
                 return Ok(header.index.lookup(&request.header(header.name.as_str())?));
+            }
+            Field::RequestPrincipal => {
+                let principal = RequestPrincipal::of(&self.claims.claims(request)?);
+                self.request_principals.lookup(principal.as_ref(), &mut matched);
+            }
+            Field::Metadata(number) => {
+                if let Some((key, index)) = self.metadata.get(usize::from(number)) {
+                    index.lookup(self.claims.value(key, request)?.as_ref(), &mut matched);
+                }
             }
         }
         Ok(matched.into())
@@ -443,8 +593,26 @@ mod tests {
 
     #[test]
     fn every_field_has_a_slot_of_its_own() {
-        let slots: Vec<_> =
-            Field::FIXED.iter().chain([&Field::Header(0), &Field::Header(1)]).map(|field| field.slot()).collect();
+        use Address::{Destination, Remote, Source};
+        let fixed = [
+            Field::Principal,
+            Field::Namespace,
+            Field::ServiceAccount,
+            Field::TrustDomain,
+            Field::Ip(Source),
+            Field::Ip(Remote),
+            Field::Ip(Destination),
+            Field::Port,
+            Field::ServerName,
+            Field::Time,
+            Field::Method,
+            Field::Host,
+            Field::Path,
+            Field::RequestPrincipal,
+        ];
+        let named = [Field::Header(0), Field::Metadata(0), Field::Header(1), Field::Metadata(1)];
+        let slots: Vec<_> = fixed.into_iter().chain(named).map(Field::slot).collect();
         assert_eq!(slots, (0..slots.len()).collect::<Vec<_>>());
+        assert_eq!(fixed.len(), Field::FIXED);
     }
 }

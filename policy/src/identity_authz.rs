@@ -1,5 +1,6 @@
 //! The configuration of the filter `identity-authz`.
 
+use crate::claims::ClaimSource;
 use crate::compiled::{CompiledPolicy, DefaultAction};
 use crate::document::Document;
 use crate::fault::{Fault, Faults, Refusal};
@@ -13,7 +14,20 @@ use crate::resource::{Action, AuthorizationPolicy, Context, Workload, read_names
 pub struct IdentityAuthz {
     policy: CompiledPolicy,
     reply: DenyReply,
+    direct_remote_address: DirectRemoteAddress,
     summary: Summary,
+}
+
+/// `directRemoteAddress`: what tells the address of the connection's other end, which `source.ip` and `ipBlocks` are
+/// about. Envoy's own attribute follows `X-Forwarded-For`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DirectRemoteAddress {
+    /// The filter state `sallyport.direct_remote_address`, which the example configurations set. Where it is absent,
+    /// what asks for the address is denied.
+    #[default]
+    FilterState,
+    /// The connection: right only where `X-Forwarded-For` is not trusted.
+    Connection,
 }
 
 /// What was loaded, for the log.
@@ -37,8 +51,16 @@ impl IdentityAuthz {
         let document = Document::parse(json)?;
         let faults = Faults::default();
         let read = read(&Node::root(&document, &faults));
-        let Configuration { loaded, reply, default_action, mode, workload, root_namespace } =
-            faults.unless_any(read)?;
+        let Configuration {
+            loaded,
+            reply,
+            claims,
+            direct_remote_address,
+            default_action,
+            mode,
+            workload,
+            root_namespace,
+        } = faults.unless_any(read)?;
         let applies = |policy: &&AuthorizationPolicy| {
             workload.as_ref().is_none_or(|workload| {
                 policy
@@ -54,7 +76,7 @@ impl IdentityAuthz {
             let name = &policy.name;
             match policy.action {
                 Action::Deny => faults.add(Fault::new(missing, format!("missing, and without it cannot be told whether the DENY policy {name} is meant for this workload"))),
-                Action::Allow => warnings.push(format!("the policy {name} does not apply here: whom it picks cannot be told without {missing}")),
+                Action::Allow | Action::Audit => warnings.push(format!("the policy {name} does not apply here: whom it picks cannot be told without {missing}")),
             }
         }
         faults.unless_any(Some(()))?;
@@ -71,9 +93,9 @@ impl IdentityAuthz {
             report_only: mode == Mode::Report,
             warnings,
         };
-        let policy = CompiledPolicy::new(&here, HeaderDialect::Istio, default_action, mode == Mode::Report)
+        let policy = CompiledPolicy::new(&here, HeaderDialect::Istio, claims, default_action, mode == Mode::Report)
             .map_err(|problem| Refusal::of(Fault::new("resources", problem)))?;
-        Ok(Self { policy, reply, summary })
+        Ok(Self { policy, reply, direct_remote_address, summary })
     }
 
     /// What decides requests.
@@ -84,6 +106,11 @@ impl IdentityAuthz {
     /// What a denied client is told.
     pub fn reply(&self) -> &DenyReply {
         &self.reply
+    }
+
+    /// What tells the address of a connection's other end.
+    pub fn direct_remote_address(&self) -> DirectRemoteAddress {
+        self.direct_remote_address
     }
 
     /// One line that says what was loaded: resources, how many apply here, what is enforced and what only reported.
@@ -106,6 +133,8 @@ impl IdentityAuthz {
 struct Configuration {
     loaded: Vec<AuthorizationPolicy>,
     reply: DenyReply,
+    claims: ClaimSource,
+    direct_remote_address: DirectRemoteAddress,
     default_action: Option<DefaultAction>,
     mode: Mode,
     workload: Option<Workload>,
@@ -120,13 +149,17 @@ fn read(node: &Node<'_>) -> Option<Configuration> {
         None => Some("istio-system".to_owned()),
     };
     let trust_domains = read_trust_domains(&object);
-    if let Some(identity) = object.optional("identity") {
-        read_identity(&identity);
-    }
-    // Nothing here asks for the direct remote address yet, so either answer holds.
-    if let Some(node) = object.optional("directRemoteAddress") {
-        node.word(&[("filterState", ()), ("connection", ())]);
-    }
+    let claims = match object.optional("identity") {
+        Some(identity) => read_identity(&identity, ClaimSource::read),
+        None => Some(ClaimSource::default()),
+    };
+    let direct_remote_address = match object.optional("directRemoteAddress") {
+        Some(node) => node.word(&[
+            ("filterState", DirectRemoteAddress::FilterState),
+            ("connection", DirectRemoteAddress::Connection),
+        ]),
+        None => Some(DirectRemoteAddress::default()),
+    };
     let default_action = object
         .optional("defaultAction")
         .map(|node| node.word(&[("ALLOW", DefaultAction::Allow), ("DENY", DefaultAction::Deny)]));
@@ -140,6 +173,8 @@ fn read(node: &Node<'_>) -> Option<Configuration> {
     Some(Configuration {
         loaded: loaded?,
         reply: reply?,
+        claims: claims?,
+        direct_remote_address: direct_remote_address?,
         default_action: match default_action {
             Some(action) => Some(action?),
             None => None,
@@ -176,8 +211,10 @@ fn read_trust_domain(node: &Node<'_>) -> Option<String> {
     good.then(|| text.to_owned())
 }
 
-pub(crate) fn read_identity(node: &Node<'_>) -> Option<()> {
+/// Reads `identity`, and what `more` of it a filter knows.
+pub(crate) fn read_identity<T>(node: &Node<'_>, more: impl FnOnce(&Object<'_>) -> Option<T>) -> Option<T> {
     let object = node.object()?;
+    let more = more(&object);
     if let Some(source) = object.optional("source") {
         match source.text() {
             Some(text @ ("filterState" | "forwardedClientCert")) => {
@@ -190,7 +227,7 @@ pub(crate) fn read_identity(node: &Node<'_>) -> Option<()> {
         }
     }
     object.finish();
-    Some(())
+    more
 }
 
 fn no_allow_policy(none_loaded: bool, none_here: bool) -> Fault {

@@ -45,6 +45,7 @@
 //! ```
 
 mod baseline_deny;
+mod claims;
 mod compiled;
 mod decision;
 mod destination;
@@ -56,6 +57,7 @@ mod fault;
 mod field;
 mod identity_authz;
 mod index;
+mod metadata;
 mod mode;
 mod order;
 mod pattern;
@@ -64,6 +66,7 @@ mod reader;
 mod reply;
 mod request;
 mod resource;
+mod table;
 
 pub use baseline_deny::BaselineDeny;
 pub use compiled::CompiledPolicy;
@@ -71,7 +74,8 @@ pub use decision::{Decision, Denial, RuleName};
 pub use destination::{Destination, DomainName, Host, NotADestination};
 pub use egress_allowlist::{Access, EgressAllowlist, EgressDecision, EgressDenial, EgressPolicy, EgressRequest};
 pub use fault::{Fault, Refusal};
-pub use identity_authz::IdentityAuthz;
+pub use identity_authz::{DirectRemoteAddress, IdentityAuthz};
+pub use metadata::DynamicMetadata;
 pub use peer::{NoIdentity, NotSpiffe, Peer, PeerId};
 pub use reply::DenyReply;
 pub use request::{HeaderValues, HostFailure, Obstacle, Request};

@@ -53,6 +53,11 @@ impl PeerId {
         &self.0
     }
 
+    /// Its trust domain, as in `cluster.local`.
+    pub(crate) fn trust_domain(&self) -> &str {
+        self.principal().split('/').next().unwrap_or_default()
+    }
+
     /// The ID without its scheme, as Istio writes principals: `cluster.local/ns/shop/sa/web`.
     pub fn principal(&self) -> &str {
         self.0.strip_prefix(SCHEME).unwrap_or(&self.0)

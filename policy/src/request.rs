@@ -2,25 +2,53 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use smallvec::SmallVec;
 
+use crate::metadata::DynamicMetadata;
 use crate::peer::{NoIdentity, Peer};
 
 /// A request as its proxy sees it. A compiled policy asks for what its rules need, each at most once for a decision,
 /// and for nothing else.
 ///
 /// `Ok(None)` means that the request has no such thing: a positive match on it is false, a negative one true. An
-/// error stops the decision, and the request is denied.
+/// error stops the decision, and the request is denied. What an implementation leaves out fails in this way.
 pub trait Request {
     /// Who sent it.
     fn peer(&mut self) -> Result<&Peer, HostFailure>;
 
-    /// The address that it comes from, as the proxy has it.
+    /// The address of the connection's other end, whatever a request says of addresses (`source.ip`).
     fn source_ip(&mut self) -> Result<Option<IpAddr>, HostFailure>;
+
+    /// The address of the client as the proxy finds it out: by `X-Forwarded-For` or the PROXY protocol where it trusts
+    /// them (`remote.ip`).
+    fn remote_ip(&mut self) -> Result<Option<IpAddr>, HostFailure> {
+        untold("remote.ip")
+    }
+
+    /// The address that the connection was addressed to, on the proxy's side (`destination.ip`).
+    fn destination_ip(&mut self) -> Result<Option<IpAddr>, HostFailure> {
+        untold("destination.ip")
+    }
 
     /// The port that the connection was addressed to, on the proxy's side.
     fn destination_port(&mut self) -> Result<Option<u16>, HostFailure>;
+
+    /// The server name that the client's TLS asks for (SNI, RFC 6066, section 3), where the proxy has read it.
+    fn server_name(&mut self) -> Result<Option<&[u8]>, HostFailure> {
+        untold("connection.sni")
+    }
+
+    /// When it is decided, since the Unix epoch.
+    fn time(&mut self) -> Result<Duration, HostFailure> {
+        untold("request.time")
+    }
+
+    /// What filters before this one have found out about it.
+    fn metadata(&mut self) -> Result<&DynamicMetadata, HostFailure> {
+        untold("metadata")
+    }
 
     /// The request method (`:method`), as sent.
     fn method(&mut self) -> Result<Option<&[u8]>, HostFailure>;
@@ -34,6 +62,10 @@ pub trait Request {
     /// The values of a header, whose name is given in lower case: none where it is absent, several where it is
     /// repeated, as bytes, since they need not be UTF-8.
     fn header(&mut self, name: &str) -> Result<HeaderValues<'_>, HostFailure>;
+}
+
+fn untold<T>(attribute: &'static str) -> Result<T, HostFailure> {
+    Err(HostFailure { attribute, answer: "it is not known here" })
 }
 
 /// The values of one header, of which there is mostly one.

@@ -15,9 +15,8 @@ pub(crate) use metadata::{label, read_namespace};
 pub(crate) use service_entry::{ExportedTo, ServiceEntry};
 pub(crate) use workload::{Target, Workload};
 
-use hashbrown::HashMap;
-
 use crate::reader::Node;
+use crate::table::Table;
 
 /// So many resources are more than any mesh has.
 pub(crate) const MOST_RESOURCES: usize = 1_000_000;
@@ -25,7 +24,7 @@ pub(crate) const MOST_RESOURCES: usize = 1_000_000;
 /// Reads a list of AuthorizationPolicy resources.
 pub(crate) fn read_policies(node: &Node<'_>, context: &Context<'_>) -> Option<Vec<AuthorizationPolicy>> {
     let mut policies: Vec<AuthorizationPolicy> = Vec::new();
-    let mut names = HashMap::new();
+    let mut names = Table::default();
     let mut complete = true;
     for (position, item) in node.items_up_to(MOST_RESOURCES)?.enumerate() {
         match Resource::read(&item, context) {

@@ -13,6 +13,7 @@ mod gateway;
 mod http2;
 mod outside;
 mod repository;
+mod token;
 pub mod wait;
 
 pub use certificates::{Authority, Identity, Name};
@@ -24,3 +25,4 @@ pub use gateway::{Gateway, Reached};
 pub use http2::Ending;
 pub use outside::{DnsServer, TlsServer, resolve};
 pub use repository::{build_filters, envoy_binary, filter_path, root};
+pub use token::TokenIssuer;

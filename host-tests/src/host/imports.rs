@@ -1,6 +1,8 @@
 //! The functions of the Proxy-Wasm ABI 0.2.1, each answering as Envoy 1.40 does. Those that no filter here needs
 //! answer that they are not implemented.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use anyhow::Result;
 use wasmtime::{Caller, ExternType, Linker, Module, Val};
 
@@ -53,6 +55,9 @@ pub(super) fn define(linker: &mut Linker<State>, module: &Module) -> Result<()> 
         }
         caller.data_mut().tick_period = period;
         Status::Ok as u32
+    })?;
+    linker.func_wrap(MODULE, "proxy_get_current_time_nanoseconds", |mut caller: Caller<'_, State>, time_at: u32| {
+        code(get_time(&mut caller, time_at))
     })?;
     linker.func_wrap(
         MODULE,
@@ -153,6 +158,17 @@ fn log(caller: &mut Caller<'_, State>, level: u32, at: u32, length: u32) -> Answ
     let message = String::from_utf8_lossy(&guest.read(at, length)?).into_owned();
     guest.state().log.push(LogLine { level, message });
     Ok(())
+}
+
+fn get_time(caller: &mut Caller<'_, State>, time_at: u32) -> Answer {
+    let mut guest = Guest::of(caller)?;
+    cross(&mut guest, "proxy_get_current_time_nanoseconds", b"")?;
+    let time = match guest.state().time {
+        Some(time) => time,
+        None => SystemTime::now().duration_since(UNIX_EPOCH).map_err(|_| Status::InternalFailure)?,
+    };
+    let nanoseconds = u64::try_from(time.as_nanos()).map_err(|_| Status::InternalFailure)?;
+    Ok(guest.write(time_at, &nanoseconds.to_le_bytes())?)
 }
 
 fn get_buffer(

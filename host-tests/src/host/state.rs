@@ -1,6 +1,7 @@
 //! All that the host side of one instance holds.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::stream::Stream;
 
@@ -50,6 +51,8 @@ pub(super) struct State {
     pub(super) current: u32,
     pub(super) crossings: Vec<Crossing>,
     pub(super) fault: Option<Fault>,
+    /// What the clock shows; none is the machine's own.
+    pub(super) time: Option<Duration>,
 }
 
 impl State {

@@ -20,6 +20,10 @@ pub struct Connection {
     pub destination: SocketAddr,
     /// `connection.requested_server_name`, where the TLS inspector ran.
     pub server_name: Option<Vec<u8>>,
+    /// The filter state that other filters have set.
+    pub filter_state: BTreeMap<String, Vec<u8>>,
+    /// The attribute `metadata`, as [`metadata::encode`](super::metadata::encode) makes it.
+    pub metadata: Vec<u8>,
 }
 
 /// A request's headers in their order, pseudo-headers among them.
@@ -118,7 +122,8 @@ impl Stream {
             ["request", "host"] => header(":authority"),
             ["request", "path"] => header(":path"),
             ["request", "scheme"] => header(":scheme"),
-            ["filter_state", key] => self.filter_state.get(*key).cloned(),
+            ["filter_state", key] => self.filter_state.get(*key).or_else(|| connection.filter_state.get(*key)).cloned(),
+            ["metadata"] => Some(connection.metadata.clone()),
             _ => None,
         }
     }

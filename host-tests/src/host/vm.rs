@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 use wasmtime::{Config, Engine, Instance, Linker, Store, WasmParams, WasmResults};
@@ -202,6 +203,11 @@ impl Vm {
     /// Makes host calls fail from now on, or no more.
     pub fn fail(&mut self, fault: Option<Fault>) {
         self.store.data_mut().fault = fault;
+    }
+
+    /// Stops the clock at a time since the Unix epoch.
+    pub fn stop_clock(&mut self, at: Duration) {
+        self.store.data_mut().time = Some(at);
     }
 
     /// The counters that are not zero.

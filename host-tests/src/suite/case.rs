@@ -73,6 +73,12 @@ pub struct Caller {
     /// The port that the connection is addressed to. Default: 443.
     #[serde(default)]
     pub destination_port: Option<u16>,
+    /// The claims of the request's token, which Envoy's JWT filter has validated. Absent: there is no token.
+    #[serde(default)]
+    pub token: Option<Value>,
+    /// The token is of an issuer that the JWT filter does not trust, and goes on all the same.
+    #[serde(default)]
+    pub forged_token: bool,
 }
 
 impl Caller {
@@ -170,6 +176,9 @@ pub struct Expectation {
     /// The filter state `…reason`. Absent: not looked at.
     #[serde(default)]
     pub reason: Option<String>,
+    /// The filter state `…audit`. Absent: there is none.
+    #[serde(default)]
+    pub audit: Option<String>,
     /// The body of a denial. Default: `RBAC: access denied`.
     #[serde(default)]
     pub body: Option<String>,

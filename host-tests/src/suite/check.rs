@@ -13,7 +13,7 @@ pub(super) struct Happened {
     pub(super) details: Option<String>,
     pub(super) body: Vec<u8>,
     pub(super) headers: Vec<(String, Vec<u8>)>,
-    /// By the last part of the key: decision, policy, principal, reason.
+    /// By the last part of the key: audit, decision, policy, principal, reason.
     pub(super) filter_state: BTreeMap<String, String>,
 }
 
@@ -60,6 +60,9 @@ impl Happened {
         }
         if state("policy") != expected.policy.as_deref() {
             differ("policy", &state("policy"), &expected.policy);
+        }
+        if state("audit") != expected.audit.as_deref() {
+            differ("audit", &state("audit"), &expected.audit);
         }
         for (key, wanted) in [("principal", &expected.principal), ("reason", &expected.reason)] {
             if let Some(wanted) = wanted

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
-use testbed::{Authority, Client, Configuration, Ending, Envoy, Identity, Name, Options, client_hello, wait};
+use testbed::{
+    Authority, Client, Configuration, Ending, Envoy, Identity, Name, Options, TokenIssuer, client_hello, wait,
+};
 
 use super::case::{Answer, Caller, Case, Passing, Sent, bytes, counter};
 use super::check::{CLOSED, Happened, REACHED};
@@ -24,7 +26,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 const FIRST_PORT: usize = 20_000;
 
 /// The keys of filter state that a filter sets.
-const KEYS: [&str; 4] = ["decision", "policy", "principal", "reason"];
+const KEYS: [&str; 5] = ["audit", "decision", "policy", "principal", "reason"];
 
 /// A running Envoy with a listener for each configuration of the cases that it was started for.
 pub struct Stage {
@@ -34,6 +36,7 @@ pub struct Stage {
     listeners: Vec<(Vec<u8>, String)>,
     trusted: Authority,
     untrusted: Authority,
+    tokens: TokenIssuer,
     requests: AtomicUsize,
 }
 
@@ -53,10 +56,11 @@ impl Stage {
             }
         }
         let log = folder.join("access.log");
+        let tokens = TokenIssuer::new("trusted");
         let mut resources = Vec::new();
         for (configuration, name) in &listeners {
             let filter_configuration = filter_configuration(filter, filter, configuration);
-            resources.push(listener(name, &counters, &folder, &log, &filter_configuration));
+            resources.push(listener(name, &counters, &folder, &log, &filter_configuration, &tokens));
             let is_passed = |case: &&Case| case.passing.is_some();
             if cases
                 .iter()
@@ -71,7 +75,8 @@ impl Stage {
         let bootstrap = json!({"static_resources": {"listeners": resources, "clusters": [beyond_cluster]}});
         let options = Options { binary, folder: folder.clone(), workers: 1, outlives: false };
         let envoy = Envoy::start(&Configuration::new(bootstrap), &options)?;
-        Ok(Self { envoy, folder, counters, listeners, trusted, untrusted, requests: AtomicUsize::new(0) })
+        let requests = AtomicUsize::new(0);
+        Ok(Self { envoy, folder, counters, listeners, trusted, untrusted, tokens, requests })
     }
 
     /// Plays `case`. Counters are shared by all cases, so [`check_counters`](Self::check_counters) looks at their sums.
@@ -105,10 +110,11 @@ impl Stage {
         if let Some(status) = case.expect.envoy {
             return self.answered_by_envoy(&client, &case.request, &number, status);
         }
+        let sent = self.with_token(case);
         let mut happened = match case.request.http2 {
-            true => self.ask_by_http2(&client, &case.request, &number)?,
+            true => self.ask_by_http2(&client, &sent, &number)?,
             false => {
-                let answer = client.send(&wire(&case.request, &number)?)?;
+                let answer = client.send(&wire(&sent, &number)?)?;
                 Happened { status: answer.status, body: answer.body, headers: answer.headers, ..Happened::default() }
             }
         };
@@ -116,6 +122,16 @@ impl Stage {
         happened.details = entry.get("details").and_then(Value::as_str).map(str::to_owned);
         happened.filter_state = filter_state(&entry);
         happened.check(&case.expect)
+    }
+
+    /// The request of `case`, with its token if it has one.
+    fn with_token(&self, case: &Case) -> Sent {
+        let mut sent = case.request.clone();
+        if let Some(claims) = &case.caller.token {
+            let issuer = if case.caller.forged_token { TokenIssuer::new("untrusted") } else { self.tokens };
+            sent.headers.push(("authorization".to_owned(), format!("Bearer {}", issuer.token(claims))));
+        }
+        sent
     }
 
     fn ask_by_http2(&self, client: &Client, sent: &Sent, number: &str) -> Result<Happened> {
@@ -208,7 +224,7 @@ pub fn refusals(
     for (number, case) in cases.iter().enumerate() {
         let name = format!("refused-{number}");
         let configuration = filter_configuration(filter, &name, &case.configuration_bytes()?);
-        let mut listener = listener(&name, "none", &folder, &log, &configuration);
+        let mut listener = listener(&name, "none", &folder, &log, &configuration, &TokenIssuer::new("trusted"));
         if let Value::Object(keys) = &mut listener {
             keys.insert("@type".to_owned(), json!("type.googleapis.com/envoy.config.listener.v3.Listener"));
         }

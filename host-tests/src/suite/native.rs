@@ -1,14 +1,16 @@
 //! Plays a case against the built module in wasmtime.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use anyhow::{Result, bail};
+use serde_json::json;
 use testbed::Name;
 
 use super::case::{Caller, Case, Passing, Sent, bytes, counter};
 use super::check::{CLOSED, Happened, REACHED};
-use crate::host::{Connection, Module, Request, Root, Vm};
+use super::surroundings::{DIRECT_ADDRESS, DIRECT_ADDRESS_KEY, JWT_FILTER, PAYLOAD, other_metadata};
+use crate::host::{Connection, Module, Request, Root, Vm, metadata};
 
 /// Plays `case`, whose counters are under `sallyport.<counters>.`.
 pub fn play(module: &Module, counters: &str, case: &Case) -> Result<()> {
@@ -50,7 +52,9 @@ fn state(filter_state: BTreeMap<String, String>, prefix: &str) -> BTreeMap<Strin
 }
 
 fn request_of(vm: &mut Vm, root: Root, prefix: &str, case: &Case) -> Result<Happened> {
-    let outcome = vm.request(root, connection(&case.caller)?, request(&case.request)?)?;
+    let mut connection = connection(&case.caller)?;
+    connection.source = client(&case.request).map_or(connection.source, |address| SocketAddr::from((address, 0)));
+    let outcome = vm.request(root, connection, request(&case.request)?)?;
     let mut happened =
         Happened { status: REACHED, filter_state: state(outcome.filter_state, prefix), ..Happened::default() };
     match outcome.response {
@@ -114,7 +118,24 @@ fn connection(caller: &Caller) -> Result<Connection> {
         source: SocketAddr::from((caller.address.unwrap_or(CLIENT), 40_000)),
         destination,
         server_name: caller.server_name.as_ref().map(|name| name.to_ascii_lowercase().into_bytes()),
+        filter_state: [(DIRECT_ADDRESS_KEY.to_owned(), DIRECT_ADDRESS.as_bytes().to_vec())].into(),
+        metadata: metadata(caller),
     })
+}
+
+/// What other filters have found out: the claims of a token that the JWT filter trusts, and what is always there.
+fn metadata(caller: &Caller) -> Vec<u8> {
+    let mut metadata = other_metadata();
+    if let Some(claims) = caller.token.as_ref().filter(|_| !caller.forged_token) {
+        metadata.insert(JWT_FILTER.to_owned(), json!({PAYLOAD: claims}));
+    }
+    metadata::encode(&metadata)
+}
+
+/// The client as Envoy finds it out where it trusts `X-Forwarded-For`: its last address.
+fn client(sent: &Sent) -> Option<IpAddr> {
+    let (_, value) = sent.headers.iter().rev().find(|(name, _)| name.eq_ignore_ascii_case("x-forwarded-for"))?;
+    value.rsplit(',').next()?.trim().parse().ok()
 }
 
 /// The request as Envoy shows it: of an absolute form its authority without user, of CONNECT the target, otherwise all

@@ -4,7 +4,7 @@
 //! by their authority, TLS that passes through by its server name. All that is read, checked and compiled by
 //! `sallyport-policy`; this crate asks it and carries the answer out.
 
-use sallyport_policy::{EgressAllowlist, EgressDecision, EgressRequest, Refusal};
+use sallyport_policy::{DirectRemoteAddress, EgressAllowlist, EgressDecision, EgressRequest, Refusal};
 use sallyport_proxy::host::{self, Level};
 use sallyport_proxy::{
     Action, Answer, ConnectionPlugin, Connections, HttpRequest, PassingConnection, Plugin, Verdicts,
@@ -30,7 +30,7 @@ impl Plugin for EgressAllowlistPlugin {
 
     fn on_request_headers(&self) -> Action {
         let reply = |answer: &Answer<'_>| self.verdicts.deny(answer, self.configuration.reply());
-        self.decide(&mut HttpRequest::new(&self.connections), reply)
+        self.decide(&mut HttpRequest::new(&self.connections, DirectRemoteAddress::Connection), reply)
     }
 
     fn on_tick(&self) {

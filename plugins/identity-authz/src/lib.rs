@@ -24,12 +24,16 @@ impl Plugin for IdentityAuthzPlugin {
         for warning in configuration.warnings() {
             host::log(Level::Warn, &format!("sallyport {}: {warning}", Self::NAME));
         }
-        let verdicts = Verdicts::new(Self::NAME, configuration.policy().denying_policies());
+        let policy = configuration.policy();
+        let verdicts = Verdicts::new(Self::NAME, policy.denying_policies()).auditing(policy.auditing_policies());
         Ok(Self { configuration, connections: Connections::counted(Self::NAME), verdicts })
     }
 
     fn on_request_headers(&self) -> Action {
-        let mut request = HttpRequest::new(&self.connections);
+        let mut request = HttpRequest::new(&self.connections, self.configuration.direct_remote_address());
+        if let Some(rule) = self.configuration.policy().audited(&mut request) {
+            self.verdicts.audit(rule.policy());
+        }
         match self.configuration.policy().decide(&mut request) {
             Decision::Allow => self.verdicts.allow(),
             Decision::WouldDeny(denial) => self.turn_away(&denial, false, &mut request),

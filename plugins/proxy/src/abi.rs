@@ -19,6 +19,7 @@ mod imports {
     unsafe extern "C" {
         pub(super) fn proxy_log(level: u32, message: *const u8, length: usize) -> u32;
         pub(super) fn proxy_set_tick_period_milliseconds(period: u32) -> u32;
+        pub(super) fn proxy_get_current_time_nanoseconds(time: *mut u64) -> u32;
         pub(super) fn proxy_get_buffer_bytes(
             kind: u32,
             start: usize,
@@ -71,6 +72,7 @@ mod imports {
     absent! {
         proxy_log(u32, *const u8, usize);
         proxy_set_tick_period_milliseconds(u32);
+        proxy_get_current_time_nanoseconds(*mut u64);
         proxy_get_buffer_bytes(u32, usize, usize, *mut *mut u8, *mut usize);
         proxy_get_header_map_value(u32, *const u8, usize, *mut *mut u8, *mut usize);
         proxy_get_header_map_pairs(u32, *mut *mut u8, *mut usize);
@@ -120,6 +122,12 @@ pub(crate) fn log(level: u32, message: &[u8]) -> Result<(), Status> {
 pub(crate) fn set_tick_period(milliseconds: u32) -> Result<(), Status> {
     // SAFETY: no memory is passed.
     done(unsafe { imports::proxy_set_tick_period_milliseconds(milliseconds) })
+}
+
+pub(crate) fn current_time() -> Result<u64, Status> {
+    let mut nanoseconds = 0;
+    // SAFETY: the host writes the time during the call only.
+    done(unsafe { imports::proxy_get_current_time_nanoseconds(&raw mut nanoseconds) }).map(|()| nanoseconds)
 }
 
 pub(crate) fn buffer(kind: u32, most: usize) -> Result<Vec<u8>, Status> {

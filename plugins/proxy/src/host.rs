@@ -1,8 +1,9 @@
 //! What a filter can ask of its proxy, in types: bytes, never text, and a `Result`, never a panic.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
-use sallyport_policy::HostFailure;
+use sallyport_policy::{DynamicMetadata, HostFailure};
 
 use crate::abi::{self, Status};
 use crate::header_map::HeaderMap;
@@ -123,19 +124,57 @@ pub(crate) fn server_name() -> Result<Option<Vec<u8>>, HostFailure> {
     Ok(name.filter(|name| !name.is_empty()))
 }
 
-/// The address of the client. Envoy tells it with its port.
-pub(crate) fn source_ip() -> Result<Option<IpAddr>, HostFailure> {
-    const ATTRIBUTE: &str = "source.address";
-    let Some(bytes) = property("source\0address").map_err(|failed| failed.of(ATTRIBUTE))? else { return Ok(None) };
-    let text = str::from_utf8(&bytes).ok();
+/// The address of the client, by `X-Forwarded-For` where Envoy trusts it.
+pub(crate) fn client_ip() -> Result<Option<IpAddr>, HostFailure> {
+    address("source\0address", "source.address")
+}
+
+/// The address that the connection was addressed to.
+pub(crate) fn destination_ip() -> Result<Option<IpAddr>, HostFailure> {
+    address("destination\0address", "destination.address")
+}
+
+/// The address of the connection's other end, which Envoy tells by a filter state that its configuration sets. Fails
+/// where it is absent: Envoy knows the address, and so it is the configuration that is incomplete.
+pub(crate) fn direct_remote_ip() -> Result<Option<IpAddr>, HostFailure> {
+    const ATTRIBUTE: &str = "filter_state.sallyport.direct_remote_address";
+    match property("filter_state\0sallyport.direct_remote_address") {
+        Ok(Some(bytes)) => parse_address(&bytes, ATTRIBUTE),
+        Ok(None) => Err(HostFailure { attribute: ATTRIBUTE, answer: "it is not set" }),
+        Err(failed) => Err(failed.of(ATTRIBUTE)),
+    }
+}
+
+fn address(path: &'static str, attribute: &'static str) -> Result<Option<IpAddr>, HostFailure> {
+    match property(path).map_err(|failed| failed.of(attribute))? {
+        Some(bytes) => parse_address(&bytes, attribute),
+        None => Ok(None),
+    }
+}
+
+/// Reads an address, with or without a port.
+fn parse_address(bytes: &[u8], attribute: &'static str) -> Result<Option<IpAddr>, HostFailure> {
+    let text = str::from_utf8(bytes).ok();
     let address =
         text.and_then(|text| text.parse::<SocketAddr>().ok().map(|address| address.ip()).or(text.parse().ok()));
     match address {
         Some(address) => Ok(Some(address)),
         // A client on a Unix socket has no address of this kind.
         None if bytes.first().is_none_or(|byte| matches!(byte, b'/' | b'@')) => Ok(None),
-        None => Err(HostFailure { attribute: ATTRIBUTE, answer: "not an address" }),
+        None => Err(HostFailure { attribute, answer: "not an address" }),
     }
+}
+
+/// The time, since the Unix epoch.
+pub(crate) fn time() -> Result<Duration, HostFailure> {
+    let time = abi::current_time().map_err(|status| Failed(status).of("the time"))?;
+    Ok(Duration::from_nanos(time))
+}
+
+/// The dynamic metadata of this request or connection.
+pub(crate) fn metadata() -> Result<DynamicMetadata, HostFailure> {
+    let bytes = property("metadata").map_err(|failed| failed.of("metadata"))?;
+    Ok(DynamicMetadata::new(bytes.unwrap_or_default()))
 }
 
 /// An attribute that Envoy encodes as a boolean: one byte.

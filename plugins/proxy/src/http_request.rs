@@ -2,8 +2,9 @@
 
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::time::Duration;
 
-use sallyport_policy::{EgressRequest, HeaderValues, HostFailure, Peer, Request};
+use sallyport_policy::{DirectRemoteAddress, DynamicMetadata, EgressRequest, HeaderValues, HostFailure, Peer, Request};
 
 use crate::connections::Connections;
 use crate::header_map::HeaderMap;
@@ -12,8 +13,11 @@ use crate::host;
 /// Asks the proxy for an attribute when a policy first needs it, and keeps the answer.
 pub struct HttpRequest<'c> {
     connections: &'c Connections,
+    direct_remote_address: DirectRemoteAddress,
     peer: Option<Rc<Peer>>,
     source: Option<Option<IpAddr>>,
+    client: Option<Option<IpAddr>>,
+    destination: Option<Option<IpAddr>>,
     port: Option<Option<u16>>,
     method: Option<Option<Vec<u8>>>,
     host: Option<Option<Vec<u8>>>,
@@ -21,15 +25,20 @@ pub struct HttpRequest<'c> {
     user_agent: Option<Option<Vec<u8>>>,
     headers: Option<HeaderMap>,
     server_name: Option<Option<Vec<u8>>>,
+    time: Option<Duration>,
+    metadata: Option<DynamicMetadata>,
 }
 
 impl<'c> HttpRequest<'c> {
     /// The request whose headers the proxy has just handed over.
-    pub fn new(connections: &'c Connections) -> Self {
+    pub fn new(connections: &'c Connections, direct_remote_address: DirectRemoteAddress) -> Self {
         Self {
             connections,
+            direct_remote_address,
             peer: None,
             source: None,
+            client: None,
+            destination: None,
             port: None,
             method: None,
             host: None,
@@ -37,6 +46,8 @@ impl<'c> HttpRequest<'c> {
             user_agent: None,
             headers: None,
             server_name: None,
+            time: None,
+            metadata: None,
         }
     }
 }
@@ -59,11 +70,35 @@ impl Request for HttpRequest<'_> {
     }
 
     fn source_ip(&mut self) -> Result<Option<IpAddr>, HostFailure> {
-        kept(&mut self.source, host::source_ip).copied()
+        let ask = match self.direct_remote_address {
+            DirectRemoteAddress::FilterState => host::direct_remote_ip,
+            DirectRemoteAddress::Connection => host::client_ip,
+        };
+        kept(&mut self.source, ask).copied()
+    }
+
+    fn remote_ip(&mut self) -> Result<Option<IpAddr>, HostFailure> {
+        kept(&mut self.client, host::client_ip).copied()
+    }
+
+    fn destination_ip(&mut self) -> Result<Option<IpAddr>, HostFailure> {
+        kept(&mut self.destination, host::destination_ip).copied()
     }
 
     fn destination_port(&mut self) -> Result<Option<u16>, HostFailure> {
         kept(&mut self.port, || host::port_property("destination\0port", "destination.port")).copied()
+    }
+
+    fn server_name(&mut self) -> Result<Option<&[u8]>, HostFailure> {
+        kept(&mut self.server_name, host::server_name).map(Option::as_deref)
+    }
+
+    fn time(&mut self) -> Result<Duration, HostFailure> {
+        kept(&mut self.time, host::time).copied()
+    }
+
+    fn metadata(&mut self) -> Result<&DynamicMetadata, HostFailure> {
+        kept(&mut self.metadata, host::metadata)
     }
 
     fn method(&mut self) -> Result<Option<&[u8]>, HostFailure> {
@@ -90,12 +125,9 @@ impl Request for HttpRequest<'_> {
 }
 
 const USER_AGENT: &str = "user-agent";
+
 impl EgressRequest for HttpRequest<'_> {
     fn passes_through(&self) -> bool {
         false
-    }
-
-    fn server_name(&mut self) -> Result<Option<&[u8]>, HostFailure> {
-        kept(&mut self.server_name, host::server_name).map(Option::as_deref)
     }
 }

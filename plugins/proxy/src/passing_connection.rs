@@ -30,11 +30,15 @@ impl Request for PassingConnection {
     }
 
     fn source_ip(&mut self) -> Result<Option<IpAddr>, HostFailure> {
-        kept(&mut self.source, host::source_ip).copied()
+        kept(&mut self.source, host::client_ip).copied()
     }
 
     fn destination_port(&mut self) -> Result<Option<u16>, HostFailure> {
         kept(&mut self.port, port).copied()
+    }
+
+    fn server_name(&mut self) -> Result<Option<&[u8]>, HostFailure> {
+        kept(&mut self.server_name, host::server_name).map(Option::as_deref)
     }
 
     fn method(&mut self) -> Result<Option<&[u8]>, HostFailure> {
@@ -57,10 +61,6 @@ impl Request for PassingConnection {
 impl EgressRequest for PassingConnection {
     fn passes_through(&self) -> bool {
         true
-    }
-
-    fn server_name(&mut self) -> Result<Option<&[u8]>, HostFailure> {
-        kept(&mut self.server_name, host::server_name).map(Option::as_deref)
     }
 }
 

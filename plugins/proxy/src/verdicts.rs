@@ -40,6 +40,7 @@ pub struct Verdicts {
     would_deny: Counter,
     errors: Counter,
     policies: HashMap<PolicyName, Hits>,
+    audited: HashMap<PolicyName, Counter>,
     /// Defined when a pattern is first hit; patterns come from the configuration, so there are no more than it has.
     patterns: RefCell<HashMap<String, Hits>>,
     logged: Cell<u32>,
@@ -87,10 +88,28 @@ impl Verdicts {
             would_deny: counter("would_deny"),
             errors: counter("errors"),
             policies: policies.map(of_policy).collect(),
+            audited: HashMap::new(),
             patterns: RefCell::default(),
             logged: Cell::new(0),
             unlogged: Cell::new(0),
         }
+    }
+
+    /// Defines `sallyport.<filter>.policy.<namespace>.<name>.audited` for each of `policies`.
+    pub fn auditing<'p>(mut self, policies: impl Iterator<Item = &'p PolicyName>) -> Self {
+        let filter = self.filter;
+        let of_policy =
+            |policy: &PolicyName| (policy.clone(), Counter::new(&format!("{filter}.{}.audited", policy.counter())));
+        self.audited = policies.map(of_policy).collect();
+        self
+    }
+
+    /// Marks what an AUDIT policy matches, by its counter and the filter state `wasm.sallyport.<filter>.audit`.
+    pub fn audit(&self, policy: &PolicyName) {
+        if let Some(counter) = self.audited.get(policy) {
+            counter.increment();
+        }
+        self.set("audit", &policy.to_string());
     }
 
     /// Lets a request go on.
@@ -136,6 +155,7 @@ impl Verdicts {
             counter.flush();
         }
         self.policies.values().for_each(Hits::flush);
+        self.audited.values().for_each(Counter::flush);
         self.patterns.borrow().values().for_each(Hits::flush);
         self.logged.set(0);
         let unlogged = self.unlogged.take();
@@ -167,20 +187,21 @@ impl Verdicts {
         }
     }
 
-    /// Sets `wasm.sallyport.<filter>.{decision,policy,principal,reason}`. What cannot be set is missing from the access
-    /// log; the decision stands.
+    /// Sets `wasm.sallyport.<filter>.{decision,policy,principal,reason}`.
     fn show(&self, answer: &Answer<'_>) {
-        let set = |key: &str, value: &str| {
-            let _unset = host::set_filter_state(&format!("sallyport.{}.{key}", self.filter), value);
-        };
-        set("decision", decision(answer));
+        self.set("decision", decision(answer));
         if let Some(policy) = answer.policy {
-            set("policy", &policy.to_string());
+            self.set("policy", &policy.to_string());
         }
         if let Some(principal) = answer.principal {
-            set("principal", principal);
+            self.set("principal", principal);
         }
-        set("reason", answer.reason);
+        self.set("reason", answer.reason);
+    }
+
+    /// Sets filter state. What cannot be set is missing from the access log; the decision stands.
+    fn set(&self, key: &str, value: &str) {
+        let _unset = host::set_filter_state(&format!("sallyport.{}.{key}", self.filter), value);
     }
 
     fn log(&self, answer: &Answer<'_>) {

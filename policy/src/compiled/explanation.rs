@@ -1,12 +1,11 @@
 //! Why a request was turned away, in a person's words. Nothing here runs for a request that is let in.
 
-use hashbrown::HashMap;
-
 use super::{CompiledPolicy, Lookups};
 use crate::decision::Denial;
 use crate::field::{Field, Values};
 use crate::index::{Condition, SetId, failing};
 use crate::request::{HostFailure, Obstacle, Request, without_query};
+use crate::table::Table;
 
 /// How many values of a list are kept in words.
 pub(crate) const SHOWN: usize = 3;
@@ -19,11 +18,11 @@ const PRINTED: usize = 120;
 
 /// What every set is compared with, and its first values, as they were written.
 #[derive(Default)]
-pub(super) struct Descriptions(HashMap<(Field, SetId), (String, Box<str>)>);
+pub(super) struct Descriptions(Table<(Field, SetId), (String, Box<str>)>);
 
 impl Descriptions {
     pub(super) fn add(&mut self, field: Field, set: SetId, values: &Values) {
-        self.0.entry((field, set)).or_insert_with(|| (values.subject(), listed(values.sample(SHOWN))));
+        self.0.change((field, set), || (values.subject(), listed(values.sample(SHOWN))), |_| ());
     }
 
     /// What a condition asks for, as in `path /api/* or /health`.

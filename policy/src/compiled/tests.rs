@@ -1,11 +1,15 @@
 //! The compiled policy against a plain linear reading of the same policies, which is the definition of what is right.
 
+use std::net::IpAddr;
+use std::time::Duration;
+
 use super::*;
 use crate::decision::RuleLabel;
 use crate::dice::Dice;
 use crate::document::Document;
 use crate::fault::Faults;
 use crate::field::TrustDomains;
+use crate::metadata::DynamicMetadata;
 use crate::peer::{NoIdentity, Peer, PeerId};
 use crate::reader::Node;
 use crate::request::{HeaderValues, HostFailure};
@@ -14,7 +18,12 @@ use crate::resource::{Context, Resource};
 #[derive(Clone, Debug)]
 struct Asked {
     peer: Peer,
+    source: Option<IpAddr>,
+    remote: Option<IpAddr>,
     port: Option<u16>,
+    server_name: Option<Vec<u8>>,
+    time: Duration,
+    metadata: DynamicMetadata,
     method: Option<Vec<u8>>,
     host: Option<Vec<u8>>,
     path: Option<Vec<u8>>,
@@ -32,7 +41,12 @@ impl Asked {
         let bytes = |text: &str| Some(text.as_bytes().to_vec());
         Self {
             peer,
+            source: "198.51.100.1".parse().ok(),
+            remote: "203.0.113.7".parse().ok(),
             port: Some(8443),
+            server_name: None,
+            time: Duration::from_secs(0),
+            metadata: DynamicMetadata::default(),
             method: bytes("GET"),
             host: bytes("orders"),
             path: bytes("/"),
@@ -67,9 +81,34 @@ impl Request for Asked {
         Ok(&self.peer)
     }
 
-    fn source_ip(&mut self) -> Result<Option<std::net::IpAddr>, HostFailure> {
+    fn source_ip(&mut self) -> Result<Option<IpAddr>, HostFailure> {
         self.ask("source")?;
-        Ok(Some(std::net::Ipv4Addr::new(198, 51, 100, 1).into()))
+        Ok(self.source)
+    }
+
+    fn remote_ip(&mut self) -> Result<Option<IpAddr>, HostFailure> {
+        self.ask("remote")?;
+        Ok(self.remote)
+    }
+
+    fn destination_ip(&mut self) -> Result<Option<IpAddr>, HostFailure> {
+        self.ask("destination")?;
+        Ok("10.0.0.1".parse().ok())
+    }
+
+    fn server_name(&mut self) -> Result<Option<&[u8]>, HostFailure> {
+        self.ask("server name")?;
+        Ok(self.server_name.as_deref())
+    }
+
+    fn time(&mut self) -> Result<Duration, HostFailure> {
+        self.ask("time")?;
+        Ok(self.time)
+    }
+
+    fn metadata(&mut self) -> Result<&DynamicMetadata, HostFailure> {
+        self.ask("metadata")?;
+        Ok(&self.metadata)
     }
 
     fn destination_port(&mut self) -> Result<Option<u16>, HostFailure> {
@@ -117,8 +156,14 @@ fn read(name: &str, spec: &str) -> AuthorizationPolicy {
 }
 
 fn compile(policies: &[AuthorizationPolicy]) -> CompiledPolicy {
-    CompiledPolicy::new(&policies.iter().collect::<Vec<_>>(), HeaderDialect::Istio, DefaultAction::Deny, false)
-        .expect("compiles")
+    CompiledPolicy::new(
+        &policies.iter().collect::<Vec<_>>(),
+        HeaderDialect::Istio,
+        ClaimSource::default(),
+        DefaultAction::Deny,
+        false,
+    )
+    .expect("compiles")
 }
 
 /// The numbered steps of [`CompiledPolicy::decide`], by walking every rule.
@@ -184,13 +229,48 @@ const PORTS: [&str; 3] = ["8443", "80", "0"];
 
 const ROLES: [&str; 7] = ["admin", "user", "ad*", "*er", "*", "*s*e*", "admin,user"];
 
-const FIELDS: [(&str, &str, &[&str]); 6] = [
+const ADDRESSES: [&str; 6] = ["198.51.100.1", "198.51.0.0/16", "203.0.113.0/24", "0.0.0.0/0", "2001:db8::/32", "::/0"];
+const SERVER_NAMES: [&str; 4] = ["shop.example", "*.Example", "*", "shop*"];
+const TIMES: [&str; 4] = ["Thu 00:00-12:00", "Mon-Fri 09:00-17:00", "Sat-Sun 00:00-24:00", "Wed 22:00-06:00"];
+const TRUST_DOMAINS: [&str; 4] = ["cluster.local", "other", "*", "*.local"];
+const REQUEST_PRINCIPALS: [&str; 6] = ["*", "https://a.example/ann", "https://a.example/*", "*/bob", "*b", "https*"];
+const GROUPS: [&str; 4] = ["admin", "ad*", "*", "user"];
+
+const SOURCES: [(&str, &str, &[&str]); 6] = [
     ("principals", "notPrincipals", &PRINCIPALS),
     ("namespaces", "notNamespaces", &NAMESPACES),
+    ("trustDomains", "notTrustDomains", &TRUST_DOMAINS),
+    ("ipBlocks", "notIpBlocks", &ADDRESSES),
+    ("remoteIpBlocks", "notRemoteIpBlocks", &ADDRESSES),
+    ("requestPrincipals", "notRequestPrincipals", &REQUEST_PRINCIPALS),
+];
+
+const OPERATIONS: [(&str, &str, &[&str]); 4] = [
     ("methods", "notMethods", &METHODS),
     ("hosts", "notHosts", &HOSTS),
     ("paths", "notPaths", &PATHS),
     ("ports", "notPorts", &PORTS),
+];
+
+const CONDITIONS: [(&str, &[&str]); 9] = [
+    ("request.headers[x-role]", &ROLES),
+    ("request.headers[X-Team]", &ROLES),
+    ("source.ip", &ADDRESSES),
+    ("destination.ip", &["10.0.0.0/8", "10.0.0.2"]),
+    ("connection.sni", &SERVER_NAMES),
+    ("request.time", &TIMES),
+    ("request.auth.claims[group]", &GROUPS),
+    ("request.auth.claims[realm][roles]", &GROUPS),
+    ("request.auth.audiences", &GROUPS),
+];
+
+/// Some claims, as Envoy's JWT filter keeps them.
+const TOKENS: [&str; 5] = [
+    r#"{}"#,
+    r#"{"iss": "https://a.example", "sub": "ann", "group": "admin"}"#,
+    r#"{"iss": "https://a.example", "sub": "bob", "group": ["user", "adept"], "aud": ["user"]}"#,
+    r#"{"iss": "b", "sub": "ann", "realm": {"roles": ["admin", "admin"]}, "aud": "user"}"#,
+    r#"{"iss": "", "sub": "bob", "group": 1}"#,
 ];
 
 fn random_object(dice: &mut Dice, fields: &[(&str, &str, &[&str])]) -> String {
@@ -212,7 +292,7 @@ fn random_policy(dice: &mut Dice, number: usize) -> AuthorizationPolicy {
     let rules: Vec<_> = (0..=dice.below(3))
         .map(|_| {
             let mut parts = Vec::new();
-            for (list, key, fields) in [("from", "source", &FIELDS[..2]), ("to", "operation", &FIELDS[2..])] {
+            for (list, key, fields) in [("from", "source", &SOURCES[..]), ("to", "operation", &OPERATIONS[..])] {
                 if dice.below(3) > 0 {
                     let items: Vec<_> = (0..=dice.below(3))
                         .map(|_| format!("{{\"{key}\": {}}}", random_object(dice, fields)))
@@ -221,9 +301,14 @@ fn random_policy(dice: &mut Dice, number: usize) -> AuthorizationPolicy {
                 }
             }
             if dice.below(3) == 0 {
-                let lists = random_object(dice, &[("values", "notValues", &ROLES)]);
-                let header = dice.pick(&["x-role", "X-Team"]);
-                parts.push(format!("\"when\": [{{\"key\": \"request.headers[{header}]\", {}]", &lists[1..]));
+                let conditions: Vec<_> = (0..=dice.below(2))
+                    .map(|_| {
+                        let (key, values) = CONDITIONS[dice.below(CONDITIONS.len())];
+                        let lists = random_object(dice, &[("values", "notValues", values)]);
+                        format!("{{\"key\": \"{key}\", {}", &lists[1..])
+                    })
+                    .collect();
+                parts.push(format!("\"when\": [{}]", conditions.join(", ")));
             }
             format!("{{{}}}", parts.join(", "))
         })
@@ -245,8 +330,18 @@ fn random_request(dice: &mut Dice) -> Asked {
             (dice.pick(&["x-role", "x-team"]), dice.pick(&["admin", "user", "guest", "", "seer"]).as_bytes().to_vec())
         })
         .collect();
+    let address = |dice: &mut Dice| dice.pick(&["198.51.100.1", "203.0.113.7", "2001:db8::5", "-"]).parse().ok();
+    let metadata = match dice.below(3) {
+        0 => DynamicMetadata::default(),
+        _ => DynamicMetadata::of("envoy.filters.http.jwt_authn", "payload", dice.pick(&TOKENS)),
+    };
     Asked {
         headers,
+        source: address(dice),
+        remote: address(dice),
+        server_name: bytes(dice.pick(&["shop.example", "SHOP.example", "x", "", "-"])),
+        time: Duration::from_secs(u64::try_from(dice.below(168)).expect("hours") * 3600),
+        metadata,
         port: [Some(8443), Some(80), None][dice.below(3)],
         method: bytes(dice.pick(&["GET", "POST", "DELETE", "PUT", "-"])),
         host: bytes(dice.pick(&["orders", "ORDERS.shop", "orders:80", "x", "", "-"])),
@@ -407,24 +502,39 @@ fn a_dry_run_never_changes_the_answer() {
         assert_eq!(policy.decide(&mut Asked::by(web).method(method)), expected, "{name}");
     }
     let only_dry = [dry(read("none", "{}"))];
-    let policy =
-        CompiledPolicy::new(&only_dry.iter().collect::<Vec<_>>(), HeaderDialect::Istio, DefaultAction::Allow, false)
-            .expect("compiles");
+    let policy = CompiledPolicy::new(
+        &only_dry.iter().collect::<Vec<_>>(),
+        HeaderDialect::Istio,
+        ClaimSource::default(),
+        DefaultAction::Allow,
+        false,
+    )
+    .expect("compiles");
     assert_eq!(policy.decide(&mut Asked::by(web)), Decision::WouldDeny(Denial::NoAllowMatches));
 }
 
 #[test]
 fn in_report_mode_every_denial_is_only_reported() {
     let policies = [read("none", "{}")];
-    let policy =
-        CompiledPolicy::new(&policies.iter().collect::<Vec<_>>(), HeaderDialect::Istio, DefaultAction::Deny, true)
-            .expect("compiles");
+    let policy = CompiledPolicy::new(
+        &policies.iter().collect::<Vec<_>>(),
+        HeaderDialect::Istio,
+        ClaimSource::default(),
+        DefaultAction::Deny,
+        true,
+    )
+    .expect("compiles");
     assert_eq!(policy.decide(&mut Asked::by("")), Decision::WouldDeny(Denial::NoAllowMatches));
     let failing = Asked { failing: Some("peer"), ..Asked::by("") };
     let by_principal = [read("a", r#"{"rules": [{"from": [{"source": {"principals": ["x/y"]}}]}]}"#)];
-    let policy =
-        CompiledPolicy::new(&by_principal.iter().collect::<Vec<_>>(), HeaderDialect::Istio, DefaultAction::Deny, true)
-            .expect("compiles");
+    let policy = CompiledPolicy::new(
+        &by_principal.iter().collect::<Vec<_>>(),
+        HeaderDialect::Istio,
+        ClaimSource::default(),
+        DefaultAction::Deny,
+        true,
+    )
+    .expect("compiles");
     assert!(matches!(policy.decide(&mut failing.clone()), Decision::WouldDeny(Denial::Undecidable(_))));
 }
 
@@ -526,7 +636,8 @@ fn a_certificate_that_proves_nothing_is_denied_where_it_matters_who_asks() {
     ] {
         let asked = || Asked { peer: Peer::Unproven(reason), ..Asked::by("") };
         let compiled = |policy: &AuthorizationPolicy| {
-            CompiledPolicy::new(&[policy], HeaderDialect::Istio, DefaultAction::Allow, false).expect("compiles")
+            CompiledPolicy::new(&[policy], HeaderDialect::Istio, ClaimSource::default(), DefaultAction::Allow, false)
+                .expect("compiles")
         };
         for policy in &by_identity {
             assert_eq!(

@@ -1,5 +1,5 @@
-//! `google.protobuf.Struct` in its wire form, which is how Envoy hands over a configuration that is given as a Struct
-//! (seen on 1.40; `google/protobuf/struct.proto`).
+//! `google.protobuf.Struct` in its wire form, which is how Envoy hands over a configuration that is given as a Struct,
+//! and dynamic metadata (seen on 1.40; `google/protobuf/struct.proto`).
 
 use super::Document;
 
@@ -14,6 +14,46 @@ const LENGTH: u64 = 2;
 /// Reads a Struct, or `None` where the bytes are not one. An unknown field is no Struct of today.
 pub(super) fn read_struct(bytes: &[u8]) -> Option<Document> {
     structure(bytes, DEEPEST)
+}
+
+/// One value of `Metadata { map<string, Struct> filter_metadata = 1; map<string, Any> typed_filter_metadata = 2; }`
+/// (`envoy/config/core/v3/base.proto`): `None` where the bytes are not that message, `Some(None)` where it does not hold
+/// the value. Other filters' values are passed over unread.
+pub(crate) fn find_metadata(bytes: &[u8], filter: &str, key: &str) -> Option<Option<Document>> {
+    let structures = entries(bytes, 1, filter)?;
+    // Of an entry that comes twice the last counts.
+    let Some(structure) = structures.last() else { return Some(None) };
+    match entries(structure, 1, key)?.last() {
+        Some(found) => value(found, DEEPEST).map(Some),
+        None => Some(None),
+    }
+}
+
+/// The values of the entries of a map, field `number` of a message, that are under `key`.
+fn entries<'b>(bytes: &'b [u8], number: u64, key: &str) -> Option<Vec<&'b [u8]>> {
+    let mut message = Message(bytes);
+    let mut found = Vec::new();
+    while !message.is_empty() {
+        let Field::Bytes(entry) = (match message.field()? {
+            (field, content) if field == number => content,
+            _ => continue,
+        }) else {
+            return None;
+        };
+        let mut entry = Message(entry);
+        let (mut name, mut content): (&[u8], &[u8]) = (b"", b"");
+        while !entry.is_empty() {
+            match entry.field()? {
+                (1, Field::Bytes(bytes)) => name = bytes,
+                (2, Field::Bytes(bytes)) => content = bytes,
+                _ => return None,
+            }
+        }
+        if name == key.as_bytes() {
+            found.push(content);
+        }
+    }
+    Some(found)
 }
 
 /// A cursor over one message.
@@ -118,18 +158,51 @@ fn text(bytes: &[u8]) -> Option<String> {
     str::from_utf8(bytes).ok().map(str::to_owned)
 }
 
+/// The other direction, for tests.
 #[cfg(test)]
-mod tests {
-    use super::*;
+pub(crate) mod writing {
+    use super::Document;
 
-    fn field(number: u8, content: &[u8]) -> Vec<u8> {
-        let length = u8::try_from(content.len()).expect("a short test");
-        [&[number << 3 | 2, length], content].concat()
+    pub(crate) fn field(number: u8, content: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![number << 3 | 2];
+        let mut left = content.len();
+        while left >= 0x80 {
+            bytes.push(u8::try_from(left & 0x7f).expect("7 bits") | 0x80);
+            left >>= 7;
+        }
+        bytes.push(u8::try_from(left).expect("7 bits"));
+        bytes.extend(content);
+        bytes
     }
 
-    fn entry(key: &str, value: &[u8]) -> Vec<u8> {
+    pub(crate) fn entry(key: &str, value: &[u8]) -> Vec<u8> {
         field(1, &[field(1, key.as_bytes()), field(2, value)].concat())
     }
+
+    pub(crate) fn metadata(filter: &str, key: &str, value: &Document) -> Vec<u8> {
+        entry(filter, &entry(key, &self::value(value)))
+    }
+
+    fn value(document: &Document) -> Vec<u8> {
+        match document {
+            Document::Null => vec![1 << 3, 0],
+            Document::Bool(truth) => vec![4 << 3, u8::from(*truth)],
+            Document::Number(number) => [&[2 << 3 | 1][..], &number.as_f64().expect("a number").to_le_bytes()].concat(),
+            Document::Text(text) => field(3, text.as_bytes()),
+            Document::List(items) => {
+                field(6, &items.iter().flat_map(|item| field(1, &value(item))).collect::<Vec<_>>())
+            }
+            Document::Object(entries) => {
+                field(5, &entries.iter().flat_map(|(key, inner)| entry(key, &value(inner))).collect::<Vec<_>>())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::writing::{entry, field};
+    use super::*;
 
     #[test]
     fn every_kind_of_value_is_read() {
@@ -153,21 +226,33 @@ mod tests {
     }
 
     #[test]
-    fn nesting_has_an_end() {
-        let nested = |depth: usize| (0..depth).fold(field(3, b"x"), |inner, _| long_field(6, &long_field(1, &inner)));
-        assert!(value(&nested(60), DEEPEST).is_some());
-        assert_eq!(value(&nested(1000), DEEPEST), None);
+    fn one_value_of_metadata_is_found() {
+        let payload = entry("sub", &field(3, b"ann"));
+        let of_jwt = entry("payload", &field(5, &payload));
+        let metadata = |filters: &[(&str, &[u8])]| {
+            filters.iter().flat_map(|(name, structure)| entry(name, structure)).collect::<Vec<u8>>()
+        };
+        let typed = field(2, b"passed over");
+        let bytes = [metadata(&[("other", &of_jwt), ("jwt", &of_jwt)]), typed].concat();
+        let expected = serde_json::from_str::<Document>(r#"{"sub": "ann"}"#).ok();
+        assert_eq!(find_metadata(&bytes, "jwt", "payload"), Some(expected));
+        assert_eq!(find_metadata(&bytes, "jwt", "else"), Some(None));
+        assert_eq!(find_metadata(&bytes, "absent", "payload"), Some(None));
+        assert_eq!(find_metadata(b"", "jwt", "payload"), Some(None));
+        for end in 1..bytes.len() {
+            let cut = find_metadata(&bytes[..end], "jwt", "payload");
+            assert!(matches!(cut, None | Some(None)) || end >= bytes.len() - typed_length(), "cut at {end}: {cut:?}");
+        }
     }
 
-    fn long_field(number: u8, content: &[u8]) -> Vec<u8> {
-        let mut bytes = vec![number << 3 | 2];
-        let mut left = content.len();
-        while left >= 0x80 {
-            bytes.push(u8::try_from(left & 0x7f).expect("7 bits") | 0x80);
-            left >>= 7;
-        }
-        bytes.push(u8::try_from(left).expect("7 bits"));
-        bytes.extend(content);
-        bytes
+    fn typed_length() -> usize {
+        field(2, b"passed over").len()
+    }
+
+    #[test]
+    fn nesting_has_an_end() {
+        let nested = |depth: usize| (0..depth).fold(field(3, b"x"), |inner, _| field(6, &field(1, &inner)));
+        assert!(value(&nested(60), DEEPEST).is_some());
+        assert_eq!(value(&nested(1000), DEEPEST), None);
     }
 }

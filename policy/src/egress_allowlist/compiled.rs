@@ -1,11 +1,9 @@
 //! The rules, compiled: what the hot path looks up.
 
-use hashbrown::HashMap;
-
 use super::decision::{EgressDecision, EgressDenial};
 use super::port::{PortIndex, PortPattern};
 use super::request::{Access, EgressRequest};
-use super::rule::Rule;
+use super::rule::{Rule, RuleAction};
 use crate::compiled::explanation::{SHOWN, listed};
 use crate::decision::RuleName;
 use crate::destination::{Destination, Host};
@@ -17,7 +15,8 @@ use crate::mode::Mode;
 use crate::order::sort_by;
 use crate::pattern::DestinationPattern;
 use crate::request::{HostFailure, Obstacle};
-use crate::resource::{Action, PolicyName};
+use crate::resource::PolicyName;
+use crate::table::Table;
 
 /// What a rule is about, in the order of what it costs to know: the destination is known before any source is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -46,7 +45,7 @@ pub struct EgressPolicy {
     ports: PortIndex,
     sources: Sources,
     pub(super) sets: ValueSets,
-    pub(super) descriptions: HashMap<(EgressField, SetId), (String, Box<str>)>,
+    pub(super) descriptions: Table<(EgressField, SetId), (String, Box<str>)>,
     /// In the order in which they are reported; a clause names its rule by its place here.
     rules: Vec<RuleName>,
     deny: Group,
@@ -285,7 +284,7 @@ struct Builder {
     ports: Numbered<PortPattern>,
     sources: SourcesBuilder,
     sets: ValueSets,
-    descriptions: HashMap<(EgressField, SetId), (String, Box<str>)>,
+    descriptions: Table<(EgressField, SetId), (String, Box<str>)>,
     groups: [Vec<Clause<EgressField>>; 4],
 }
 
@@ -296,7 +295,7 @@ impl Builder {
             ports: Numbered::default(),
             sources: SourcesBuilder::default(),
             sets: ValueSets::default(),
-            descriptions: HashMap::new(),
+            descriptions: Table::default(),
             groups: Default::default(),
         }
     }
@@ -316,10 +315,10 @@ impl Builder {
             }
             let [deny_enforced, deny_reported, allow_enforced, allow_reported] = &mut self.groups;
             let group = match (rule.action, rule.mode) {
-                (Action::Deny, Mode::Enforce) => deny_enforced,
-                (Action::Deny, Mode::Report) => deny_reported,
-                (Action::Allow, Mode::Enforce) => allow_enforced,
-                (Action::Allow, Mode::Report) => allow_reported,
+                (RuleAction::Deny, Mode::Enforce) => deny_enforced,
+                (RuleAction::Deny, Mode::Report) => deny_reported,
+                (RuleAction::Allow, Mode::Enforce) => allow_enforced,
+                (RuleAction::Allow, Mode::Report) => allow_reported,
             };
             group.push(Clause::new(conditions, place));
         }
@@ -333,10 +332,11 @@ impl Builder {
         shown: impl FnOnce() -> (String, (usize, Vec<String>)),
     ) -> Condition<EgressField> {
         let set = self.sets.add(values);
-        self.descriptions.entry((field, set)).or_insert_with(|| {
+        let describe = || {
             let (subject, values) = shown();
             (subject, listed(values))
-        });
+        };
+        self.descriptions.change((field, set), describe, |_| ());
         Condition { field, negated, set, of: Of::Any }
     }
 }

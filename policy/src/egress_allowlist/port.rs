@@ -2,10 +2,9 @@
 
 use std::fmt;
 
-use hashbrown::HashMap;
-
 use super::Access;
 use crate::index::{Matched, ValueId};
+use crate::table::Table;
 
 /// By which ways a port may be reached. A tunnel shows nothing of what goes through it, so whoever may speak HTTP or
 /// TLS with a port may also open a tunnel to it, as ambient workloads do with all that they send.
@@ -75,14 +74,14 @@ impl fmt::Display for PortPattern {
 }
 
 /// Ports by way and number.
-pub(super) struct PortIndex(HashMap<(Access, u16), Matched>);
+pub(super) struct PortIndex(Table<(Access, u16), Matched>);
 
 impl PortIndex {
     pub(super) fn new(ports: impl Iterator<Item = (PortPattern, ValueId)>) -> Self {
-        let mut index: HashMap<_, Matched> = HashMap::new();
+        let mut index: Table<_, Matched> = Table::default();
         for (pattern, id) in ports {
             for target in pattern.targets() {
-                index.entry(target).or_default().push(id);
+                index.change(target, Matched::new, |ids| ids.push(id));
             }
         }
         Self(index)

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::request::{HostFailure, Request};
+use crate::request::Request;
 
 /// The way by which a host is to be reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -38,12 +38,9 @@ impl fmt::Display for Access {
 /// A request or a connection that is on its way out.
 ///
 /// Of an HTTP request the policy asks [`method`](Request::method) and [`host`](Request::host), of a connection that
-/// passes through [`server_name`](Self::server_name) and [`destination_port`](Request::destination_port); the sources
+/// passes through [`server_name`](Request::server_name) and [`destination_port`](Request::destination_port); the sources
 /// of its rules say what else.
 pub trait EgressRequest: Request {
     /// Whether it is a connection whose bytes pass through, rather than an HTTP request.
     fn passes_through(&self) -> bool;
-
-    /// The server name of the client's TLS (RFC 6066, section 3), where there is one and the proxy knows it.
-    fn server_name(&mut self) -> Result<Option<&[u8]>, HostFailure>;
 }

@@ -9,7 +9,7 @@ use crate::mode::Mode;
 use crate::pattern::{DestinationPattern, Stars};
 use crate::reader::Node;
 use crate::resource::{
-    self, Action, CiliumNetworkPolicy, ExportedTo, PolicyName, ServiceEntry, Term, read_listed, read_sources,
+    self, CiliumNetworkPolicy, ExportedTo, PolicyName, ServiceEntry, Term, read_listed, read_sources,
 };
 
 /// The namespace under which the rules of `rules` are reported.
@@ -18,10 +18,17 @@ const RULES: &str = "rules";
 /// The most ports of a rule.
 const MOST_PORTS: usize = 65_535;
 
+/// `action` of a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RuleAction {
+    Allow,
+    Deny,
+}
+
 /// Hosts that may be reached, or must not be, by some sources on some ports.
 pub(super) struct Rule {
     pub(super) name: RuleName,
-    pub(super) action: Action,
+    pub(super) action: RuleAction,
     pub(super) mode: Mode,
     /// One of them has to hold, all its terms together; one without terms is anyone.
     pub(super) sources: Vec<Vec<Term>>,
@@ -43,8 +50,8 @@ impl Rule {
         let name = object.required("name", "name the rule; denials are reported under it");
         let name = name.and_then(|node| resource::label(&node, 253, true));
         let action = match object.optional("action") {
-            Some(node) => node.word(&[("ALLOW", Action::Allow), ("DENY", Action::Deny)]),
-            None => Some(Action::Allow),
+            Some(node) => node.word(&[("ALLOW", RuleAction::Allow), ("DENY", RuleAction::Deny)]),
+            None => Some(RuleAction::Allow),
         };
         let mode = Mode::read(object.optional("mode").as_ref());
         let sources = match object.optional("from") {
@@ -135,7 +142,7 @@ impl Rules {
         ports: Vec<PortPattern>,
     ) {
         let name = RuleName::new(name, RuleLabel::Number(number));
-        self.list.push(Rule { name, action: Action::Allow, mode: Mode::Enforce, sources, hosts, ports });
+        self.list.push(Rule { name, action: RuleAction::Allow, mode: Mode::Enforce, sources, hosts, ports });
     }
 }
 

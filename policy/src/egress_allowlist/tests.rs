@@ -68,6 +68,11 @@ impl Request for Asked {
         Ok(self.port)
     }
 
+    fn server_name(&mut self) -> Result<Option<&[u8]>, HostFailure> {
+        self.ask("server name")?;
+        Ok(if self.access == Access::Tls { self.host.as_deref() } else { self.server_name.as_deref() })
+    }
+
     fn method(&mut self) -> Result<Option<&[u8]>, HostFailure> {
         self.ask("method")?;
         Ok(Some(if self.access == Access::Connect { b"CONNECT" } else { b"GET" }))
@@ -91,11 +96,6 @@ impl Request for Asked {
 impl EgressRequest for Asked {
     fn passes_through(&self) -> bool {
         self.access == Access::Tls
-    }
-
-    fn server_name(&mut self) -> Result<Option<&[u8]>, HostFailure> {
-        self.ask("server name")?;
-        Ok(if self.passes_through() { self.host.as_deref() } else { self.server_name.as_deref() })
     }
 }
 

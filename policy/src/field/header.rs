@@ -221,13 +221,7 @@ impl Index {
             }
         }
         let index = |sought: Vec<_>| if sought.is_empty() { Ok(None) } else { GlobIndex::new(sought).map(Some) };
-        Ok(Self {
-            dialect,
-            text: TextIndex::new(texts.into_iter())?,
-            floating: index(floating)?,
-            anchored: index(anchored)?,
-            bare,
-        })
+        Ok(Self { dialect, text: TextIndex::new(texts)?, floating: index(floating)?, anchored: index(anchored)?, bare })
     }
 
     /// Looks up every value of the header, and their join by commas, which is how a proxy may hand several on.

@@ -47,7 +47,7 @@ pub(super) struct Index(TextIndex);
 
 impl Index {
     pub(super) fn new(patterns: impl Iterator<Item = (HostPattern, ValueId)>) -> Result<Self, BuildError> {
-        TextIndex::new(patterns.map(|(pattern, id)| (pattern.0, id))).map(Self)
+        TextIndex::new(patterns.map(|(pattern, id)| (pattern.0, id)).collect()).map(Self)
     }
 
     pub(super) fn lookup(&self, host: Option<&[u8]>, matched: &mut Matched) {

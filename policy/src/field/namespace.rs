@@ -2,11 +2,10 @@
 
 use std::fmt;
 
-use hashbrown::HashMap;
-
 use crate::index::{BuildError, Matched, TextIndex, ValueId};
 use crate::pattern::TextPattern;
 use crate::peer::{Peer, PeerId};
+use crate::table::Table;
 
 /// A pattern for namespaces. Istio turns it into `.*/ns/…/.*` over the whole ID, each star any run of characters, `/`
 /// included (Istio 1.31, `pilot/pkg/security/authz/model/generator.go`).
@@ -41,7 +40,7 @@ impl fmt::Display for NamespacePattern {
 }
 
 pub(super) struct Index {
-    exact: HashMap<Box<[u8]>, ValueId>,
+    exact: Table<Box<[u8]>, ValueId>,
     starred: TextIndex,
 }
 
@@ -50,7 +49,7 @@ impl Index {
         let (starred, exact): (Vec<_>, Vec<_>) = patterns.partition(|(pattern, _)| pattern.0.contains('*'));
         Ok(Self {
             exact: exact.into_iter().map(|(pattern, id)| (pattern.0.into_bytes().into(), id)).collect(),
-            starred: TextIndex::new(starred.into_iter().map(|(pattern, id)| (pattern.over_the_id(), id)))?,
+            starred: TextIndex::new(starred.into_iter().map(|(pattern, id)| (pattern.over_the_id(), id)).collect())?,
         })
     }
 

@@ -102,7 +102,7 @@ impl Index {
             TemplateIndex::new(SegmentBytes::Envoy, envoy.into_iter()),
             TemplateIndex::new(SegmentBytes::Any, any.into_iter()),
         ];
-        Ok(Self { not_empty, text: TextIndex::new(texts.into_iter())?, templates })
+        Ok(Self { not_empty, text: TextIndex::new(texts)?, templates })
     }
 
     pub(crate) fn lookup(&self, path: Option<&[u8]>, matched: &mut Matched) {

@@ -2,9 +2,8 @@
 
 use std::fmt;
 
-use hashbrown::HashMap;
-
 use crate::index::{Matched, ValueId};
+use crate::table::Table;
 
 /// A TCP port, 0 to 65535, written as a string as Istio has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -31,15 +30,15 @@ impl fmt::Display for Port {
     }
 }
 
-pub(super) struct Index(HashMap<u16, ValueId>);
+pub(super) struct Index(Table<Box<[u8]>, ValueId>);
 
 impl Index {
     pub(super) fn new(ports: impl Iterator<Item = (Port, ValueId)>) -> Self {
-        Self(ports.map(|(port, id)| (port.0, id)).collect())
+        Self(ports.map(|(port, id)| (Box::from(port.0.to_be_bytes()), id)).collect())
     }
 
     pub(super) fn lookup(&self, port: Option<u16>, matched: &mut Matched) {
-        matched.extend(port.and_then(|port| self.0.get(&port)).copied());
+        matched.extend(port.and_then(|port| self.0.get(port.to_be_bytes().as_slice())).copied());
     }
 }
 

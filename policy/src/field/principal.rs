@@ -116,7 +116,7 @@ pub(super) struct Index(TextIndex);
 
 impl Index {
     pub(super) fn new(patterns: impl Iterator<Item = (PrincipalPattern, ValueId)>) -> Result<Self, BuildError> {
-        TextIndex::new(patterns.map(|(pattern, id)| (pattern.0, id))).map(Self)
+        TextIndex::new(patterns.map(|(pattern, id)| (pattern.0, id)).collect()).map(Self)
     }
 
     pub(super) fn lookup(&self, peer: &Peer, matched: &mut Matched) {

@@ -2,10 +2,9 @@
 
 use std::fmt;
 
-use hashbrown::HashMap;
-
 use crate::index::{Matched, ValueId};
 use crate::peer::{Peer, PeerId};
+use crate::table::Table;
 
 /// The most characters that Istio takes (istio/api `security/v1beta1/authorization_policy.proto`).
 const LONGEST: usize = 320;
@@ -63,7 +62,7 @@ impl fmt::Display for ServiceAccount {
     }
 }
 
-pub(super) struct Index(HashMap<Box<[u8]>, ValueId>);
+pub(super) struct Index(Table<Box<[u8]>, ValueId>);
 
 impl Index {
     pub(super) fn new(accounts: impl Iterator<Item = (ServiceAccount, ValueId)>) -> Self {

@@ -16,7 +16,7 @@ fn policy(spec: &str) -> String {
 
 #[test]
 fn a_broken_policy_is_refused_with_place_and_fix() {
-    let rows: [(&str, &str); 31] = [
+    let rows: [(&str, &str); 38] = [
         (
             r#"{"rules": [{"from": [{"source": {"principal": ["a/b"]}}]}]}"#,
             "resources[0].spec.rules[0].from[0].source.principal: unknown field, did you mean \"principals\"?",
@@ -99,12 +99,40 @@ fn a_broken_policy_is_refused_with_place_and_fix() {
             "resources[0].spec.rules[0].when[0]: has neither values nor notValues, write what is compared",
         ),
         (
-            r#"{"rules": [{"when": [{"key": "connection.sni", "values": ["a"]}]}]}"#,
-            "resources[0].spec.rules[0].when[0].key: the key `connection.sni` is not supported yet",
+            r#"{"rules": [{"when": [{"key": "connection.sn", "values": ["a"]}]}]}"#,
+            "resources[0].spec.rules[0].when[0].key: unknown key `connection.sn`, did you mean \"connection.sni\"?",
         ),
         (
-            r#"{"rules": [{"from": [{"source": {"ipBlocks": ["10.0.0.0/8"]}}]}]}"#,
-            "resources[0].spec.rules[0].from[0].source.ipBlocks: not supported yet",
+            r#"{"action": "DENY", "rules": [{"when": [{"key": "user.name", "values": ["a"]}]}]}"#,
+            "resources[0].spec.rules[0].when[0].key: unknown key `user.name`, expected source.ip, remote.ip, source.namespace, source.serviceAccount, source.trustDomain, source.principal, request.auth.principal, request.auth.audiences, request.auth.presenter, destination.ip, destination.port, connection.sni, request.time, request.headers[user-agent] or request.auth.claims[group]",
+        ),
+        (
+            r#"{"rules": [{"when": [{"key": "request.auth.claims", "values": ["a"]}]}]}"#,
+            "resources[0].spec.rules[0].when[0].key: bad key `request.auth.claims`: expected request.auth.claims[group] or request.auth.claims[realm][roles]",
+        ),
+        (
+            r#"{"rules": [{"when": [{"key": "experimental.envoy.filters.http.x[k]", "values": ["[]"]}]}]}"#,
+            "resources[0].spec.rules[0].when[0].values[0]: bad value `[]`: write what the list has to hold, as in `[select]`",
+        ),
+        (
+            r#"{"rules": [{"when": [{"key": "request.time", "values": ["9 to 5"]}]}]}"#,
+            "resources[0].spec.rules[0].when[0].values[0]: bad time `9 to 5`: days are Mon, Tue, Wed, Thu, Fri, Sat and Sun, write it in UTC as in `Mon-Fri 09:00-17:00`",
+        ),
+        (
+            r#"{"action": "DENY", "rules": [{"from": [{"source": {"remoteIpBlocks": ["10.0.0.0/33"]}}]}]}"#,
+            "resources[0].spec.rules[0].from[0].source.remoteIpBlocks[0]: bad IP block `10.0.0.0/33`: expected an address or a CIDR, as in `10.0.0.0/8` or `2001:db8::/32`",
+        ),
+        (
+            r#"{"rules": [{"from": [{"source": {"requestPrincipals": ["ann"]}}]}]}"#,
+            "resources[0].spec.rules[0].from[0].source.requestPrincipals[0]: bad request principal `ann`: expected issuer/subject, as in `https://issuer.example/*`",
+        ),
+        (
+            r#"{"rules": [{"from": [{"source": {"serviceAccounts": ["shop/web"], "namespaces": ["shop"]}}]}]}"#,
+            "resources[0].spec.rules[0].from[0].source: has serviceAccounts beside principals or namespaces, which Istio refuses; use principals for both",
+        ),
+        (
+            r#"{"rules": [{"from": [{"source": {"serviceAccounts": ["a0", "a1", "a2", "a3", "a4", "a5", "a6", "a7", "a8", "a9", "a10", "a11", "a12", "a13", "a14", "a15", "a16"]}}]}]}"#,
+            "resources[0].spec.rules[0].from[0].source.serviceAccounts: has 17 service accounts, Istio's limit is 16; use principals",
         ),
         (
             r#"{"selector": {"matchLabels": {"app": "x"}}, "targetRef": {"kind": "Service", "name": "x"}}"#,

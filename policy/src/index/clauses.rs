@@ -4,12 +4,12 @@ use std::cell::Cell;
 use std::cmp::Reverse;
 use std::hash::Hash;
 
-use hashbrown::HashMap;
 use smallvec::SmallVec;
 
 use super::ValueId;
 use crate::field::FieldMatch;
 use crate::order::sort_by;
+use crate::table::Table;
 
 /// So many clauses are cheaper to check one by one than to look up.
 const LEAF: usize = 4;
@@ -40,12 +40,12 @@ pub(crate) struct SetId(u32);
 #[derive(Default)]
 pub(crate) struct ValueSets {
     sets: Vec<Box<[ValueId]>>,
-    numbers: HashMap<Box<[ValueId]>, SetId>,
+    numbers: Table<Box<[ValueId]>, SetId>,
 }
 
 impl ValueSets {
     pub(crate) fn add(&mut self, mut values: Vec<ValueId>) -> SetId {
-        values.sort_unstable();
+        sort_by(&mut values, Ord::cmp);
         values.dedup();
         let values: Box<[ValueId]> = values.into();
         if let Some(known) = self.numbers.get(&values) {
@@ -59,7 +59,7 @@ impl ValueSets {
 
     /// Ends the adding, and frees what only that needed.
     pub(crate) fn close(&mut self) {
-        self.numbers = HashMap::new();
+        self.numbers = Table::default();
     }
 
     fn values(&self, id: SetId) -> &[ValueId] {
@@ -142,7 +142,7 @@ enum Node<F> {
     /// A few clauses, or some that no field tells apart.
     Leaf(Box<[u32]>),
     /// Clauses by the value that they want of one field.
-    Branch { field: F, by_value: HashMap<ValueId, usize>, otherwise: Option<usize> },
+    Branch { field: F, by_value: Table<ValueId, usize>, otherwise: Option<usize> },
 }
 
 /// Answers which values of a field the request matches; asked at most once for each field that decides.
@@ -217,20 +217,20 @@ impl<F: FieldName> ClauseIndex<F> {
             None => Node::Leaf(clauses.into()),
             Some(Split { field, entries, .. }) => {
                 *budget -= entries;
-                let mut by_value: HashMap<ValueId, Vec<u32>> = HashMap::new();
+                let mut by_value: Table<ValueId, Vec<u32>> = Table::default();
                 let mut rest = Vec::new();
                 for number in clauses {
                     match self.clause(number).and_then(|clause| clause.wanted(field)) {
                         Some(set) => {
                             for value in sets.values(set) {
-                                by_value.entry(*value).or_default().push(number);
+                                by_value.change(*value, Vec::new, |clauses| clauses.push(number));
                             }
                         }
                         None => rest.push(number),
                     }
                 }
                 used.push(field);
-                let mut by_value: Vec<_> = by_value.into_iter().collect();
+                let mut by_value: Vec<_> = by_value.into_entries();
                 // The fullest last: what is left of the budget goes to many small ones first.
                 sort_by(&mut by_value, |(value, clauses), (other, others)| {
                     (clauses.len(), value).cmp(&(others.len(), other))
@@ -270,11 +270,11 @@ impl<F: FieldName> ClauseIndex<F> {
     }
 
     fn split(&self, clauses: &[u32], field: F, sets: &ValueSets) -> Split<F> {
-        let mut load: HashMap<ValueId, usize> = HashMap::new();
+        let mut load: Table<ValueId, usize> = Table::default();
         let mut rest = 0;
         for clause in clauses.iter().filter_map(|number| self.clause(*number)) {
             match clause.wanted(field) {
-                Some(set) => sets.values(set).iter().for_each(|value| *load.entry(*value).or_default() += 1),
+                Some(set) => sets.values(set).iter().for_each(|value| load.change(*value, || 0, |count| *count += 1)),
                 None => rest += 1,
             }
         }

@@ -3,10 +3,10 @@
 use aho_corasick::Input;
 use aho_corasick::automaton::{Automaton, OverlappingState};
 use aho_corasick::nfa::contiguous::NFA;
-use hashbrown::HashMap;
 
 use super::{BuildError, Matched, ValueId};
 use crate::pattern::Glob;
+use crate::table::Table;
 
 /// A pattern that is looked for by a literal which a matching value has to hold.
 pub(crate) trait Pieced {
@@ -37,15 +37,16 @@ pub(crate) struct GlobIndex<P> {
 impl<P: Pieced> GlobIndex<P> {
     pub(crate) fn new(globs: Vec<(P, ValueId)>) -> Result<Self, BuildError> {
         let telling = telling_pieces(&globs);
-        let mut numbers: HashMap<Box<[u8]>, usize> = HashMap::new();
+        let mut numbers: Table<Box<[u8]>, usize> = Table::default();
         let mut pieces: Vec<Box<[u8]>> = Vec::new();
         let mut grouped: Vec<Vec<(P, ValueId)>> = Vec::new();
         for (piece, entry) in telling.into_iter().zip(globs) {
-            let number = *numbers.entry(piece.clone()).or_insert_with(|| {
+            let next = grouped.len();
+            let number = numbers.change(piece.clone(), || next, |number| *number);
+            if number == next {
                 pieces.push(piece);
                 grouped.push(Vec::new());
-                grouped.len() - 1
-            });
+            }
             if let Some(group) = grouped.get_mut(number) {
                 group.push(entry);
             }
@@ -78,9 +79,9 @@ impl<P: Pieced> GlobIndex<P> {
 /// For each pattern the piece to look for: the one that fewest patterns share picks out the fewest candidates; of those, the
 /// longest.
 fn telling_pieces<P: Pieced>(globs: &[(P, ValueId)]) -> Vec<Box<[u8]>> {
-    let mut mentions: HashMap<&[u8], usize> = HashMap::new();
+    let mut mentions: Table<&[u8], usize> = Table::default();
     for piece in globs.iter().flat_map(|(glob, _)| glob.pieces()) {
-        *mentions.entry(piece).or_default() += 1;
+        mentions.change(piece, || 0, |count| *count += 1);
     }
     let rank = |piece: &&[u8]| (mentions.get(piece).copied(), usize::MAX - piece.len());
     globs.iter().map(|(glob, _)| glob.pieces().min_by_key(rank).unwrap_or_default().into()).collect()

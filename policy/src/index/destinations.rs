@@ -2,20 +2,20 @@
 
 use std::net::IpAddr;
 
-use hashbrown::HashMap;
 use smallvec::SmallVec;
 
 use super::{Matched, ValueId};
 use crate::destination::Host;
 use crate::pattern::DestinationPattern;
+use crate::table::Table;
 
 /// Host entries, each under an id: hash maps by name, by address and by what stands below, and a tree of labels from
 /// the right for entries with open labels.
 #[derive(Default)]
 pub(crate) struct DestinationIndex {
-    names: HashMap<Box<str>, ValueId>,
-    addresses: HashMap<IpAddr, ValueId>,
-    below: HashMap<Box<str>, ValueId>,
+    names: Table<Box<str>, ValueId>,
+    addresses: Table<IpAddr, ValueId>,
+    below: Table<Box<str>, ValueId>,
     /// The most labels of an entry in `below`: longer ends of a name need no lookup.
     longest: usize,
     tree: Vec<Node>,
@@ -23,7 +23,7 @@ pub(crate) struct DestinationIndex {
 
 #[derive(Default)]
 struct Node {
-    given: HashMap<Box<str>, usize>,
+    given: Table<Box<str>, usize>,
     open: Option<usize>,
     ends: Option<ValueId>,
     below: Option<ValueId>,
@@ -88,7 +88,7 @@ impl DestinationIndex {
             let next = self.tree.len();
             let Some(node) = self.tree.get_mut(at) else { return };
             at = match label {
-                Some(label) => *node.given.entry(label.clone()).or_insert(next),
+                Some(label) => node.given.change(label.clone(), || next, |known| *known),
                 None => *node.open.get_or_insert(next),
             };
             if at == next {

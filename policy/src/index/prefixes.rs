@@ -19,6 +19,7 @@ struct Entry {
 }
 
 impl PrefixTable {
+    #[inline(never)]
     pub(crate) fn new(mut prefixes: Vec<(Box<[u8]>, ValueId)>) -> Self {
         sort_by(&mut prefixes, |(one, _), (other, _)| one.cmp(other));
         let mut entries: Vec<Entry> = Vec::with_capacity(prefixes.len());

@@ -1,10 +1,9 @@
 //! All the path templates that match a path, found segment by segment.
 
-use hashbrown::HashMap;
-
 use super::prefixes::SuffixTable;
 use super::{Matched, ValueId};
 use crate::pattern::{PathTemplate, Segment, SegmentBytes};
+use crate::table::Table;
 
 /// Templates whose operators stand for the same bytes, as a tree of segments.
 ///
@@ -16,7 +15,7 @@ pub(crate) struct TemplateIndex {
 
 #[derive(Default)]
 struct Node {
-    literal: HashMap<Box<[u8]>, usize>,
+    literal: Table<Box<[u8]>, usize>,
     one: Option<usize>,
     /// The template that ends with this segment.
     end: Option<ValueId>,
@@ -27,14 +26,14 @@ struct Node {
 impl TemplateIndex {
     pub(crate) fn new(bytes: SegmentBytes, templates: impl Iterator<Item = (PathTemplate, ValueId)>) -> Self {
         let mut index = Self { bytes, nodes: vec![Node::default()] };
-        let mut rests: HashMap<usize, Vec<_>> = HashMap::new();
+        let mut rests: Table<usize, Vec<_>> = Table::default();
         for (template, id) in templates {
             let mut at = 0;
             for segment in template.segments {
                 at = index.child(at, segment);
             }
             match template.rest {
-                Some(rest) => rests.entry(at).or_default().push((rest, id)),
+                Some(rest) => rests.change(at, Vec::new, |rests| rests.push((rest, id))),
                 None => {
                     if let Some(node) = index.nodes.get_mut(at) {
                         node.end = Some(id);
@@ -42,7 +41,7 @@ impl TemplateIndex {
                 }
             }
         }
-        for (at, rests) in rests {
+        for (at, rests) in rests.into_entries() {
             if let Some(node) = index.nodes.get_mut(at) {
                 node.rests = SuffixTable::new(rests);
             }
@@ -54,7 +53,7 @@ impl TemplateIndex {
         let next = self.nodes.len();
         let Some(node) = self.nodes.get_mut(at) else { return at };
         let child = match segment {
-            Segment::Literal(literal) => *node.literal.entry(literal).or_insert(next),
+            Segment::Literal(literal) => node.literal.change(literal, || next, |known| *known),
             Segment::One => *node.one.get_or_insert(next),
         };
         if child == next {

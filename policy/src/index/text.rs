@@ -1,18 +1,17 @@
 //! All the text patterns of one field that match a value.
 
-use hashbrown::HashMap;
-
 use super::contains::GlobIndex;
 use super::prefixes::{PrefixTable, SuffixTable};
 use super::{BuildError, Matched, ValueId};
 use crate::pattern::{Glob, TextPattern};
+use crate::table::Table;
 
 /// Text patterns, each under an id, looked up by value: a hash map for the exact ones, sorted tables for prefixes and
 /// suffixes, one automaton for the rest.
 #[derive(Default)]
 pub(crate) struct TextIndex {
     present: Option<ValueId>,
-    exact: HashMap<Box<[u8]>, ValueId>,
+    exact: Table<Box<[u8]>, ValueId>,
     prefixes: PrefixTable,
     suffixes: SuffixTable,
     globs: Option<GlobIndex<Glob>>,
@@ -20,7 +19,8 @@ pub(crate) struct TextIndex {
 
 impl TextIndex {
     /// Fails where the patterns are too many for an index.
-    pub(crate) fn new(patterns: impl Iterator<Item = (TextPattern, ValueId)>) -> Result<Self, BuildError> {
+    #[inline(never)]
+    pub(crate) fn new(patterns: Vec<(TextPattern, ValueId)>) -> Result<Self, BuildError> {
         let mut index = Self::default();
         let (mut prefixes, mut suffixes, mut globs) = (Vec::new(), Vec::new(), Vec::new());
         for (pattern, id) in patterns {
@@ -65,7 +65,7 @@ mod tests {
             "*c*b", "ba",
         ];
         let parsed: Vec<_> = patterns.iter().map(|text| TextPattern::new(text)).collect();
-        let index = TextIndex::new(parsed.iter().cloned().zip((0..).map(ValueId)));
+        let index = TextIndex::new(parsed.iter().cloned().zip((0..).map(ValueId)).collect());
         assert!(index.is_ok());
         for value in ["", "a", "b", "ab", "ba", "aa", "aaa", "aaaa", "abc", "abab", "bab", "cab", "acbc", "aabbcc", "x"]
         {

@@ -6,14 +6,18 @@ use super::metadata::Metadata;
 use super::{PolicyName, Target};
 use crate::decision::RuleLabel;
 use crate::field::{
-    HeaderDialect, HeaderName, HeaderPattern, HostPattern, IpBlock, MethodPattern, NamespacePattern, PathPattern, Port,
-    PrincipalPattern, ServiceAccount, TrustDomains, Values,
+    Address, HeaderDialect, HeaderName, HeaderPattern, HostPattern, IpBlock, MetadataKey, MetadataPattern,
+    MethodPattern, NamespacePattern, PathPattern, Port, PrincipalPattern, RequestPrincipalPattern, ServerNamePattern,
+    ServiceAccount, TimeWindow, TrustDomainPattern, TrustDomains, Values,
 };
 use crate::pattern::SegmentBytes;
 use crate::reader::{Node, Object};
 
 /// Istio's limit on `rules`, on `from` and on `to` (the CRD's `maxItems`).
 const MOST_RULES: usize = 512;
+
+/// Istio's limit on `serviceAccounts` (istio/api `security/v1beta1/authorization_policy.proto`).
+const MOST_SERVICE_ACCOUNTS: usize = 16;
 
 /// Sources of one rule times its operations: what a rule may expand to.
 const MOST_CLAUSES: usize = 65_536;
@@ -32,6 +36,8 @@ pub(crate) struct Context<'c> {
 pub(crate) enum Action {
     Allow,
     Deny,
+    /// Marks what matches, and decides nothing.
+    Audit,
 }
 
 /// One match field with its values: the request's value is among them, or with `negated` it is not.
@@ -78,13 +84,17 @@ impl AuthorizationPolicy {
         let reading = Reading {
             context,
             bytes: action.map_or(SegmentBytes::Any, |action| operator_bytes(action, false)),
-            source_ip_is_direct: false,
+            place: Place::Policy,
             namespace: namespace.as_deref(),
         };
         let rules = match spec.optional("rules") {
             Some(rules) => read_rules(&rules, &reading, action),
             None => Some(Vec::new()),
         };
+        if action == Some(Action::Audit) && metadata.as_ref().is_some_and(|metadata| metadata.dry_run) {
+            resource
+                .fault("an AUDIT policy changes nothing, so it has no dry run; remove the annotation istio.io/dry-run");
+        }
         if action == Some(Action::Deny) && rules.as_ref().is_some_and(Vec::is_empty) {
             spec.fault("a DENY without rules denies nothing; write rules: [{}] to deny everything");
         }
@@ -98,7 +108,7 @@ impl AuthorizationPolicy {
 /// keeps it out.
 fn operator_bytes(action: Action, negated: bool) -> SegmentBytes {
     match (action, negated) {
-        (Action::Allow, false) | (Action::Deny, true) => SegmentBytes::Envoy,
+        (Action::Allow, false) | (Action::Deny, true) | (Action::Audit, _) => SegmentBytes::Envoy,
         (Action::Allow, true) | (Action::Deny, false) => SegmentBytes::Any,
     }
 }
@@ -111,34 +121,38 @@ fn read_action(spec: &Object<'_>, context: &Context<'_>) -> Option<Action> {
         return Some(Action::Allow);
     };
     match node.text()? {
-        "AUDIT" => {
-            node.fault("AUDIT is not supported yet; use mode: report or the annotation istio.io/dry-run to see what a policy would do");
-            None
-        }
         "CUSTOM" => {
             node.fault("CUSTOM is not supported; use envoy.filters.http.ext_authz before this filter");
             None
         }
-        "ALLOW" if context.dialect == HeaderDialect::Baseline => {
-            node.fault("this filter only denies, use identity-authz for ALLOW");
+        text @ ("ALLOW" | "AUDIT") if context.dialect == HeaderDialect::Baseline => {
+            node.fault(format!("this filter only denies, use identity-authz for {text}"));
             None
         }
-        _ => node.word(&[("ALLOW", Action::Allow), ("DENY", Action::Deny)]),
+        _ => node.word(&[("ALLOW", Action::Allow), ("DENY", Action::Deny), ("AUDIT", Action::Audit)]),
     }
 }
 
 struct Reading<'r> {
     context: &'r Context<'r>,
     bytes: SegmentBytes,
-    /// Whether the proxy's source address is the peer's own, whatever a request says of addresses.
-    source_ip_is_direct: bool,
+    place: Place,
     /// The policy's own namespace, if it has one.
     namespace: Option<&'r str>,
 }
 
-/// Reads a list of `{source: …}`: one of them has to match.
+/// Where a `source` stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// In an AuthorizationPolicy.
+    Policy,
+    /// In a rule of the filter `egress-allowlist`, whose clients are workloads and no proxies.
+    EgressRule,
+}
+
+/// Reads a list of `{source: …}` of an egress rule: one of them has to match.
 pub(crate) fn read_sources(node: &Node<'_>, context: &Context<'_>) -> Option<Vec<Vec<Term>>> {
-    let reading = Reading { context, bytes: SegmentBytes::Any, source_ip_is_direct: true, namespace: None };
+    let reading = Reading { context, bytes: SegmentBytes::Any, place: Place::EgressRule, namespace: None };
     read_alternatives(node, "from", "source", |source| read_source(source, &reading))
 }
 
@@ -288,35 +302,63 @@ fn read_principals(node: &Node<'_>, reading: &Reading<'_>) -> Option<Values> {
     Some(Values::Principals(read_values(node, parse)?.into_iter().flatten().collect()))
 }
 
+fn read_service_accounts(node: &Node<'_>, reading: &Reading<'_>) -> Option<Values> {
+    let accounts = read_values(node, |text| ServiceAccount::parse(text, reading.namespace))?;
+    if accounts.len() > MOST_SERVICE_ACCOUNTS {
+        node.fault(format!(
+            "has {} service accounts, Istio's limit is {MOST_SERVICE_ACCOUNTS}; use principals",
+            accounts.len()
+        ));
+        return None;
+    }
+    Some(Values::ServiceAccounts(accounts))
+}
+
 fn read_source(source: &Object<'_>, reading: &Reading<'_>) -> Option<Vec<Term>> {
     let mut terms = Vec::new();
-    let mut complete =
-        read_pair(source, ["principals", "notPrincipals"], &mut terms, &|node, _| read_principals(node, reading));
-    complete &= read_pair(source, ["namespaces", "notNamespaces"], &mut terms, &|node, _| {
-        read_values(node, NamespacePattern::parse).map(Values::Namespaces)
+    let mut complete = true;
+    let mut pair = |keys: [&'static str; 2], read: &dyn Fn(&Node<'_>) -> Option<Values>| {
+        complete &= read_pair(source, keys, &mut terms, &|node, _| read(node));
+    };
+    pair(["principals", "notPrincipals"], &|node| read_principals(node, reading));
+    pair(["namespaces", "notNamespaces"], &|node| read_values(node, NamespacePattern::parse).map(Values::Namespaces));
+    pair(["serviceAccounts", "notServiceAccounts"], &|node| read_service_accounts(node, reading));
+    pair(["trustDomains", "notTrustDomains"], &|node| {
+        read_values(node, TrustDomainPattern::parse).map(Values::TrustDomains)
     });
-    complete &= read_pair(source, ["serviceAccounts", "notServiceAccounts"], &mut terms, &|node, _| {
-        read_values(node, |text| ServiceAccount::parse(text, reading.namespace)).map(Values::ServiceAccounts)
-    });
-    match reading.source_ip_is_direct {
-        true => {
-            complete &= read_pair(source, ["ipBlocks", "notIpBlocks"], &mut terms, &|node, _| {
-                read_values(node, IpBlock::parse).map(Values::SourceIps)
-            });
+    pair(["ipBlocks", "notIpBlocks"], &|node| read_ips(node, Address::Source));
+    match reading.place {
+        Place::Policy => {
+            pair(["remoteIpBlocks", "notRemoteIpBlocks"], &|node| read_ips(node, Address::Remote));
+            pair(["requestPrincipals", "notRequestPrincipals"], &read_request_principals);
         }
-        false => ["ipBlocks", "notIpBlocks"].into_iter().for_each(|key| source.refused(key, "not supported yet")),
+        Place::EgressRule => {
+            for key in ["remoteIpBlocks", "notRemoteIpBlocks"] {
+                source.refused(key, "workloads connect to this proxy themselves, use ipBlocks");
+            }
+            for key in ["requestPrincipals", "notRequestPrincipals"] {
+                source.refused(key, "what leaves carries tokens for others, use principals");
+            }
+        }
     }
-    for key in [
-        "requestPrincipals",
-        "notRequestPrincipals",
-        "trustDomains",
-        "notTrustDomains",
-        "remoteIpBlocks",
-        "notRemoteIpBlocks",
-    ] {
-        source.refused(key, "not supported yet");
+    let has = |is: fn(&Values) -> bool| terms.iter().any(|term| is(&term.values));
+    if reading.place == Place::Policy
+        && has(|values| matches!(values, Values::ServiceAccounts(_)))
+        && has(|values| matches!(values, Values::Principals(_) | Values::Namespaces(_)))
+    {
+        source
+            .fault("has serviceAccounts beside principals or namespaces, which Istio refuses; use principals for both");
+        return None;
     }
     complete.then_some(terms)
+}
+
+fn read_ips(node: &Node<'_>, of: Address) -> Option<Values> {
+    read_values(node, IpBlock::parse).map(|blocks| Values::Ips(of, blocks))
+}
+
+fn read_request_principals(node: &Node<'_>) -> Option<Values> {
+    read_values(node, RequestPrincipalPattern::parse).map(Values::RequestPrincipals)
 }
 
 fn read_operation(operation: &Object<'_>, reading: &Reading<'_>, action: Option<Action>) -> Option<Vec<Term>> {
@@ -337,7 +379,7 @@ fn read_operation(operation: &Object<'_>, reading: &Reading<'_>, action: Option<
     complete.then_some(terms)
 }
 
-/// The keys of `when` that are other names for fields of `source` and `operation`.
+/// Reads `when`: all of its conditions have to hold.
 fn read_conditions(node: &Node<'_>, reading: &Reading<'_>) -> Option<Vec<Term>> {
     let mut complete = true;
     let mut terms = Vec::new();
@@ -352,43 +394,82 @@ fn read_conditions(node: &Node<'_>, reading: &Reading<'_>) -> Option<Vec<Term>> 
             item.fault("has neither values nor notValues, write what is compared");
             complete = false;
         }
-        let before = terms.len();
-        let read = key.as_ref().and_then(|key| {
-            let text = key.some_text()?;
-            let keys = ["values", "notValues"];
-            if reading.context.dialect == HeaderDialect::Baseline && text.starts_with("source.") {
-                key.fault(format!("this filter knows no identities, use identity-authz for `{text}`"));
-            }
-            Some(match text {
-                "source.principal" => {
-                    read_pair(&condition, keys, &mut terms, &|node, _| read_principals(node, reading))
-                }
-                "source.namespace" => read_pair(&condition, keys, &mut terms, &|node, _| {
-                    read_values(node, NamespacePattern::parse).map(Values::Namespaces)
-                }),
-                "destination.port" => read_pair(&condition, keys, &mut terms, &|node, _| {
-                    read_values(node, Port::parse).map(Values::Ports)
-                }),
-                _ => match header_of(text) {
-                    Some(Ok(name)) => read_pair(&condition, keys, &mut terms, &|node, _| {
-                        let patterns = read_values(node, |text| HeaderPattern::parse(text, reading.context.dialect))?;
-                        Some(Values::Header(name.clone(), patterns))
-                    }),
-                    Some(Err(problem)) => {
-                        key.fault(problem);
-                        false
-                    }
-                    None => {
-                        key.fault(unsupported_key(text));
-                        false
-                    }
-                },
-            })
+        let key = key.as_ref().and_then(|key| read_key(key, reading));
+        complete &= key.is_some_and(|key| {
+            read_pair(&condition, ["values", "notValues"], &mut terms, &|node, _| key.read_values(node, reading))
         });
         condition.finish();
-        complete &= read == Some(true) && terms.len() > before;
     }
     complete.then_some(terms)
+}
+
+/// What a condition of `when` compares.
+enum Key {
+    Header(HeaderName),
+    Metadata(MetadataKey),
+    /// One of [`KEYS`].
+    Plain(ReadValues),
+}
+
+type ReadValues = fn(&Node<'_>, &Reading<'_>) -> Option<Values>;
+
+/// The keys of `when` that take no name in brackets (istio/istio `pilot/pkg/security/authz/model/model.go`), and
+/// `request.time`, which Istio does not have.
+const KEYS: [(&str, ReadValues); 13] = [
+    ("source.ip", |node, _| read_ips(node, Address::Source)),
+    ("remote.ip", |node, _| read_ips(node, Address::Remote)),
+    ("source.namespace", |node, _| read_values(node, NamespacePattern::parse).map(Values::Namespaces)),
+    ("source.serviceAccount", read_service_accounts),
+    ("source.trustDomain", |node, _| read_values(node, TrustDomainPattern::parse).map(Values::TrustDomains)),
+    ("source.principal", read_principals),
+    ("request.auth.principal", |node, _| read_request_principals(node)),
+    ("request.auth.audiences", |node, _| read_metadata(node, MetadataKey::claim("aud"))),
+    ("request.auth.presenter", |node, _| read_metadata(node, MetadataKey::claim("azp"))),
+    ("destination.ip", |node, _| read_ips(node, Address::Destination)),
+    ("destination.port", |node, _| read_values(node, Port::parse).map(Values::Ports)),
+    ("connection.sni", |node, _| read_values(node, |text| Ok(ServerNamePattern::parse(text))).map(Values::ServerNames)),
+    ("request.time", |node, _| read_values(node, TimeWindow::parse).map(Values::Times)),
+];
+
+fn read_metadata(node: &Node<'_>, key: MetadataKey) -> Option<Values> {
+    let patterns = read_values(node, |text| MetadataPattern::parse(text, &key))?;
+    Some(Values::Metadata(key, patterns))
+}
+
+impl Key {
+    fn read_values(&self, node: &Node<'_>, reading: &Reading<'_>) -> Option<Values> {
+        match self {
+            Self::Header(name) => {
+                let patterns = read_values(node, |text| HeaderPattern::parse(text, reading.context.dialect))?;
+                Some(Values::Header(name.clone(), patterns))
+            }
+            Self::Metadata(key) => read_metadata(node, key.clone()),
+            Self::Plain(read) => read(node, reading),
+        }
+    }
+}
+
+fn read_key(key: &Node<'_>, reading: &Reading<'_>) -> Option<Key> {
+    let text = key.some_text()?;
+    let bracketed = header_of(text)
+        .map(|name| name.map(Key::Header))
+        .or_else(|| MetadataKey::parse(text).map(|key| key.map(Key::Metadata)));
+    let found = match bracketed {
+        Some(found) => found,
+        None => match KEYS.iter().find(|(known, _)| *known == text) {
+            Some((_, read)) => Ok(Key::Plain(*read)),
+            None => Err(unknown_key(text)),
+        },
+    };
+    match found {
+        Ok(Key::Header(_)) => {}
+        Ok(_) if reading.context.dialect == HeaderDialect::Baseline && text != "destination.port" => {
+            key.fault(format!("this filter looks at what clients announce, use identity-authz for `{text}`"));
+            return None;
+        }
+        _ => {}
+    }
+    found.map_err(|problem| key.fault(problem)).ok()
 }
 
 /// The header of a key `request.headers[…]`.
@@ -400,30 +481,10 @@ fn header_of(key: &str) -> Option<Result<HeaderName, String>> {
     })
 }
 
-/// Istio's other keys by name, so that a misspelt one is told from one that is still to come.
-fn unsupported_key(text: &str) -> String {
-    const LATER: [&str; 10] = [
-        "source.ip",
-        "remote.ip",
-        "source.serviceAccount",
-        "source.trustDomain",
-        "request.auth.principal",
-        "request.auth.audiences",
-        "request.auth.presenter",
-        "destination.ip",
-        "connection.sni",
-        "request.time",
-    ];
-    let bare = text.split('[').next().unwrap_or_default();
-    if LATER.contains(&bare)
-        || bare.starts_with("request.auth.claims")
-        || bare.starts_with("experimental.envoy.filters.")
-    {
-        return format!("the key `{text}` is not supported yet");
-    }
-    let known = ["source.principal", "source.namespace", "destination.port", "request.headers[user-agent]"];
-    match crate::reader::nearest(text, known.into_iter().chain(LATER)) {
+fn unknown_key(text: &str) -> String {
+    let keys = || KEYS.iter().map(|(key, _)| *key).chain(["request.headers[user-agent]", "request.auth.claims[group]"]);
+    match crate::reader::nearest(text, keys()) {
         Some(name) => format!("unknown key `{text}`, did you mean \"{name}\"?"),
-        None => format!("unknown key `{text}`, expected {}", crate::reader::one_of(known.into_iter())),
+        None => format!("unknown key `{text}`, expected {}", crate::reader::one_of(keys())),
     }
 }

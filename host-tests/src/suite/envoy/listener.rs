@@ -3,8 +3,10 @@
 use std::path::Path;
 
 use serde_json::{Value, json};
+use testbed::TokenIssuer;
 
 use super::KEYS;
+use crate::suite::surroundings::{DIRECT_ADDRESS_KEY, JWT_FILTER, PAYLOAD, other_metadata};
 
 /// Envoy begins the log lines of a plugin that is being configured with its VM's id.
 pub(super) fn filter_configuration(filter: &str, vm_id: &str, configuration: &[u8]) -> Value {
@@ -98,8 +100,52 @@ pub(super) fn passing_listener(name: &str, counters: &str, log: &Path, filter: &
     })
 }
 
+/// What identity-authz relies on other filters for: the address of the connection's other end, validated tokens, and
+/// metadata.
+fn filters_before(tokens: &TokenIssuer) -> Vec<Value> {
+    let filter = |name: &str, kind: &str, configuration: Value| json!({"name": name, "typed_config": of_type(&configuration, kind)});
+    let direct_address = json!({"on_request_headers": [{
+        "object_key": DIRECT_ADDRESS_KEY,
+        "factory_key": "envoy.string",
+        "format_string": {"text_format_source": {"inline_string": "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%"}}
+    }]});
+    let provider = json!({
+        "local_jwks": {"inline_string": tokens.key_set()},
+        "payload_in_metadata": PAYLOAD,
+        "forward": true
+    });
+    let validation = json!({
+        "providers": {"trusted": provider},
+        "rules": [{"match": {"prefix": "/"}, "requires": {"requires_any": {"requirements": [
+            {"provider_name": "trusted"}, {"allow_missing_or_failed": {}}
+        ]}}}]
+    });
+    let metadata: Vec<Value> = other_metadata()
+        .into_iter()
+        .map(|(filter, values)| json!({"metadata_namespace": filter, "value": values}))
+        .collect();
+    vec![
+        filter("direct_address", "http.set_filter_state.v3.Config", direct_address),
+        filter(JWT_FILTER, "http.jwt_authn.v3.JwtAuthentication", validation),
+        filter("metadata", "http.set_metadata.v3.Config", json!({"metadata": metadata})),
+    ]
+}
+
 /// TLS and plaintext on one port, any client certificate or none, addresses by the PROXY protocol.
-pub(super) fn listener(name: &str, counters: &str, folder: &Path, log: &Path, filter: &Value) -> Value {
+pub(super) fn listener(
+    name: &str,
+    counters: &str,
+    folder: &Path,
+    log: &Path,
+    filter: &Value,
+    tokens: &TokenIssuer,
+) -> Value {
+    let mut http_filters = filters_before(tokens);
+    http_filters.push(json!({"name": "filter", "typed_config": of_type(filter, "http.wasm.v3.Wasm")}));
+    http_filters.push(json!({
+        "name": "envoy.filters.http.router",
+        "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"}
+    }));
     let reached = json!({"status": 200, "body": {"inline_string": "reached"}});
     let manager = json!({
         "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
@@ -116,10 +162,7 @@ pub(super) fn listener(name: &str, counters: &str, folder: &Path, log: &Path, fi
             {"match": {"connect_matcher": {}}, "direct_response": reached},
             {"match": {"prefix": ""}, "direct_response": reached}
         ]}]},
-        "http_filters": [
-            {"name": "filter", "typed_config": of_type(filter, "http.wasm.v3.Wasm")},
-            {"name": "envoy.filters.http.router", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"}}
-        ]
+        "http_filters": http_filters
     });
     let filters = json!([{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]);
     let tls = json!({

@@ -5,9 +5,10 @@ use hashbrown::HashMap;
 use super::*;
 use crate::destination::{Destination, Host};
 use crate::dice::Dice;
+use crate::egress_allowlist::rule::RuleAction;
 use crate::index::Of;
 use crate::mode::Mode;
-use crate::resource::{Action, Term};
+use crate::resource::Term;
 
 /// Reads a configuration's rules without compiling them.
 fn rules_of(json: &str) -> Vec<Rule> {
@@ -52,13 +53,13 @@ fn linear(rules: &[Rule], request: &mut Asked) -> String {
             })
             .map(|rule| rule.name.to_string())
     };
-    if let Some(rule) = matching(Action::Deny, Mode::Enforce) {
+    if let Some(rule) = matching(RuleAction::Deny, Mode::Enforce) {
         return format!("denied by {rule}");
     }
-    if matching(Action::Allow, Mode::Enforce).is_none() {
+    if matching(RuleAction::Allow, Mode::Enforce).is_none() {
         return "denied".to_owned();
     }
-    match matching(Action::Deny, Mode::Report) {
+    match matching(RuleAction::Deny, Mode::Report) {
         Some(rule) => format!("allowed, not by {rule}"),
         None => "allowed".to_owned(),
     }

@@ -1,0 +1,21 @@
+//! What surrounds the filter in both hosts: the names and values that other filters leave for it.
+
+use serde_json::{Map, Value, json};
+
+/// The filter state by which Envoy tells the address of a connection's other end.
+pub(super) const DIRECT_ADDRESS_KEY: &str = "sallyport.direct_remote_address";
+
+/// That address: clients connect over loopback, whatever the PROXY protocol and headers say of them.
+pub(super) const DIRECT_ADDRESS: &str = "127.0.0.1";
+
+/// Where Envoy's JWT filter keeps the claims of a token that it has validated.
+pub(super) const JWT_FILTER: &str = "envoy.filters.http.jwt_authn";
+
+/// The key of the claims there.
+pub(super) const PAYLOAD: &str = "payload";
+
+/// The metadata that is there whatever a client sends, by filter.
+pub(super) fn other_metadata() -> Map<String, Value> {
+    let values = json!({"tier": "gold", "regions": ["eu", "us"], "weight": 1});
+    [("envoy.filters.http.suite".to_owned(), values)].into_iter().collect()
+}

@@ -1,0 +1,42 @@
+//! `when` on `connection.sni`: the server name that the client's TLS asks for.
+
+use std::fmt;
+
+use crate::index::{BuildError, Matched, TextIndex, ValueId};
+use crate::pattern::TextPattern;
+
+/// A pattern for server names, without regard to case: Envoy lower-cases the client's, so in Istio a value with
+/// capitals never matches (design, section 2.3).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct ServerNamePattern(TextPattern);
+
+impl ServerNamePattern {
+    pub(crate) fn parse(text: &str) -> Self {
+        Self(TextPattern::new(&text.to_ascii_lowercase()))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn matches(&self, name: &[u8]) -> bool {
+        !name.is_empty() && self.0.matches(&name.to_ascii_lowercase())
+    }
+}
+
+impl fmt::Display for ServerNamePattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+pub(super) struct Index(TextIndex);
+
+impl Index {
+    pub(super) fn new(patterns: impl Iterator<Item = (ServerNamePattern, ValueId)>) -> Result<Self, BuildError> {
+        TextIndex::new(patterns.map(|(pattern, id)| (pattern.0, id)).collect()).map(Self)
+    }
+
+    pub(super) fn lookup(&self, name: Option<&[u8]>, matched: &mut Matched) {
+        if let Some(name) = name.filter(|name| !name.is_empty()) {
+            self.0.lookup(&name.to_ascii_lowercase(), matched);
+        }
+    }
+}

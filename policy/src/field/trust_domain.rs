@@ -1,0 +1,102 @@
+//! `source.trustDomains`: the trust domain of the peer's SPIFFE ID.
+
+use std::fmt;
+
+use crate::index::{BuildError, Matched, TextIndex, ValueId};
+use crate::pattern::TextPattern;
+use crate::peer::Peer;
+
+/// A pattern for trust domains: with one star at most, which stands for any run of characters of a trust domain
+/// (Istio 1.31, `pilot/pkg/security/authz/model/generator.go` and its validation).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct TrustDomainPattern(TextPattern);
+
+impl TrustDomainPattern {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let of_a_trust_domain = |character: char| {
+            character.is_ascii_lowercase() || character.is_ascii_digit() || matches!(character, '.' | '-' | '_' | '*')
+        };
+        if let Some(wrong) = text.chars().find(|character| !of_a_trust_domain(*character)) {
+            return Err(match wrong {
+                '/' | ':' => {
+                    format!("bad trust domain `{text}`: write it without scheme and path, as in `cluster.local`")
+                }
+                'A'..='Z' => format!(
+                    "bad trust domain `{text}`: trust domains are lower-case, write `{}`",
+                    text.to_ascii_lowercase()
+                ),
+                _ => format!("bad trust domain `{text}`: no trust domain contains `{}`", wrong.escape_default()),
+            });
+        }
+        if text.bytes().filter(|byte| *byte == b'*').count() > 1 {
+            return Err(format!("bad trust domain `{text}`: Istio takes one star here"));
+        }
+        Ok(Self(TextPattern::new(text)))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn matches(&self, id: &crate::peer::PeerId) -> bool {
+        self.0.matches(id.trust_domain().as_bytes())
+    }
+}
+
+impl fmt::Display for TrustDomainPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+pub(super) struct Index(TextIndex);
+
+impl Index {
+    pub(super) fn new(patterns: impl Iterator<Item = (TrustDomainPattern, ValueId)>) -> Result<Self, BuildError> {
+        TextIndex::new(patterns.map(|(pattern, id)| (pattern.0, id)).collect()).map(Self)
+    }
+
+    pub(super) fn lookup(&self, peer: &Peer, matched: &mut Matched) {
+        if let Some(id) = peer.id() {
+            self.0.lookup(id.trust_domain().as_bytes(), matched);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::peer::PeerId;
+
+    #[test]
+    fn rows() {
+        let id = PeerId::parse(b"spiffe://td.prod.example/ns/shop/sa/web").expect("a SPIFFE ID");
+        let rows = [
+            ("td.prod.example", true),
+            ("td.prod", false),
+            ("*", true),
+            ("*.example", true),
+            ("td.*", true),
+            ("td.*.example", true),
+            ("td.*/ns", false),
+            ("*web", false),
+        ];
+        for (text, expected) in rows {
+            let matches = TrustDomainPattern::parse(text).is_ok_and(|pattern| pattern.matches(&id));
+            assert_eq!(matches, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_refused_says_what_to_write() {
+        let rows = [
+            (
+                "spiffe://cluster.local",
+                "bad trust domain `spiffe://cluster.local`: write it without scheme and path, as in `cluster.local`",
+            ),
+            ("Cluster.local", "bad trust domain `Cluster.local`: trust domains are lower-case, write `cluster.local`"),
+            ("a b", "bad trust domain `a b`: no trust domain contains ` `"),
+            ("*a*", "bad trust domain `*a*`: Istio takes one star here"),
+        ];
+        for (text, message) in rows {
+            assert_eq!(TrustDomainPattern::parse(text).err().as_deref(), Some(message));
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! A hash table that every type shares: each instance of a usual one is some kilobytes of a module.
+
+use std::borrow::Borrow;
+use std::hash::{BuildHasher, Hash};
+
+use hashbrown::{DefaultHashBuilder, HashTable};
+
+/// Entries in the order in which they were first put in, found by key.
+///
+/// The table itself is of places and hashes alone, the same type for all keys and values.
+#[derive(Clone, Debug)]
+pub(crate) struct Table<K, V> {
+    entries: Vec<(K, V)>,
+    places: HashTable<(u64, u32)>,
+    hasher: DefaultHashBuilder,
+}
+
+impl<K, V> Default for Table<K, V> {
+    fn default() -> Self {
+        Self { entries: Vec::new(), places: HashTable::new(), hasher: DefaultHashBuilder::default() }
+    }
+}
+
+fn hash_of(place: &(u64, u32)) -> u64 {
+    place.0
+}
+
+/// The one place where a table grows, so that there is one instance of it.
+fn put(places: &mut HashTable<(u64, u32)>, hash: u64, place: usize) {
+    places.insert_unique(hash, (hash, u32::try_from(place).unwrap_or(u32::MAX)), hash_of);
+}
+
+fn entry<K, V>(entries: &[(K, V)], place: u32) -> Option<&(K, V)> {
+    usize::try_from(place).ok().and_then(|place| entries.get(place))
+}
+
+impl<K: Eq + Hash, V> Table<K, V> {
+    fn place<Q: Eq + Hash + ?Sized>(&self, hash: u64, key: &Q) -> Option<u32>
+    where
+        K: Borrow<Q>,
+    {
+        let is = |(known, place): &(u64, u32)| {
+            *known == hash && entry(&self.entries, *place).is_some_and(|(known, _)| known.borrow() == key)
+        };
+        self.places.find(hash, is).map(|(_, place)| *place)
+    }
+
+    pub(crate) fn get<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> Option<&V>
+    where
+        K: Borrow<Q>,
+    {
+        if self.entries.is_empty() {
+            return None;
+        }
+        let place = self.place(self.hasher.hash_one(key), key)?;
+        entry(&self.entries, place).map(|(_, value)| value)
+    }
+
+    /// Changes the value under `key`, which is `new` where there is none.
+    pub(crate) fn change<T>(&mut self, key: K, new: impl FnOnce() -> V, change: impl FnOnce(&mut V) -> T) -> T {
+        let hash = self.hasher.hash_one(&key);
+        let known = self.place(hash, &key).and_then(|place| usize::try_from(place).ok());
+        if let Some((_, value)) = known.and_then(|place| self.entries.get_mut(place)) {
+            return change(value);
+        }
+        let mut value = new();
+        let changed = change(&mut value);
+        put(&mut self.places, hash, self.entries.len());
+        self.entries.push((key, value));
+        changed
+    }
+
+    /// Puts a value under `key`; gives back the one that was there.
+    pub(crate) fn insert(&mut self, key: K, value: V) -> Option<V> {
+        let hash = self.hasher.hash_one(&key);
+        let known = self.place(hash, &key).and_then(|place| usize::try_from(place).ok());
+        if let Some((_, slot)) = known.and_then(|place| self.entries.get_mut(place)) {
+            return Some(std::mem::replace(slot, value));
+        }
+        put(&mut self.places, hash, self.entries.len());
+        self.entries.push((key, value));
+        None
+    }
+}
+
+impl<K, V> Table<K, V> {
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    pub(crate) fn values(&self) -> impl Iterator<Item = &V> {
+        self.entries.iter().map(|(_, value)| value)
+    }
+
+    pub(crate) fn into_entries(self) -> Vec<(K, V)> {
+        self.entries
+    }
+}
+
+impl<K: Eq + Hash, V> FromIterator<(K, V)> for Table<K, V> {
+    fn from_iter<I: IntoIterator<Item = (K, V)>>(entries: I) -> Self {
+        let mut table = Self::default();
+        for (key, value) in entries {
+            table.insert(key, value);
+        }
+        table
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn agrees_with_a_usual_map() {
+        let mut table: Table<String, usize> = Table::default();
+        let mut usual = hashbrown::HashMap::new();
+        for number in 0..5000_usize {
+            let key = format!("k{}", number * 7919 % 1700);
+            assert_eq!(table.get(key.as_str()), usual.get(&key));
+            match number % 3 {
+                0 => assert_eq!(table.insert(key.clone(), number), usual.insert(key, number)),
+                _ => {
+                    table.change(key.clone(), || 0, |value| *value += number);
+                    *usual.entry(key).or_default() += number;
+                }
+            }
+        }
+        assert_eq!(table.len(), usual.len());
+        assert_eq!(table.get("k1700"), None);
+        let entries: hashbrown::HashMap<_, _> = table.into_entries().into_iter().collect();
+        assert_eq!(entries, usual);
+    }
+}

@@ -13,7 +13,7 @@ use crate::mode::Mode;
 use crate::reader::{Node, Object};
 use crate::reply::DenyReply;
 use crate::request::{HostFailure, Request};
-use crate::resource::{AuthorizationPolicy, Context, PolicyName, read_policies};
+use crate::resource::{AuthorizationPolicy, Context, PolicyName, read_resources};
 use exemptions::Exemptions;
 use preset::Preset;
 
@@ -62,8 +62,7 @@ impl BaselineDeny {
             ClaimSource::default(),
             DefaultAction::Allow,
             report_only,
-        )
-        .map_err(|problem| Refusal::of(Fault::new("resources", problem)))?;
+        );
         let summary = summary(&policies, &lists, report_only);
         let rule = |label: &str| RuleName::new(PolicyName::of_setting("userAgent"), RuleLabel::Word(label.to_owned()));
         Ok(Self {
@@ -125,7 +124,7 @@ impl BaselineDeny {
                 (format!("{} rule {}, {told}: {asked}", rule.policy(), rule.label()), pattern)
             }
             Denial::Undecidable(obstacle) => (format!("{obstacle}: {asked}"), None),
-            Denial::NoAllowMatches | Denial::DefaultAction => (asked, None),
+            Denial::NoAllowMatches | Denial::DefaultAction | Denial::NotMutualTls(_) => (asked, None),
         }
     }
 
@@ -213,7 +212,10 @@ fn read(node: &Node<'_>) -> Option<Configuration> {
     let resources = object.optional("resources");
     let trust_domains = TrustDomains::new("cluster.local".to_owned(), Vec::new());
     let policies = match &resources {
-        Some(node) => read_policies(node, &Context { trust_domains: &trust_domains, dialect: HeaderDialect::Baseline }),
+        Some(node) => {
+            read_resources(node, &Context { trust_domains: &trust_domains, dialect: HeaderDialect::Baseline })
+                .map(|resources| resources.policies)
+        }
         None => Some(Vec::new()),
     };
     if presets_node.is_none() && resources.is_none() && user_agent == Some((false, false)) {

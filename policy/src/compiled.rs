@@ -9,7 +9,8 @@ use hashbrown::HashSet;
 use crate::claims::ClaimSource;
 use crate::decision::{Decision, Denial, RuleName};
 use crate::field::{Field, FieldMatch, FieldMatches, Fields, FieldsBuilder, HeaderDialect, Values};
-use crate::index::{BuildError, Clause, ClauseIndex, Condition, MatchedValues, Of, SetId, ValueSets};
+use crate::index::{Clause, ClauseIndex, Condition, MatchedValues, Of, SetId, ValueSets};
+use crate::mutual_tls::MutualTls;
 use crate::order::sort_by;
 use crate::request::{HostFailure, Obstacle, Request};
 use crate::resource::{Action, AuthorizationPolicy, PolicyName, Term};
@@ -45,6 +46,7 @@ pub struct CompiledPolicy {
     deny: Group,
     allow: Group,
     audit: ClauseIndex<Field>,
+    mutual_tls: MutualTls,
     default_action: DefaultAction,
     report_only: bool,
 }
@@ -81,7 +83,7 @@ impl CompiledPolicy {
         claims: ClaimSource,
         default_action: DefaultAction,
         report_only: bool,
-    ) -> Result<Self, BuildError> {
+    ) -> Self {
         let (rules, places) = rules_in_order(policies);
         let mut places = places.into_iter();
         let mut builder = Builder::new(dialect, claims);
@@ -106,21 +108,29 @@ impl CompiledPolicy {
         };
         let deny = group(Action::Deny, deny_enforced, deny_reported);
         let allow = group(Action::Allow, allow_enforced, allow_reported);
-        Ok(Self {
-            fields: builder.fields.finish()?,
+        Self {
+            fields: builder.fields.finish(),
             deny,
             allow,
             audit: ClauseIndex::new(audit, &sets),
+            mutual_tls: MutualTls::default(),
             sets,
             descriptions: builder.descriptions,
             rules,
             default_action,
             report_only,
-        })
+        }
+    }
+
+    /// The same, for connections of which this asks for more.
+    pub(crate) fn with_mutual_tls(mut self, mutual_tls: MutualTls) -> Self {
+        self.mutual_tls = mutual_tls;
+        self
     }
 
     /// Decides a request.
     ///
+    /// 0. PeerAuthentication requires a validated certificate, and there is none: denied.
     /// 1. A DENY policy matches: denied.
     /// 2. There is no ALLOW policy: the default action.
     /// 3. An ALLOW policy matches: allowed.
@@ -191,7 +201,7 @@ impl CompiledPolicy {
 
     /// The policies that can turn a request away by matching, each once: what has counters of its own.
     pub fn denying_policies(&self) -> impl Iterator<Item = &PolicyName> {
-        self.policies_of([&self.deny.enforced, &self.deny.reported].into_iter())
+        self.policies_of([&self.deny.enforced, &self.deny.reported].into_iter()).chain(self.mutual_tls.names())
     }
 
     /// The policies that can mark a request, each once: what has counters of its own.
@@ -226,6 +236,9 @@ impl CompiledPolicy {
     }
 
     fn enforced<R: Request>(&self, lookups: &mut Lookups<'_, R>) -> Result<Option<Denial<'_>>, Obstacle> {
+        if let Some(name) = self.mutual_tls.turns_away(lookups.request)? {
+            return Ok(Some(Denial::NotMutualTls(name)));
+        }
         if let Some(denial) = self.first_deny(&self.deny.enforced, lookups)? {
             return Ok(Some(denial));
         }

@@ -25,6 +25,8 @@ pub enum Denial<'p> {
     NoAllowMatches,
     /// There is no ALLOW policy for this workload, and `defaultAction` is DENY.
     DefaultAction,
+    /// This PeerAuthentication requires a validated certificate, and the connection has none.
+    NotMutualTls(&'p PolicyName),
     /// It cannot be decided.
     Undecidable(Obstacle),
 }
@@ -35,6 +37,7 @@ impl Denial<'_> {
     pub fn details(&self, filter: &str) -> String {
         match self {
             Self::Matched(rule) => format!("{filter}_access_denied_matched_policy[{rule}]"),
+            Self::NotMutualTls(name) => format!("{filter}_access_denied_matched_policy[{}]", name.bracketed()),
             Self::NoAllowMatches | Self::DefaultAction | Self::Undecidable(_) => {
                 format!("{filter}_access_denied_matched_policy[none]")
             }
@@ -50,6 +53,7 @@ impl Denial<'_> {
     pub fn policy(&self) -> Option<&PolicyName> {
         match self {
             Self::Matched(rule) => Some(&rule.policy),
+            Self::NotMutualTls(name) => Some(name),
             Self::NoAllowMatches | Self::DefaultAction | Self::Undecidable(_) => None,
         }
     }

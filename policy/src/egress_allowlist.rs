@@ -13,7 +13,7 @@ pub(crate) use port::{PortPattern, Via};
 pub use request::{Access, EgressRequest};
 
 use crate::document::Document;
-use crate::fault::{Fault, Faults, Refusal};
+use crate::fault::{Faults, Refusal};
 use crate::field::TrustDomains;
 use crate::identity_authz::{read_identity, read_trust_domains};
 use crate::mode::Mode;
@@ -61,8 +61,7 @@ impl EgressAllowlist {
             reported: rules.list.iter().filter(|rule| rule.mode == Mode::Report).count(),
             report_only: mode == Mode::Report,
         };
-        let policy = EgressPolicy::new(&rules.list, server_name_must_match, mode == Mode::Report)
-            .map_err(|problem| Refusal::of(Fault::new("rules", problem)))?;
+        let policy = EgressPolicy::new(&rules.list, server_name_must_match, mode == Mode::Report);
         Ok(Self { policy, reply, summary })
     }
 

@@ -43,7 +43,7 @@ use smallvec::{SmallVec, smallvec};
 use crate::claims::ClaimSource;
 #[cfg(test)]
 use crate::index::Of;
-use crate::index::{BuildError, Matched, ValueId};
+use crate::index::{Matched, ValueId};
 use crate::order::sort_by;
 use crate::request::{HostFailure, Obstacle, Request};
 use crate::table::Table;
@@ -65,10 +65,10 @@ pub(crate) enum Field {
     Host,
     Path,
     /// A header, numbered in the order of first mention.
-    Header(u16),
+    Header(u32),
     RequestPrincipal,
     /// A value of metadata, numbered in the order of first mention.
-    Metadata(u16),
+    Metadata(u32),
 }
 
 /// Whose address is compared.
@@ -114,10 +114,15 @@ impl Field {
             Self::Host => 11,
             Self::Path => 12,
             Self::RequestPrincipal => 13,
-            Self::Header(number) => Self::FIXED + 2 * usize::from(number),
-            Self::Metadata(number) => Self::FIXED + 2 * usize::from(number) + 1,
+            Self::Header(number) => Self::FIXED + 2 * place(number),
+            Self::Metadata(number) => Self::FIXED + 2 * place(number) + 1,
         }
     }
+}
+
+/// A number as a place; one that is beyond what this machine can count to is no place.
+fn place(number: u32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX / 4)
 }
 
 /// What a request has of one field.
@@ -323,7 +328,7 @@ impl<P: Clone + Eq + Hash> Numbered<P> {
 }
 
 /// What a field without an index is: asking for it stops a decision.
-const NOWHERE: Field = Field::Header(u16::MAX);
+const NOWHERE: Field = Field::Header(u32::MAX);
 
 /// Collects the values of the fields of `source`, for filters that know no others.
 #[derive(Default)]
@@ -357,14 +362,14 @@ impl SourcesBuilder {
         }
     }
 
-    pub(crate) fn finish(self) -> Result<Sources, BuildError> {
-        Ok(Sources {
-            principals: principal::Index::new(self.principals.into_entries())?,
-            namespaces: namespace::Index::new(self.namespaces.into_entries())?,
+    pub(crate) fn finish(self) -> Sources {
+        Sources {
+            principals: principal::Index::new(self.principals.into_entries()),
+            namespaces: namespace::Index::new(self.namespaces.into_entries()),
             service_accounts: service_account::Index::new(self.service_accounts.into_entries()),
-            trust_domains: trust_domain::Index::new(self.trust_domains.into_entries())?,
+            trust_domains: trust_domain::Index::new(self.trust_domains.into_entries()),
             source_ips: ip_block::Index::new(self.source_ips.into_entries()),
-        })
+        }
     }
 }
 
@@ -461,33 +466,28 @@ impl FieldsBuilder {
         }
     }
 
-    /// Makes the indexes. Fails where there are too many headers or patterns.
-    pub(crate) fn finish(self) -> Result<Fields, BuildError> {
-        for (count, what) in [(self.headers.len(), "headers"), (self.metadata.len(), "claims and metadata keys")] {
-            if count >= usize::from(u16::MAX) {
-                return Err(format!("{count} different {what} are too many"));
-            }
-        }
+    /// Makes the indexes.
+    pub(crate) fn finish(self) -> Fields {
         let dialect = self.dialect;
         let header = |(name, numbered)| Header::new(dialect, name, numbered);
         let metadata = |(key, numbered): (MetadataKey, Numbered<MetadataPattern>)| {
-            Ok::<_, BuildError>((key, metadata::Index::new(numbered.into_entries())?))
+            (key, metadata::Index::new(numbered.into_entries()))
         };
-        Ok(Fields {
+        Fields {
             claims: self.claims,
-            sources: self.sources.finish()?,
+            sources: self.sources.finish(),
             remote_ips: ip_block::Index::new(self.remote_ips.into_entries()),
             destination_ips: ip_block::Index::new(self.destination_ips.into_entries()),
             ports: port::Index::new(self.ports.into_entries()),
-            server_names: server_name::Index::new(self.server_names.into_entries())?,
-            times: time::Index::new(self.times.into_entries())?,
-            methods: method::Index::new(self.methods.into_entries())?,
-            hosts: host::Index::new(self.hosts.into_entries())?,
-            paths: path::Index::new(self.paths.into_entries())?,
-            headers: self.headers.into_iter().map(header).collect::<Result<_, _>>()?,
-            request_principals: request_principal::Index::new(self.request_principals.into_entries())?,
-            metadata: self.metadata.into_iter().map(metadata).collect::<Result<_, _>>()?,
-        })
+            server_names: server_name::Index::new(self.server_names.into_entries()),
+            times: time::Index::new(self.times.into_entries()),
+            methods: method::Index::new(self.methods.into_entries()),
+            hosts: host::Index::new(self.hosts.into_entries()),
+            paths: path::Index::new(self.paths.into_entries()),
+            headers: self.headers.into_iter().map(header).collect(),
+            request_principals: request_principal::Index::new(self.request_principals.into_entries()),
+            metadata: self.metadata.into_iter().map(metadata).collect(),
+        }
     }
 }
 
@@ -496,7 +496,7 @@ fn add_named<N: Clone + Eq, P: Clone + Eq + Hash>(
     lists: &mut Vec<(N, Numbered<P>)>,
     name: &N,
     values: &[P],
-    field: impl Fn(u16) -> Field,
+    field: impl Fn(u32) -> Field,
 ) -> (Field, Vec<ValueId>) {
     if !lists.iter().any(|(known, _)| known == name) {
         lists.push((name.clone(), Numbered::default()));
@@ -530,11 +530,11 @@ struct Header {
 }
 
 impl Header {
-    fn new(dialect: HeaderDialect, name: HeaderName, numbered: Numbered<HeaderPattern>) -> Result<Self, BuildError> {
+    fn new(dialect: HeaderDialect, name: HeaderName, numbered: Numbered<HeaderPattern>) -> Self {
         let mut entries: Vec<_> = numbered.into_entries().collect();
         sort_by(&mut entries, |(_, one), (_, other)| one.cmp(other));
         let patterns = entries.iter().map(|(pattern, _)| pattern.to_string()).collect();
-        Ok(Self { name, index: header::Index::new(dialect, entries.into_iter())?, patterns })
+        Self { name, index: header::Index::new(dialect, entries.into_iter()), patterns }
     }
 }
 
@@ -562,7 +562,7 @@ impl Fields {
             Field::Host => self.hosts.lookup(request.host()?, &mut matched),
             Field::Path => self.paths.lookup(request.path()?, &mut matched),
             Field::Header(number) => {
-                let Some(header) = self.headers.get(usize::from(number)) else { return Ok(FieldMatch::default()) };
+                let Some(header) = self.headers.get(place(number)) else { return Ok(FieldMatch::default()) };
                 return Ok(header.index.lookup(&request.header(header.name.as_str())?));
             }
             Field::RequestPrincipal => {
@@ -570,7 +570,7 @@ impl Fields {
                 self.request_principals.lookup(principal.as_ref(), &mut matched);
             }
             Field::Metadata(number) => {
-                if let Some((key, index)) = self.metadata.get(usize::from(number)) {
+                if let Some((key, index)) = self.metadata.get(place(number)) {
                     index.lookup(self.claims.value(key, request)?.as_ref(), &mut matched);
                 }
             }
@@ -581,7 +581,7 @@ impl Fields {
     /// A header's name and one of its patterns, as they were written.
     pub(crate) fn header_pattern(&self, field: Field, value: ValueId) -> Option<(&str, &str)> {
         let Field::Header(number) = field else { return None };
-        let header = self.headers.get(usize::from(number))?;
+        let header = self.headers.get(place(number))?;
         let pattern = usize::try_from(value.0).ok().and_then(|at| header.patterns.get(at))?;
         Some((header.name.as_str(), pattern))
     }

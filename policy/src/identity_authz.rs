@@ -6,9 +6,10 @@ use crate::document::Document;
 use crate::fault::{Fault, Faults, Refusal};
 use crate::field::{HeaderDialect, TrustDomains};
 use crate::mode::Mode;
+use crate::mutual_tls::MutualTls;
 use crate::reader::{Node, Object};
 use crate::reply::DenyReply;
-use crate::resource::{Action, AuthorizationPolicy, Context, Workload, read_namespace, read_policies};
+use crate::resource::{Action, AuthorizationPolicy, Context, Resources, Workload, read_namespace, read_resources};
 
 /// A configuration of `identity-authz`, read without a fault and compiled.
 pub struct IdentityAuthz {
@@ -61,6 +62,7 @@ impl IdentityAuthz {
             workload,
             root_namespace,
         } = faults.unless_any(read)?;
+        let Resources { policies: loaded, peer_authentications } = loaded;
         let applies = |policy: &&AuthorizationPolicy| {
             workload.as_ref().is_none_or(|workload| {
                 policy
@@ -79,6 +81,8 @@ impl IdentityAuthz {
                 Action::Allow | Action::Audit => warnings.push(format!("the policy {name} does not apply here: whom it picks cannot be told without {missing}")),
             }
         }
+        let (mutual_tls, strict_here) =
+            MutualTls::new(&peer_authentications, workload.as_ref(), &root_namespace, &faults);
         faults.unless_any(Some(()))?;
         let enforced_allow = here.iter().any(|policy| policy.action == Action::Allow && !policy.dry_run);
         let default_action = match (default_action, enforced_allow) {
@@ -87,14 +91,14 @@ impl IdentityAuthz {
             (None, false) => return Err(Refusal::of(no_allow_policy(loaded.is_empty(), here.is_empty()))),
         };
         let summary = Summary {
-            resources: loaded.len(),
-            here: here.len(),
+            resources: loaded.len() + peer_authentications.len(),
+            here: here.len() + strict_here,
             dry_run: here.iter().filter(|policy| policy.dry_run).count(),
             report_only: mode == Mode::Report,
             warnings,
         };
         let policy = CompiledPolicy::new(&here, HeaderDialect::Istio, claims, default_action, mode == Mode::Report)
-            .map_err(|problem| Refusal::of(Fault::new("resources", problem)))?;
+            .with_mutual_tls(mutual_tls);
         Ok(Self { policy, reply, direct_remote_address, summary })
     }
 
@@ -131,7 +135,7 @@ impl IdentityAuthz {
 }
 
 struct Configuration {
-    loaded: Vec<AuthorizationPolicy>,
+    loaded: Resources,
     reply: DenyReply,
     claims: ClaimSource,
     direct_remote_address: DirectRemoteAddress,
@@ -167,7 +171,7 @@ fn read(node: &Node<'_>) -> Option<Configuration> {
     let reply = DenyReply::read(object.optional("deny").as_ref());
     let resources = object.required("resources", "list the policies, or write [] for none");
     let loaded = resources.as_ref().zip(trust_domains.as_ref()).and_then(|(node, trust_domains)| {
-        read_policies(node, &Context { trust_domains, dialect: HeaderDialect::Istio })
+        read_resources(node, &Context { trust_domains, dialect: HeaderDialect::Istio })
     });
     object.finish();
     Some(Configuration {

@@ -15,8 +15,7 @@ pub(crate) use text::TextIndex;
 
 use smallvec::SmallVec;
 
-/// Why an index cannot be made, for the configuration's error list.
-pub(crate) type BuildError = String;
+use crate::order::sort_by;
 
 /// One value of one match field, numbered within that field in the order of its first mention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -25,3 +24,11 @@ pub(crate) struct ValueId(pub(crate) u32);
 /// The values of one field that match a request: few, since a value matches at most one exact entry and one prefix
 /// or suffix for each of its lengths.
 pub(crate) type Matched = SmallVec<[ValueId; 6]>;
+
+/// Leaves one of each value.
+pub(crate) fn once_each(matched: &mut Matched) {
+    let mut values = std::mem::take(matched).into_vec();
+    sort_by(&mut values, Ord::cmp);
+    values.dedup();
+    *matched = values.into();
+}

@@ -59,6 +59,7 @@ mod identity_authz;
 mod index;
 mod metadata;
 mod mode;
+mod mutual_tls;
 mod order;
 mod pattern;
 mod peer;

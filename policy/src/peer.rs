@@ -104,6 +104,14 @@ pub enum Peer {
 }
 
 impl Peer {
+    /// Whether the proxy has validated a certificate that the other side presented, whatever it names.
+    pub fn is_validated(&self) -> bool {
+        match self {
+            Self::Proven(_) | Self::Unproven(NoIdentity::NoUri | NoIdentity::NotSpiffe(_)) => true,
+            Self::Unproven(NoIdentity::NoCertificate | NoIdentity::NotValidated | NoIdentity::PassedThrough) => false,
+        }
+    }
+
     /// The proven identity, if there is one.
     pub fn id(&self) -> Option<&PeerId> {
         match self {
@@ -147,9 +155,9 @@ pub enum NoIdentity {
     NotValidated,
     /// TLS passes through this proxy unread, so no certificate is seen.
     PassedThrough,
-    /// The certificate carries no URI.
+    /// The certificate is validated and carries no URI.
     NoUri,
-    /// The certificate carries a URI that is not a workload's SPIFFE ID.
+    /// The certificate is validated and carries a URI that is not a workload's SPIFFE ID.
     NotSpiffe(NotSpiffe),
 }
 

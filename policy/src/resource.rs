@@ -3,6 +3,7 @@
 mod authorization_policy;
 mod cilium_network_policy;
 mod metadata;
+mod peer_authentication;
 mod service_entry;
 mod workload;
 
@@ -12,35 +13,48 @@ pub(crate) use authorization_policy::{
 pub(crate) use cilium_network_policy::{CiliumNetworkPolicy, Cluster, LabelledWorkload};
 pub use metadata::PolicyName;
 pub(crate) use metadata::{label, read_namespace};
+pub(crate) use peer_authentication::{MtlsMode, PeerAuthentication};
 pub(crate) use service_entry::{ExportedTo, ServiceEntry};
 pub(crate) use workload::{Target, Workload};
 
+use crate::field::HeaderDialect;
 use crate::reader::Node;
 use crate::table::Table;
 
 /// So many resources are more than any mesh has.
 pub(crate) const MOST_RESOURCES: usize = 1_000_000;
 
-/// Reads a list of AuthorizationPolicy resources.
-pub(crate) fn read_policies(node: &Node<'_>, context: &Context<'_>) -> Option<Vec<AuthorizationPolicy>> {
-    let mut policies: Vec<AuthorizationPolicy> = Vec::new();
+/// The resources of a configuration, by kind.
+#[derive(Default)]
+pub(crate) struct Resources {
+    pub(crate) policies: Vec<AuthorizationPolicy>,
+    pub(crate) peer_authentications: Vec<PeerAuthentication>,
+}
+
+/// Reads a list of AuthorizationPolicy and PeerAuthentication resources.
+pub(crate) fn read_resources(node: &Node<'_>, context: &Context<'_>) -> Option<Resources> {
+    let mut resources = Resources::default();
     let mut names = Table::default();
     let mut complete = true;
     for (position, item) in node.items_up_to(MOST_RESOURCES)?.enumerate() {
-        match Resource::read(&item, context) {
-            Some(Resource::AuthorizationPolicy(policy)) => {
-                if let Some(earlier) = names.insert(policy.name.clone(), position) {
-                    let (name, list) = (&policy.name, node.place());
-                    item.fault(format!(
-                        "the policy {name} stands at {list}[{earlier}] already, a cluster has one of a name"
-                    ));
-                }
-                policies.push(policy);
-            }
-            None => complete = false,
+        let Some(resource) = Resource::read(&item, context) else {
+            complete = false;
+            continue;
+        };
+        let name = match &resource {
+            Resource::AuthorizationPolicy(policy) => &policy.name,
+            Resource::PeerAuthentication(resource) => &resource.name,
+        };
+        if let Some(earlier) = names.insert(name.clone(), position) {
+            let list = node.place();
+            item.fault(format!("the policy {name} stands at {list}[{earlier}] already, a cluster has one of a name"));
+        }
+        match resource {
+            Resource::AuthorizationPolicy(policy) => resources.policies.push(policy),
+            Resource::PeerAuthentication(resource) => resources.peer_authentications.push(resource),
         }
     }
-    complete.then_some(policies)
+    complete.then_some(resources)
 }
 
 /// The groups that resources come from. Any version of a group is accepted.
@@ -49,6 +63,7 @@ const SECURITY_GROUP: &str = "security.istio.io";
 /// What `resources` can hold.
 pub(crate) enum Resource {
     AuthorizationPolicy(AuthorizationPolicy),
+    PeerAuthentication(PeerAuthentication),
 }
 
 impl Resource {
@@ -57,32 +72,33 @@ impl Resource {
         let kind = object.required("kind", "write kind: AuthorizationPolicy");
         let version = object.required("apiVersion", "write apiVersion: security.istio.io/v1");
         let kind = kind.as_ref().and_then(|kind| match kind.text()? {
-            "AuthorizationPolicy" => Some(()),
-            "PeerAuthentication" => {
-                kind.fault("PeerAuthentication is not supported yet; require client certificates in the listener's TLS context");
-                None
-            }
+            known @ ("AuthorizationPolicy" | "PeerAuthentication") => Some((kind, known)),
             "RequestAuthentication" => {
                 kind.fault("RequestAuthentication is the work of envoy.filters.http.jwt_authn, configure that filter before this one");
                 None
             }
             other => {
-                kind.fault(format!("unknown kind `{other}`, expected AuthorizationPolicy"));
+                kind.fault(format!("unknown kind `{other}`, expected AuthorizationPolicy or PeerAuthentication"));
                 None
             }
         });
+        let (kind, name) = kind?;
+        if name == "PeerAuthentication" && context.dialect == HeaderDialect::Baseline {
+            kind.fault("this filter knows no identities, use identity-authz for PeerAuthentication");
+            return None;
+        }
         if let Some(version) = &version
             && let Some(text) = version.text()
             && text.split('/').next() != Some(SECURITY_GROUP)
-            && kind.is_some()
         {
-            version.fault(format!("`{text}` has no AuthorizationPolicy, write {SECURITY_GROUP}/v1"));
+            version.fault(format!("`{text}` has no {name}, write {SECURITY_GROUP}/v1"));
         }
         object.optional("status");
-        let policy = kind.and_then(|()| AuthorizationPolicy::read(&object, context));
-        if kind.is_some() {
-            object.finish();
-        }
-        policy.map(Self::AuthorizationPolicy)
+        let resource = match name {
+            "PeerAuthentication" => PeerAuthentication::read(&object).map(Self::PeerAuthentication),
+            _ => AuthorizationPolicy::read(&object, context).map(Self::AuthorizationPolicy),
+        };
+        object.finish();
+        resource
     }
 }

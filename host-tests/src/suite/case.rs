@@ -187,7 +187,7 @@ pub struct Expectation {
     pub header: Option<(String, String)>,
     /// All counters of the filter that are not zero afterwards, without `sallyport.<filter>.`. Default: `allowed: 1`
     /// for what goes on, `denied: 1` for a denial, and the policy's own where `policy` is given. Those of connections
-    /// are not looked at: they are counted by whether anything asked who the peer is.
+    /// follow from the caller.
     #[serde(default)]
     pub counters: Option<BTreeMap<String, u64>>,
 }
@@ -210,12 +210,28 @@ pub enum Answer {
 /// A counter's name without `sallyport.<filter>.`, if cases look at it.
 pub(super) fn counter<'n>(name: &'n str, filter: &str) -> Option<&'n str> {
     let name = name.strip_prefix("sallyport.")?.strip_prefix(filter)?.strip_prefix('.')?;
-    (!name.starts_with("connection.")).then_some(name)
+    (filter == MUTUAL_TLS_FILTER || !name.starts_with("connection.")).then_some(name)
+}
+
+/// The filter that counts connections, each once.
+const MUTUAL_TLS_FILTER: &str = "identity_authz";
+
+impl Case {
+    /// All counters of `filter` that have to stand at the end.
+    pub fn counters(&self, filter: &str) -> BTreeMap<String, u64> {
+        let mut counters = self.expect.counters();
+        if filter == MUTUAL_TLS_FILTER && self.expect.answer.is_some() {
+            let caller = &self.caller;
+            let mutual = (caller.peer.is_some() || caller.certificate.is_some()) && !caller.untrusted;
+            counters.insert(format!("connection.{}", if mutual { "mtls" } else { "plaintext" }), 1);
+        }
+        counters
+    }
 }
 
 impl Expectation {
     /// The counters that have to stand at the end.
-    pub fn counters(&self) -> BTreeMap<String, u64> {
+    fn counters(&self) -> BTreeMap<String, u64> {
         if let Some(counters) = &self.counters {
             return counters.clone();
         }

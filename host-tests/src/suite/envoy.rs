@@ -176,7 +176,7 @@ impl Stage {
     pub fn check_counters(&self, cases: &[Case]) -> Result<()> {
         let mut expected: BTreeMap<String, u64> = BTreeMap::new();
         for case in cases {
-            for (name, value) in case.expect.counters() {
+            for (name, value) in case.counters(&self.counters) {
                 *expected.entry(name).or_default() += value;
             }
         }

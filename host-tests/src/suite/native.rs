@@ -39,7 +39,7 @@ pub fn play(module: &Module, counters: &str, case: &Case) -> Result<()> {
         .into_iter()
         .filter_map(|(name, value)| Some((counter(&name, counters)?.to_owned(), value)))
         .collect();
-    let expected = case.expect.counters();
+    let expected = case.counters(counters);
     if found != expected {
         bail!("counters {found:?}, expected {expected:?}");
     }

@@ -31,6 +31,7 @@ impl Plugin for IdentityAuthzPlugin {
 
     fn on_request_headers(&self) -> Action {
         let mut request = HttpRequest::new(&self.connections, self.configuration.direct_remote_address());
+        request.count_connection();
         if let Some(rule) = self.configuration.policy().audited(&mut request) {
             self.verdicts.audit(rule.policy());
         }

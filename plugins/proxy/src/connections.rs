@@ -71,13 +71,9 @@ impl Connections {
 
     fn count(&self, peer: &Peer) {
         if let Some(coverage) = &self.coverage {
-            match peer {
-                Peer::Unproven(NoIdentity::NoCertificate | NoIdentity::NotValidated | NoIdentity::PassedThrough) => {
-                    coverage.plaintext.increment()
-                }
-                Peer::Proven(_) | Peer::Unproven(NoIdentity::NoUri | NoIdentity::NotSpiffe(_)) => {
-                    coverage.mtls.increment()
-                }
+            match peer.is_validated() {
+                true => coverage.mtls.increment(),
+                false => coverage.plaintext.increment(),
             }
         }
     }
@@ -101,15 +97,17 @@ fn read_peer() -> Result<Peer, HostFailure> {
         .unwrap_or_default();
     if uri.is_empty() {
         let presented = host::boolean_property("connection\0mtls").map_err(|failed| failed.of("connection.mtls"))?;
-        return Ok(Peer::Unproven(match presented {
-            Some(true) => NoIdentity::NoUri,
-            Some(false) | None => NoIdentity::NoCertificate,
-        }));
+        if presented != Some(true) {
+            return Ok(Peer::Unproven(NoIdentity::NoCertificate));
+        }
     }
     let valid = host::boolean_property("connection\0peer_certificate_valid")
         .map_err(|failed| failed.of("connection.peer_certificate_valid"))?;
     if valid == Some(false) {
         return Ok(Peer::Unproven(NoIdentity::NotValidated));
+    }
+    if uri.is_empty() {
+        return Ok(Peer::Unproven(NoIdentity::NoUri));
     }
     Ok(match PeerId::parse(&uri) {
         Ok(id) => Peer::Proven(id),

@@ -52,6 +52,14 @@ impl<'c> HttpRequest<'c> {
     }
 }
 
+impl HttpRequest<'_> {
+    /// Has the connection counted, whether or not a policy asks who its peer is. What the proxy does not tell stops
+    /// nothing that does not ask for it.
+    pub fn count_connection(&mut self) {
+        let _uncounted = self.peer();
+    }
+}
+
 /// The kept answer, or a new one.
 pub(crate) fn kept<T>(slot: &mut Option<T>, ask: impl FnOnce() -> Result<T, HostFailure>) -> Result<&T, HostFailure> {
     Ok(match slot {

@@ -31,13 +31,7 @@ impl Exemptions {
         let (any_path, any_user_agent) = (!paths.is_empty(), !agents.is_empty());
         let user_agents = HeaderIndex::new(HeaderDialect::Baseline, agents.into_iter());
         let paths = PathIndex::new(paths.into_iter());
-        match (user_agents, paths) {
-            (Ok(user_agents), Ok(paths)) => Some(Self { user_agents, paths, any_path, any_user_agent }),
-            (Err(problem), _) | (_, Err(problem)) => {
-                node.fault(problem);
-                None
-            }
-        }
+        Some(Self { user_agents, paths, any_path, any_user_agent })
     }
 
     /// Whether a request is exempt.

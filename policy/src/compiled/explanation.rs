@@ -56,6 +56,9 @@ pub(super) fn explain<R: Request>(policy: &CompiledPolicy, denial: &Denial<'_>, 
         Denial::Matched(rule) => {
             format!("DENY policy {} matches with rule {}: {asked}", rule.policy(), rule.label())
         }
+        Denial::NotMutualTls(name) => {
+            format!("{name} is STRICT, and the connection has no validated certificate: {asked}")
+        }
         Denial::DefaultAction => format!("no ALLOW policy applies here and defaultAction is DENY: {asked}"),
         Denial::Undecidable(obstacle) => format!("{obstacle}: {asked}"),
         Denial::NoAllowMatches => match nearest(policy, request) {

@@ -9,7 +9,7 @@ use crate::decision::RuleName;
 use crate::destination::{Destination, Host};
 use crate::field::{Field, FieldMatch, FieldMatches, Numbered, Sources, SourcesBuilder};
 use crate::index::{
-    BuildError, Clause, ClauseIndex, Condition, DestinationIndex, Matched, MatchedValues, Of, SetId, ValueId, ValueSets,
+    Clause, ClauseIndex, Condition, DestinationIndex, Matched, MatchedValues, Of, SetId, ValueId, ValueSets,
 };
 use crate::mode::Mode;
 use crate::order::sort_by;
@@ -108,7 +108,7 @@ impl From<HostFailure> for Stop {
 }
 
 impl EgressPolicy {
-    pub(super) fn new(rules: &[Rule], server_name_must_match: bool, report_only: bool) -> Result<Self, BuildError> {
+    pub(super) fn new(rules: &[Rule], server_name_must_match: bool, report_only: bool) -> Self {
         let mut builder = Builder::new();
         for (place, rule) in (0_u32..).zip(rules) {
             builder.add(rule, place);
@@ -117,10 +117,10 @@ impl EgressPolicy {
         let Builder { hosts, ports, sources, sets, descriptions, groups } = builder;
         let [deny_enforced, deny_reported, allow_enforced, allow_reported] =
             groups.map(|clauses| ClauseIndex::new(clauses, &sets));
-        Ok(Self {
+        Self {
             hosts: DestinationIndex::new(hosts.into_entries()),
             ports: PortIndex::new(ports.into_entries()),
-            sources: sources.finish()?,
+            sources: sources.finish(),
             sets,
             descriptions,
             rules: rules.iter().map(|rule| rule.name.clone()).collect(),
@@ -128,7 +128,7 @@ impl EgressPolicy {
             allow: Group { enforced: allow_enforced, reported: allow_reported },
             server_name_must_match,
             report_only,
-        })
+        }
     }
 
     /// Decides a request.

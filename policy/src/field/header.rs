@@ -1,11 +1,12 @@
 //! `when` on `request.headers[…]`: the values of one header.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 use glob::Pattern;
 
 use super::FieldMatch;
-use crate::index::{BuildError, GlobIndex, Matched, Pieced, TextIndex, ValueId};
+use crate::index::{GlobIndex, Matched, Pieced, TextIndex, ValueId, once_each};
 use crate::pattern::{Glob, TextPattern};
 
 /// The name of a header in lower case (RFC 9110, section 5.1).
@@ -109,10 +110,25 @@ fn has_word(value: &[u8], word: &[u8]) -> bool {
 
 /// A glob of the crate `glob`, over bytes: pattern and value are both taken as one character for each byte, since a
 /// header value need not be UTF-8.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug)]
 pub(crate) struct WildPattern {
     text: String,
     pattern: Pattern,
+}
+
+// The pattern follows from the text.
+impl PartialEq for WildPattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for WildPattern {}
+
+impl Hash for WildPattern {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.text.hash(state);
+    }
 }
 
 impl WildPattern {
@@ -203,10 +219,7 @@ pub(crate) struct Index {
 }
 
 impl Index {
-    pub(crate) fn new(
-        dialect: HeaderDialect,
-        patterns: impl Iterator<Item = (HeaderPattern, ValueId)>,
-    ) -> Result<Self, BuildError> {
+    pub(crate) fn new(dialect: HeaderDialect, patterns: impl Iterator<Item = (HeaderPattern, ValueId)>) -> Self {
         let (mut texts, mut floating, mut anchored, mut bare) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for (pattern, id) in patterns {
             match pattern {
@@ -220,8 +233,8 @@ impl Index {
                 HeaderPattern::Wild(wild) => anchored.push((Sought::Wild(wild), id)),
             }
         }
-        let index = |sought: Vec<_>| if sought.is_empty() { Ok(None) } else { GlobIndex::new(sought).map(Some) };
-        Ok(Self { dialect, text: TextIndex::new(texts)?, floating: index(floating)?, anchored: index(anchored)?, bare })
+        let index = |sought: Vec<_>| (!sought.is_empty()).then(|| GlobIndex::new(sought));
+        Self { dialect, text: TextIndex::new(texts), floating: index(floating), anchored: index(anchored), bare }
     }
 
     /// Looks up every value of the header, and their join by commas, which is how a proxy may hand several on.
@@ -255,8 +268,7 @@ impl Index {
                 // Envoy joins several User-Agent headers into one value.
                 for part in parts(&value) {
                     self.look_up_tied(part, any);
-                    any.sort_unstable();
-                    any.dedup();
+                    once_each(any);
                 }
             }
         }

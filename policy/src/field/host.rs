@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::index::{BuildError, Matched, TextIndex, ValueId};
+use crate::index::{Matched, TextIndex, ValueId};
 use crate::pattern::TextPattern;
 
 /// A pattern for the `:authority`, without regard to case (RFC 9110, section 4.2.3).
@@ -46,8 +46,8 @@ impl fmt::Display for HostPattern {
 pub(super) struct Index(TextIndex);
 
 impl Index {
-    pub(super) fn new(patterns: impl Iterator<Item = (HostPattern, ValueId)>) -> Result<Self, BuildError> {
-        TextIndex::new(patterns.map(|(pattern, id)| (pattern.0, id)).collect()).map(Self)
+    pub(super) fn new(patterns: impl Iterator<Item = (HostPattern, ValueId)>) -> Self {
+        Self(TextIndex::new(patterns.map(|(pattern, id)| (pattern.0, id)).collect()))
     }
 
     pub(super) fn lookup(&self, host: Option<&[u8]>, matched: &mut Matched) {

@@ -4,7 +4,7 @@
 use std::fmt;
 
 use crate::document::Document;
-use crate::index::{BuildError, Matched, TextIndex, ValueId};
+use crate::index::{Matched, TextIndex, ValueId, once_each};
 use crate::pattern::TextPattern;
 
 /// Which value is compared.
@@ -129,13 +129,13 @@ pub(super) struct Index {
 }
 
 impl Index {
-    pub(super) fn new(patterns: impl Iterator<Item = (MetadataPattern, ValueId)>) -> Result<Self, BuildError> {
+    pub(super) fn new(patterns: impl Iterator<Item = (MetadataPattern, ValueId)>) -> Self {
         let patterns: Vec<_> = patterns.collect();
         let index = |other: Shape| {
             let here = patterns.iter().filter(|(pattern, _)| pattern.shape != other);
             TextIndex::new(here.map(|(pattern, id)| (pattern.text.clone(), *id)).collect())
         };
-        Ok(Self { alone: index(Shape::Listed)?, listed: index(Shape::Alone)? })
+        Self { alone: index(Shape::Listed), listed: index(Shape::Alone) }
     }
 
     pub(super) fn lookup(&self, value: Option<&Document>, matched: &mut Matched) {
@@ -148,8 +148,7 @@ impl Index {
             Some(Document::Text(text)) => look_up(&self.alone, text),
             Some(Document::List(items)) => {
                 items.iter().filter_map(Document::text).for_each(|text| look_up(&self.listed, text));
-                matched.sort_unstable();
-                matched.dedup();
+                once_each(matched);
             }
             _ => {}
         }
@@ -172,7 +171,7 @@ mod tests {
                 .iter()
                 .flat_map(|text| MetadataPattern::parse(text, &key))
                 .collect();
-            let index = Index::new(patterns.iter().cloned().zip((0..).map(ValueId))).expect("an index");
+            let index = Index::new(patterns.iter().cloned().zip((0..).map(ValueId)));
             for value in [
                 r#""admin""#,
                 r#""""#,

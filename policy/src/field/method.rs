@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::index::{BuildError, Matched, TextIndex, ValueId};
+use crate::index::{Matched, TextIndex, ValueId};
 use crate::pattern::TextPattern;
 
 /// A pattern for methods, with regard to case (RFC 9110, section 9.1).
@@ -39,8 +39,8 @@ impl fmt::Display for MethodPattern {
 pub(super) struct Index(TextIndex);
 
 impl Index {
-    pub(super) fn new(patterns: impl Iterator<Item = (MethodPattern, ValueId)>) -> Result<Self, BuildError> {
-        TextIndex::new(patterns.map(|(pattern, id)| (pattern.0, id)).collect()).map(Self)
+    pub(super) fn new(patterns: impl Iterator<Item = (MethodPattern, ValueId)>) -> Self {
+        Self(TextIndex::new(patterns.map(|(pattern, id)| (pattern.0, id)).collect()))
     }
 
     pub(super) fn lookup(&self, method: Option<&[u8]>, matched: &mut Matched) {

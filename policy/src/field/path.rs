@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::index::{BuildError, Matched, TemplateIndex, TextIndex, ValueId};
+use crate::index::{Matched, TemplateIndex, TextIndex, ValueId};
 use crate::pattern::{PathTemplate, SegmentBytes, TextPattern};
 use crate::request::without_query;
 
@@ -88,7 +88,7 @@ pub(crate) struct Index {
 }
 
 impl Index {
-    pub(crate) fn new(patterns: impl Iterator<Item = (PathPattern, ValueId)>) -> Result<Self, BuildError> {
+    pub(crate) fn new(patterns: impl Iterator<Item = (PathPattern, ValueId)>) -> Self {
         let (mut not_empty, mut texts, mut envoy, mut any) = (None, Vec::new(), Vec::new(), Vec::new());
         for (pattern, id) in patterns {
             match pattern {
@@ -102,7 +102,7 @@ impl Index {
             TemplateIndex::new(SegmentBytes::Envoy, envoy.into_iter()),
             TemplateIndex::new(SegmentBytes::Any, any.into_iter()),
         ];
-        Ok(Self { not_empty, text: TextIndex::new(texts)?, templates })
+        Self { not_empty, text: TextIndex::new(texts), templates }
     }
 
     pub(crate) fn lookup(&self, path: Option<&[u8]>, matched: &mut Matched) {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::index::{BuildError, Matched, TextIndex, ValueId};
+use crate::index::{Matched, TextIndex, ValueId};
 use crate::pattern::TextPattern;
 use crate::peer::Peer;
 
@@ -115,8 +115,8 @@ impl TrustDomains {
 pub(super) struct Index(TextIndex);
 
 impl Index {
-    pub(super) fn new(patterns: impl Iterator<Item = (PrincipalPattern, ValueId)>) -> Result<Self, BuildError> {
-        TextIndex::new(patterns.map(|(pattern, id)| (pattern.0, id)).collect()).map(Self)
+    pub(super) fn new(patterns: impl Iterator<Item = (PrincipalPattern, ValueId)>) -> Self {
+        Self(TextIndex::new(patterns.map(|(pattern, id)| (pattern.0, id)).collect()))
     }
 
     pub(super) fn lookup(&self, peer: &Peer, matched: &mut Matched) {

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::claims::Claims;
-use crate::index::{BuildError, Matched, TextIndex, ValueId};
+use crate::index::{Matched, TextIndex, ValueId};
 use crate::pattern::TextPattern;
 
 /// What stands between issuer and subject where both are looked up as one text: no policy can hold it, and a token
@@ -91,12 +91,12 @@ pub(super) struct Index {
 }
 
 impl Index {
-    pub(super) fn new(patterns: impl Iterator<Item = (RequestPrincipalPattern, ValueId)>) -> Result<Self, BuildError> {
+    pub(super) fn new(patterns: impl Iterator<Item = (RequestPrincipalPattern, ValueId)>) -> Self {
         let (split, whole): (Vec<_>, Vec<_>) = patterns.partition(|(pattern, _)| pattern.split);
         let index = |patterns: Vec<(RequestPrincipalPattern, ValueId)>| {
             TextIndex::new(patterns.into_iter().map(|(pattern, id)| (pattern.text, id)).collect())
         };
-        Ok(Self { split: index(split)?, whole: index(whole)? })
+        Self { split: index(split), whole: index(whole) }
     }
 
     pub(super) fn lookup(&self, principal: Option<&RequestPrincipal>, matched: &mut Matched) {
@@ -149,7 +149,7 @@ mod tests {
             let principal = principal(issuer, subject).expect("both claims");
             assert_eq!(pattern.matches(&principal), expected, "{text} on {issuer} {subject}");
             let mut found = Matched::new();
-            let index = Index::new([(pattern.clone(), ValueId(0))].into_iter()).expect("an index");
+            let index = Index::new([(pattern.clone(), ValueId(0))].into_iter());
             index.lookup(Some(&principal), &mut found);
             assert_eq!(!found.is_empty(), expected, "the index: {text} on {issuer} {subject}");
             assert_eq!(pattern.to_string(), text);

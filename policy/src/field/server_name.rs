@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::index::{BuildError, Matched, TextIndex, ValueId};
+use crate::index::{Matched, TextIndex, ValueId};
 use crate::pattern::TextPattern;
 
 /// A pattern for server names, without regard to case: Envoy lower-cases the client's, so in Istio a value with
@@ -30,8 +30,8 @@ impl fmt::Display for ServerNamePattern {
 pub(super) struct Index(TextIndex);
 
 impl Index {
-    pub(super) fn new(patterns: impl Iterator<Item = (ServerNamePattern, ValueId)>) -> Result<Self, BuildError> {
-        TextIndex::new(patterns.map(|(pattern, id)| (pattern.0, id)).collect()).map(Self)
+    pub(super) fn new(patterns: impl Iterator<Item = (ServerNamePattern, ValueId)>) -> Self {
+        Self(TextIndex::new(patterns.map(|(pattern, id)| (pattern.0, id)).collect()))
     }
 
     pub(super) fn lookup(&self, name: Option<&[u8]>, matched: &mut Matched) {

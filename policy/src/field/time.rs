@@ -3,13 +3,13 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::index::{BuildError, Matched, ValueId};
+use crate::index::{Matched, ValueId};
 use crate::order::sort_by;
 
 const MINUTES_A_DAY: u16 = 24 * 60;
 const MINUTES_A_WEEK: u16 = 7 * MINUTES_A_DAY;
 
-/// So many different windows are more than a week needs, and few enough for a table by minute.
+/// So many different windows are more than a week needs, and few enough for a table of its stretches.
 const MOST_WINDOWS: usize = 256;
 
 /// As Unix time begins with one, on a Thursday.
@@ -90,14 +90,16 @@ impl fmt::Display for TimeWindow {
 }
 
 /// The stretches of the week within which the same windows hold, by the minute at which each starts.
-pub(super) struct Index(Vec<(u16, Matched)>);
+pub(super) struct Index {
+    stretches: Vec<(u16, Matched)>,
+    /// Those beyond what such a table is made for: they are tried one by one.
+    more: Vec<(TimeWindow, ValueId)>,
+}
 
 impl Index {
-    pub(super) fn new(windows: impl Iterator<Item = (TimeWindow, ValueId)>) -> Result<Self, BuildError> {
-        let windows: Vec<_> = windows.collect();
-        if windows.len() > MOST_WINDOWS {
-            return Err(format!("{} different times are too many, the limit is {MOST_WINDOWS}", windows.len()));
-        }
+    pub(super) fn new(windows: impl Iterator<Item = (TimeWindow, ValueId)>) -> Self {
+        let mut windows: Vec<_> = windows.collect();
+        let more = windows.split_off(windows.len().min(MOST_WINDOWS));
         let edges = |window: &TimeWindow| [0, window.start, window.end];
         let mut minutes: Vec<u16> = windows.iter().flat_map(|(window, _)| edges(window)).collect();
         sort_by(&mut minutes, Ord::cmp);
@@ -107,15 +109,16 @@ impl Index {
         let holding = |start| windows.iter().filter(move |(window, _)| window.contains(start)).map(|(_, id)| *id);
         let mut stretches: Vec<(u16, Matched)> = starts.map(|start| (start, holding(start).collect())).collect();
         stretches.dedup_by(|later, earlier| later.1 == earlier.1);
-        Ok(Self(stretches))
+        Self { stretches, more }
     }
 
     pub(super) fn lookup(&self, since_epoch: Duration, matched: &mut Matched) {
         let minute = minute_of_week(since_epoch);
-        let after = self.0.partition_point(|(start, _)| *start <= minute);
-        if let Some((_, holding)) = after.checked_sub(1).and_then(|at| self.0.get(at)) {
+        let after = self.stretches.partition_point(|(start, _)| *start <= minute);
+        if let Some((_, holding)) = after.checked_sub(1).and_then(|at| self.stretches.get(at)) {
             matched.extend_from_slice(holding);
         }
+        matched.extend(self.more.iter().filter(|(window, _)| window.contains(minute)).map(|(_, id)| *id));
     }
 }
 
@@ -161,7 +164,7 @@ mod tests {
             ["Mon-Fri 09:00-17:00", "Fri-Mon 22:00-06:00", "Wed 23:00-01:00", "Sat 00:00-24:00", "Thu 00:00-00:01"];
         let windows: Vec<_> = texts.iter().flat_map(|text| TimeWindow::parse(text)).collect();
         assert_eq!(windows.len(), texts.len());
-        let index = Index::new(windows.iter().copied().zip((0..).map(ValueId))).expect("an index");
+        let index = Index::new(windows.iter().copied().zip((0..).map(ValueId)));
         for minute in 0..MINUTES_A_WEEK {
             let mut found = Matched::new();
             index.lookup(Duration::from_secs(u64::from(minute) * 60), &mut found);
@@ -197,9 +200,11 @@ mod tests {
     }
 
     #[test]
-    fn too_many_windows_are_refused() {
+    fn windows_beyond_the_table_are_found_too() {
         let window = |minute| TimeWindow { first_day: 0, last_day: 0, start: minute, end: MINUTES_A_DAY };
-        let index = Index::new((0..257).map(window).zip((0..).map(ValueId)));
-        assert_eq!(index.err().as_deref(), Some("257 different times are too many, the limit is 256"));
+        let index = Index::new((0..300).map(window).zip((0..).map(ValueId)));
+        let mut found = Matched::new();
+        index.lookup(Duration::from_secs(280 * 60), &mut found);
+        assert_eq!(found.to_vec(), (0..=280).map(ValueId).collect::<Vec<_>>());
     }
 }

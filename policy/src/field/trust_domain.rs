@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::index::{BuildError, Matched, TextIndex, ValueId};
+use crate::index::{Matched, TextIndex, ValueId};
 use crate::pattern::TextPattern;
 use crate::peer::Peer;
 
@@ -49,8 +49,8 @@ impl fmt::Display for TrustDomainPattern {
 pub(super) struct Index(TextIndex);
 
 impl Index {
-    pub(super) fn new(patterns: impl Iterator<Item = (TrustDomainPattern, ValueId)>) -> Result<Self, BuildError> {
-        TextIndex::new(patterns.map(|(pattern, id)| (pattern.0, id)).collect()).map(Self)
+    pub(super) fn new(patterns: impl Iterator<Item = (TrustDomainPattern, ValueId)>) -> Self {
+        Self(TextIndex::new(patterns.map(|(pattern, id)| (pattern.0, id)).collect()))
     }
 
     pub(super) fn lookup(&self, peer: &Peer, matched: &mut Matched) {

@@ -226,7 +226,7 @@ fn a_broken_configuration_is_refused_with_place_and_fix() {
         ),
         (
             r#"{"resources": [{"kind": "PeerAuthentication", "apiVersion": "security.istio.io/v1"}], "defaultAction": "DENY"}"#,
-            "resources[0].kind: PeerAuthentication is not supported yet; require client certificates in the listener's TLS context",
+            "resources[0].metadata: missing, write its name and namespace\nresources[0].spec: missing, write spec: {mtls: {mode: STRICT}} to require mTLS",
         ),
         (
             r#"{"resources": [{"kind": "AuthorizationPolicy", "apiVersion": "v1", "metadata": {"name": "p", "namespace": "n"}, "spec": {}}]}"#,

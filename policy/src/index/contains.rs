@@ -4,7 +4,7 @@ use aho_corasick::Input;
 use aho_corasick::automaton::{Automaton, OverlappingState};
 use aho_corasick::nfa::contiguous::NFA;
 
-use super::{BuildError, Matched, ValueId};
+use super::{Matched, ValueId};
 use crate::pattern::Glob;
 use crate::table::Table;
 
@@ -29,13 +29,14 @@ impl Pieced for Glob {
 
 /// Patterns, found by one of their literal pieces in one Aho-Corasick automaton.
 pub(crate) struct GlobIndex<P> {
-    pieces: NFA,
+    /// None where there are too many for one automaton (billions of states): then all patterns are tried.
+    pieces: Option<NFA>,
     /// For each piece of the automaton, the patterns that are looked for by it.
     globs: Vec<Vec<(P, ValueId)>>,
 }
 
 impl<P: Pieced> GlobIndex<P> {
-    pub(crate) fn new(globs: Vec<(P, ValueId)>) -> Result<Self, BuildError> {
+    pub(crate) fn new(globs: Vec<(P, ValueId)>) -> Self {
         let telling = telling_pieces(&globs);
         let mut numbers: Table<Box<[u8]>, usize> = Table::default();
         let mut pieces: Vec<Box<[u8]>> = Vec::new();
@@ -51,17 +52,19 @@ impl<P: Pieced> GlobIndex<P> {
                 group.push(entry);
             }
         }
-        let automaton = NFA::new(&pieces)
-            .map_err(|error| format!("the patterns with stars are too many for one automaton: {error}"))?;
-        Ok(Self { pieces: automaton, globs: grouped })
+        Self { pieces: NFA::new(&pieces).ok(), globs: grouped }
     }
 
     /// Adds the patterns that match `value`, each once.
     pub(crate) fn lookup(&self, value: &[u8], matched: &mut Matched) {
+        let Some(pieces) = &self.pieces else {
+            let all = self.globs.iter().flatten();
+            return matched.extend(all.filter(|(glob, _)| glob.matches(value)).map(|(_, id)| *id));
+        };
         let mut seen = Seen::default();
         let input = Input::new(value);
         let mut state = OverlappingState::start();
-        while self.pieces.try_find_overlapping(&input, &mut state).is_ok() {
+        while pieces.try_find_overlapping(&input, &mut state).is_ok() {
             let Some(found) = state.get_match() else { break };
             let piece = found.pattern().as_usize();
             if !seen.first_time(piece) {

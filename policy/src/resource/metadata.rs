@@ -16,6 +16,8 @@ pub struct PolicyName {
 enum Origin {
     /// `metadata.namespace`.
     Namespace(String),
+    /// `metadata.namespace` of a PeerAuthentication.
+    PeerAuthentication(String),
     /// Version of the built-in list.
     Preset(u64),
     /// A key of the filter's own configuration.
@@ -25,6 +27,13 @@ enum Origin {
 impl PolicyName {
     pub(crate) fn of_resource(namespace: &str, name: &str) -> Self {
         Self { origin: Origin::Namespace(namespace.to_owned()), name: name.to_owned() }
+    }
+
+    pub(super) fn into_peer_authentication(self) -> Self {
+        match self.origin {
+            Origin::Namespace(namespace) => Self { origin: Origin::PeerAuthentication(namespace), ..self },
+            _ => self,
+        }
     }
 
     pub(crate) fn of_preset(name: &str, version: u64) -> Self {
@@ -38,7 +47,7 @@ impl PolicyName {
     /// Its `metadata.namespace`; a built-in list has none.
     pub fn namespace(&self) -> Option<&str> {
         match &self.origin {
-            Origin::Namespace(namespace) => Some(namespace),
+            Origin::Namespace(namespace) | Origin::PeerAuthentication(namespace) => Some(namespace),
             Origin::Preset(_) | Origin::Setting => None,
         }
     }
@@ -48,11 +57,13 @@ impl PolicyName {
         &self.name
     }
 
-    /// The part of counter names that stands for it: `policy.<namespace>.<name>`, `preset.<name>.v<version>` or
+    /// The part of counter names that stands for it: `policy.<namespace>.<name>`,
+    /// `peer_authentication.<namespace>.<name>`, `preset.<name>.v<version>` or
     /// `setting.<key>`.
     pub fn counter(&self) -> String {
         match &self.origin {
             Origin::Namespace(namespace) => format!("policy.{namespace}.{}", self.name),
+            Origin::PeerAuthentication(namespace) => format!("peer_authentication.{namespace}.{}", self.name),
             Origin::Preset(version) => format!("preset.{}.v{version}", self.name),
             Origin::Setting => format!("setting.{}", self.name),
         }
@@ -61,17 +72,19 @@ impl PolicyName {
     pub(crate) fn bracketed(&self) -> String {
         match &self.origin {
             Origin::Namespace(namespace) => format!("ns[{namespace}]-policy[{}]", self.name),
+            Origin::PeerAuthentication(namespace) => format!("ns[{namespace}]-peer_authentication[{}]", self.name),
             Origin::Preset(_) => format!("preset[{}]", self.name),
             Origin::Setting => format!("setting[{}]", self.name),
         }
     }
 }
 
-/// `shop/no-deletes`, `preset/scanners` or `setting/userAgent`.
+/// `shop/no-deletes`, `PeerAuthentication shop/strict`, `preset/scanners` or `setting/userAgent`.
 impl fmt::Display for PolicyName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.origin {
             Origin::Namespace(namespace) => write!(f, "{namespace}/{}", self.name),
+            Origin::PeerAuthentication(namespace) => write!(f, "PeerAuthentication {namespace}/{}", self.name),
             Origin::Preset(_) => write!(f, "preset/{}", self.name),
             Origin::Setting => write!(f, "setting/{}", self.name),
         }

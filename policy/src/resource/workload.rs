@@ -77,6 +77,21 @@ enum TargetKind {
 }
 
 impl Target {
+    /// Reads `selector` alone.
+    pub(crate) fn read_selector(spec: &Object<'_>) -> Option<Self> {
+        let Some(selector) = spec.optional("selector") else { return Some(Self::All) };
+        let object = selector.object()?;
+        let labels = object.optional("matchLabels");
+        let labels = transpose(labels.as_ref().map(read_labels));
+        object.finish();
+        let labels = labels?.unwrap_or_default();
+        if let Some(starred) = labels.iter().find(|(key, value)| key.contains('*') || value.contains('*')) {
+            selector.fault(format!("`{}: {}` has a star, selectors are compared exactly", starred.0, starred.1));
+            return None;
+        }
+        Some(if labels.is_empty() { Self::All } else { Self::Labels(labels) })
+    }
+
     /// Reads `selector`, `targetRef` or `targetRefs`: one of them at most.
     pub(crate) fn read(spec: &Object<'_>) -> Option<Self> {
         let selector = spec.optional("selector");
@@ -87,17 +102,8 @@ impl Target {
             spec.fault("has more than one of selector, targetRef and targetRefs, keep one");
             return None;
         }
-        if let Some(selector) = selector {
-            let object = selector.object()?;
-            let labels = object.optional("matchLabels");
-            let labels = transpose(labels.as_ref().map(read_labels));
-            object.finish();
-            let labels = labels?.unwrap_or_default();
-            if let Some(starred) = labels.iter().find(|(key, value)| key.contains('*') || value.contains('*')) {
-                selector.fault(format!("`{}: {}` has a star, selectors are compared exactly", starred.0, starred.1));
-                return None;
-            }
-            return Some(if labels.is_empty() { Self::All } else { Self::Labels(labels) });
+        if selector.is_some() {
+            return Self::read_selector(spec);
         }
         if let Some(reference) = reference {
             return TargetRef::read(&reference).map(|reference| Self::Objects(vec![reference]));

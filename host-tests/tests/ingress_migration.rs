@@ -1,0 +1,75 @@
+//! `envoy-config/ingress-migration.yaml` in a real Envoy: mTLS and plaintext on one port, from PERMISSIVE to STRICT.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use serde_json::{Value, json};
+use testbed::{Authority, Client, Configuration, Envoy, Name, Options, wait};
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// The file with its folder and ports moved, and a stand-in for the service.
+fn start(folder: &Path, mode: &str) -> Result<Envoy> {
+    testbed::build_filters()?;
+    fs::copy(testbed::filter_path("identity-authz"), folder.join("identity-authz.wasm"))?;
+    let mut configuration = Configuration::read(&testbed::root().join("envoy-config/ingress-migration.yaml"))?;
+    configuration.move_paths("/etc/sallyport", folder);
+    *configuration.at("/static_resources/listeners/0/address/socket_address")? =
+        json!({"address": "127.0.0.1", "port_value": 0});
+    for chain in ["0", "1"] {
+        let manager = format!("/static_resources/listeners/0/filter_chains/{chain}/filters/0/typed_config");
+        let resources = "http_filters/0/typed_config/config/configuration/value/resources";
+        *configuration.at(&format!("{manager}/{resources}/0/spec/mtls/mode"))? = json!(mode);
+        *configuration.at(&format!("{manager}/route_config/virtual_hosts/0/routes/0"))? =
+            json!({"match": {"prefix": "/"}, "direct_response": {"status": 200}});
+    }
+    let options = Options { binary: testbed::envoy_binary()?, folder: folder.to_owned(), workers: 1, outlives: false };
+    Envoy::start(&configuration, &options)
+}
+
+fn connections(envoy: &Envoy) -> Result<[u64; 2]> {
+    let of = |name: &str| envoy.stat(&format!("wasmcustom.sallyport.identity_authz.connection.{name}"));
+    Ok([of("mtls")?, of("plaintext")?])
+}
+
+#[test]
+fn both_are_taken_until_strict_is_written() -> Result<()> {
+    let (authority, stranger) = (Authority::new("trusted")?, Authority::new("stranger")?);
+    let web = |authority: &Authority| authority.issue(&[Name::Uri("spiffe://cluster.local/ns/shop/sa/web".to_owned())]);
+    let pay = authority.issue(&[Name::Uri("spiffe://cluster.local/ns/pay/sa/api".to_owned())])?;
+    for (mode, plaintext) in [("PERMISSIVE", 200), ("STRICT", 403)] {
+        let folder = tempfile::tempdir()?;
+        fs::write(folder.path().join("trusted.pem"), authority.pem())?;
+        authority.issue(&[Name::Dns("localhost".to_owned())])?.write(folder.path(), "workload")?;
+        let envoy = start(folder.path(), mode)?;
+        let address = envoy.listener("ingress")?;
+        let rows: [(&str, Client, u16); 3] = [
+            ("mTLS", Client::tls(address, Some(&web(&authority)?))?, 200),
+            ("mTLS of another namespace", Client::tls(address, Some(&pay))?, 403),
+            ("plaintext", Client::plaintext(address), plaintext),
+        ];
+        for (what, client, expected) in rows {
+            let status = client.get("/")?.status;
+            ensure!(status == expected, "{mode}: {what} gets {status}, expected {expected}");
+        }
+        for (what, identity) in [("TLS without a certificate", None), ("a forged certificate", Some(web(&stranger)?))] {
+            let answer = Client::tls(address, identity.as_ref())?.get("/");
+            ensure!(!answer.is_ok_and(|answer| answer.status != 0), "{mode}: {what} is answered");
+        }
+        wait::until("the connections to be counted", LIMIT, || Ok((connections(&envoy)? == [2, 1]).then_some(())))?;
+        if mode == "STRICT" {
+            let reason =
+                |line: &str| serde_json::from_str::<Value>(line).ok()?.get("reason")?.as_str().map(str::to_owned);
+            let told = wait::until("the access log", LIMIT, || {
+                Ok(fs::read_to_string(folder.path().join("envoy.out"))?
+                    .lines()
+                    .find_map(|line| reason(line).filter(|text| text.contains("STRICT"))))
+            })?;
+            let expected = "PeerAuthentication istio-system/default is STRICT, and the connection has no validated certificate: GET / by";
+            ensure!(told.starts_with(expected), "{told}");
+        }
+    }
+    Ok(())
+}

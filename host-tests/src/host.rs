@@ -10,4 +10,4 @@ mod vm;
 
 pub use state::{Crossing, Fault, LogLine};
 pub use stream::{Connection, LocalResponse, Request};
-pub use vm::{Module, Outcome, Passage, Refused, Root, Vm};
+pub use vm::{First, Module, Outcome, Passage, Refused, Root, Vm};

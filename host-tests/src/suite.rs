@@ -8,4 +8,4 @@ pub mod envoy;
 pub mod native;
 mod surroundings;
 
-pub use case::{Answer, Caller, Case, Expectation, Passing, Sent, Suite, load};
+pub use case::{Answer, Caller, Case, Expectation, FirstSpeaker, Passing, Sent, Suite, load};

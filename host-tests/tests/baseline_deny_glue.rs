@@ -13,6 +13,7 @@ fn connection() -> Connection {
         id: 1,
         certificate: None,
         validated: Some(false),
+        tls: true,
         source: SocketAddr::from(([198, 51, 100, 1], 40_000)),
         destination: SocketAddr::from(([192, 0, 2, 1], 443)),
         server_name: None,

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use host_tests::host::{Connection, Fault, Module, Request, Root, Vm};
+use host_tests::host::{Connection, Fault, First, Module, Request, Root, Vm};
 
 const PAYMENTS: &str = "spiffe://cluster.local/ns/shop/sa/payments";
 
@@ -30,6 +30,7 @@ fn connection(id: u64, uri: Option<&str>, server_name: Option<&str>) -> Connecti
         id,
         certificate: uri.map(|uri| vec![uri.to_owned()]),
         validated: Some(uri.is_some()),
+        tls: true,
         source: SocketAddr::from(([198, 51, 100, 1], 40_000)),
         destination: SocketAddr::from(([192, 0, 2, 1], 443)),
         server_name: server_name.map(|name| name.as_bytes().to_vec()),
@@ -75,17 +76,14 @@ fn no_failing_host_call_lets_a_denied_connection_out() -> Result<()> {
     let mut tried = 0;
     for server_name in [None, Some("evil.com"), Some("good.com")] {
         let (mut vm, root) = start(&module, CONFIGURATION)?;
-        let passage = vm.connection(root, connection(1, None, server_name))?;
-        ensure!(passage.closed && !passage.goes_on && !passage.reaches_upstream, "{server_name:?}: {passage:?}");
+        let passage = vm.connection(root, connection(1, None, server_name), First::Client)?;
+        ensure!(passage.closed && !passage.goes_on && !passage.bytes_go_on, "{server_name:?}: {passage:?}");
         for crossing in passage.crossings {
             for code in [2, 10, 12, 99] {
                 let (mut vm, root) = start(&module, CONFIGURATION)?;
                 vm.fail(Some(Fault { of: crossing.clone(), status: code }));
-                let passage = vm.connection(root, connection(1, None, server_name))?;
-                ensure!(
-                    !passage.reaches_upstream,
-                    "{crossing} answers {code}, and the connection goes on: {passage:?}"
-                );
+                let passage = vm.connection(root, connection(1, None, server_name), First::Client)?;
+                ensure!(!passage.bytes_go_on, "{crossing} answers {code}, and the connection goes on: {passage:?}");
                 tried += 1;
             }
         }
@@ -98,13 +96,13 @@ fn no_failing_host_call_lets_a_denied_connection_out() -> Result<()> {
 fn a_connection_that_cannot_be_closed_is_held() -> Result<()> {
     let (mut vm, root) = start(&module()?, CONFIGURATION)?;
     vm.fail(Some(Fault { of: "proxy_close_stream".to_owned(), status: 10 }));
-    let passage = vm.connection(root, connection(1, None, Some("evil.com")))?;
-    ensure!(!passage.closed && !passage.goes_on && !passage.reaches_upstream, "{passage:?}");
+    let passage = vm.connection(root, connection(1, None, Some("evil.com")), First::Client)?;
+    ensure!(!passage.closed && !passage.goes_on && !passage.bytes_go_on, "{passage:?}");
     let tries = passage.crossings.iter().filter(|crossing| *crossing == "proxy_close_stream").count();
     ensure!(tries == 2, "closing is tried again with the first bytes, not {tries} times");
     vm.fail(None);
-    let passage = vm.connection(root, connection(2, None, Some("open.com")))?;
-    ensure!(passage.reaches_upstream, "another connection: {passage:?}");
+    let passage = vm.connection(root, connection(2, None, Some("open.com")), First::Client)?;
+    ensure!(passage.bytes_go_on, "another connection: {passage:?}");
     Ok(())
 }
 
@@ -137,7 +135,7 @@ fn what_an_allowed_request_needs_failing_denies_it_and_is_counted() -> Result<()
 fn connections_and_requests_before_any_configuration_are_turned_away() -> Result<()> {
     let (mut vm, root) = start(&module()?, CONFIGURATION)?;
     vm.delete(root)?;
-    ensure!(!vm.connection(root, connection(1, None, Some("open.com")))?.reaches_upstream);
+    ensure!(!vm.connection(root, connection(1, None, Some("open.com")), First::Client)?.bytes_go_on);
     ensure!(!vm.request(root, connection(1, None, None), get("open.com"))?.goes_on);
     Ok(())
 }
@@ -170,7 +168,7 @@ fn neither_requests_nor_connections_leave_memory_behind() -> Result<()> {
     let play = |vm: &mut Vm, rounds: u64| -> Result<usize> {
         for round in 0..rounds {
             for server_name in [None, Some("evil.com"), Some("open.com")] {
-                vm.connection(root, connection(round, None, server_name))?;
+                vm.connection(root, connection(round, None, server_name), First::Client)?;
             }
             vm.request(root, connection(round % 100, Some(PAYMENTS), None), get("evil.com:443"))?;
         }

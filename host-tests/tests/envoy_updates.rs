@@ -218,7 +218,10 @@ fn a_resumed_session_never_walks_past_a_deny() -> Result<()> {
 fn among_network_filters_an_http_filter_lets_nothing_through() -> Result<()> {
     testbed::build_filters()?;
     let folder = tempfile::tempdir()?;
-    let configuration = filter(&structure(&json!({"resources": [], "defaultAction": "ALLOW"})));
+    let mut configuration = filter(&structure(&json!({"presets": ["scanners"]})));
+    if let Some(code) = configuration.pointer_mut("/config/vm_config/code/local/filename") {
+        *code = json!(testbed::filter_path("baseline-deny"));
+    }
     let mut bootstrap = bootstrap(&[]);
     let network = "type.googleapis.com/envoy.extensions.filters.network.wasm.v3.Wasm";
     let before = json!({"name": "wasm", "typed_config": {"@type": network, "config": configuration.get("config")}});

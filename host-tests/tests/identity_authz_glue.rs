@@ -44,6 +44,7 @@ fn connection(id: u64, uri: &str) -> Connection {
         id,
         certificate: Some(vec![uri.to_owned()]),
         validated: Some(true),
+        tls: true,
         source: SocketAddr::from(([198, 51, 100, 1], 40_000)),
         destination: SocketAddr::from(([192, 0, 2, 1], 443)),
         server_name: None,

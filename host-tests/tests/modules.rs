@@ -7,8 +7,12 @@ use anyhow::{Result, ensure};
 use wasmparser::{ExternalKind, Parser, Payload, TypeRef};
 
 /// The filters, each with what it exports beyond what an HTTP filter does.
-const FILTERS: [(&str, &[&str]); 3] =
-    [("identity-authz", &[]), ("baseline-deny", &[]), ("egress-allowlist", &["proxy_on_downstream_data"])];
+const FILTERS: [(&str, &[&str]); 3] = [
+    ("identity-authz", &["proxy_on_downstream_data", "proxy_on_upstream_data"]),
+    // It is there to refuse connections.
+    ("baseline-deny", &["proxy_on_new_connection"]),
+    ("egress-allowlist", &["proxy_on_downstream_data", "proxy_on_new_connection"]),
+];
 
 /// The size that a module has to stay under (design, section 2.1).
 const MOST_BYTES: usize = 400_000;
@@ -29,16 +33,14 @@ const IMPORTS: [&str; 12] = [
     "proxy_set_tick_period_milliseconds",
 ];
 
-/// What an HTTP filter exports. Each callback of a request beyond these is a crossing more for every request; the one
-/// for connections is there to refuse them.
-const EXPORTS: [&str; 9] = [
+/// What an HTTP filter exports. Each callback of a request beyond these is a crossing more for every request.
+const EXPORTS: [&str; 8] = [
     "_initialize",
     "proxy_abi_version_0_2_1",
     "proxy_on_configure",
     "proxy_on_context_create",
     "proxy_on_delete",
     "proxy_on_memory_allocate",
-    "proxy_on_new_connection",
     "proxy_on_request_headers",
     "proxy_on_tick",
 ];

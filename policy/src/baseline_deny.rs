@@ -8,7 +8,7 @@ use crate::compiled::{CompiledPolicy, DefaultAction};
 use crate::decision::{Decision, Denial, RuleLabel, RuleName};
 use crate::document::Document;
 use crate::fault::{Fault, Faults, Refusal};
-use crate::field::{HeaderDialect, TrustDomains};
+use crate::field::{BASELINE, TrustDomains};
 use crate::mode::Mode;
 use crate::reader::{Node, Object};
 use crate::reply::DenyReply;
@@ -56,13 +56,7 @@ impl BaselineDeny {
         }
         let report_only = mode == Mode::Report;
         let here: Vec<_> = policies.iter().collect();
-        let policy = CompiledPolicy::new(
-            &here,
-            HeaderDialect::Baseline,
-            ClaimSource::default(),
-            DefaultAction::Allow,
-            report_only,
-        );
+        let policy = CompiledPolicy::new(&here, &BASELINE, ClaimSource::default(), DefaultAction::Allow, report_only);
         let summary = summary(&policies, &lists, report_only);
         let rule = |label: &str| RuleName::new(PolicyName::of_setting("userAgent"), RuleLabel::Word(label.to_owned()));
         Ok(Self {
@@ -82,7 +76,7 @@ impl BaselineDeny {
     /// 2. Unless an exemption names its user agent or its path.
     ///
     /// A failure of the proxy on the way is a denial.
-    pub fn decide<R: Request>(&self, request: &mut R) -> Decision<'_> {
+    pub fn decide<R: Request + ?Sized>(&self, request: &mut R) -> Decision<'_> {
         let decision = match self.policy.decide(request) {
             Decision::Deny(denial) => Decision::Deny(denial),
             other => match self.without_user_agent(request) {
@@ -106,7 +100,7 @@ impl BaselineDeny {
     /// One line that a person understands, and the pattern that was hit, if one was.
     ///
     /// It is made after a denial only, and may ask the proxy for more than the decision did.
-    pub fn explain<R: Request>(&self, denial: &Denial<'_>, request: &mut R) -> (String, Option<String>) {
+    pub fn explain<R: Request + ?Sized>(&self, denial: &Denial<'_>, request: &mut R) -> (String, Option<String>) {
         let asked = asked(request);
         match denial {
             Denial::Matched(rule) if Some(*rule) == self.missing.as_ref() => {
@@ -144,7 +138,7 @@ impl BaselineDeny {
         &self.summary
     }
 
-    fn without_user_agent<R: Request>(&self, request: &mut R) -> Result<Option<&RuleName>, HostFailure> {
+    fn without_user_agent<R: Request + ?Sized>(&self, request: &mut R) -> Result<Option<&RuleName>, HostFailure> {
         if self.missing.is_none() && self.empty.is_none() {
             return Ok(None);
         }
@@ -156,7 +150,7 @@ impl BaselineDeny {
         })
     }
 
-    fn is_exempt<R: Request>(&self, request: &mut R) -> Result<bool, HostFailure> {
+    fn is_exempt<R: Request + ?Sized>(&self, request: &mut R) -> Result<bool, HostFailure> {
         self.exempt.as_ref().map_or(Ok(false), |exempt| exempt.hold(request))
     }
 
@@ -169,7 +163,7 @@ impl BaselineDeny {
 }
 
 /// Who asked for what, as far as a client without identity goes.
-fn asked<R: Request>(request: &mut R) -> String {
+fn asked<R: Request + ?Sized>(request: &mut R) -> String {
     let what = crate::compiled::asked_for(request);
     let agent = request
         .header(USER_AGENT)
@@ -212,10 +206,8 @@ fn read(node: &Node<'_>) -> Option<Configuration> {
     let resources = object.optional("resources");
     let trust_domains = TrustDomains::new("cluster.local".to_owned(), Vec::new());
     let policies = match &resources {
-        Some(node) => {
-            read_resources(node, &Context { trust_domains: &trust_domains, dialect: HeaderDialect::Baseline })
-                .map(|resources| resources.policies)
-        }
+        Some(node) => read_resources(node, &Context { trust_domains: &trust_domains, dialect: &BASELINE })
+            .map(|resources| resources.policies),
         None => Some(Vec::new()),
     };
     if presets_node.is_none() && resources.is_none() && user_agent == Some((false, false)) {

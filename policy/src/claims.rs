@@ -40,14 +40,18 @@ impl ClaimSource {
     /// The value of `key` for this request, or none.
     ///
     /// Fails where the proxy does not tell, and where what it tells cannot be read.
-    pub(crate) fn value<R: Request>(&self, key: &MetadataKey, request: &mut R) -> Result<Option<Document>, Obstacle> {
+    pub(crate) fn value<R: Request + ?Sized>(
+        &self,
+        key: &MetadataKey,
+        request: &mut R,
+    ) -> Result<Option<Document>, Obstacle> {
         match key {
             MetadataKey::Claim(names) => Ok(self.claims(request)?.value(names).cloned()),
             MetadataKey::Filter { filter, key } => Ok(request.metadata()?.value(filter, key)?),
         }
     }
 
-    pub(crate) fn claims<R: Request>(&self, request: &mut R) -> Result<Claims, Obstacle> {
+    pub(crate) fn claims<R: Request + ?Sized>(&self, request: &mut R) -> Result<Claims, Obstacle> {
         let unreadable = |answer| HostFailure { attribute: "the token's payload", answer };
         match self {
             Self::JwtFilter => Ok(request.metadata()?.value(JWT_FILTER, PAYLOAD)?.map(Claims).unwrap_or_default()),

@@ -61,13 +61,13 @@ struct Group {
 }
 
 /// One request's lookups, each made once.
-struct Lookups<'l, R> {
+struct Lookups<'l, R: ?Sized> {
     fields: &'l Fields,
     request: &'l mut R,
     matched: FieldMatches,
 }
 
-impl<R: Request> MatchedValues for Lookups<'_, R> {
+impl<R: Request + ?Sized> MatchedValues for Lookups<'_, R> {
     type Field = Field;
     type Error = Obstacle;
 
@@ -79,7 +79,7 @@ impl<R: Request> MatchedValues for Lookups<'_, R> {
 impl CompiledPolicy {
     pub(crate) fn new(
         policies: &[&AuthorizationPolicy],
-        dialect: HeaderDialect,
+        dialect: &'static HeaderDialect,
         claims: ClaimSource,
         default_action: DefaultAction,
         report_only: bool,
@@ -138,7 +138,7 @@ impl CompiledPolicy {
     ///
     /// What stops the decision on the way is a denial. Policies in dry run take part in a second decision, made by the
     /// same steps over all policies, whose denial is only reported; in report mode every denial is.
-    pub fn decide<R: Request>(&self, request: &mut R) -> Decision<'_> {
+    pub fn decide<R: Request + ?Sized>(&self, request: &mut R) -> Decision<'_> {
         let mut lookups = self.lookups(request);
         match self.enforced(&mut lookups) {
             Ok(None) => match self.reported(&mut lookups) {
@@ -154,7 +154,7 @@ impl CompiledPolicy {
     /// The AUDIT rule that matches a request, the first of several, whatever is decided of it.
     ///
     /// Marks nothing where the proxy does not tell what it takes: an audit never stands in the way.
-    pub fn audited<R: Request>(&self, request: &mut R) -> Option<&RuleName> {
+    pub fn audited<R: Request + ?Sized>(&self, request: &mut R) -> Option<&RuleName> {
         if self.audit.is_empty() {
             return None;
         }
@@ -164,7 +164,7 @@ impl CompiledPolicy {
 
     /// The ALLOW rule that lets a request in, the first of several; for tools that show why, since a filter needs to
     /// know only that there is one.
-    pub fn allowed_by<R: Request>(&self, request: &mut R) -> Result<Option<&RuleName>, Obstacle> {
+    pub fn allowed_by<R: Request + ?Sized>(&self, request: &mut R) -> Result<Option<&RuleName>, Obstacle> {
         let rule = self.allow.enforced.first(&self.sets, &mut self.lookups(request))?;
         Ok(rule.and_then(|rule| self.rule(rule)))
     }
@@ -172,13 +172,13 @@ impl CompiledPolicy {
     /// One line that a person understands: what was asked, and what would have been let in.
     ///
     /// It is made after a denial only, and may ask the proxy for more than the decision did.
-    pub fn explain<R: Request>(&self, denial: &Denial<'_>, request: &mut R) -> String {
+    pub fn explain<R: Request + ?Sized>(&self, denial: &Denial<'_>, request: &mut R) -> String {
         explanation::explain(self, denial, request)
     }
 
     /// The header and the pattern by which a DENY rule matches, as they were written; none where it matches without a
     /// header.
-    pub(crate) fn header_hit<R: Request>(
+    pub(crate) fn header_hit<R: Request + ?Sized>(
         &self,
         rule: &RuleName,
         request: &mut R,
@@ -224,7 +224,7 @@ impl CompiledPolicy {
             .filter(move |policy| seen.insert(*policy))
     }
 
-    fn lookups<'l, R: Request>(&'l self, request: &'l mut R) -> Lookups<'l, R> {
+    fn lookups<'l, R: Request + ?Sized>(&'l self, request: &'l mut R) -> Lookups<'l, R> {
         Lookups { fields: &self.fields, request, matched: FieldMatches::new(self.fields.slots()) }
     }
 
@@ -235,7 +235,7 @@ impl CompiledPolicy {
         }
     }
 
-    fn enforced<R: Request>(&self, lookups: &mut Lookups<'_, R>) -> Result<Option<Denial<'_>>, Obstacle> {
+    fn enforced<R: Request + ?Sized>(&self, lookups: &mut Lookups<'_, R>) -> Result<Option<Denial<'_>>, Obstacle> {
         if let Some(name) = self.mutual_tls.turns_away(lookups.request)? {
             return Ok(Some(Denial::NotMutualTls(name)));
         }
@@ -252,7 +252,7 @@ impl CompiledPolicy {
     }
 
     /// The decision over all policies, for a request that the enforced ones allow.
-    fn reported<R: Request>(&self, lookups: &mut Lookups<'_, R>) -> Result<Option<Denial<'_>>, Obstacle> {
+    fn reported<R: Request + ?Sized>(&self, lookups: &mut Lookups<'_, R>) -> Result<Option<Denial<'_>>, Obstacle> {
         if self.deny.any_reported
             && let Some(denial) = self.first_deny(&self.deny.reported, lookups)?
         {
@@ -265,7 +265,7 @@ impl CompiledPolicy {
         Ok((!self.allow.reported.any(&self.sets, lookups)?).then_some(Denial::NoAllowMatches))
     }
 
-    fn first_deny<R: Request>(
+    fn first_deny<R: Request + ?Sized>(
         &self,
         index: &ClauseIndex<Field>,
         lookups: &mut Lookups<'_, R>,
@@ -315,7 +315,7 @@ struct Builder {
 }
 
 impl Builder {
-    fn new(dialect: HeaderDialect, claims: ClaimSource) -> Self {
+    fn new(dialect: &'static HeaderDialect, claims: ClaimSource) -> Self {
         Self {
             fields: FieldsBuilder::new(dialect, claims),
             sets: ValueSets::default(),

@@ -15,7 +15,7 @@ pub use request::{Access, EgressRequest};
 use crate::document::Document;
 use crate::fault::{Faults, Refusal};
 use crate::field::TrustDomains;
-use crate::identity_authz::{read_identity, read_trust_domains};
+use crate::identity_authz::{read_certificate_identity, read_trust_domains};
 use crate::mode::Mode;
 use crate::reader::{Node, Object};
 use crate::reply::DenyReply;
@@ -103,7 +103,7 @@ fn read(node: &Node<'_>) -> Option<Configuration> {
     let object = node.object()?;
     let trust_domains = read_trust_domains(&object);
     if let Some(identity) = object.optional("identity") {
-        read_identity(&identity, |_| Some(()));
+        read_certificate_identity(&identity);
     }
     let mode = Mode::read(object.optional("mode").as_ref());
     let addresses = match object.optional("ipAddresses") {

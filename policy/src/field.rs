@@ -18,7 +18,7 @@ mod service_account;
 mod time;
 mod trust_domain;
 
-pub(crate) use header::{HeaderDialect, HeaderName, HeaderPattern, Index as HeaderIndex};
+pub(crate) use header::{BASELINE, HeaderDialect, HeaderIndex, HeaderName, HeaderPattern, ISTIO, PartsIndex};
 pub(crate) use host::HostPattern;
 pub(crate) use ip_block::IpBlock;
 pub(crate) use metadata::{MetadataKey, MetadataPattern};
@@ -84,7 +84,7 @@ pub(crate) enum Address {
 
 #[cfg(test)]
 impl Address {
-    fn of<R: Request>(self, request: &mut R) -> Result<Option<IpAddr>, HostFailure> {
+    fn of<R: Request + ?Sized>(self, request: &mut R) -> Result<Option<IpAddr>, HostFailure> {
         match self {
             Self::Source => request.source_ip(),
             Self::Remote => request.remote_ip(),
@@ -208,6 +208,27 @@ impl Values {
         }
     }
 
+    /// What of a policy they are, where only HTTP has it.
+    pub(crate) fn of_http(&self) -> Option<String> {
+        match self {
+            Self::Methods(_) => Some("methods".to_owned()),
+            Self::Hosts(_) => Some("hosts".to_owned()),
+            Self::Paths(_) => Some("paths".to_owned()),
+            Self::Header(name, _) => Some(format!("request.headers[{}]", name.as_str())),
+            Self::RequestPrincipals(_) => Some("requestPrincipals".to_owned()),
+            Self::Metadata(MetadataKey::Claim(_), _) => Some("request.auth".to_owned()),
+            Self::Principals(_)
+            | Self::Namespaces(_)
+            | Self::ServiceAccounts(_)
+            | Self::TrustDomains(_)
+            | Self::Ips(..)
+            | Self::Ports(_)
+            | Self::ServerNames(_)
+            | Self::Times(_)
+            | Self::Metadata(MetadataKey::Filter { .. }, _) => None,
+        }
+    }
+
     /// How many there are, and the first few as they were written.
     pub(crate) fn sample(&self, most: usize) -> (usize, Vec<String>) {
         fn sample<P: fmt::Display>(values: &[P], most: usize) -> (usize, Vec<String>) {
@@ -251,7 +272,7 @@ impl Values {
 
     /// The definition of what a list matches; the indexes must agree with it.
     #[cfg(test)]
-    pub(crate) fn matches<R: Request>(&self, request: &mut R, of: Of) -> Result<bool, Obstacle> {
+    pub(crate) fn matches<R: Request + ?Sized>(&self, request: &mut R, of: Of) -> Result<bool, Obstacle> {
         Ok(match self {
             Self::Principals(values) => {
                 request.peer()?.id().is_some_and(|id| values.iter().any(|value| value.matches(id)))
@@ -390,7 +411,7 @@ impl Sources {
     ///
     /// Fails where the proxy does not tell, and where a certificate was presented that proves nothing: whom it is of
     /// cannot be told, so neither can whether a DENY names them.
-    pub(crate) fn lookup<R: Request>(&self, field: Field, request: &mut R) -> Result<FieldMatch, Obstacle> {
+    pub(crate) fn lookup<R: Request + ?Sized>(&self, field: Field, request: &mut R) -> Result<FieldMatch, Obstacle> {
         let mut matched = Matched::new();
         match field {
             Field::Principal => self.principals.lookup(request.peer()?.usable()?, &mut matched),
@@ -406,7 +427,7 @@ impl Sources {
 
 /// Collects the values of all fields; [`finish`](Self::finish) makes the indexes.
 pub(crate) struct FieldsBuilder {
-    dialect: HeaderDialect,
+    dialect: &'static HeaderDialect,
     claims: ClaimSource,
     sources: SourcesBuilder,
     remote_ips: Numbered<IpBlock>,
@@ -423,7 +444,7 @@ pub(crate) struct FieldsBuilder {
 }
 
 impl FieldsBuilder {
-    pub(crate) fn new(dialect: HeaderDialect, claims: ClaimSource) -> Self {
+    pub(crate) fn new(dialect: &'static HeaderDialect, claims: ClaimSource) -> Self {
         Self {
             dialect,
             claims,
@@ -525,16 +546,16 @@ pub(crate) struct Fields {
 /// One header, with its patterns as they were written, by number.
 struct Header {
     name: HeaderName,
-    index: header::Index,
+    index: Box<dyn HeaderIndex>,
     patterns: Vec<String>,
 }
 
 impl Header {
-    fn new(dialect: HeaderDialect, name: HeaderName, numbered: Numbered<HeaderPattern>) -> Self {
+    fn new(dialect: &HeaderDialect, name: HeaderName, numbered: Numbered<HeaderPattern>) -> Self {
         let mut entries: Vec<_> = numbered.into_entries().collect();
         sort_by(&mut entries, |(_, one), (_, other)| one.cmp(other));
         let patterns = entries.iter().map(|(pattern, _)| pattern.to_string()).collect();
-        Self { name, index: header::Index::new(dialect, entries.into_iter()), patterns }
+        Self { name, index: (dialect.index)(entries), patterns }
     }
 }
 
@@ -545,7 +566,7 @@ impl Fields {
     }
 
     /// What a request has of `field`. Fails as [`Sources::lookup`] does.
-    pub(crate) fn lookup<R: Request>(&self, field: Field, request: &mut R) -> Result<FieldMatch, Obstacle> {
+    pub(crate) fn lookup<R: Request + ?Sized>(&self, field: Field, request: &mut R) -> Result<FieldMatch, Obstacle> {
         let mut matched = Matched::new();
         match field {
             Field::Principal

@@ -4,7 +4,7 @@ use crate::claims::ClaimSource;
 use crate::compiled::{CompiledPolicy, DefaultAction};
 use crate::document::Document;
 use crate::fault::{Fault, Faults, Refusal};
-use crate::field::{HeaderDialect, TrustDomains};
+use crate::field::{ISTIO, TrustDomains};
 use crate::mode::Mode;
 use crate::mutual_tls::MutualTls;
 use crate::reader::{Node, Object};
@@ -14,10 +14,29 @@ use crate::resource::{Action, AuthorizationPolicy, Context, Resources, Workload,
 /// A configuration of `identity-authz`, read without a fault and compiled.
 pub struct IdentityAuthz {
     policy: CompiledPolicy,
+    /// What the policies mean for connections, where that is something else.
+    connections: Option<CompiledPolicy>,
+    connection_warnings: Vec<String>,
     reply: DenyReply,
+    identity_source: IdentitySource,
     direct_remote_address: DirectRemoteAddress,
     summary: Summary,
 }
+
+/// `identity.source`: where the proxy tells who asks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum IdentitySource {
+    /// The certificate of the connection.
+    #[default]
+    PeerCertificate,
+    /// The filter state of this key, which a trusted part of the proxy sets: a SPIFFE ID, or nothing.
+    FilterState(String),
+    /// The header `x-forwarded-client-cert` of a proxy before this one, which ends TLS.
+    ForwardedClientCert,
+}
+
+/// The filter state that Istio's waypoints set (istio/istio `pilot/pkg/xds/filters/filters.go`).
+const PEER_PRINCIPAL: &str = "io.istio.peer_principal";
 
 /// `directRemoteAddress`: what tells the address of the connection's other end, which `source.ip` and `ipBlocks` are
 /// about. Envoy's own attribute follows `X-Forwarded-For`.
@@ -56,6 +75,7 @@ impl IdentityAuthz {
             loaded,
             reply,
             claims,
+            identity_source,
             direct_remote_address,
             default_action,
             mode,
@@ -97,9 +117,22 @@ impl IdentityAuthz {
             report_only: mode == Mode::Report,
             warnings,
         };
-        let policy = CompiledPolicy::new(&here, HeaderDialect::Istio, claims, default_action, mode == Mode::Report)
-            .with_mutual_tls(mutual_tls);
-        Ok(Self { policy, reply, direct_remote_address, summary })
+        let compile = |policies: &[&AuthorizationPolicy], mutual_tls| {
+            let report_only = mode == Mode::Report;
+            CompiledPolicy::new(policies, &ISTIO, claims.clone(), default_action, report_only)
+                .with_mutual_tls(mutual_tls)
+        };
+        let for_connections: Vec<_> = here.iter().map(|policy| policy.for_connections()).collect();
+        let connection_warnings: Vec<_> =
+            for_connections.iter().flatten().flat_map(|(_, warnings)| warnings.iter().cloned()).collect();
+        let connections = (!connection_warnings.is_empty()).then(|| {
+            let narrowed = for_connections.iter().zip(&here);
+            let policies: Vec<_> =
+                narrowed.map(|(narrowed, policy)| narrowed.as_ref().map_or(*policy, |(policy, _)| policy)).collect();
+            compile(&policies, mutual_tls.clone())
+        });
+        let policy = compile(&here, mutual_tls);
+        Ok(Self { policy, connections, connection_warnings, reply, identity_source, direct_remote_address, summary })
     }
 
     /// What decides requests.
@@ -107,9 +140,24 @@ impl IdentityAuthz {
         &self.policy
     }
 
+    /// What decides connections at layer 4, where what only HTTP has does not count.
+    pub fn connection_policy(&self) -> &CompiledPolicy {
+        self.connections.as_ref().unwrap_or(&self.policy)
+    }
+
+    /// Lines about what policies do not mean for connections.
+    pub fn connection_warnings(&self) -> &[String] {
+        &self.connection_warnings
+    }
+
     /// What a denied client is told.
     pub fn reply(&self) -> &DenyReply {
         &self.reply
+    }
+
+    /// Where the proxy tells who asks.
+    pub fn identity_source(&self) -> &IdentitySource {
+        &self.identity_source
     }
 
     /// What tells the address of a connection's other end.
@@ -138,6 +186,7 @@ struct Configuration {
     loaded: Resources,
     reply: DenyReply,
     claims: ClaimSource,
+    identity_source: IdentitySource,
     direct_remote_address: DirectRemoteAddress,
     default_action: Option<DefaultAction>,
     mode: Mode,
@@ -153,9 +202,9 @@ fn read(node: &Node<'_>) -> Option<Configuration> {
         None => Some("istio-system".to_owned()),
     };
     let trust_domains = read_trust_domains(&object);
-    let claims = match object.optional("identity") {
-        Some(identity) => read_identity(&identity, ClaimSource::read),
-        None => Some(ClaimSource::default()),
+    let (claims, identity_source) = match object.optional("identity") {
+        Some(identity) => read_identity(&identity),
+        None => (Some(ClaimSource::default()), Some(IdentitySource::default())),
     };
     let direct_remote_address = match object.optional("directRemoteAddress") {
         Some(node) => node.word(&[
@@ -170,14 +219,16 @@ fn read(node: &Node<'_>) -> Option<Configuration> {
     let mode = Mode::read(object.optional("mode").as_ref());
     let reply = DenyReply::read(object.optional("deny").as_ref());
     let resources = object.required("resources", "list the policies, or write [] for none");
-    let loaded = resources.as_ref().zip(trust_domains.as_ref()).and_then(|(node, trust_domains)| {
-        read_resources(node, &Context { trust_domains, dialect: HeaderDialect::Istio })
-    });
+    let loaded = resources
+        .as_ref()
+        .zip(trust_domains.as_ref())
+        .and_then(|(node, trust_domains)| read_resources(node, &Context { trust_domains, dialect: &ISTIO }));
     object.finish();
     Some(Configuration {
         loaded: loaded?,
         reply: reply?,
         claims: claims?,
+        identity_source: identity_source?,
         direct_remote_address: direct_remote_address?,
         default_action: match default_action {
             Some(action) => Some(action?),
@@ -215,14 +266,54 @@ fn read_trust_domain(node: &Node<'_>) -> Option<String> {
     good.then(|| text.to_owned())
 }
 
-/// Reads `identity`, and what `more` of it a filter knows.
-pub(crate) fn read_identity<T>(node: &Node<'_>, more: impl FnOnce(&Object<'_>) -> Option<T>) -> Option<T> {
-    let object = node.object()?;
-    let more = more(&object);
+/// Reads `identity`.
+fn read_identity(node: &Node<'_>) -> (Option<ClaimSource>, Option<IdentitySource>) {
+    let Some(object) = node.object() else { return (None, None) };
+    let claims = ClaimSource::read(&object);
+    let source = match object.optional("source") {
+        None => Some("peerCertificate"),
+        Some(source) => {
+            source.word(&["peerCertificate", "filterState", "forwardedClientCert"].map(|source| (source, source)))
+        }
+    };
+    let source = match source {
+        Some("filterState") => match object.optional("key") {
+            None => Some(IdentitySource::FilterState(PEER_PRINCIPAL.to_owned())),
+            Some(key) => read_key(&key).map(IdentitySource::FilterState),
+        },
+        other => {
+            object.refused("key", "is for the source filterState, remove it");
+            match other {
+                Some("forwardedClientCert") => Some(IdentitySource::ForwardedClientCert),
+                other => other.map(|_| IdentitySource::PeerCertificate),
+            }
+        }
+    };
+    object.finish();
+    (claims, source)
+}
+
+/// The key of a filter state. What this filter sets is under `wasm.`, so nothing there can tell who asks.
+fn read_key(node: &Node<'_>) -> Option<String> {
+    let key = node.some_text()?;
+    if key.contains('\0') || key.starts_with("wasm.") {
+        node.fault(format!(
+            "bad key `{}`: expected the key of a filter state, as in {PEER_PRINCIPAL}",
+            key.escape_default()
+        ));
+        return None;
+    }
+    Some(key.to_owned())
+}
+
+/// Reads `identity` for a filter that knows certificates alone.
+pub(crate) fn read_certificate_identity(node: &Node<'_>) {
+    let Some(object) = node.object() else { return };
     if let Some(source) = object.optional("source") {
         match source.text() {
             Some(text @ ("filterState" | "forwardedClientCert")) => {
-                source.fault(format!("`{text}` is not supported yet, write peerCertificate and end TLS at this proxy"));
+                source
+                    .fault(format!("`{text}` is not supported here, write peerCertificate and end TLS at this proxy"));
             }
             Some(_) => {
                 source.word(&[("peerCertificate", ())]);
@@ -231,7 +322,6 @@ pub(crate) fn read_identity<T>(node: &Node<'_>, more: impl FnOnce(&Object<'_>) -
         }
     }
     object.finish();
-    more
 }
 
 fn no_allow_policy(none_loaded: bool, none_here: bool) -> Fault {

@@ -6,7 +6,7 @@ use crate::resource::{MtlsMode, PeerAuthentication, PolicyName, Target, Workload
 use crate::table::Table;
 
 /// What PeerAuthentication asks of connections.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct MutualTls {
     elsewhere: Requirement,
     ports: Table<u16, Requirement>,
@@ -84,7 +84,7 @@ impl MutualTls {
     }
 
     /// The PeerAuthentication that turns a connection away: it requires a validated certificate, and there is none.
-    pub(crate) fn turns_away<R: Request>(&self, request: &mut R) -> Result<Option<&PolicyName>, HostFailure> {
+    pub(crate) fn turns_away<R: Request + ?Sized>(&self, request: &mut R) -> Result<Option<&PolicyName>, HostFailure> {
         let requirement = match self.ports.is_empty() {
             true => &self.elsewhere,
             false => {

@@ -108,7 +108,13 @@ impl Peer {
     pub fn is_validated(&self) -> bool {
         match self {
             Self::Proven(_) | Self::Unproven(NoIdentity::NoUri | NoIdentity::NotSpiffe(_)) => true,
-            Self::Unproven(NoIdentity::NoCertificate | NoIdentity::NotValidated | NoIdentity::PassedThrough) => false,
+            Self::Unproven(
+                NoIdentity::NoCertificate
+                | NoIdentity::NotValidated
+                | NoIdentity::PassedThrough
+                | NoIdentity::NothingForwarded
+                | NoIdentity::MalformedForwarding,
+            ) => false,
         }
     }
 
@@ -127,9 +133,13 @@ impl Peer {
     pub(crate) fn usable(&self) -> Result<&Self, Obstacle> {
         match self {
             Self::Unproven(
-                reason @ (NoIdentity::NotValidated | NoIdentity::NotSpiffe(_) | NoIdentity::PassedThrough),
+                reason @ (NoIdentity::NotValidated
+                | NoIdentity::NotSpiffe(_)
+                | NoIdentity::PassedThrough
+                | NoIdentity::MalformedForwarding),
             ) => Err(Obstacle::Certificate(*reason)),
-            Self::Proven(_) | Self::Unproven(NoIdentity::NoCertificate | NoIdentity::NoUri) => Ok(self),
+            Self::Proven(_)
+            | Self::Unproven(NoIdentity::NoCertificate | NoIdentity::NothingForwarded | NoIdentity::NoUri) => Ok(self),
         }
     }
 }
@@ -155,6 +165,10 @@ pub enum NoIdentity {
     NotValidated,
     /// TLS passes through this proxy unread, so no certificate is seen.
     PassedThrough,
+    /// The proxy before this one forwards nothing about who asks.
+    NothingForwarded,
+    /// What the proxy before this one forwards cannot be read.
+    MalformedForwarding,
     /// The certificate is validated and carries no URI.
     NoUri,
     /// The certificate is validated and carries a URI that is not a workload's SPIFFE ID.
@@ -167,6 +181,8 @@ impl fmt::Display for NoIdentity {
             Self::NoCertificate => f.write_str("it presented no certificate"),
             Self::NotValidated => f.write_str("the proxy has not validated its certificate"),
             Self::PassedThrough => f.write_str("its TLS passes through, so no certificate is seen"),
+            Self::NothingForwarded => f.write_str("nothing is forwarded about it"),
+            Self::MalformedForwarding => f.write_str("what is forwarded about it is malformed"),
             Self::NoUri => f.write_str("its certificate has no URI, so no SPIFFE ID"),
             Self::NotSpiffe(reason) => reason.fmt(f),
         }

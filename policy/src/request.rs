@@ -15,6 +15,11 @@ use crate::peer::{NoIdentity, Peer};
 /// `Ok(None)` means that the request has no such thing: a positive match on it is false, a negative one true. An
 /// error stops the decision, and the request is denied. What an implementation leaves out fails in this way.
 pub trait Request {
+    /// Whether it is a connection of which only bytes are known, rather than an HTTP request.
+    fn is_connection(&self) -> bool {
+        false
+    }
+
     /// Who sent it.
     fn peer(&mut self) -> Result<&Peer, HostFailure>;
 

@@ -17,7 +17,6 @@ pub(crate) use peer_authentication::{MtlsMode, PeerAuthentication};
 pub(crate) use service_entry::{ExportedTo, ServiceEntry};
 pub(crate) use workload::{Target, Workload};
 
-use crate::field::HeaderDialect;
 use crate::reader::Node;
 use crate::table::Table;
 
@@ -83,7 +82,7 @@ impl Resource {
             }
         });
         let (kind, name) = kind?;
-        if name == "PeerAuthentication" && context.dialect == HeaderDialect::Baseline {
+        if name == "PeerAuthentication" && context.dialect.announced_only {
             kind.fault("this filter knows no identities, use identity-authz for PeerAuthentication");
             return None;
         }

@@ -110,6 +110,18 @@ impl Client {
         Ok(stream.read_exact(&mut answer).is_ok() && answer == bytes)
     }
 
+    /// Waits for a service that speaks first, and says whether exactly this came before it ended the connection.
+    pub fn is_greeted(&self, greeting: &[u8]) -> Result<bool> {
+        let mut stream = self.connect()?;
+        let mut said = Vec::new();
+        // A peer that closes at once may do so without the end that TLS has.
+        let _cut = stream.read_to_end(&mut said);
+        match said.is_empty() || said == greeting {
+            true => Ok(said == greeting),
+            false => bail!("{} came instead of a greeting", said.escape_ascii()),
+        }
+    }
+
     /// Opens a connection, with TLS if that is to be.
     pub fn connect(&self) -> Result<Box<dyn Stream>> {
         let mut socket = TcpStream::connect(self.address).with_context(|| format!("connecting to {}", self.address))?;

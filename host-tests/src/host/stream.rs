@@ -14,6 +14,8 @@ pub struct Connection {
     pub certificate: Option<Vec<String>>,
     /// `connection.peer_certificate_valid`; none on an Envoy before 1.39.
     pub validated: Option<bool>,
+    /// Whether the client speaks TLS.
+    pub tls: bool,
     /// `source.address`.
     pub source: SocketAddr,
     /// `destination.address`.
@@ -84,6 +86,8 @@ pub(super) struct Stream {
     pub(super) filter_state: BTreeMap<String, Vec<u8>>,
     pub(super) response: Option<LocalResponse>,
     pub(super) kind: Kind,
+    /// Whether the handshake of the client's TLS is over: before that its certificate is not known.
+    pub(super) established: bool,
 }
 
 /// What a stream's filter sits in.
@@ -108,8 +112,12 @@ impl Stream {
             |name: &str| self.request.first(name.as_bytes()).filter(|value| !value.is_empty()).map(<[u8]>::to_vec);
         match path {
             ["connection", "id"] => Some(encoding::integer(connection.id)),
-            ["connection", "mtls"] => Some(encoding::boolean(connection.certificate.is_some())),
-            ["connection", "peer_certificate_valid"] => connection.validated.map(encoding::boolean),
+            ["connection", "mtls"] => Some(encoding::boolean(self.established && connection.certificate.is_some())),
+            ["connection", "tls_version"] => connection.tls.then(|| encoding::text("TLSv1.3")),
+            ["connection", "peer_certificate_valid"] => {
+                connection.validated.map(|valid| encoding::boolean(self.established && valid))
+            }
+            ["connection", "uri_san_peer_certificate"] if !self.established => None,
             ["connection", "uri_san_peer_certificate"] => {
                 connection.certificate.as_ref()?.first().map(|uri| encoding::text(uri))
             }

@@ -82,13 +82,24 @@ pub struct Passage {
     pub goes_on: bool,
     /// Whether the filter has closed it.
     pub closed: bool,
-    /// Whether the next filter, and so the upstream, gets to know of it after all: it is not closed, and the filter
-    /// lets the first bytes go on.
-    pub reaches_upstream: bool,
+    /// Whether the first bytes go on to the other side: it is not closed, and the filter lets them through.
+    pub bytes_go_on: bool,
     /// The filter state that it has set.
     pub filter_state: BTreeMap<String, String>,
     /// The host calls that it has made, in their order.
     pub crossings: Vec<Crossing>,
+}
+
+/// Which side of a connection speaks first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum First {
+    /// The client, once its TLS is established.
+    Client,
+    /// The service.
+    Server {
+        /// Whether the client's TLS is established by then.
+        established: bool,
+    },
 }
 
 /// One instance with its own memory and its own host state, as one Envoy worker has it.
@@ -147,31 +158,46 @@ impl Vm {
         })
     }
 
-    /// Plays one connection of a network filter: it comes to be, sends its first bytes unless it was closed, and ends.
-    pub fn connection(&mut self, root: Root, connection: Connection) -> Result<Passage> {
+    /// Plays one connection of a network filter: it comes to be, its first bytes come unless it was closed, and it ends.
+    pub fn connection(&mut self, root: Root, connection: Connection, first: First) -> Result<Passage> {
         let stream = self.open(root, connection, Request::default(), Kind::Connection { closed: false })?;
-        let goes_on = self.call::<_, u32>("proxy_on_new_connection", stream)? == 0;
+        // Envoy makes the network filters aware of a connection before the handshake.
+        self.establish(stream, false);
+        let paused = self.call_if_exported_for::<_, u32>("proxy_on_new_connection", stream)?;
+        let goes_on = paused.unwrap_or(0) == 0;
         let closed = |vm: &Self| {
             vm.store.data().streams.get(&stream).is_some_and(|stream| stream.kind == Kind::Connection { closed: true })
         };
         let closed_at_once = closed(self);
-        let mut reaches_upstream = goes_on && !closed_at_once;
+        let mut bytes_go_on = goes_on && !closed_at_once;
         if !closed_at_once {
             // Envoy asks the filters from the first one on, and those that did not stop it before are made aware now.
-            let paused = self.call_if_exported_for::<_, u32>("proxy_on_downstream_data", (stream, 1_u32, 0_u32))?;
-            reaches_upstream = paused.unwrap_or(0) == 0;
+            let (callback, established) = match first {
+                First::Client => ("proxy_on_downstream_data", true),
+                First::Server { established } => ("proxy_on_upstream_data", established),
+            };
+            self.establish(stream, established);
+            let paused = self.call_if_exported_for::<_, u32>(callback, (stream, 1_u32, 0_u32))?;
+            bytes_go_on = paused.unwrap_or(0) == 0;
         }
         let crossings = std::mem::take(&mut self.store.data_mut().crossings);
         let closed = closed(self);
         let ended = self.end(stream)?;
-        Ok(Passage { goes_on, closed, reaches_upstream, filter_state: texts(ended.filter_state), crossings })
+        Ok(Passage { goes_on, closed, bytes_go_on, filter_state: texts(ended.filter_state), crossings })
+    }
+
+    fn establish(&mut self, stream: u32, established: bool) {
+        if let Some(stream) = self.store.data_mut().streams.get_mut(&stream) {
+            stream.established = established;
+        }
     }
 
     /// Makes the context of a stream.
     fn open(&mut self, root: Root, connection: Connection, request: Request, kind: Kind) -> Result<u32> {
         let stream = self.new_context();
         let state = self.store.data_mut();
-        let fresh = Stream { connection, request, filter_state: BTreeMap::new(), response: None, kind };
+        let fresh =
+            Stream { connection, request, filter_state: BTreeMap::new(), response: None, kind, established: true };
         state.streams.insert(stream, fresh);
         state.current = stream;
         state.crossings.clear();

@@ -44,6 +44,9 @@ pub struct Case {
     /// Instead of a request: a connection whose bytes pass through a network filter.
     #[serde(default)]
     pub passing: Option<Passing>,
+    /// Instead of a request: a connection of which the network filter sees bytes, after TLS if there is any.
+    #[serde(default)]
+    pub bytes: Option<FirstSpeaker>,
     /// What has to come of it.
     pub expect: Expectation,
 }
@@ -82,6 +85,11 @@ pub struct Caller {
 }
 
 impl Caller {
+    /// Whether the connection is of TLS, with a certificate or without.
+    pub fn speaks_tls(&self) -> bool {
+        self.tls || self.peer.is_some() || self.certificate.is_some()
+    }
+
     /// The SANs of the certificate that is presented, if one is.
     pub fn names(&self) -> Result<Option<Vec<Name>>> {
         if let Some(peer) = &self.peer {
@@ -105,6 +113,16 @@ pub struct Passing {
     pub server_name: Option<String>,
     /// Bytes that are no TLS, in place of a ClientHello.
     pub bytes: Option<String>,
+}
+
+/// Who speaks first on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum FirstSpeaker {
+    /// The client.
+    Client,
+    /// The service, which greets it.
+    Server,
 }
 
 /// A request, as it is written to the wire. A character up to U+00FF stands for the byte of that number, so `\xff` is
@@ -187,7 +205,7 @@ pub struct Expectation {
     pub header: Option<(String, String)>,
     /// All counters of the filter that are not zero afterwards, without `sallyport.<filter>.`. Default: `allowed: 1`
     /// for what goes on, `denied: 1` for a denial, and the policy's own where `policy` is given. Those of connections
-    /// follow from the caller.
+    /// follow from the caller where they are not given.
     #[serde(default)]
     pub counters: Option<BTreeMap<String, u64>>,
 }
@@ -223,7 +241,8 @@ impl Case {
         if filter == MUTUAL_TLS_FILTER && self.expect.answer.is_some() {
             let caller = &self.caller;
             let mutual = (caller.peer.is_some() || caller.certificate.is_some()) && !caller.untrusted;
-            counters.insert(format!("connection.{}", if mutual { "mtls" } else { "plaintext" }), 1);
+            counters.entry(format!("connection.{}", if mutual { "mtls" } else { "plaintext" })).or_insert(1);
+            counters.retain(|_, count| *count > 0);
         }
         counters
     }

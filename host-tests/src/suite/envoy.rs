@@ -14,10 +14,12 @@ use testbed::{
     Authority, Client, Configuration, Ending, Envoy, Identity, Name, Options, TokenIssuer, client_hello, wait,
 };
 
-use super::case::{Answer, Caller, Case, Passing, Sent, bytes, counter};
+use super::case::{Answer, Caller, Case, FirstSpeaker, Passing, Sent, bytes, counter};
 use super::check::{CLOSED, Happened, REACHED};
 use super::native::CLIENT;
-use listener::{BEYOND, beyond, filter_configuration, listener, passing_listener};
+use listener::{
+    BEYOND, ECHO, GREETER, GREETING, bytes_listener, filter_configuration, listener, passing_listener, services,
+};
 
 /// How long Envoy may take to write its access log or to flush counters.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -61,18 +63,25 @@ impl Stage {
         for (configuration, name) in &listeners {
             let filter_configuration = filter_configuration(filter, filter, configuration);
             resources.push(listener(name, &counters, &folder, &log, &filter_configuration, &tokens));
-            let is_passed = |case: &&Case| case.passing.is_some();
-            if cases
-                .iter()
-                .filter(is_passed)
-                .any(|case| case.configuration_bytes().is_ok_and(|own| own == *configuration))
-            {
+            let some = |is: &dyn Fn(&Case) -> bool| {
+                cases.iter().any(|case| is(case) && case.configuration_bytes().is_ok_and(|own| own == *configuration))
+            };
+            if some(&|case| case.passing.is_some()) {
                 resources.push(passing_listener(&passing_name(name), &counters, &log, &filter_configuration));
             }
+            for (first, cluster) in [(FirstSpeaker::Client, ECHO), (FirstSpeaker::Server, GREETER)] {
+                for tls in [true, false] {
+                    if some(&|case| case.bytes == Some(first) && case.caller.speaks_tls() == tls) {
+                        let name = bytes_name(name, first, tls);
+                        let filter = &filter_configuration;
+                        resources.push(bytes_listener(&name, &counters, &folder, &log, filter, cluster, tls));
+                    }
+                }
+            }
         }
-        let (beyond_listener, beyond_cluster) = beyond(&folder);
-        resources.push(beyond_listener);
-        let bootstrap = json!({"static_resources": {"listeners": resources, "clusters": [beyond_cluster]}});
+        let (listeners_of_services, clusters) = services(&folder);
+        resources.extend(listeners_of_services);
+        let bootstrap = json!({"static_resources": {"listeners": resources, "clusters": clusters}});
         let options = Options { binary, folder: folder.clone(), workers: 1, outlives: false };
         let envoy = Envoy::start(&Configuration::new(bootstrap), &options)?;
         let requests = AtomicUsize::new(0);
@@ -99,13 +108,25 @@ impl Stage {
             let status = if reached { REACHED } else { CLOSED };
             return Happened { status, filter_state: filter_state(&entry), ..Happened::default() }.check(&case.expect);
         }
-        let address = self.envoy.listener(name)?;
+        let address = match case.bytes {
+            Some(first) => self.envoy.listener(&bytes_name(name, first, case.caller.speaks_tls()))?,
+            None => self.envoy.listener(name)?,
+        };
         let identity = self.identity(&case.caller)?;
         let client = match (&identity, case.caller.tls) {
             (None, false) => Client::plaintext(address),
             (identity, _) => Client::tls(address, identity.as_ref())?.naming(case.caller.server_name.as_deref()),
         };
         let client = client.with_preamble(preamble);
+        if let Some(first) = case.bytes {
+            let reached = match first {
+                FirstSpeaker::Client => client.is_echoed(SAID.as_bytes())?,
+                FirstSpeaker::Server => client.is_greeted(GREETING.as_bytes())?,
+            };
+            let entry = self.log_entry(&format!("{from}:{}", FIRST_PORT + number))?;
+            let status = if reached { REACHED } else { CLOSED };
+            return Happened { status, filter_state: filter_state(&entry), ..Happened::default() }.check(&case.expect);
+        }
         let number = number.to_string();
         if let Some(status) = case.expect.envoy {
             return self.answered_by_envoy(&client, &case.request, &number, status);
@@ -168,6 +189,13 @@ impl Stage {
         let found = self.envoy.stat(&format!("cluster.{BEYOND}.upstream_cx_total"))?;
         if found != expected {
             bail!("{found} connections to the upstream, expected {expected}");
+        }
+        let said =
+            |case: &&Case| case.bytes == Some(FirstSpeaker::Client) && case.expect.answer == Some(Answer::Reached);
+        let expected = u64::try_from(cases.iter().filter(said).count() * SAID.len())?;
+        let found = self.envoy.stat(&format!("cluster.{ECHO}.upstream_cx_tx_bytes_total"))?;
+        if found != expected {
+            bail!("{found} bytes to the service, expected {expected}");
         }
         Ok(())
     }
@@ -256,6 +284,13 @@ pub fn refusals(
         }
     }
     Ok(found)
+}
+
+/// What clients say that speak first.
+const SAID: &str = "ping\n";
+
+fn bytes_name(name: &str, first: FirstSpeaker, tls: bool) -> String {
+    format!("{name}-{first:?}-first-{}", if tls { "tls" } else { "plaintext" })
 }
 
 fn passing_name(name: &str) -> String {

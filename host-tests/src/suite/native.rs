@@ -7,10 +7,12 @@ use anyhow::{Result, bail};
 use serde_json::json;
 use testbed::Name;
 
-use super::case::{Caller, Case, Passing, Sent, bytes, counter};
+use super::case::{Caller, Case, FirstSpeaker, Passing, Sent, bytes, counter};
 use super::check::{CLOSED, Happened, REACHED};
-use super::surroundings::{DIRECT_ADDRESS, DIRECT_ADDRESS_KEY, JWT_FILTER, PAYLOAD, other_metadata};
-use crate::host::{Connection, Module, Request, Root, Vm, metadata};
+use super::surroundings::{
+    DIRECT_ADDRESS, DIRECT_ADDRESS_KEY, JWT_FILTER, PAYLOAD, PEER_HEADER, PEER_KEY, other_metadata,
+};
+use crate::host::{Connection, First, Module, Passage, Request, Root, Vm, metadata};
 
 /// Plays `case`, whose counters are under `sallyport.<counters>.`.
 pub fn play(module: &Module, counters: &str, case: &Case) -> Result<()> {
@@ -27,9 +29,10 @@ pub fn play(module: &Module, counters: &str, case: &Case) -> Result<()> {
     }
     let root = configured?;
     let prefix = format!("wasm.sallyport.{counters}.");
-    let happened = match &case.passing {
-        Some(passing) => pass(&mut vm, root, &prefix, case, passing)?,
-        None => request_of(&mut vm, root, &prefix, case)?,
+    let happened = match (&case.passing, case.bytes) {
+        (Some(passing), _) => pass(&mut vm, root, &prefix, case, passing)?,
+        (None, Some(first)) => bytes_of(&mut vm, root, &prefix, case, first)?,
+        (None, None) => request_of(&mut vm, root, &prefix, case)?,
     };
     vm.tick(root)?;
     happened.check(&case.expect)?;
@@ -53,6 +56,9 @@ fn state(filter_state: BTreeMap<String, String>, prefix: &str) -> BTreeMap<Strin
 
 fn request_of(vm: &mut Vm, root: Root, prefix: &str, case: &Case) -> Result<Happened> {
     let mut connection = connection(&case.caller)?;
+    if let Some((_, peer)) = case.request.headers.iter().find(|(name, _)| name == PEER_HEADER) {
+        connection.filter_state.insert(PEER_KEY.to_owned(), bytes(peer)?);
+    }
     connection.source = client(&case.request).map_or(connection.source, |address| SocketAddr::from((address, 0)));
     let outcome = vm.request(root, connection, request(&case.request)?)?;
     let mut happened =
@@ -85,11 +91,23 @@ fn pass(vm: &mut Vm, root: Root, prefix: &str, case: &Case, passing: &Passing) -
         server_name: told.filter(|_| passing.bytes.is_none()).map(|name| name.to_ascii_lowercase()),
         ..connection(&case.caller)?
     };
-    let passage = vm.connection(root, connection)?;
-    if passage.closed == passage.reaches_upstream {
-        bail!("a connection is closed or reaches the upstream: {passage:?}");
+    happened_to(vm.connection(root, connection, First::Client)?, prefix)
+}
+
+/// A connection whose TLS ends at the proxy, established before the service is connected to.
+fn bytes_of(vm: &mut Vm, root: Root, prefix: &str, case: &Case, first: FirstSpeaker) -> Result<Happened> {
+    let first = match first {
+        FirstSpeaker::Client => First::Client,
+        FirstSpeaker::Server => First::Server { established: true },
+    };
+    happened_to(vm.connection(root, connection(&case.caller)?, first)?, prefix)
+}
+
+fn happened_to(passage: Passage, prefix: &str) -> Result<Happened> {
+    if passage.closed == passage.bytes_go_on {
+        bail!("a connection is closed or its bytes go on: {passage:?}");
     }
-    let status = if passage.reaches_upstream { REACHED } else { CLOSED };
+    let status = if passage.bytes_go_on { REACHED } else { CLOSED };
     Ok(Happened { status, filter_state: state(passage.filter_state, prefix), ..Happened::default() })
 }
 
@@ -115,6 +133,7 @@ fn connection(caller: &Caller) -> Result<Connection> {
         id: 1,
         certificate: names.as_ref().map(uris),
         validated: Some(names.is_some() && !caller.untrusted),
+        tls: caller.speaks_tls(),
         source: SocketAddr::from((caller.address.unwrap_or(CLIENT), 40_000)),
         destination,
         server_name: caller.server_name.as_ref().map(|name| name.to_ascii_lowercase().into_bytes()),

@@ -8,6 +8,10 @@ pub(super) const DIRECT_ADDRESS_KEY: &str = "sallyport.direct_remote_address";
 /// That address: clients connect over loopback, whatever the PROXY protocol and headers say of them.
 pub(super) const DIRECT_ADDRESS: &str = "127.0.0.1";
 
+/// The filter state that tells who asks, in the suites set from a header so that cases can say.
+pub(super) const PEER_KEY: &str = "io.istio.peer_principal";
+pub(super) const PEER_HEADER: &str = "x-suite-peer";
+
 /// Where Envoy's JWT filter keeps the claims of a token that it has validated.
 pub(super) const JWT_FILTER: &str = "envoy.filters.http.jwt_authn";
 

@@ -4,9 +4,9 @@
 //! AuthorizationPolicy resources with DENY on request headers. The lists and policies are read, checked and compiled by
 //! `sallyport-policy`; this crate asks it and carries the answer out.
 
-use sallyport_policy::{BaselineDeny, Decision, Denial, DirectRemoteAddress, Refusal};
+use sallyport_policy::{BaselineDeny, Decision, Denial, Refusal};
 use sallyport_proxy::host::{self, Level};
-use sallyport_proxy::{Action, Answer, Connections, HttpRequest, Plugin, Verdicts};
+use sallyport_proxy::{Action, Answer, Connections, HttpRequest, Plugin, Surroundings, Verdicts};
 
 sallyport_proxy::filter!(BaselineDenyPlugin);
 
@@ -27,7 +27,7 @@ impl Plugin for BaselineDenyPlugin {
     }
 
     fn on_request_headers(&self) -> Action {
-        let mut request = HttpRequest::new(&self.connections, DirectRemoteAddress::Connection);
+        let mut request = HttpRequest::new(Surroundings::of_connections(&self.connections));
         match self.configuration.decide(&mut request) {
             Decision::Allow => self.verdicts.allow(),
             Decision::WouldDeny(denial) => self.turn_away(&denial, false, &mut request),

@@ -4,10 +4,10 @@
 //! by their authority, TLS that passes through by its server name. All that is read, checked and compiled by
 //! `sallyport-policy`; this crate asks it and carries the answer out.
 
-use sallyport_policy::{DirectRemoteAddress, EgressAllowlist, EgressDecision, EgressRequest, Refusal};
+use sallyport_policy::{EgressAllowlist, EgressDecision, EgressRequest, Refusal};
 use sallyport_proxy::host::{self, Level};
 use sallyport_proxy::{
-    Action, Answer, ConnectionPlugin, Connections, HttpRequest, PassingConnection, Plugin, Verdicts,
+    Action, Answer, ConnectionPlugin, Connections, HttpRequest, PassingConnection, Plugin, Surroundings, Verdicts,
 };
 
 sallyport_proxy::filter!(EgressAllowlistPlugin, connections);
@@ -30,7 +30,7 @@ impl Plugin for EgressAllowlistPlugin {
 
     fn on_request_headers(&self) -> Action {
         let reply = |answer: &Answer<'_>| self.verdicts.deny(answer, self.configuration.reply());
-        self.decide(&mut HttpRequest::new(&self.connections, DirectRemoteAddress::Connection), reply)
+        self.decide(&mut HttpRequest::new(Surroundings::of_connections(&self.connections)), &reply)
     }
 
     fn on_tick(&self) {
@@ -40,13 +40,15 @@ impl Plugin for EgressAllowlistPlugin {
 
 impl ConnectionPlugin for EgressAllowlistPlugin {
     fn on_new_connection(&self) -> Action {
-        self.decide(&mut PassingConnection::default(), |answer| self.verdicts.deny_connection(answer))
+        self.decide(&mut PassingConnection::default(), &|answer| self.verdicts.deny_connection(answer))
     }
 }
 
 impl EgressAllowlistPlugin {
     /// Lets a request or a connection go on, or gives the answer to `turn_away`.
-    fn decide<R: EgressRequest>(&self, request: &mut R, turn_away: impl FnOnce(&Answer<'_>) -> Action) -> Action {
+    ///
+    /// One instance serves both kinds, which keeps the module small.
+    fn decide(&self, request: &mut dyn EgressRequest, turn_away: &dyn Fn(&Answer<'_>) -> Action) -> Action {
         let policy = self.configuration.policy();
         let (denial, enforced) = match policy.decide(request) {
             EgressDecision::Allow => return self.verdicts.allow(),

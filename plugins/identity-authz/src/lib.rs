@@ -1,18 +1,24 @@
 //! `identity-authz`: may this workload, proven by its certificate, do this here?
 //!
-//! Reads AuthorizationPolicy resources and decides each HTTP request by the SPIFFE ID of the peer's certificate. The
-//! policies are read, checked and compiled by `sallyport-policy`; this crate asks it and carries the answer out.
+//! Reads AuthorizationPolicy and PeerAuthentication resources and decides each HTTP request, or as a network filter each
+//! connection at its first bytes, by the SPIFFE ID of the peer. The policies are read, checked and compiled by `sallyport-policy`; this crate asks it and carries the answer out.
 
-use sallyport_policy::{Decision, Denial, IdentityAuthz, Refusal, Request};
+use std::cell::Cell;
+
+use sallyport_policy::{CompiledPolicy, Decision, IdentityAuthz, Refusal, Request};
 use sallyport_proxy::host::{self, Level};
-use sallyport_proxy::{Action, Answer, Connections, HttpRequest, Plugin, Verdicts};
+use sallyport_proxy::{
+    Action, Answer, BytesPlugin, Connections, FirstBytes, HttpRequest, Plugin, Side, Surroundings, Verdicts,
+};
 
-sallyport_proxy::filter!(IdentityAuthzPlugin);
+sallyport_proxy::filter!(IdentityAuthzPlugin, bytes);
 
 struct IdentityAuthzPlugin {
     configuration: IdentityAuthz,
     connections: Connections,
     verdicts: Verdicts,
+    /// Whether it was said what policies mean for connections.
+    told: Cell<bool>,
 }
 
 impl Plugin for IdentityAuthzPlugin {
@@ -21,25 +27,17 @@ impl Plugin for IdentityAuthzPlugin {
     fn configure(configuration: &[u8]) -> Result<Self, Refusal> {
         let configuration = IdentityAuthz::parse(configuration)?;
         host::log(Level::Info, &format!("sallyport {}: {}", Self::NAME, configuration.summary()));
-        for warning in configuration.warnings() {
-            host::log(Level::Warn, &format!("sallyport {}: {warning}", Self::NAME));
-        }
+        warn(configuration.warnings());
         let policy = configuration.policy();
         let verdicts = Verdicts::new(Self::NAME, policy.denying_policies()).auditing(policy.auditing_policies());
-        Ok(Self { configuration, connections: Connections::counted(Self::NAME), verdicts })
+        Ok(Self { configuration, connections: Connections::counted(Self::NAME), verdicts, told: Cell::new(false) })
     }
 
     fn on_request_headers(&self) -> Action {
-        let mut request = HttpRequest::new(&self.connections, self.configuration.direct_remote_address());
+        let mut request = HttpRequest::new(self.surroundings());
         request.count_connection();
-        if let Some(rule) = self.configuration.policy().audited(&mut request) {
-            self.verdicts.audit(rule.policy());
-        }
-        match self.configuration.policy().decide(&mut request) {
-            Decision::Allow => self.verdicts.allow(),
-            Decision::WouldDeny(denial) => self.turn_away(&denial, false, &mut request),
-            Decision::Deny(denial) => self.turn_away(&denial, true, &mut request),
-        }
+        let reply = |answer: &Answer<'_>| self.verdicts.deny(answer, self.configuration.reply());
+        self.decide(self.configuration.policy(), &mut request, &reply)
     }
 
     fn on_tick(&self) {
@@ -48,11 +46,54 @@ impl Plugin for IdentityAuthzPlugin {
     }
 }
 
+impl BytesPlugin for IdentityAuthzPlugin {
+    fn on_first_bytes(&self, from: Side) -> Action {
+        // Only now is it known that this is a network filter.
+        if !self.told.replace(true) {
+            warn(self.configuration.connection_warnings());
+        }
+        let mut connection = FirstBytes::new(self.surroundings(), from);
+        connection.count_connection();
+        let close = |answer: &Answer<'_>| self.verdicts.deny_connection(answer);
+        self.decide(self.configuration.connection_policy(), &mut connection, &close)
+    }
+}
+
+fn warn(warnings: &[String]) {
+    for warning in warnings {
+        host::log(Level::Warn, &format!("sallyport {}: {warning}", IdentityAuthzPlugin::NAME));
+    }
+}
+
 impl IdentityAuthzPlugin {
-    fn turn_away(&self, denial: &Denial<'_>, enforced: bool, request: &mut HttpRequest<'_>) -> Action {
-        let reason = self.configuration.policy().explain(denial, request);
+    fn surroundings(&self) -> Surroundings<'_> {
+        Surroundings {
+            connections: &self.connections,
+            identity: self.configuration.identity_source(),
+            direct_remote_address: self.configuration.direct_remote_address(),
+        }
+    }
+
+    /// Lets a request or a connection go on, or gives the answer to `turn_away`.
+    ///
+    /// One instance serves both kinds, which keeps the module small.
+    fn decide(
+        &self,
+        policy: &CompiledPolicy,
+        request: &mut dyn Request,
+        turn_away: &dyn Fn(&Answer<'_>) -> Action,
+    ) -> Action {
+        if let Some(rule) = policy.audited(request) {
+            self.verdicts.audit(rule.policy());
+        }
+        let (denial, enforced) = match policy.decide(request) {
+            Decision::Allow => return self.verdicts.allow(),
+            Decision::WouldDeny(denial) => (denial, false),
+            Decision::Deny(denial) => (denial, true),
+        };
+        let reason = policy.explain(&denial, request);
         let principal = request.peer().ok().and_then(|peer| peer.id()).map(|id| id.principal());
-        let answer = Answer {
+        turn_away(&Answer {
             enforced,
             failure: denial.is_failure(),
             details: &denial.details("rbac"),
@@ -60,7 +101,6 @@ impl IdentityAuthzPlugin {
             pattern: None,
             principal,
             reason: &reason,
-        };
-        self.verdicts.deny(&answer, self.configuration.reply())
+        })
     }
 }

@@ -69,6 +69,14 @@ impl Connections {
         Ok(peer)
     }
 
+    /// Whether the connection is of TLS that has shown no certificate so far: it may still come.
+    pub(crate) fn handshake_may_go_on(&self) -> Result<bool, HostFailure> {
+        let version =
+            host::property("connection\0tls_version").map_err(|failed| failed.of("connection.tls_version"))?;
+        let presented = host::boolean_property("connection\0mtls").map_err(|failed| failed.of("connection.mtls"))?;
+        Ok(version.is_some() && presented != Some(true))
+    }
+
     fn count(&self, peer: &Peer) {
         if let Some(coverage) = &self.coverage {
             match peer.is_validated() {

@@ -111,6 +111,16 @@ pub fn integer_property(path: &'static str) -> Result<Option<u64>, Failed> {
     bytes.try_into().map(|bytes| Some(u64::from_le_bytes(bytes))).map_err(|_| Failed(PARSE_FAILURE))
 }
 
+/// The filter state under `key`, as text or bytes, or `None` where it is not set.
+pub(crate) fn filter_state(key: &str) -> Result<Option<Vec<u8>>, Failed> {
+    found(abi::property(format!("filter_state\0{key}").as_bytes()))
+}
+
+/// The port that the connection was addressed to.
+pub(crate) fn destination_port() -> Result<Option<u16>, HostFailure> {
+    port_property("destination\0port", "destination.port")
+}
+
 /// An attribute that is a port.
 pub(crate) fn port_property(path: &'static str, attribute: &'static str) -> Result<Option<u16>, HostFailure> {
     let port = integer_property(path).map_err(|failed| failed.of(attribute))?;

@@ -4,16 +4,72 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use sallyport_policy::{DirectRemoteAddress, DynamicMetadata, EgressRequest, HeaderValues, HostFailure, Peer, Request};
+use sallyport_policy::{
+    DirectRemoteAddress, DynamicMetadata, EgressRequest, HeaderValues, HostFailure, IdentitySource, NoIdentity, Peer,
+    PeerId, Request, forwarded_peer,
+};
 
 use crate::connections::Connections;
 use crate::header_map::HeaderMap;
 use crate::host;
 
+/// Where a filter finds who asks and from where.
+#[derive(Clone, Copy, Debug)]
+pub struct Surroundings<'c> {
+    /// The connections that were seen lately.
+    pub connections: &'c Connections,
+    /// What tells who asks.
+    pub identity: &'c IdentitySource,
+    /// What tells the address of the connection's other end.
+    pub direct_remote_address: DirectRemoteAddress,
+}
+
+impl<'c> Surroundings<'c> {
+    /// For filters that take identities from certificates and addresses from connections.
+    pub fn of_connections(connections: &'c Connections) -> Self {
+        Self {
+            connections,
+            identity: &IdentitySource::PeerCertificate,
+            direct_remote_address: DirectRemoteAddress::Connection,
+        }
+    }
+
+    /// Who is on the other side of the connection, where no request tells more.
+    pub(crate) fn peer_of_connection(&self) -> Result<Rc<Peer>, HostFailure> {
+        match self.identity {
+            IdentitySource::PeerCertificate => self.connections.peer(),
+            IdentitySource::FilterState(key) => peer_of_filter_state(key).map(Rc::new),
+            IdentitySource::ForwardedClientCert => {
+                Err(HostFailure { attribute: FORWARDED_CLIENT_CERT, answer: "a connection has no headers" })
+            }
+        }
+    }
+
+    pub(crate) fn ask_source_ip(&self) -> fn() -> Result<Option<IpAddr>, HostFailure> {
+        match self.direct_remote_address {
+            DirectRemoteAddress::FilterState => host::direct_remote_ip,
+            DirectRemoteAddress::Connection => host::client_ip,
+        }
+    }
+}
+
+const FORWARDED_CLIENT_CERT: &str = "x-forwarded-client-cert";
+
+/// Reads the SPIFFE ID that a filter state holds. It is read anew for every request: what sets it may tell them apart.
+fn peer_of_filter_state(key: &str) -> Result<Peer, HostFailure> {
+    let uri = host::filter_state(key).map_err(|failed| failed.of("the filter state of identity.key"))?;
+    Ok(match uri.as_deref() {
+        None | Some([]) => Peer::Unproven(NoIdentity::NothingForwarded),
+        Some(uri) => match PeerId::parse(uri) {
+            Ok(id) => Peer::Proven(id),
+            Err(reason) => Peer::Unproven(NoIdentity::NotSpiffe(reason)),
+        },
+    })
+}
+
 /// Asks the proxy for an attribute when a policy first needs it, and keeps the answer.
 pub struct HttpRequest<'c> {
-    connections: &'c Connections,
-    direct_remote_address: DirectRemoteAddress,
+    surroundings: Surroundings<'c>,
     peer: Option<Rc<Peer>>,
     source: Option<Option<IpAddr>>,
     client: Option<Option<IpAddr>>,
@@ -31,10 +87,9 @@ pub struct HttpRequest<'c> {
 
 impl<'c> HttpRequest<'c> {
     /// The request whose headers the proxy has just handed over.
-    pub fn new(connections: &'c Connections, direct_remote_address: DirectRemoteAddress) -> Self {
+    pub fn new(surroundings: Surroundings<'c>) -> Self {
         Self {
-            connections,
-            direct_remote_address,
+            surroundings,
             peer: None,
             source: None,
             client: None,
@@ -56,7 +111,11 @@ impl HttpRequest<'_> {
     /// Has the connection counted, whether or not a policy asks who its peer is. What the proxy does not tell stops
     /// nothing that does not ask for it.
     pub fn count_connection(&mut self) {
-        let _uncounted = self.peer();
+        if *self.surroundings.identity == IdentitySource::PeerCertificate {
+            let _uncounted = self.peer();
+        } else {
+            let _uncounted = self.surroundings.connections.peer();
+        }
     }
 }
 
@@ -68,21 +127,28 @@ pub(crate) fn kept<T>(slot: &mut Option<T>, ask: impl FnOnce() -> Result<T, Host
     })
 }
 
+fn all_headers(slot: &mut Option<HeaderMap>) -> Result<&HeaderMap, HostFailure> {
+    kept(slot, || host::request_headers().map_err(|failed| failed.of("request.headers")))
+}
+
 fn only_header<'s>(slot: &'s mut Option<Option<Vec<u8>>>, name: &'static str) -> Result<Option<&'s [u8]>, HostFailure> {
     kept(slot, || host::only_header(name).map_err(|failed| failed.of(name))).map(Option::as_deref)
 }
 
 impl Request for HttpRequest<'_> {
     fn peer(&mut self) -> Result<&Peer, HostFailure> {
-        kept(&mut self.peer, || self.connections.peer()).map(|peer| &**peer)
+        if *self.surroundings.identity == IdentitySource::ForwardedClientCert {
+            let headers = &mut self.headers;
+            return kept(&mut self.peer, || {
+                Ok(Rc::new(forwarded_peer(&all_headers(headers)?.values(FORWARDED_CLIENT_CERT))))
+            })
+            .map(|peer| &**peer);
+        }
+        kept(&mut self.peer, || self.surroundings.peer_of_connection()).map(|peer| &**peer)
     }
 
     fn source_ip(&mut self) -> Result<Option<IpAddr>, HostFailure> {
-        let ask = match self.direct_remote_address {
-            DirectRemoteAddress::FilterState => host::direct_remote_ip,
-            DirectRemoteAddress::Connection => host::client_ip,
-        };
-        kept(&mut self.source, ask).copied()
+        kept(&mut self.source, self.surroundings.ask_source_ip()).copied()
     }
 
     fn remote_ip(&mut self) -> Result<Option<IpAddr>, HostFailure> {
@@ -94,7 +160,7 @@ impl Request for HttpRequest<'_> {
     }
 
     fn destination_port(&mut self) -> Result<Option<u16>, HostFailure> {
-        kept(&mut self.port, || host::port_property("destination\0port", "destination.port")).copied()
+        kept(&mut self.port, host::destination_port).copied()
     }
 
     fn server_name(&mut self) -> Result<Option<&[u8]>, HostFailure> {
@@ -126,9 +192,7 @@ impl Request for HttpRequest<'_> {
         if name == USER_AGENT {
             return only_header(&mut self.user_agent, USER_AGENT).map(|value| value.into_iter().collect());
         }
-        let headers =
-            kept(&mut self.headers, || host::request_headers().map_err(|failed| failed.of("request.headers")))?;
-        Ok(headers.values(name))
+        all_headers(&mut self.headers).map(|headers| headers.values(name))
     }
 }
 

@@ -7,13 +7,14 @@
 //!
 //! From configuration to decision: the proxy creates a root context and calls `proxy_on_configure`; [`Vm`] makes a
 //! [`Plugin`] of the bytes, or logs every fault and refuses. For each request it finds the plugin of the stream's root
-//! context and asks it; a [`ConnectionPlugin`] is asked about connections as well. [`HttpRequest`] and
-//! [`PassingConnection`] are what `sallyport-policy` asks, [`Verdicts`] carries a decision out: reply, filter state,
+//! context and asks it; a [`ConnectionPlugin`] is asked about connections as well, a [`BytesPlugin`] at their first
+//! bytes. [`HttpRequest`], [`PassingConnection`] and [`FirstBytes`] are what `sallyport-policy` asks, [`Verdicts`] carries a decision out: reply, filter state,
 //! counters, log.
 
 mod abi;
 mod connections;
 mod counter;
+mod first_bytes;
 mod header_map;
 pub mod host;
 mod http_request;
@@ -23,7 +24,8 @@ mod vm;
 
 pub use connections::Connections;
 pub use counter::Counter;
-pub use http_request::HttpRequest;
+pub use first_bytes::{FirstBytes, Side};
+pub use http_request::{HttpRequest, Surroundings};
 pub use passing_connection::PassingConnection;
 pub use verdicts::{Answer, Verdicts};
-pub use vm::{Action, ConnectionPlugin, Plugin, Vm, on_initialize, on_memory_allocate, refuse_connection};
+pub use vm::{Action, BytesPlugin, ConnectionPlugin, Plugin, Vm, on_initialize, on_memory_allocate, refuse_connection};

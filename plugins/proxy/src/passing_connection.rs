@@ -69,7 +69,7 @@ impl EgressRequest for PassingConnection {
 fn port() -> Result<Option<u16>, HostFailure> {
     const ATTRIBUTE: &str = "filter_state.envoy.upstream.dynamic_port";
     let set = host::property("filter_state\0envoy.upstream.dynamic_port").map_err(|failed| failed.of(ATTRIBUTE))?;
-    let Some(digits) = set else { return host::port_property("destination\0port", "destination.port") };
+    let Some(digits) = set else { return host::destination_port() };
     let port = str::from_utf8(&digits).ok().and_then(|digits| digits.parse().ok());
     port.map(Some).ok_or(HostFailure { attribute: ATTRIBUTE, answer: "not a port" })
 }

@@ -8,6 +8,7 @@ use hashbrown::{HashMap, HashSet};
 use sallyport_policy::Refusal;
 
 use crate::abi;
+use crate::first_bytes::Side;
 use crate::host::{self, Level};
 
 /// A filter with one configuration.
@@ -34,6 +35,15 @@ pub trait ConnectionPlugin: Plugin {
     fn on_new_connection(&self) -> Action;
 }
 
+/// A filter that also decides connections, at their first bytes from either side.
+///
+/// Only then is the client's certificate known: Envoy makes the network filters aware of a connection before the TLS
+/// handshake.
+pub trait BytesPlugin: Plugin {
+    /// Decides a connection. [`Action::Pause`] closes it, and no byte goes on in either direction.
+    fn on_first_bytes(&self, from: Side) -> Action;
+}
+
 /// What the proxy does with a request next (`proxy_action_t`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
@@ -53,11 +63,18 @@ pub struct Vm<P> {
     roots: RefCell<HashMap<u32, u32>>,
     /// Connections that were turned away and are still there.
     shut: RefCell<HashSet<u32>>,
+    /// Connections that were let through at their first bytes.
+    open: RefCell<HashSet<u32>>,
 }
 
 impl<P: Plugin> Default for Vm<P> {
     fn default() -> Self {
-        Self { plugins: RefCell::default(), roots: RefCell::default(), shut: RefCell::default() }
+        Self {
+            plugins: RefCell::default(),
+            roots: RefCell::default(),
+            shut: RefCell::default(),
+            open: RefCell::default(),
+        }
     }
 }
 
@@ -130,6 +147,7 @@ impl<P: Plugin> Vm<P> {
     pub fn on_delete(&self, context: u32) {
         if self.roots.borrow_mut().remove(&context).is_some() {
             self.shut.borrow_mut().remove(&context);
+            self.open.borrow_mut().remove(&context);
             return;
         }
         let plugin = self.plugins.borrow_mut().remove(&context);
@@ -147,8 +165,39 @@ impl<P: Plugin> Vm<P> {
 impl<P: ConnectionPlugin> Vm<P> {
     /// A connection came to be. One whose plugin is not known is turned away.
     pub fn on_new_connection(&self, context: u32) -> Action {
+        self.decide(context, P::on_new_connection)
+    }
+
+    /// Bytes came from the client. Where closing has failed, Envoy would go on to the next filter with them.
+    pub fn on_downstream_data(&self, context: u32) -> Action {
+        match self.shut.borrow().contains(&context) {
+            false => Action::Continue,
+            true => self.close(),
+        }
+    }
+}
+
+impl<P: BytesPlugin> Vm<P> {
+    /// Bytes came, from either side. The first ones decide.
+    pub fn on_bytes(&self, context: u32, from: Side) -> Action {
+        if self.open.borrow().contains(&context) {
+            return Action::Continue;
+        }
+        if self.shut.borrow().contains(&context) {
+            return self.close();
+        }
+        let action = self.decide(context, |plugin| plugin.on_first_bytes(from));
+        if action == Action::Continue {
+            self.open.borrow_mut().insert(context);
+        }
+        action
+    }
+}
+
+impl<P: Plugin> Vm<P> {
+    fn decide(&self, context: u32, decide: impl FnOnce(&P) -> Action) -> Action {
         let action = match self.plugin_of(context) {
-            Some(plugin) => plugin.on_new_connection(),
+            Some(plugin) => decide(&plugin),
             None => {
                 host::log(Level::Error, &format!("sallyport {}: a connection came before any configuration", P::NAME));
                 Action::Pause
@@ -161,22 +210,15 @@ impl<P: ConnectionPlugin> Vm<P> {
         action
     }
 
-    /// Bytes came from the client. Where closing has failed, Envoy would go on to the next filter with them.
-    pub fn on_downstream_data(&self, context: u32) -> Action {
-        if !self.shut.borrow().contains(&context) {
-            return Action::Continue;
-        }
-        self.close();
-        Action::Pause
-    }
-
-    fn close(&self) {
+    /// Closes a connection; what has come stays here in any case.
+    fn close(&self) -> Action {
         if let Err(failed) = host::close_downstream() {
             host::log(
                 Level::Error,
                 &format!("sallyport {}: a connection could not be closed: {}", P::NAME, failed.answer()),
             );
         }
+        Action::Pause
     }
 }
 
@@ -202,8 +244,8 @@ pub fn on_memory_allocate(size: usize) -> *mut u8 {
 }
 
 /// Exports a [`Plugin`] as a Proxy-Wasm module: the callbacks of ABI 0.2.1 that an HTTP filter of ours uses, and
-/// one that refuses connections, should it stand among the network filters. With
-/// `connections` it exports a [`ConnectionPlugin`], which Envoy can load as a network filter too.
+/// one that refuses connections, should it stand among the network filters. With `connections` it exports a
+/// [`ConnectionPlugin`], with `bytes` a [`BytesPlugin`], which Envoy can load as a network filter too.
 #[macro_export]
 macro_rules! filter {
     ($plugin:ty) => {
@@ -224,6 +266,19 @@ macro_rules! filter {
             #[unsafe(no_mangle)]
             extern "C" fn proxy_on_downstream_data(context: u32, _size: usize, _end_of_stream: u32) -> u32 {
                 VM.with(|vm| vm.on_downstream_data(context)) as u32
+            }
+        });
+    };
+    ($plugin:ty, bytes) => {
+        $crate::filter!(@export $plugin, {
+            #[unsafe(no_mangle)]
+            extern "C" fn proxy_on_downstream_data(context: u32, _size: usize, _end_of_stream: u32) -> u32 {
+                VM.with(|vm| vm.on_bytes(context, $crate::Side::Downstream)) as u32
+            }
+
+            #[unsafe(no_mangle)]
+            extern "C" fn proxy_on_upstream_data(context: u32, _size: usize, _end_of_stream: u32) -> u32 {
+                VM.with(|vm| vm.on_bytes(context, $crate::Side::Upstream)) as u32
             }
         });
     };

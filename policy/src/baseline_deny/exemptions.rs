@@ -1,6 +1,6 @@
 //! `exempt`: whom and what no denial reaches.
 
-use crate::field::{HeaderDialect, HeaderIndex, HeaderPattern, PathIndex, PathPattern};
+use crate::field::{HeaderPattern, PartsIndex, PathIndex, PathPattern};
 use crate::index::{Matched, ValueId};
 use crate::pattern::SegmentBytes;
 use crate::reader::{Node, Object};
@@ -13,7 +13,7 @@ const MOST: usize = 100_000;
 
 /// User agents and paths that beat every denial.
 pub(super) struct Exemptions {
-    user_agents: HeaderIndex,
+    user_agents: PartsIndex,
     paths: PathIndex,
     /// Whether a request has to be asked for its path.
     any_path: bool,
@@ -23,19 +23,19 @@ pub(super) struct Exemptions {
 impl Exemptions {
     pub(super) fn read(node: &Node<'_>) -> Option<Self> {
         let object = node.object()?;
-        let agents = patterns(&object, "userAgents", |text| HeaderPattern::parse(text, HeaderDialect::Baseline));
+        let agents = patterns(&object, "userAgents", HeaderPattern::parse_glob);
         // An exemption lets a request in, so a template stands for no more than in an ALLOW.
         let paths = patterns(&object, "paths", |text| PathPattern::parse(text, SegmentBytes::Envoy));
         object.finish();
         let (agents, paths) = (agents?, paths?);
         let (any_path, any_user_agent) = (!paths.is_empty(), !agents.is_empty());
-        let user_agents = HeaderIndex::new(HeaderDialect::Baseline, agents.into_iter());
+        let user_agents = PartsIndex::new(agents.into_iter());
         let paths = PathIndex::new(paths.into_iter());
         Some(Self { user_agents, paths, any_path, any_user_agent })
     }
 
     /// Whether a request is exempt.
-    pub(super) fn hold<R: Request>(&self, request: &mut R) -> Result<bool, HostFailure> {
+    pub(super) fn hold<R: Request + ?Sized>(&self, request: &mut R) -> Result<bool, HostFailure> {
         if self.any_path {
             let mut matched = Matched::new();
             self.paths.lookup(request.path()?, &mut matched);

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use crate::document::Document;
 use crate::fault::Faults;
-use crate::field::{HeaderDialect, HeaderName, HeaderPattern, Values};
+use crate::field::{HeaderName, HeaderPattern, Values};
 use crate::reader::Node;
 use crate::resource::{Action, AuthorizationPolicy, PolicyName, Target, Term};
 
@@ -69,7 +69,7 @@ fn read(node: &Node<'_>) -> Option<(u64, Vec<(String, HeaderPattern)>)> {
         let contains = tool.optional("contains").map(|node| node.some_text().map(str::to_owned));
         let word = tool.optional("word").map(|node| node.some_text().map(str::to_owned));
         let pattern = match (contains, word) {
-            (Some(text), None) => HeaderPattern::parse(&format!("*{}*", text?), HeaderDialect::Baseline).ok()?,
+            (Some(text), None) => HeaderPattern::parse_glob(&format!("*{}*", text?)).ok()?,
             (None, Some(text)) => HeaderPattern::word(&text?),
             _ => {
                 item.fault("has neither or both of contains and word");

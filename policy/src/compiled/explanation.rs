@@ -50,7 +50,7 @@ pub(crate) fn wanted(subject: &str, negated: bool, values: &str) -> String {
     }
 }
 
-pub(super) fn explain<R: Request>(policy: &CompiledPolicy, denial: &Denial<'_>, request: &mut R) -> String {
+pub(super) fn explain<R: Request + ?Sized>(policy: &CompiledPolicy, denial: &Denial<'_>, request: &mut R) -> String {
     let asked = asked(request);
     match denial {
         Denial::Matched(rule) => {
@@ -69,7 +69,7 @@ pub(super) fn explain<R: Request>(policy: &CompiledPolicy, denial: &Denial<'_>, 
 }
 
 /// The ALLOW rule of which most conditions hold, among the first ones, and what it asks for beyond them.
-fn nearest<R: Request>(policy: &CompiledPolicy, request: &mut R) -> Result<String, Obstacle> {
+fn nearest<R: Request + ?Sized>(policy: &CompiledPolicy, request: &mut R) -> Result<String, Obstacle> {
     let mut lookups: Lookups<'_, R> = policy.lookups(request);
     let group = &policy.allow;
     let index = if group.any_enforced { &group.enforced } else { &group.reported };
@@ -88,7 +88,7 @@ fn nearest<R: Request>(policy: &CompiledPolicy, request: &mut R) -> Result<Strin
 }
 
 /// Who asked for what. What the proxy does not tell is left out: the denial stands either way.
-fn asked<R: Request>(request: &mut R) -> String {
+fn asked<R: Request + ?Sized>(request: &mut R) -> String {
     let peer = request.peer().map_or_else(|failure| format!("someone ({failure})"), ToString::to_string);
     let what = asked_for(request);
     match what.is_empty() {
@@ -98,7 +98,7 @@ fn asked<R: Request>(request: &mut R) -> String {
 }
 
 /// Method and path, as far as the proxy tells them.
-pub(crate) fn asked_for<R: Request>(request: &mut R) -> String {
+pub(crate) fn asked_for<R: Request + ?Sized>(request: &mut R) -> String {
     let text = |value: Result<Option<&[u8]>, HostFailure>| value.ok().flatten().map(printable);
     let method = text(request.method());
     let path = text(request.path().map(|path| path.map(without_query)));

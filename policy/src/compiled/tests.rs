@@ -8,7 +8,7 @@ use crate::decision::RuleLabel;
 use crate::dice::Dice;
 use crate::document::Document;
 use crate::fault::Faults;
-use crate::field::TrustDomains;
+use crate::field::{ISTIO, TrustDomains};
 use crate::metadata::DynamicMetadata;
 use crate::peer::{NoIdentity, Peer, PeerId};
 use crate::reader::Node;
@@ -145,10 +145,8 @@ fn read(name: &str, spec: &str) -> AuthorizationPolicy {
     let faults = Faults::default();
     let document = Document::parse(json.as_bytes()).expect("JSON");
     let trust_domains = TrustDomains::new("cluster.local".to_owned(), Vec::new());
-    let resource = Resource::read(
-        &Node::root(&document, &faults),
-        &Context { trust_domains: &trust_domains, dialect: HeaderDialect::Istio },
-    );
+    let resource =
+        Resource::read(&Node::root(&document, &faults), &Context { trust_domains: &trust_domains, dialect: &ISTIO });
     match faults.unless_any(resource) {
         Ok(Resource::AuthorizationPolicy(policy)) => policy,
         Ok(Resource::PeerAuthentication(_)) => panic!("{spec} is no AuthorizationPolicy"),
@@ -159,7 +157,7 @@ fn read(name: &str, spec: &str) -> AuthorizationPolicy {
 fn compile(policies: &[AuthorizationPolicy]) -> CompiledPolicy {
     CompiledPolicy::new(
         &policies.iter().collect::<Vec<_>>(),
-        HeaderDialect::Istio,
+        &ISTIO,
         ClaimSource::default(),
         DefaultAction::Deny,
         false,
@@ -504,7 +502,7 @@ fn a_dry_run_never_changes_the_answer() {
     let only_dry = [dry(read("none", "{}"))];
     let policy = CompiledPolicy::new(
         &only_dry.iter().collect::<Vec<_>>(),
-        HeaderDialect::Istio,
+        &ISTIO,
         ClaimSource::default(),
         DefaultAction::Allow,
         false,
@@ -517,7 +515,7 @@ fn in_report_mode_every_denial_is_only_reported() {
     let policies = [read("none", "{}")];
     let policy = CompiledPolicy::new(
         &policies.iter().collect::<Vec<_>>(),
-        HeaderDialect::Istio,
+        &ISTIO,
         ClaimSource::default(),
         DefaultAction::Deny,
         true,
@@ -527,7 +525,7 @@ fn in_report_mode_every_denial_is_only_reported() {
     let by_principal = [read("a", r#"{"rules": [{"from": [{"source": {"principals": ["x/y"]}}]}]}"#)];
     let policy = CompiledPolicy::new(
         &by_principal.iter().collect::<Vec<_>>(),
-        HeaderDialect::Istio,
+        &ISTIO,
         ClaimSource::default(),
         DefaultAction::Deny,
         true,
@@ -633,7 +631,7 @@ fn a_certificate_that_proves_nothing_is_denied_where_it_matters_who_asks() {
     ] {
         let asked = || Asked { peer: Peer::Unproven(reason), ..Asked::by("") };
         let compiled = |policy: &AuthorizationPolicy| {
-            CompiledPolicy::new(&[policy], HeaderDialect::Istio, ClaimSource::default(), DefaultAction::Allow, false)
+            CompiledPolicy::new(&[policy], &ISTIO, ClaimSource::default(), DefaultAction::Allow, false)
         };
         for policy in &by_identity {
             assert_eq!(

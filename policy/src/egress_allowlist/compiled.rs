@@ -69,14 +69,14 @@ pub(super) struct Target {
 }
 
 /// One request's lookups, each made once.
-pub(super) struct Lookups<'l, R> {
+pub(super) struct Lookups<'l, R: ?Sized> {
     policy: &'l EgressPolicy,
     target: &'l Target,
     request: &'l mut R,
     matched: FieldMatches,
 }
 
-impl<R: EgressRequest> MatchedValues for Lookups<'_, R> {
+impl<R: EgressRequest + ?Sized> MatchedValues for Lookups<'_, R> {
     type Field = EgressField;
     type Error = Obstacle;
 
@@ -141,7 +141,7 @@ impl EgressPolicy {
     /// What stops the decision on the way is a denial. A DENY rule in report mode that matches what the others allow is
     /// reported; an ALLOW rule in report mode lets nothing out. In report mode of the filter every denial is only
     /// reported.
-    pub fn decide<R: EgressRequest>(&self, request: &mut R) -> EgressDecision<'_> {
+    pub fn decide<R: EgressRequest + ?Sized>(&self, request: &mut R) -> EgressDecision<'_> {
         let denial = match self.target(request) {
             Ok(target) => match self.enforced(&target, request) {
                 Ok(None) => {
@@ -164,7 +164,7 @@ impl EgressPolicy {
     }
 
     /// The ALLOW rule that lets a request out, the first of several; for tools that show why.
-    pub fn allowed_by<R: EgressRequest>(&self, request: &mut R) -> Result<Option<&RuleName>, Obstacle> {
+    pub fn allowed_by<R: EgressRequest + ?Sized>(&self, request: &mut R) -> Result<Option<&RuleName>, Obstacle> {
         match self.target(request) {
             Ok(target) => self.first(&self.allow.enforced, &mut self.lookups(&target, request)),
             Err(Stop::Denial(_)) => Ok(None),
@@ -175,7 +175,7 @@ impl EgressPolicy {
     /// One line that a person understands: what was asked for, and what would have been let out.
     ///
     /// It is made after a denial only, and may ask the proxy for more than the decision did.
-    pub fn explain<R: EgressRequest>(&self, denial: &EgressDenial<'_>, request: &mut R) -> String {
+    pub fn explain<R: EgressRequest + ?Sized>(&self, denial: &EgressDenial<'_>, request: &mut R) -> String {
         super::explanation::explain(self, denial, request)
     }
 
@@ -192,7 +192,7 @@ impl EgressPolicy {
     }
 
     /// Reads where a request wants to go. Without a destination there is nothing to decide by.
-    fn target<R: EgressRequest>(&self, request: &mut R) -> Result<Target, Stop> {
+    fn target<R: EgressRequest + ?Sized>(&self, request: &mut R) -> Result<Target, Stop> {
         if request.passes_through() {
             return passing_target(request);
         }
@@ -217,15 +217,19 @@ impl EgressPolicy {
         Ok(Target { access, host, port })
     }
 
-    pub(super) fn target_if_any<R: EgressRequest>(&self, request: &mut R) -> Option<Target> {
+    pub(super) fn target_if_any<R: EgressRequest + ?Sized>(&self, request: &mut R) -> Option<Target> {
         self.target(request).ok()
     }
 
-    pub(super) fn lookups<'l, R: EgressRequest>(&'l self, target: &'l Target, request: &'l mut R) -> Lookups<'l, R> {
+    pub(super) fn lookups<'l, R: EgressRequest + ?Sized>(
+        &'l self,
+        target: &'l Target,
+        request: &'l mut R,
+    ) -> Lookups<'l, R> {
         Lookups { policy: self, target, request, matched: FieldMatches::new(2 + Sources::SLOTS) }
     }
 
-    fn enforced<R: EgressRequest>(
+    fn enforced<R: EgressRequest + ?Sized>(
         &self,
         target: &Target,
         request: &mut R,
@@ -237,7 +241,7 @@ impl EgressPolicy {
         Ok((!self.allow.enforced.any(&self.sets, &mut lookups)?).then_some(EgressDenial::NoRuleMatches))
     }
 
-    fn first_deny<R: EgressRequest>(
+    fn first_deny<R: EgressRequest + ?Sized>(
         &self,
         index: &ClauseIndex<EgressField>,
         lookups: &mut Lookups<'_, R>,
@@ -245,7 +249,7 @@ impl EgressPolicy {
         Ok(self.first(index, lookups)?.map(EgressDenial::Matched))
     }
 
-    pub(super) fn first<R: EgressRequest>(
+    pub(super) fn first<R: EgressRequest + ?Sized>(
         &self,
         index: &ClauseIndex<EgressField>,
         lookups: &mut Lookups<'_, R>,
@@ -264,7 +268,7 @@ impl EgressPolicy {
 }
 
 /// A connection that passes through goes where its server name says, to the port that it was addressed to.
-fn passing_target<R: EgressRequest>(request: &mut R) -> Result<Target, Stop> {
+fn passing_target<R: EgressRequest + ?Sized>(request: &mut R) -> Result<Target, Stop> {
     let host = match request.server_name()? {
         None | Some([]) => return Err(Stop::Denial(EgressDenial::NoServerName)),
         Some(name) => Host::parse(name).map_err(|problem| Stop::Denial(EgressDenial::NotADestination(problem)))?,

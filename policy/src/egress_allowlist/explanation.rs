@@ -7,7 +7,11 @@ use crate::compiled::explanation::{LOOKED_AT, printable, wanted};
 use crate::index::{Condition, MatchedValues, failing};
 use crate::request::Obstacle;
 
-pub(super) fn explain<R: EgressRequest>(policy: &EgressPolicy, denial: &EgressDenial<'_>, request: &mut R) -> String {
+pub(super) fn explain<R: EgressRequest + ?Sized>(
+    policy: &EgressPolicy,
+    denial: &EgressDenial<'_>,
+    request: &mut R,
+) -> String {
     let target = policy.target_if_any(request);
     let asked = asked(target.as_ref(), request);
     match denial {
@@ -32,7 +36,7 @@ pub(super) fn explain<R: EgressRequest>(policy: &EgressPolicy, denial: &EgressDe
 }
 
 /// What keeps the rule that comes closest from allowing this.
-fn unmatched<R: EgressRequest>(
+fn unmatched<R: EgressRequest + ?Sized>(
     policy: &EgressPolicy,
     target: &Target,
     request: &mut R,
@@ -69,7 +73,7 @@ fn describe(policy: &EgressPolicy, condition: &Condition<EgressField>) -> String
 }
 
 /// Who asked for what. What the proxy does not tell is left out: the denial stands either way.
-fn asked<R: EgressRequest>(target: Option<&Target>, request: &mut R) -> String {
+fn asked<R: EgressRequest + ?Sized>(target: Option<&Target>, request: &mut R) -> String {
     let peer = request.peer().map_or_else(|failure| format!("someone ({failure})"), ToString::to_string);
     let what = match target {
         Some(Target { access, host, port }) => format!("{access} {host}:{port}"),

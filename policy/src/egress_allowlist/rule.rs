@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::{Context, PortPattern, Via, read_kind};
 use crate::decision::{RuleLabel, RuleName};
-use crate::field::{HeaderDialect, PrincipalPattern, Values};
+use crate::field::{ISTIO, PrincipalPattern, Values};
 use crate::mode::Mode;
 use crate::pattern::{DestinationPattern, Stars};
 use crate::reader::Node;
@@ -55,10 +55,9 @@ impl Rule {
         };
         let mode = Mode::read(object.optional("mode").as_ref());
         let sources = match object.optional("from") {
-            Some(from) => read_sources(
-                &from,
-                &resource::Context { trust_domains: context.trust_domains, dialect: HeaderDialect::Istio },
-            ),
+            Some(from) => {
+                read_sources(&from, &resource::Context { trust_domains: context.trust_domains, dialect: &ISTIO })
+            }
             None => Some(vec![Vec::new()]),
         };
         let hosts = object.required("hosts", "list the hosts, as in [\"api.x.com\", \"*.x.com\"]").and_then(|node| {

@@ -43,12 +43,49 @@ impl HeaderName {
 }
 
 /// How the values of header conditions are read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum HeaderDialect {
-    /// As Istio has them: with regard to case, `*` for any run of bytes.
-    Istio,
-    /// As `baseline-deny` has them: without regard to case, full globs, and a value's parts between commas count too.
-    Baseline,
+///
+/// Each filter names the one that it needs, and only that one becomes part of its module.
+pub(crate) struct HeaderDialect {
+    /// Whether it is that of a filter which looks at what clients announce, and at nothing else.
+    pub(crate) announced_only: bool,
+    pub(crate) parse: fn(&str) -> Result<HeaderPattern, String>,
+    pub(crate) index: fn(Entries) -> Box<dyn HeaderIndex>,
+}
+
+/// The patterns of one header, by number.
+type Entries = Vec<(HeaderPattern, ValueId)>;
+
+/// As Istio has them: with regard to case, `*` for any run of bytes.
+pub(crate) static ISTIO: HeaderDialect = HeaderDialect {
+    announced_only: false,
+    parse: |text| Ok(HeaderPattern::Text(TextPattern::new(text))),
+    index: |patterns| Box::new(WholeIndex::new(patterns)),
+};
+
+/// As `baseline-deny` has them: without regard to case, full globs, and a value's parts between commas count too.
+pub(crate) static BASELINE: HeaderDialect = HeaderDialect {
+    announced_only: true,
+    parse: HeaderPattern::parse_glob,
+    index: |patterns| Box::new(PartsIndex::new(patterns.into_iter())),
+};
+
+/// The patterns of one header, looked up by value.
+pub(crate) trait HeaderIndex {
+    /// What `value` as a whole matches; adds that to `any`, and what its parts match, where parts count.
+    fn look_up(&self, value: &[u8], any: &mut Matched) -> Matched;
+
+    /// Looks up every value of a header, and their join by commas, which is how a proxy may hand several on.
+    fn lookup(&self, values: &[&[u8]]) -> FieldMatch {
+        let mut found = FieldMatch::default();
+        for value in values {
+            let whole = self.look_up(value, &mut found.any);
+            found.each.push(whole);
+        }
+        if values.len() > 1 {
+            self.look_up(&values.join(&b','), &mut found.any);
+        }
+        found
+    }
 }
 
 /// A pattern for header values, as bytes.
@@ -62,10 +99,8 @@ pub(crate) enum HeaderPattern {
 }
 
 impl HeaderPattern {
-    pub(crate) fn parse(text: &str, dialect: HeaderDialect) -> Result<Self, String> {
-        if dialect == HeaderDialect::Istio {
-            return Ok(Self::Text(TextPattern::new(text)));
-        }
+    /// Parses a glob in any letter case.
+    pub(crate) fn parse_glob(text: &str) -> Result<Self, String> {
         let text = text.to_ascii_lowercase();
         match text.contains(['?', '[']) {
             true => WildPattern::parse(&text).map(Self::Wild),
@@ -205,9 +240,30 @@ impl Pieced for Sought {
     }
 }
 
-/// The patterns of this field, looked up by value.
-pub(crate) struct Index {
-    dialect: HeaderDialect,
+/// The index of Istio's dialect.
+struct WholeIndex(TextIndex);
+
+impl WholeIndex {
+    fn new(patterns: Entries) -> Self {
+        let text = |(pattern, id)| match pattern {
+            HeaderPattern::Text(text) => Some((text, id)),
+            HeaderPattern::Wild(_) | HeaderPattern::Word(_) => None,
+        };
+        Self(TextIndex::new(patterns.into_iter().filter_map(text).collect()))
+    }
+}
+
+impl HeaderIndex for WholeIndex {
+    fn look_up(&self, value: &[u8], any: &mut Matched) -> Matched {
+        let mut whole = Matched::new();
+        self.0.lookup(value, &mut whole);
+        any.extend_from_slice(&whole);
+        whole
+    }
+}
+
+/// The index of `baseline-deny`'s dialect.
+pub(crate) struct PartsIndex {
     /// Exact values, prefixes and suffixes.
     text: TextIndex,
     /// What stands anywhere in a value: it need not be looked for in the value's parts again.
@@ -218,8 +274,8 @@ pub(crate) struct Index {
     bare: Vec<(WildPattern, ValueId)>,
 }
 
-impl Index {
-    pub(crate) fn new(dialect: HeaderDialect, patterns: impl Iterator<Item = (HeaderPattern, ValueId)>) -> Self {
+impl PartsIndex {
+    pub(crate) fn new(patterns: impl Iterator<Item = (HeaderPattern, ValueId)>) -> Self {
         let (mut texts, mut floating, mut anchored, mut bare) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for (pattern, id) in patterns {
             match pattern {
@@ -234,20 +290,7 @@ impl Index {
             }
         }
         let index = |sought: Vec<_>| (!sought.is_empty()).then(|| GlobIndex::new(sought));
-        Self { dialect, text: TextIndex::new(texts), floating: index(floating), anchored: index(anchored), bare }
-    }
-
-    /// Looks up every value of the header, and their join by commas, which is how a proxy may hand several on.
-    pub(crate) fn lookup(&self, values: &[&[u8]]) -> FieldMatch {
-        let mut found = FieldMatch::default();
-        for value in values {
-            let whole = self.look_up(value, &mut found.any);
-            found.each.push(whole);
-        }
-        if values.len() > 1 {
-            self.look_up(&values.join(&b','), &mut found.any);
-        }
-        found
+        Self { text: TextIndex::new(texts), floating: index(floating), anchored: index(anchored), bare }
     }
 
     /// Whether some pattern matches `value` as a whole.
@@ -255,25 +298,6 @@ impl Index {
         let mut matched = Matched::new();
         self.look_up_value(&value.to_ascii_lowercase(), &mut matched);
         !matched.is_empty()
-    }
-
-    /// What `value` as a whole matches; adds that to `any`, and what its parts match.
-    fn look_up(&self, value: &[u8], any: &mut Matched) -> Matched {
-        let mut whole = Matched::new();
-        match self.dialect {
-            HeaderDialect::Istio => self.look_up_value(value, &mut whole),
-            HeaderDialect::Baseline => {
-                let value = value.to_ascii_lowercase();
-                self.look_up_value(&value, &mut whole);
-                // Envoy joins several User-Agent headers into one value.
-                for part in parts(&value) {
-                    self.look_up_tied(part, any);
-                    once_each(any);
-                }
-            }
-        }
-        any.extend_from_slice(&whole);
-        whole
     }
 
     fn look_up_value(&self, value: &[u8], matched: &mut Matched) {
@@ -289,6 +313,21 @@ impl Index {
             anchored.lookup(value, matched);
         }
         matched.extend(self.bare.iter().filter(|(wild, _)| wild.matches(value)).map(|(_, id)| *id));
+    }
+}
+
+impl HeaderIndex for PartsIndex {
+    fn look_up(&self, value: &[u8], any: &mut Matched) -> Matched {
+        let mut whole = Matched::new();
+        let value = value.to_ascii_lowercase();
+        self.look_up_value(&value, &mut whole);
+        // Envoy joins several User-Agent headers into one value.
+        for part in parts(&value) {
+            self.look_up_tied(part, any);
+            once_each(any);
+        }
+        any.extend_from_slice(&whole);
+        whole
     }
 }
 

@@ -171,7 +171,7 @@ fn a_broken_policy_is_refused_with_place_and_fix() {
 
 #[test]
 fn a_broken_configuration_is_refused_with_place_and_fix() {
-    let rows: [(&str, &str); 20] = [
+    let rows: [(&str, &str); 19] = [
         ("", "the filter has no configuration, give it one as a google.protobuf.Struct or StringValue"),
         ("{", "the configuration is not valid JSON: EOF while parsing an object at line 1 column 1"),
         ("[]", "expected an object, this is a list"),
@@ -201,12 +201,8 @@ fn a_broken_configuration_is_refused_with_place_and_fix() {
             "trustDomainAliases[0]: bad trust domain `a b`: expected a-z, 0-9, `.`, `-` and `_`, at most 255 characters, as in cluster.local",
         ),
         (
-            r#"{"resources": [], "defaultAction": "DENY", "identity": {"source": "filterState"}}"#,
-            "identity.source: `filterState` is not supported yet, write peerCertificate and end TLS at this proxy",
-        ),
-        (
             r#"{"resources": [], "defaultAction": "DENY", "identity": {"source": "certificate"}}"#,
-            "identity.source: unknown value `certificate`, expected peerCertificate",
+            "identity.source: unknown value `certificate`, expected peerCertificate, filterState or forwardedClientCert",
         ),
         (
             r#"{"resources": [], "defaultAction": "DENY", "workload": {}}"#,

@@ -4,11 +4,11 @@ use std::rc::Rc;
 
 use super::metadata::Metadata;
 use super::{PolicyName, Target};
-use crate::decision::RuleLabel;
+use crate::decision::{RuleLabel, RuleName};
 use crate::field::{
-    Address, HeaderDialect, HeaderName, HeaderPattern, HostPattern, IpBlock, MetadataKey, MetadataPattern,
-    MethodPattern, NamespacePattern, PathPattern, Port, PrincipalPattern, RequestPrincipalPattern, ServerNamePattern,
-    ServiceAccount, TimeWindow, TrustDomainPattern, TrustDomains, Values,
+    Address, HeaderDialect, HeaderName, HostPattern, IpBlock, MetadataKey, MetadataPattern, MethodPattern,
+    NamespacePattern, PathPattern, Port, PrincipalPattern, RequestPrincipalPattern, ServerNamePattern, ServiceAccount,
+    TimeWindow, TrustDomainPattern, TrustDomains, Values,
 };
 use crate::pattern::SegmentBytes;
 use crate::reader::{Node, Object};
@@ -28,7 +28,7 @@ const MOST_VALUES: usize = 1_000_000;
 /// What reading a policy needs to know of the rest of the configuration.
 pub(crate) struct Context<'c> {
     pub(crate) trust_domains: &'c TrustDomains,
-    pub(crate) dialect: HeaderDialect,
+    pub(crate) dialect: &'c HeaderDialect,
 }
 
 /// `spec.action`.
@@ -63,6 +63,49 @@ pub(crate) struct AuthorizationPolicy {
 }
 
 impl AuthorizationPolicy {
+    /// What it means for connections at layer 4, where that is something else, with a line about each rule of which
+    /// it is.
+    ///
+    /// Follows Istio (1.31, `pilot/pkg/security/authz/model/model.go`): of an ALLOW policy a rule that asks for what
+    /// only HTTP has is dropped, of others what it asks of that is, so that they reach further.
+    pub(crate) fn for_connections(&self) -> Option<(Self, Vec<String>)> {
+        let mut warnings = Vec::new();
+        let mut rules = Vec::with_capacity(self.rules.len());
+        for (label, clauses) in self.rule_labels().zip(&self.rules) {
+            let Some(field) = clauses.iter().flatten().find_map(|term| term.values.of_http()) else {
+                rules.push(clauses.clone());
+                continue;
+            };
+            let rule = RuleName::new(self.name.clone(), label).label();
+            let said = format!("{field} of {} rule {rule} is of HTTP alone", self.name);
+            match self.action {
+                Action::Allow => {
+                    warnings.push(format!("{said}, so the rule allows no connection"));
+                    rules.push(Vec::new());
+                }
+                Action::Deny | Action::Audit => {
+                    warnings.push(format!("{said} and does not count, so the rule reaches more connections"));
+                    let kept = |clause: &Vec<Term>| {
+                        clause.iter().filter(|term| term.values.of_http().is_none()).cloned().collect()
+                    };
+                    rules.push(clauses.iter().map(kept).collect());
+                }
+            }
+        }
+        if warnings.is_empty() {
+            return None;
+        }
+        let policy = Self {
+            name: self.name.clone(),
+            dry_run: self.dry_run,
+            action: self.action,
+            target: self.target.clone(),
+            rules,
+            words: self.words.clone(),
+        };
+        Some((policy, warnings))
+    }
+
     /// What each rule is called, in their order.
     pub(crate) fn rule_labels(&self) -> impl Iterator<Item = RuleLabel> {
         (0..self.rules.len()).map(|number| {
@@ -115,7 +158,7 @@ fn operator_bytes(action: Action, negated: bool) -> SegmentBytes {
 
 fn read_action(spec: &Object<'_>, context: &Context<'_>) -> Option<Action> {
     let Some(node) = spec.optional("action") else {
-        if context.dialect == HeaderDialect::Baseline {
+        if context.dialect.announced_only {
             spec.fault("has no action, which means ALLOW, and this filter only denies; write action: DENY");
         }
         return Some(Action::Allow);
@@ -125,7 +168,7 @@ fn read_action(spec: &Object<'_>, context: &Context<'_>) -> Option<Action> {
             node.fault("CUSTOM is not supported; use envoy.filters.http.ext_authz before this filter");
             None
         }
-        text @ ("ALLOW" | "AUDIT") if context.dialect == HeaderDialect::Baseline => {
+        text @ ("ALLOW" | "AUDIT") if context.dialect.announced_only => {
             node.fault(format!("this filter only denies, use identity-authz for {text}"));
             None
         }
@@ -168,7 +211,7 @@ fn read_rule(node: &Node<'_>, reading: &Reading<'_>, action: Option<Action>) -> 
     let to = rule.optional("to");
     let when = rule.optional("when");
     if let Some(from) = &from
-        && reading.context.dialect == HeaderDialect::Baseline
+        && reading.context.dialect.announced_only
     {
         from.fault("this filter knows no identities, use identity-authz for policies with from");
     }
@@ -440,7 +483,7 @@ impl Key {
     fn read_values(&self, node: &Node<'_>, reading: &Reading<'_>) -> Option<Values> {
         match self {
             Self::Header(name) => {
-                let patterns = read_values(node, |text| HeaderPattern::parse(text, reading.context.dialect))?;
+                let patterns = read_values(node, |text| (reading.context.dialect.parse)(text))?;
                 Some(Values::Header(name.clone(), patterns))
             }
             Self::Metadata(key) => read_metadata(node, key.clone()),
@@ -463,7 +506,7 @@ fn read_key(key: &Node<'_>, reading: &Reading<'_>) -> Option<Key> {
     };
     match found {
         Ok(Key::Header(_)) => {}
-        Ok(_) if reading.context.dialect == HeaderDialect::Baseline && text != "destination.port" => {
+        Ok(_) if reading.context.dialect.announced_only && text != "destination.port" => {
             key.fault(format!("this filter looks at what clients announce, use identity-authz for `{text}`"));
             return None;
         }

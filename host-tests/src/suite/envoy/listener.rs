@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use testbed::TokenIssuer;
 
 use super::KEYS;
-use crate::suite::surroundings::{DIRECT_ADDRESS_KEY, JWT_FILTER, PAYLOAD, other_metadata};
+use crate::suite::surroundings::{DIRECT_ADDRESS_KEY, JWT_FILTER, PAYLOAD, PEER_HEADER, PEER_KEY, other_metadata};
 
 /// Envoy begins the log lines of a plugin that is being configured with its VM's id.
 pub(super) fn filter_configuration(filter: &str, vm_id: &str, configuration: &[u8]) -> Value {
@@ -62,23 +62,97 @@ fn listener_filters() -> Value {
 /// The cluster that passing connections go to.
 pub(super) const BEYOND: &str = "beyond";
 
-/// A listener that sends back what it gets, and the cluster that leads to it.
-pub(super) fn beyond(folder: &Path) -> (Value, Value) {
-    let address = json!({"pipe": {"path": folder.join("beyond.socket")}});
-    let listener = json!({
-        "name": BEYOND,
-        "address": address,
-        "filter_chains": [{"filters": [{"name": "echo", "typed_config": {
-            "@type": "type.googleapis.com/envoy.extensions.filters.network.echo.v3.Echo"
-        }}]}]
+/// The cluster of a service that waits for the client's bytes, and of one that speaks first.
+pub(super) const ECHO: &str = "echo";
+pub(super) const GREETER: &str = "greeter";
+
+/// What the service that speaks first says.
+pub(super) const GREETING: &str = "welcome\n";
+
+/// The services behind connections, and the clusters that lead to them.
+pub(super) fn services(folder: &Path) -> (Vec<Value>, Vec<Value>) {
+    let echo = json!({"@type": "type.googleapis.com/envoy.extensions.filters.network.echo.v3.Echo"});
+    let greeter = json!({
+        "@type": "type.googleapis.com/envoy.extensions.filters.network.direct_response.v3.Config",
+        "response": {"inline_string": GREETING}
     });
-    let endpoint = json!({"endpoint": {"address": address}});
-    let cluster = json!({
-        "name": BEYOND,
-        "type": "STATIC",
-        "load_assignment": {"cluster_name": BEYOND, "endpoints": [{"lb_endpoints": [endpoint]}]}
+    let service = |(name, filter): (&str, &Value)| {
+        let address = json!({"pipe": {"path": folder.join(format!("{name}.socket"))}});
+        let endpoint = json!({"endpoint": {"address": address}});
+        let listener = json!({
+            "name": name,
+            "address": address,
+            "filter_chains": [{"filters": [{"name": "service", "typed_config": filter}]}]
+        });
+        let cluster = json!({
+            "name": name,
+            "type": "STATIC",
+            "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]}
+        });
+        (listener, cluster)
+    };
+    [(BEYOND, &echo), (ECHO, &echo), (GREETER, &greeter)].into_iter().map(service).unzip()
+}
+
+/// A listener whose connections go to `cluster` after the network filter: TLS, or plaintext. Not both on one port: to
+/// tell them apart Envoy waits for the client's first bytes, which a client that is to be greeted never sends.
+pub(super) fn bytes_listener(
+    name: &str,
+    counters: &str,
+    folder: &Path,
+    log: &Path,
+    filter: &Value,
+    cluster: &str,
+    tls: bool,
+) -> Value {
+    let direct_address = json!({
+        "@type": "type.googleapis.com/envoy.extensions.filters.network.set_filter_state.v3.Config",
+        "on_new_connection": [direct_address_state()]
     });
-    (listener, cluster)
+    let at_once = json!({
+        "@type": "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
+        "stat_prefix": "bytes",
+        "cluster": cluster
+    });
+    // The service is connected to when it is known who asks.
+    let mut after_handshake = at_once.clone();
+    if let Value::Object(keys) = &mut after_handshake {
+        keys.insert("upstream_connect_mode".to_owned(), json!("ON_DOWNSTREAM_TLS_HANDSHAKE"));
+        keys.insert("max_early_data_bytes".to_owned(), json!(65536));
+    }
+    let filters = |proxy: &Value| {
+        json!([
+            {"name": "direct_address", "typed_config": direct_address},
+            {"name": "filter", "typed_config": of_type(filter, "network.wasm.v3.Wasm")},
+            {"name": "envoy.filters.network.tcp_proxy", "typed_config": proxy}
+        ])
+    };
+    let (listener_filters, chain) = match tls {
+        true => (
+            listener_filters(),
+            json!({"transport_socket": any_certificate(folder), "filters": filters(&after_handshake)}),
+        ),
+        false => (
+            json!([listener_filter("envoy.filters.listener.proxy_protocol", "proxy_protocol.v3.ProxyProtocol")]),
+            json!({"filters": filters(&at_once)}),
+        ),
+    };
+    json!({
+        "name": name,
+        "address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}},
+        "listener_filters": listener_filters,
+        "access_log": access_log(counters, log, &[("case", "%DOWNSTREAM_REMOTE_ADDRESS%")]),
+        "filter_chains": [chain]
+    })
+}
+
+/// Sets the address of the connection's other end.
+fn direct_address_state() -> Value {
+    json!({
+        "object_key": DIRECT_ADDRESS_KEY,
+        "factory_key": "envoy.string",
+        "format_string": {"text_format_source": {"inline_string": "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%"}}
+    })
 }
 
 /// A listener whose connections pass through to the cluster beyond.
@@ -104,11 +178,16 @@ pub(super) fn passing_listener(name: &str, counters: &str, log: &Path, filter: &
 /// metadata.
 fn filters_before(tokens: &TokenIssuer) -> Vec<Value> {
     let filter = |name: &str, kind: &str, configuration: Value| json!({"name": name, "typed_config": of_type(&configuration, kind)});
-    let direct_address = json!({"on_request_headers": [{
-        "object_key": DIRECT_ADDRESS_KEY,
+    let peer = json!({
+        "object_key": PEER_KEY,
         "factory_key": "envoy.string",
-        "format_string": {"text_format_source": {"inline_string": "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%"}}
-    }]});
+        "format_string": {
+            "text_format_source": {"inline_string": format!("%REQ({PEER_HEADER})%")},
+            "omit_empty_values": true
+        },
+        "skip_if_empty": true
+    });
+    let states = json!({"on_request_headers": [direct_address_state(), peer]});
     let provider = json!({
         "local_jwks": {"inline_string": tokens.key_set()},
         "payload_in_metadata": PAYLOAD,
@@ -125,7 +204,7 @@ fn filters_before(tokens: &TokenIssuer) -> Vec<Value> {
         .map(|(filter, values)| json!({"metadata_namespace": filter, "value": values}))
         .collect();
     vec![
-        filter("direct_address", "http.set_filter_state.v3.Config", direct_address),
+        filter("states", "http.set_filter_state.v3.Config", states),
         filter(JWT_FILTER, "http.jwt_authn.v3.JwtAuthentication", validation),
         filter("metadata", "http.set_metadata.v3.Config", json!({"metadata": metadata})),
     ]
@@ -150,6 +229,7 @@ pub(super) fn listener(
     let manager = json!({
         "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "suite",
+        "forward_client_cert_details": "ALWAYS_FORWARD_ONLY",
         "http_protocol_options": {"allow_custom_methods": true},
         "http2_protocol_options": {"allow_connect": true},
         "upgrade_configs": [{"upgrade_type": "CONNECT"}, {"upgrade_type": "websocket"}],
@@ -165,7 +245,21 @@ pub(super) fn listener(
         "http_filters": http_filters
     });
     let filters = json!([{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]);
-    let tls = json!({
+    let tls = any_certificate(folder);
+    json!({
+        "name": name,
+        "address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}},
+        "listener_filters": listener_filters(),
+        "filter_chains": [
+            {"filter_chain_match": {"transport_protocol": "tls"}, "transport_socket": tls, "filters": filters},
+            {"filter_chain_match": {"transport_protocol": "raw_buffer"}, "filters": filters}
+        ]
+    })
+}
+
+/// TLS with any client certificate or none.
+fn any_certificate(folder: &Path) -> Value {
+    json!({
         "name": "envoy.transport_sockets.tls",
         "typed_config": {
             "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
@@ -180,14 +274,5 @@ pub(super) fn listener(
                 }
             }
         }
-    });
-    json!({
-        "name": name,
-        "address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}},
-        "listener_filters": listener_filters(),
-        "filter_chains": [
-            {"filter_chain_match": {"transport_protocol": "tls"}, "transport_socket": tls, "filters": filters},
-            {"filter_chain_match": {"transport_protocol": "raw_buffer"}, "filters": filters}
-        ]
     })
 }

@@ -13,7 +13,7 @@ use testbed::{Authority, Client, Configuration, Envoy, Identity, Name, Options, 
 use crate::running;
 
 /// Where the filter's configuration stands in `envoy-config/ingress.yaml`.
-const FILTER: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters/1/typed_config/config/configuration/value";
+const FILTER: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters/2/typed_config/config/configuration/value";
 
 /// Someone who comes to the shop.
 struct Visitor {

@@ -4,8 +4,6 @@ pub(crate) mod explanation;
 
 use std::rc::Rc;
 
-use hashbrown::HashSet;
-
 use crate::claims::ClaimSource;
 use crate::decision::{Decision, Denial, RuleName};
 use crate::field::{Field, FieldMatch, FieldMatches, Fields, FieldsBuilder, HeaderDialect, Values};
@@ -14,7 +12,7 @@ use crate::mutual_tls::MutualTls;
 use crate::order::sort_by;
 use crate::request::{HostFailure, Obstacle, Request};
 use crate::resource::{Action, AuthorizationPolicy, PolicyName, Term};
-use crate::table::Table;
+use crate::table::{HashSet, Table};
 use explanation::Descriptions;
 pub(crate) use explanation::{asked_for, printable};
 
@@ -216,7 +214,7 @@ impl CompiledPolicy {
         let clauses = indexes.flat_map(|index| index.sample(usize::MAX));
         let mut rules: Vec<u32> = clauses.map(|clause| clause.rule).collect();
         sort_by(&mut rules, u32::cmp);
-        let mut seen = HashSet::new();
+        let mut seen = HashSet::default();
         rules
             .into_iter()
             .filter_map(|rule| self.rule(rule))
@@ -276,6 +274,15 @@ impl CompiledPolicy {
         let Some(place) = index.first(&self.sets, lookups)? else { return Ok(None) };
         let unnamed = HostFailure { attribute: "the rule that matches", answer: "it has no name" };
         Ok(Some(self.rule(place).map_or(Denial::Undecidable(unnamed.into()), Denial::Matched)))
+    }
+
+    /// A policy's name, with its namespace where another one has the same name.
+    fn short_name(&self, policy: &PolicyName) -> String {
+        let alone = self.rules.iter().all(|rule| rule.policy().name() != policy.name() || rule.policy() == policy);
+        match alone {
+            true => policy.name().to_owned(),
+            false => policy.to_string(),
+        }
     }
 
     fn rule(&self, place: u32) -> Option<&RuleName> {

@@ -156,7 +156,7 @@ fn read_all(rules: Option<&Node<'_>>, resources: Option<&Node<'_>>, context: &Co
 }
 
 fn read_rules(node: &Node<'_>, context: &Context<'_>, read: &mut Rules) -> Option<()> {
-    let mut names = hashbrown::HashMap::new();
+    let mut names = crate::table::Table::default();
     let mut complete = true;
     for (number, item) in node.items_up_to(MOST_RESOURCES)?.enumerate() {
         let Some(rule) = Rule::read(&item, number, context) else {

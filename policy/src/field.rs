@@ -201,7 +201,8 @@ impl Values {
             Self::Times(_) => "time (UTC)".to_owned(),
             Self::Methods(_) => "method".to_owned(),
             Self::Hosts(_) => "host".to_owned(),
-            Self::Paths(_) => "path".to_owned(),
+            // Its values say where they are.
+            Self::Paths(_) => String::new(),
             Self::Header(name, _) => format!("header {}", name.as_str()),
             Self::RequestPrincipals(_) => "request principal".to_owned(),
             Self::Metadata(key, _) => key.to_string(),
@@ -245,7 +246,7 @@ impl Values {
             Self::Times(values) => sample(values, most),
             Self::Methods(values) => sample(values, most),
             Self::Hosts(values) => sample(values, most),
-            Self::Paths(values) => sample(values, most),
+            Self::Paths(values) => (values.len(), values.iter().take(most).map(PathPattern::place).collect()),
             Self::Header(_, values) => sample(values, most),
             Self::RequestPrincipals(values) => sample(values, most),
             Self::Metadata(_, values) => sample(values, most),

@@ -6,10 +6,9 @@
 use std::cell::RefCell;
 use std::fmt;
 
-use hashbrown::HashSet;
-
 use crate::document::Document;
 use crate::fault::{Fault, Faults};
+use crate::table::HashSet;
 
 /// How alike two keys must be, by Jaro-Winkler similarity, for one to be suggested instead of the other.
 const ALIKE: f64 = 0.8;
@@ -82,7 +81,7 @@ impl<'a> Node<'a> {
             self.wrong_type("an object");
             return None;
         };
-        let mut seen = HashSet::with_capacity(entries.len());
+        let mut seen = HashSet::with_capacity_and_hasher(entries.len(), rustc_hash::FxBuildHasher);
         for (key, value) in entries {
             if !seen.insert(key) {
                 self.child(Step::Key(key), value).fault("given twice, keep one");

@@ -1,23 +1,32 @@
-//! A hash table that every type shares: each instance of a usual one is some kilobytes of a module.
+//! Hash tables for what a configuration holds.
+//!
+//! Their hash is quick and not made against chosen keys: keys come from configurations, requests only look them up.
 
 use std::borrow::Borrow;
 use std::hash::{BuildHasher, Hash};
 
-use hashbrown::{DefaultHashBuilder, HashTable};
+use hashbrown::HashTable;
+use rustc_hash::FxBuildHasher;
+
+/// A usual map, for the few places that need all of one.
+pub(crate) type HashMap<K, V> = hashbrown::HashMap<K, V, FxBuildHasher>;
+
+/// A usual set.
+pub(crate) type HashSet<K> = hashbrown::HashSet<K, FxBuildHasher>;
 
 /// Entries in the order in which they were first put in, found by key.
 ///
-/// The table itself is of places and hashes alone, the same type for all keys and values.
+/// The table itself is of places and hashes alone, the same type for all keys and values: each instance of a usual map
+/// is some kilobytes of a module.
 #[derive(Clone, Debug)]
 pub(crate) struct Table<K, V> {
     entries: Vec<(K, V)>,
     places: HashTable<(u64, u32)>,
-    hasher: DefaultHashBuilder,
 }
 
 impl<K, V> Default for Table<K, V> {
     fn default() -> Self {
-        Self { entries: Vec::new(), places: HashTable::new(), hasher: DefaultHashBuilder::default() }
+        Self { entries: Vec::new(), places: HashTable::new() }
     }
 }
 
@@ -52,13 +61,13 @@ impl<K: Eq + Hash, V> Table<K, V> {
         if self.entries.is_empty() {
             return None;
         }
-        let place = self.place(self.hasher.hash_one(key), key)?;
+        let place = self.place(FxBuildHasher.hash_one(key), key)?;
         entry(&self.entries, place).map(|(_, value)| value)
     }
 
     /// Changes the value under `key`, which is `new` where there is none.
     pub(crate) fn change<T>(&mut self, key: K, new: impl FnOnce() -> V, change: impl FnOnce(&mut V) -> T) -> T {
-        let hash = self.hasher.hash_one(&key);
+        let hash = FxBuildHasher.hash_one(&key);
         let known = self.place(hash, &key).and_then(|place| usize::try_from(place).ok());
         if let Some((_, value)) = known.and_then(|place| self.entries.get_mut(place)) {
             return change(value);
@@ -72,7 +81,7 @@ impl<K: Eq + Hash, V> Table<K, V> {
 
     /// Puts a value under `key`; gives back the one that was there.
     pub(crate) fn insert(&mut self, key: K, value: V) -> Option<V> {
-        let hash = self.hasher.hash_one(&key);
+        let hash = FxBuildHasher.hash_one(&key);
         let known = self.place(hash, &key).and_then(|place| usize::try_from(place).ok());
         if let Some((_, slot)) = known.and_then(|place| self.entries.get_mut(place)) {
             return Some(std::mem::replace(slot, value));
@@ -118,7 +127,7 @@ mod tests {
     #[test]
     fn agrees_with_a_usual_map() {
         let mut table: Table<String, usize> = Table::default();
-        let mut usual = hashbrown::HashMap::new();
+        let mut usual = std::collections::HashMap::new();
         for number in 0..5000_usize {
             let key = format!("k{}", number * 7919 % 1700);
             assert_eq!(table.get(key.as_str()), usual.get(&key));
@@ -132,7 +141,7 @@ mod tests {
         }
         assert_eq!(table.len(), usual.len());
         assert_eq!(table.get("k1700"), None);
-        let entries: hashbrown::HashMap<_, _> = table.into_entries().into_iter().collect();
+        let entries: std::collections::HashMap<_, _> = table.into_entries().into_iter().collect();
         assert_eq!(entries, usual);
     }
 }

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use hashbrown::HashMap;
+use rustc_hash::FxBuildHasher;
 use sallyport_policy::{HostFailure, NoIdentity, Peer, PeerId};
 
 use crate::counter::Counter;
@@ -19,8 +20,8 @@ const HALF: usize = 4096;
 #[derive(Debug, Default)]
 pub struct Connections {
     coverage: Option<Coverage>,
-    newer: RefCell<HashMap<u64, Rc<Peer>>>,
-    older: RefCell<HashMap<u64, Rc<Peer>>>,
+    newer: RefCell<HashMap<u64, Rc<Peer>, FxBuildHasher>>,
+    older: RefCell<HashMap<u64, Rc<Peer>, FxBuildHasher>>,
 }
 
 /// How many connections proved something by a certificate, and how many did not.

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 
 use hashbrown::HashMap;
+use rustc_hash::FxBuildHasher;
 use sallyport_policy::{DenyReply, PolicyName};
 
 use crate::counter::Counter;
@@ -39,10 +40,10 @@ pub struct Verdicts {
     denied: Counter,
     would_deny: Counter,
     errors: Counter,
-    policies: HashMap<PolicyName, Hits>,
-    audited: HashMap<PolicyName, Counter>,
+    policies: HashMap<PolicyName, Hits, FxBuildHasher>,
+    audited: HashMap<PolicyName, Counter, FxBuildHasher>,
     /// Defined when a pattern is first hit; patterns come from the configuration, so there are no more than it has.
-    patterns: RefCell<HashMap<String, Hits>>,
+    patterns: RefCell<HashMap<String, Hits, FxBuildHasher>>,
     logged: Cell<u32>,
     unlogged: Cell<u32>,
 }
@@ -88,7 +89,7 @@ impl Verdicts {
             would_deny: counter("would_deny"),
             errors: counter("errors"),
             policies: policies.map(of_policy).collect(),
-            audited: HashMap::new(),
+            audited: HashMap::default(),
             patterns: RefCell::default(),
             logged: Cell::new(0),
             unlogged: Cell::new(0),
@@ -210,7 +211,9 @@ impl Verdicts {
             return;
         }
         self.logged.set(self.logged.get() + 1);
-        host::log(Level::Info, &format!("sallyport {}: {}: {}", self.filter, decision(answer), answer.reason));
+        let by = answer.principal.filter(|principal| !answer.reason.contains(principal));
+        let by = by.map_or_else(String::new, |principal| format!(" by {principal}"));
+        host::log(Level::Info, &format!("sallyport {}: {}: {}{by}", self.filter, decision(answer), answer.reason));
     }
 }
 

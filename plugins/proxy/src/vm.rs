@@ -5,6 +5,7 @@ use std::panic;
 use std::rc::Rc;
 
 use hashbrown::{HashMap, HashSet};
+use rustc_hash::FxBuildHasher;
 use sallyport_policy::Refusal;
 
 use crate::abi;
@@ -58,13 +59,13 @@ const TICK_MILLISECONDS: u32 = 1000;
 
 /// The plugins of one VM. [`filter!`](crate::filter) makes one.
 pub struct Vm<P> {
-    plugins: RefCell<HashMap<u32, Rc<P>>>,
+    plugins: RefCell<HashMap<u32, Rc<P>, FxBuildHasher>>,
     /// The root context of each stream.
-    roots: RefCell<HashMap<u32, u32>>,
+    roots: RefCell<HashMap<u32, u32, FxBuildHasher>>,
     /// Connections that were turned away and are still there.
-    shut: RefCell<HashSet<u32>>,
+    shut: RefCell<HashSet<u32, FxBuildHasher>>,
     /// Connections that were let through at their first bytes.
-    open: RefCell<HashSet<u32>>,
+    open: RefCell<HashSet<u32, FxBuildHasher>>,
 }
 
 impl<P: Plugin> Default for Vm<P> {

@@ -2,7 +2,7 @@
 
 use super::{CompiledPolicy, Lookups};
 use crate::decision::Denial;
-use crate::field::{Field, Values};
+use crate::field::{Address, Field, Values};
 use crate::index::{Condition, SetId, failing};
 use crate::request::{HostFailure, Obstacle, Request, without_query};
 use crate::table::Table;
@@ -25,10 +25,15 @@ impl Descriptions {
         self.0.change((field, set), || (values.subject(), listed(values.sample(SHOWN))), |_| ());
     }
 
-    /// What a condition asks for, as in `path /api/* or /health`.
+    /// What a condition asks for, as in `GET or POST`, `under /api/` or `port 8080`.
     fn of(&self, condition: &Condition<Field>) -> String {
-        let known = self.0.get(&(condition.field, condition.set));
-        known.map_or_else(String::new, |(subject, values)| wanted(subject, condition.negated, values))
+        let Some((subject, values)) = self.0.get(&(condition.field, condition.set)) else { return String::new() };
+        match (condition.field, condition.negated) {
+            (Field::Method, false) | (Field::Path, false) => values.to_string(),
+            (Field::Method, true) => format!("a method other than {values}"),
+            (Field::Path, true) => format!("not {values}"),
+            (_, negated) => wanted(subject, negated, values),
+        }
     }
 }
 
@@ -51,24 +56,26 @@ pub(crate) fn wanted(subject: &str, negated: bool, values: &str) -> String {
 }
 
 pub(super) fn explain<R: Request + ?Sized>(policy: &CompiledPolicy, denial: &Denial<'_>, request: &mut R) -> String {
-    let asked = asked(request);
     match denial {
+        Denial::NoAllowMatches => match nearest(policy, request) {
+            Ok(text) => format!("no ALLOW policy matches: {text}"),
+            Err(_) => format!("no ALLOW policy matches: {}", asked(request)),
+        },
         Denial::Matched(rule) => {
-            format!("DENY policy {} matches with rule {}: {asked}", rule.policy(), rule.label())
+            format!("DENY policy {} matches with rule {}: {}", rule.policy(), rule.label(), asked(request))
         }
         Denial::NotMutualTls(name) => {
-            format!("{name} is STRICT, and the connection has no validated certificate: {asked}")
+            format!("{name} is STRICT, and the connection has no validated certificate: {}", asked(request))
         }
-        Denial::DefaultAction => format!("no ALLOW policy applies here and defaultAction is DENY: {asked}"),
-        Denial::Undecidable(obstacle) => format!("{obstacle}: {asked}"),
-        Denial::NoAllowMatches => match nearest(policy, request) {
-            Ok(nearest) => format!("no ALLOW policy matches: {nearest}, this was {asked}"),
-            Err(_) => format!("no ALLOW policy matches: {asked}"),
-        },
+        Denial::DefaultAction => {
+            format!("no ALLOW policy applies here and defaultAction is DENY: {}", asked(request))
+        }
+        Denial::Undecidable(obstacle) => format!("{obstacle}: {}", asked(request)),
     }
 }
 
-/// The ALLOW rule of which most conditions hold, among the first ones, and what it asks for beyond them.
+/// The ALLOW rule of which most conditions hold, among the first ones, what it asks for beyond them, and what this was
+/// instead.
 fn nearest<R: Request + ?Sized>(policy: &CompiledPolicy, request: &mut R) -> Result<String, Obstacle> {
     let mut lookups: Lookups<'_, R> = policy.lookups(request);
     let group = &policy.allow;
@@ -78,27 +85,96 @@ fn nearest<R: Request + ?Sized>(policy: &CompiledPolicy, request: &mut R) -> Res
         let (holding, failing) = failing(clause, &policy.sets, &mut lookups)?;
         let rank = (holding, failing.len());
         if best.as_ref().is_none_or(|(least, _, _)| rank < *least) {
-            best = Some((rank, clause.rule, failing));
+            best = Some((rank, clause, failing));
         }
     }
-    let Some((_, rule, failing)) = best else { return Ok("they allow nothing".to_owned()) };
-    let wanted: Vec<_> = failing.into_iter().map(|condition| policy.descriptions.of(condition)).collect();
-    let name = policy.rule(rule).map(|rule| rule.policy().to_string()).unwrap_or_default();
-    Ok(format!("{name} wants {}", wanted.join(" and ")))
+    let Some((_, clause, failing)) = best else {
+        return Ok(format!("they allow nothing, this was {}", asked(request)));
+    };
+    let fails = |fields: &[Field]| failing.iter().any(|condition| fields.contains(&condition.field));
+    // A method makes sense with its path, and the other way round.
+    let operation = fails(&[Field::Method, Field::Path]);
+    let part_of_it = |condition: &&Condition<Field>| {
+        operation && [Field::Method, Field::Path].contains(&condition.field) || failing.contains(condition)
+    };
+    let name = policy.rule(clause.rule).map(|rule| policy.short_name(rule.policy())).unwrap_or_default();
+    let wanted = sentence(clause.conditions().iter().filter(part_of_it), &policy.descriptions);
+    Ok(format!("{name} wants {wanted}, this was {}", instead(&failing, request)))
+}
+
+/// `GET or POST under /api/ and port 8080`.
+fn sentence<'c>(conditions: impl Iterator<Item = &'c Condition<Field>>, descriptions: &Descriptions) -> String {
+    let (mut methods, mut paths, mut others) = (Vec::new(), Vec::new(), Vec::new());
+    for condition in conditions {
+        let words = match condition.field {
+            Field::Method => &mut methods,
+            Field::Path => &mut paths,
+            _ => &mut others,
+        };
+        words.push(descriptions.of(condition));
+    }
+    let operation = match (methods.is_empty(), paths.is_empty()) {
+        (true, true) => None,
+        (true, false) => Some(format!("a path {}", paths.join(" and "))),
+        (false, true) => Some(methods.join(" and ")),
+        (false, false) => Some(format!("{} {}", methods.join(" and "), paths.join(" and "))),
+    };
+    operation.into_iter().chain(others).collect::<Vec<_>>().join(" and ")
+}
+
+/// What was asked, with what the failing conditions are about. Values of headers and tokens are secrets at times, so
+/// they are left out.
+fn instead<R: Request + ?Sized>(failing: &[&Condition<Field>], request: &mut R) -> String {
+    let mut parts = vec![asked_for(request)];
+    for condition in failing {
+        let part = match condition.field {
+            Field::Principal | Field::Namespace | Field::ServiceAccount | Field::TrustDomain => Some(by(request)),
+            Field::Host => request.host().ok().flatten().map(|host| format!("to host {}", printable(host))),
+            Field::Port if !request.is_connection() => {
+                request.destination_port().ok().flatten().map(|port| format!("at port {port}"))
+            }
+            Field::Ip(Address::Source) => request.source_ip().ok().flatten().map(|address| format!("from {address}")),
+            Field::Ip(Address::Remote) => request.remote_ip().ok().flatten().map(|address| format!("from {address}")),
+            Field::Ip(Address::Destination) => {
+                request.destination_ip().ok().flatten().map(|address| format!("to {address}"))
+            }
+            Field::ServerName => match request.server_name().ok().flatten() {
+                Some(name) => Some(format!("for SNI {}", printable(name))),
+                None => Some("without SNI".to_owned()),
+            },
+            Field::Port | Field::Time | Field::Method | Field::Path | Field::Header(_) => None,
+            Field::RequestPrincipal | Field::Metadata(_) => None,
+        };
+        parts.extend(part.filter(|part| !parts.contains(part)));
+    }
+    parts.retain(|part| !part.is_empty());
+    parts.join(" ")
 }
 
 /// Who asked for what. What the proxy does not tell is left out: the denial stands either way.
 fn asked<R: Request + ?Sized>(request: &mut R) -> String {
-    let peer = request.peer().map_or_else(|failure| format!("someone ({failure})"), ToString::to_string);
-    let what = asked_for(request);
+    let (what, by) = (asked_for(request), by(request));
     match what.is_empty() {
-        true => peer,
-        false => format!("{what} by {peer}"),
+        true => by,
+        false => format!("{what} {by}"),
     }
 }
 
-/// Method and path, as far as the proxy tells them.
+fn by<R: Request + ?Sized>(request: &mut R) -> String {
+    match request.peer() {
+        Ok(peer) => format!("by {peer}"),
+        Err(failure) => format!("by someone ({failure})"),
+    }
+}
+
+/// Method and path, or the port of a connection, as far as the proxy tells them.
 pub(crate) fn asked_for<R: Request + ?Sized>(request: &mut R) -> String {
+    if request.is_connection() {
+        return match request.destination_port() {
+            Ok(Some(port)) => format!("a connection to port {port}"),
+            _ => "a connection".to_owned(),
+        };
+    }
     let text = |value: Result<Option<&[u8]>, HostFailure>| value.ok().flatten().map(printable);
     let method = text(request.method());
     let path = text(request.path().map(|path| path.map(without_query)));

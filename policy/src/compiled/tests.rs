@@ -362,7 +362,7 @@ fn random_request(dice: &mut Dice) -> Asked {
 #[test]
 fn the_index_agrees_with_walking_every_rule() {
     let mut dice = Dice(0x5a11_7907);
-    let mut answers = hashbrown::HashMap::<String, usize>::new();
+    let mut answers = std::collections::HashMap::<String, usize>::new();
     for _ in 0..600 {
         let most = [3, 12, 40][dice.below(3)];
         let policies: Vec<_> = (0..=dice.below(most)).map(|number| random_policy(&mut dice, number)).collect();
@@ -550,11 +550,11 @@ fn a_denial_says_what_was_missing() {
     let rows = [
         (
             Asked::by("spiffe://cluster.local/ns/shop/sa/web").method("DELETE").path("/api/orders/1?x"),
-            "no ALLOW policy matches: shop/orders-l7 wants method GET or POST, this was DELETE /api/orders/1 by cluster.local/ns/shop/sa/web",
+            "no ALLOW policy matches: orders-l7 wants GET or POST under /api/, this was DELETE /api/orders/1",
         ),
         (
             Asked::by("spiffe://cluster.local/ns/x/sa/y").method("PUT"),
-            "no ALLOW policy matches: shop/five wants namespace a, b, c or one of 2 more, this was PUT / by cluster.local/ns/x/sa/y",
+            "no ALLOW policy matches: five wants namespace a, b, c or one of 2 more, this was PUT / by cluster.local/ns/x/sa/y",
         ),
         (
             Asked::by(""),
@@ -562,7 +562,7 @@ fn a_denial_says_what_was_missing() {
         ),
         (
             Asked::by("spiffe://cluster.local/ns/shop/sa/web").path("/\u{7}\u{1b}[31m"),
-            "no ALLOW policy matches: shop/orders-l7 wants path /api/*, this was GET /\\x07\\x1b[31m by cluster.local/ns/shop/sa/web",
+            "no ALLOW policy matches: orders-l7 wants GET or POST under /api/, this was GET /\\x07\\x1b[31m",
         ),
     ];
     for (mut request, expected) in rows {

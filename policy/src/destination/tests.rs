@@ -129,7 +129,7 @@ fn every_reason_is_told_apart() {
         NoHost, LongName, LongLabel, EmptyLabel, FinalDots, Hyphen, UserInfo, Escape, Several, Brackets, ZoneId,
         BareIpv6, BadIpv4, NotAscii, BadByte, BadPort,
     ];
-    let texts: hashbrown::HashSet<_> = all.iter().map(ToString::to_string).collect();
+    let texts: std::collections::HashSet<_> = all.iter().map(ToString::to_string).collect();
     assert_eq!(texts.len(), all.len());
 }
 

@@ -59,6 +59,16 @@ impl PathPattern {
         }
     }
 
+    /// Where it is, in words: under a folder, or at a path.
+    pub(crate) fn place(&self) -> String {
+        match self {
+            Self::Text(TextPattern::Prefix(prefix)) if prefix.ends_with(b"/") => {
+                format!("under {}", String::from_utf8_lossy(prefix))
+            }
+            other => format!("at {other}"),
+        }
+    }
+
     #[cfg(test)]
     pub(crate) fn matches(&self, path: &[u8]) -> bool {
         let path = without_query(path);

@@ -3,8 +3,6 @@
 //! What a policy says of addresses, of workloads in the cluster or of traffic that comes in is not for a filter on the
 //! way out, so such policies are refused, each part with its reason.
 
-use hashbrown::HashMap;
-
 use super::PolicyName;
 use super::metadata::Metadata;
 use super::workload::{read_labels, transpose};
@@ -12,6 +10,7 @@ use crate::egress_allowlist::{PortPattern, Via};
 use crate::field::TrustDomains;
 use crate::pattern::{DestinationPattern, Stars};
 use crate::reader::{Node, Object};
+use crate::table::HashMap;
 
 /// So many values in a list are more than any policy needs.
 const MOST: usize = 1_000_000;

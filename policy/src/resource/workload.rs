@@ -1,9 +1,8 @@
 //! What this proxy fronts, and which policies are meant for it.
 
-use hashbrown::HashMap;
-
 use super::metadata::read_namespace;
 use crate::reader::{Node, Object};
+use crate::table::HashMap;
 
 /// The most `targetRefs` of a policy (istio/api `security/v1beta1/authorization_policy.proto`).
 const MOST_TARGETS: usize = 16;
@@ -46,7 +45,7 @@ pub(crate) fn transpose<T>(value: Option<Option<T>>) -> Option<Option<T>> {
 
 pub(crate) fn read_labels(node: &Node<'_>) -> Option<HashMap<String, String>> {
     let object = node.object()?;
-    let mut labels = HashMap::new();
+    let mut labels = HashMap::default();
     for (key, value) in object.all() {
         labels.insert(key.to_owned(), value.text()?.to_owned());
     }

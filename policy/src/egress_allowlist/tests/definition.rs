@@ -1,6 +1,6 @@
 //! The plain linear reading, and random configurations that the compiled rules are held against.
 
-use hashbrown::HashMap;
+use std::collections::HashMap;
 
 use super::*;
 use crate::destination::{Destination, Host};

@@ -12,7 +12,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
 
 use crate::certificates::Identity;
-use crate::http2::{self, Ending};
+use crate::http2::{self, Ending, Http2Connection};
 
 /// How long a server may be silent.
 const SILENCE_LIMIT: Duration = Duration::from_secs(20);
@@ -99,6 +99,11 @@ impl Client {
     /// Sends a request by HTTP/2, its headers as they are, and waits for its end.
     pub fn send_http2(&self, headers: &[(&[u8], &[u8])]) -> Result<Ending> {
         http2::exchange(&mut *self.connect()?, headers)
+    }
+
+    /// Opens a connection of HTTP/2 that many requests go over.
+    pub fn http2(&self) -> Result<Http2Connection> {
+        Http2Connection::new(self.connect()?)
     }
 
     /// Sends raw bytes to an echo, and says whether all of them came back before the other side ended the connection.

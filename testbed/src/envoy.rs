@@ -107,6 +107,11 @@ impl Envoy {
         self.child = None;
     }
 
+    /// Its process, or the shell's that it was started by so that it may go on; none once it is left running.
+    pub fn process(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
     /// Where its admin interface listens.
     pub fn admin(&self) -> SocketAddr {
         self.admin

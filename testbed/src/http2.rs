@@ -1,6 +1,9 @@
-//! As much of HTTP/2 (RFC 9113) as sends one request of any headers and hears how it ends.
+//! As much of HTTP/2 (RFC 9113) as sends requests of any headers and hears how they end.
 
-use anyhow::{Context, Result, bail};
+use std::collections::VecDeque;
+use std::io::Read;
+
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::client::Stream;
 
@@ -37,7 +40,7 @@ pub(crate) fn exchange(stream: &mut dyn Stream, headers: &[(&[u8], &[u8])]) -> R
     stream.flush()?;
     let mut body = Vec::new();
     loop {
-        let Some((kind, flags, id, payload)) = read_frame(stream)? else { return Ok(Ending::Reset) };
+        let Some((kind, flags, id, payload)) = read_frame(stream) else { return Ok(Ending::Reset) };
         match (kind, id) {
             (SETTINGS, 0) if flags & ACK == 0 => {
                 // A server that has closed already says why in the frames before.
@@ -49,6 +52,71 @@ pub(crate) fn exchange(stream: &mut dyn Stream, headers: &[(&[u8], &[u8])]) -> R
         }
         if matches!((kind, id), (DATA | HEADERS, 1)) && flags & END_STREAM != 0 {
             return Ok(Ending::Answered(body));
+        }
+    }
+}
+
+/// One connection that many requests go over, several at once, each without a body.
+pub struct Http2Connection {
+    stream: Box<dyn Stream>,
+    next_stream: u32,
+    /// What was read and not yet looked at.
+    unread: VecDeque<u8>,
+}
+
+/// `:status: 200` as every server writes it: field 8 of the static table (RFC 7541, appendix A).
+const STATUS_200: u8 = 0x88;
+
+impl Http2Connection {
+    pub(crate) fn new(mut stream: Box<dyn Stream>) -> Result<Self> {
+        let mut bytes = PREFACE.to_vec();
+        bytes.extend(frame(SETTINGS, 0, 0, &[])?);
+        stream.write_all(&bytes)?;
+        stream.flush()?;
+        Ok(Self { stream, next_stream: 1, unread: VecDeque::new() })
+    }
+
+    /// Sends the same request `count` times at once, pseudo-headers first, and waits for all the answers. Fails where
+    /// one of them is not 200.
+    pub fn send(&mut self, headers: &[(&[u8], &[u8])], count: usize) -> Result<()> {
+        let block = block(headers)?;
+        let mut bytes = Vec::new();
+        for _ in 0..count {
+            bytes.extend(frame(HEADERS, END_HEADERS | END_STREAM, self.next_stream, &block)?);
+            self.next_stream += 2;
+        }
+        self.stream.write_all(&bytes)?;
+        self.stream.flush()?;
+        let mut answered = 0;
+        while answered < count {
+            let (kind, flags, _, payload) = self.next_frame()?;
+            match kind {
+                SETTINGS if flags & ACK == 0 => {
+                    self.stream.write_all(&frame(SETTINGS, ACK, 0, &[])?)?;
+                    self.stream.flush()?;
+                }
+                HEADERS => ensure!(payload.first() == Some(&STATUS_200), "an answer is not 200"),
+                RST_STREAM | GOAWAY => bail!("the server has reset a stream or the connection"),
+                _ => {}
+            }
+            answered += usize::from(matches!(kind, HEADERS | DATA) && flags & END_STREAM != 0);
+        }
+        Ok(())
+    }
+
+    fn next_frame(&mut self) -> Result<Frame> {
+        loop {
+            let mut unread = self.unread.make_contiguous() as &[u8];
+            let before = unread.len();
+            if let Some(found) = read_frame(&mut unread) {
+                let taken = before - unread.len();
+                self.unread.drain(..taken);
+                return Ok(found);
+            }
+            let mut chunk = [0; 16_384];
+            let length = self.stream.read(&mut chunk)?;
+            ensure!(length > 0, "the connection was closed before all answers were there");
+            self.unread.extend(chunk.get(..length).unwrap_or_default());
         }
     }
 }
@@ -90,12 +158,11 @@ fn length(length: usize) -> Result<Vec<u8>> {
 type Frame = (u8, u8, u32, Vec<u8>);
 
 /// The next frame, or none where the connection has ended.
-fn read_frame(stream: &mut dyn Stream) -> Result<Option<Frame>> {
+fn read_frame(stream: &mut (impl Read + ?Sized)) -> Option<Frame> {
     let mut head = [0; 9];
-    if stream.read_exact(&mut head).is_err() {
-        return Ok(None);
-    }
+    stream.read_exact(&mut head).ok()?;
     let [a, b, c, kind, flags, id @ ..] = head;
-    let mut payload = vec![0; usize::try_from(u32::from_be_bytes([0, a, b, c]))?];
-    Ok(stream.read_exact(&mut payload).is_ok().then_some((kind, flags, u32::from_be_bytes(id), payload)))
+    let mut payload = vec![0; usize::try_from(u32::from_be_bytes([0, a, b, c])).ok()?];
+    stream.read_exact(&mut payload).ok()?;
+    Some((kind, flags, u32::from_be_bytes(id), payload))
 }

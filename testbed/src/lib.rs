@@ -22,7 +22,7 @@ pub use client_hello::client_hello;
 pub use configuration::{Configuration, read_yaml};
 pub use envoy::{Envoy, Options, end};
 pub use gateway::{Gateway, Reached};
-pub use http2::Ending;
+pub use http2::{Ending, Http2Connection};
 pub use outside::{DnsServer, TlsServer, resolve};
 pub use repository::{build_filters, envoy_binary, filter_path, root};
 pub use token::TokenIssuer;

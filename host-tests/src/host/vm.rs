@@ -158,6 +158,30 @@ impl Vm {
         })
     }
 
+    /// Plays many requests, each by a connection that `connection` makes of its number, and looks at nothing but whether
+    /// they go on; host calls do not fail meanwhile. Returns how many did.
+    pub fn soak(
+        &mut self,
+        root: Root,
+        requests: u64,
+        request: &Request,
+        connection: impl Fn(u64) -> Connection,
+    ) -> Result<u64> {
+        self.store.data_mut().quiet = true;
+        let headers =
+            self.instance.get_typed_func::<(u32, u32, u32), u32>(&mut self.store, "proxy_on_request_headers")?;
+        let count = u32::try_from(request.0.len())?;
+        let mut gone_on = 0;
+        for number in 0..requests {
+            let stream = self.open(root, connection(number), request.clone(), Kind::Http)?;
+            let action = headers.call(&mut self.store, (stream, count, 1))?;
+            gone_on += u64::from(action == 0);
+            self.end(stream)?;
+        }
+        self.store.data_mut().quiet = false;
+        Ok(gone_on)
+    }
+
     /// Plays one connection of a network filter: it comes to be, its first bytes come unless it was closed, and it ends.
     pub fn connection(&mut self, root: Root, connection: Connection, first: First) -> Result<Passage> {
         let stream = self.open(root, connection, Request::default(), Kind::Connection { closed: false })?;

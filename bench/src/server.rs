@@ -1,0 +1,107 @@
+//! One Envoy with a listener for each variant, and what its worker has cost so far.
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use testbed::{Authority, Client, Configuration, Envoy, Name, Options};
+
+use crate::variant::{self, CALLER, Variant};
+
+/// The Envoy that is measured. It has one worker, so that one thread's time is that of all requests.
+pub(crate) struct Server {
+    envoy: Envoy,
+    client: testbed::Identity,
+    worker: PathBuf,
+    pub(crate) variants: Vec<Variant>,
+    _folder: TempDir,
+}
+
+impl Server {
+    pub(crate) fn start(quick: bool) -> Result<Self> {
+        testbed::build_filters()?;
+        let folder = tempfile::tempdir()?;
+        let authority = Authority::new("bench")?;
+        authority.issue(&[Name::Dns("localhost".to_owned())])?.write(folder.path(), "server")?;
+        fs::write(folder.path().join("trusted.pem"), authority.pem())?;
+        let client = authority.issue(&[Name::Uri(format!("spiffe://{CALLER}"))])?;
+        let cheapest = folder.path().join("cheapest.wasm");
+        fs::write(&cheapest, wat::parse_str(include_str!("cheapest.wat"))?)?;
+        let variants = variant::all(quick, &cheapest);
+        let listeners: Vec<_> = variants.iter().map(|variant| listener(variant, &folder)).collect();
+        let configuration = Configuration::new(json!({"static_resources": {"listeners": listeners}}));
+        let options =
+            Options { binary: testbed::envoy_binary()?, folder: folder.path().to_owned(), workers: 1, outlives: false };
+        let envoy = Envoy::start(&configuration, &options)?;
+        let worker = worker(envoy.process().context("Envoy has no process")?)?;
+        Ok(Self { envoy, client, worker, variants, _folder: folder })
+    }
+
+    /// A client of a variant's listener, with a certificate.
+    pub(crate) fn client(&self, variant: &Variant) -> Result<Client> {
+        Client::tls(self.envoy.listener(&variant.id())?, Some(&self.client))
+    }
+
+    /// The CPU time that the worker has taken so far, in nanoseconds.
+    pub(crate) fn cpu_time(&self) -> Result<u64> {
+        let text = fs::read_to_string(&self.worker)?;
+        Ok(text.split_whitespace().next().context("an empty schedstat")?.parse()?)
+    }
+
+    /// The version that Envoy tells.
+    pub(crate) fn version(&self) -> Result<String> {
+        let page: Value = serde_json::from_str(&self.envoy.admin_get("/server_info")?)?;
+        let version = page.get("version").and_then(Value::as_str).context("no version")?;
+        Ok(version.split('/').nth(1).unwrap_or(version).to_owned())
+    }
+}
+
+/// The file in /proc that tells the CPU time of the thread that Envoy calls `wrk:worker_0` (proc(5), `schedstat`).
+fn worker(process: u32) -> Result<PathBuf> {
+    for thread in fs::read_dir(format!("/proc/{process}/task"))? {
+        let thread = thread?.path();
+        if fs::read_to_string(thread.join("comm"))?.starts_with("wrk:worker_0") {
+            return Ok(thread.join("schedstat"));
+        }
+    }
+    anyhow::bail!("Envoy has no thread wrk:worker_0")
+}
+
+fn listener(variant: &Variant, folder: &TempDir) -> Value {
+    let router = json!({"name": "envoy.filters.http.router", "typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
+    }});
+    let filters: Vec<_> = variant.filter.iter().cloned().chain([router]).collect();
+    let manager = json!({
+        "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "bench",
+        "codec_type": "HTTP2",
+        "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [
+            {"match": {"prefix": "/"}, "direct_response": {"status": 200}}
+        ]}]},
+        "http_filters": filters
+    });
+    let tls = json!({
+        "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+        "require_client_certificate": true,
+        "disable_stateless_session_resumption": true,
+        "disable_stateful_session_resumption": true,
+        "common_tls_context": {
+            "tls_certificates": [{
+                "certificate_chain": {"filename": folder.path().join("server.pem")},
+                "private_key": {"filename": folder.path().join("server.key")}
+            }],
+            "validation_context": {"trusted_ca": {"filename": folder.path().join("trusted.pem")}}
+        }
+    });
+    json!({
+        "name": variant.id(),
+        "address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}},
+        "filter_chains": [{
+            "transport_socket": {"name": "envoy.transport_sockets.tls", "typed_config": tls},
+            "filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]
+        }]
+    })
+}

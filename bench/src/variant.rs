@@ -125,12 +125,7 @@ fn filter(variant: &Variant, cheapest: &Path) -> Option<Value> {
             let operation = json!([{"operation": {"methods": ["GET"], "paths": [PATH]}}]);
             sallyport("identity-authz", allow(&callers(size), Some(operation)))
         }
-        Series::Paths => {
-            let rules: Vec<_> = paths(size).map(|path| json!([{"operation": {"paths": [path]}}])).collect();
-            let from = json!([{"source": {"principals": [CALLER]}}]);
-            let rules: Vec<_> = rules.iter().map(|to| json!({"from": from, "to": to})).collect();
-            sallyport("identity-authz", policy("identity", json!({"rules": rules})))
-        }
+        Series::Paths => sallyport("identity-authz", paths_under_one_principal(size)),
         Series::Hosts => {
             let hosts: Vec<_> = listed(size, HOST, |number| format!("api-{number}.example.com")).collect();
             sallyport("egress-allowlist", json!({"rules": [{"name": "hosts", "hosts": hosts}]}))
@@ -186,13 +181,31 @@ fn allow(principals: &[String], operation: Option<Value>) -> Value {
     policy("callers", json!({"rules": [rule]}))
 }
 
+/// A rule for each path, spread over policies.
+fn paths_under_one_principal(size: usize) -> Value {
+    let from = json!([{"source": {"principals": [CALLER]}}]);
+    let rules: Vec<_> =
+        paths(size).map(|path| json!({"from": from, "to": [{"operation": {"paths": [path]}}]})).collect();
+    let policies = rules.chunks(RULES_A_POLICY).enumerate();
+    let policies: Vec<_> =
+        policies.map(|(number, rules)| resource(&format!("paths-{number}"), json!({"rules": rules}))).collect();
+    json!({"resources": policies})
+}
+
+/// As many as one policy may have.
+const RULES_A_POLICY: usize = 512;
+
 fn policy(name: &str, spec: Value) -> Value {
-    json!({"resources": [{
+    json!({"resources": [resource(name, spec)]})
+}
+
+fn resource(name: &str, spec: Value) -> Value {
+    json!({
         "apiVersion": "security.istio.io/v1",
         "kind": "AuthorizationPolicy",
         "metadata": {"name": name, "namespace": "shop"},
         "spec": spec
-    }]})
+    })
 }
 
 /// A third each of contains, prefix and exact.

@@ -6,7 +6,7 @@ SHELL := bash
 
 .PHONY: help
 help: ## List these commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: ## Watch a real Envoy let friends in and turn an intruder away
@@ -21,6 +21,34 @@ up: ## The same, and leave Envoy running to try it by hand
 down: ## End what `make up` left running
 	@cargo run --quiet --locked --package demo -- down
 
+.PHONY: stack
+stack: ## The demo stack in Docker Compose: bring it up and hold it to every claim
+	@cargo run --quiet --locked --package stack -- tour
+
+.PHONY: stack-down
+stack-down: ## Remove its containers, networks and volumes
+	@cargo run --quiet --locked --package stack -- down
+
+.PHONY: stack-images
+stack-images: ## Make stand-ins of its base images, where none can be pulled
+	@tools/stack-images --stand-ins
+
+.PHONY: stack-report
+stack-report: ## Let the running stack deny nothing and take plaintext, to see what would be denied
+	@cargo run --quiet --locked --package stack -- mode report
+
+.PHONY: stack-would-deny
+stack-would-deny: ## What the running stack would have denied in report mode
+	@cargo run --quiet --locked --package stack -- would-deny
+
+.PHONY: stack-enforce
+stack-enforce: ## Enforce again
+	@cargo run --quiet --locked --package stack -- mode enforce
+
+.PHONY: stack-picture
+stack-picture: ## Take the documentation's picture of its console page, with Chromium
+	@cargo run --quiet --locked --package stack -- picture
+
 .PHONY: wasm
 wasm: ## Build the filters into dist/
 	@tools/build-wasm
@@ -29,10 +57,6 @@ wasm: ## Build the filters into dist/
 .PHONY: test
 test: check ## Formatting, lints, documentation, every test, in wasmtime and in real Envoy
 	cargo test --locked --workspace
-
-.PHONY: oracle
-oracle: ## 20,000 random policies and requests, identity-authz against Envoy's own RBAC filter
-	ORACLE_PAIRS=$${ORACLE_PAIRS:-20000} cargo test --locked --package host-tests --test oracle -- --nocapture
 
 .PHONY: check
 check: ## Formatting, lints and documentation alone

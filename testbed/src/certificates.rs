@@ -36,13 +36,28 @@ pub struct Identity {
 impl Authority {
     /// Makes an authority whose certificate carries this common name.
     pub fn new(common_name: &str) -> Result<Self> {
+        let params = Self::parameters(common_name);
+        let key = KeyPair::generate()?;
+        let pem = params.self_signed(&key)?.pem();
+        Ok(Self { issuer: Issuer::new(params, key), pem })
+    }
+
+    fn parameters(common_name: &str) -> CertificateParams {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         params.distinguished_name = named(common_name);
-        let key = KeyPair::generate()?;
-        let pem = params.self_signed(&key)?.pem();
-        Ok(Self { issuer: Issuer::new(params, key), pem })
+        params
+    }
+
+    /// An authority that was made before under this common name, with its certificate and its key in PEM.
+    pub fn load(common_name: &str, pem: String, key: &str) -> Result<Self> {
+        Ok(Self { issuer: Issuer::new(Self::parameters(common_name), KeyPair::from_pem(key)?), pem })
+    }
+
+    /// Its private key, in PEM.
+    pub fn key(&self) -> String {
+        self.issuer.key().serialize_pem()
     }
 
     /// The authority's own certificate, in PEM.
@@ -90,6 +105,11 @@ fn named(common_name: &str) -> DistinguishedName {
 }
 
 impl Identity {
+    /// A certificate with its key, both in PEM.
+    pub fn from_pem(certificate: String, key: String) -> Self {
+        Self { certificate, key }
+    }
+
     /// The certificate, in PEM.
     pub fn certificate(&self) -> &str {
         &self.certificate

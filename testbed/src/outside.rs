@@ -23,13 +23,18 @@ pub struct TlsServer {
 impl TlsServer {
     /// Starts one on a free port.
     pub fn start(identity: &Identity) -> Result<Self> {
+        Self::start_at(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), identity)
+    }
+
+    /// Starts one at this address.
+    pub fn start_at(address: SocketAddr, identity: &Identity) -> Result<Self> {
         let chain = CertificateDer::pem_slice_iter(identity.certificate().as_bytes()).collect::<Result<Vec<_>, _>>()?;
         let configuration = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
             .with_single_cert(chain, PrivateKeyDer::from_pem_slice(identity.key().as_bytes())?)?;
         let configuration = Arc::new(configuration);
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let listener = TcpListener::bind(address)?;
         let address = listener.local_addr()?;
         let connections = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&connections);

@@ -1,6 +1,6 @@
 //! Plays cases against the same module in a real Envoy: one process, a listener a configuration, real TLS.
 
-pub(crate) mod listener;
+mod listener;
 
 use std::collections::BTreeMap;
 use std::fs;

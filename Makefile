@@ -58,6 +58,10 @@ wasm: ## Build the filters into dist/
 test: check ## Formatting, lints, documentation, every test, in wasmtime and in real Envoy
 	cargo test --locked --workspace
 
+.PHONY: oracle
+oracle: ## 20,000 random policies and requests, identity-authz against Envoy's own RBAC filter
+	ORACLE_PAIRS=$${ORACLE_PAIRS:-20000} cargo test --locked --package host-tests --test oracle -- --nocapture
+
 .PHONY: check
 check: ## Formatting, lints and documentation alone
 	cargo fmt --all --check

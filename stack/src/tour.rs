@@ -35,8 +35,8 @@ const CHAPTERS: [Chapter; 7] = [
     Chapter { title: "Together with what Envoy has", claims: &composition::CLAIMS },
     Chapter { title: "Certificates and policies change while it runs", claims: &migration::CLAIMS },
     Chapter { title: "Each claim fails without its protection", claims: &removals::CLAIMS },
-    Chapter { title: "What you can see", claims: &observability::CLAIMS },
     Chapter { title: "Shut while a container is down, working after", claims: &kill::CLAIMS },
+    Chapter { title: "What you can see", claims: &observability::CLAIMS },
     Chapter { title: "At the end", claims: &claims::AT_THE_END },
 ];
 

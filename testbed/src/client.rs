@@ -1,7 +1,7 @@
 //! A client that sends the bytes that it is given.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
+use socket2::{Domain, Socket, Type};
 
 use crate::certificates::Identity;
 use crate::http2::{self, Ending, Http2Connection};
@@ -42,12 +43,13 @@ pub struct Client {
     tls: Option<Arc<ClientConfig>>,
     server_name: String,
     preamble: Vec<u8>,
+    from: Option<Ipv4Addr>,
 }
 
 impl Client {
     /// A client that speaks plaintext.
     pub fn plaintext(address: SocketAddr) -> Self {
-        Self { address, tls: None, server_name: "localhost".to_owned(), preamble: Vec::new() }
+        Self { address, tls: None, server_name: "localhost".to_owned(), preamble: Vec::new(), from: None }
     }
 
     /// A client that speaks TLS, with a certificate or without. It does not check the server's: what is tested is the
@@ -83,6 +85,12 @@ impl Client {
     /// Sends these bytes before anything else, TLS included: a PROXY protocol header.
     pub fn with_preamble(mut self, preamble: Vec<u8>) -> Self {
         self.preamble = preamble;
+        self
+    }
+
+    /// Connects from this address, one of 127.0.0.0/8.
+    pub fn coming_from(mut self, address: Ipv4Addr) -> Self {
+        self.from = Some(address);
         self
     }
 
@@ -129,7 +137,7 @@ impl Client {
 
     /// Opens a connection, with TLS if that is to be.
     pub fn connect(&self) -> Result<Box<dyn Stream>> {
-        let mut socket = TcpStream::connect(self.address).with_context(|| format!("connecting to {}", self.address))?;
+        let mut socket = self.connect_socket().with_context(|| format!("connecting to {}", self.address))?;
         socket.set_read_timeout(Some(SILENCE_LIMIT))?;
         socket.set_write_timeout(Some(SILENCE_LIMIT))?;
         socket.set_nodelay(true)?;
@@ -138,6 +146,14 @@ impl Client {
         let name = ServerName::try_from(self.server_name.clone())?;
         let connection = ClientConnection::new(Arc::clone(configuration), name)?;
         Ok(Box::new(StreamOwned::new(connection, socket)))
+    }
+
+    fn connect_socket(&self) -> Result<TcpStream> {
+        let Some(from) = self.from else { return Ok(TcpStream::connect(self.address)?) };
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        socket.bind(&SocketAddr::from((from, 0)).into())?;
+        socket.connect(&self.address.into())?;
+        Ok(socket.into())
     }
 }
 
@@ -174,7 +190,7 @@ pub trait Stream: Read + Write {}
 impl<S: Read + Write> Stream for S {}
 
 /// Writes, then reads until the answer is whole. A peer that resets after it has answered has answered.
-pub(crate) fn talk(stream: &mut dyn Stream, bytes: &[u8]) -> Result<Response> {
+pub fn talk(stream: &mut dyn Stream, bytes: &[u8]) -> Result<Response> {
     stream.write_all(bytes)?;
     stream.flush()?;
     let mut answer = Vec::new();

@@ -1,5 +1,6 @@
 //! One Envoy process.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
@@ -130,16 +131,18 @@ impl Envoy {
 
     /// Where a listener listens.
     pub fn listener(&self, name: &str) -> Result<SocketAddr> {
+        self.listeners()?.remove(name).with_context(|| format!("no listener {name}"))
+    }
+
+    /// Where each listener listens that has an address, by its name.
+    pub fn listeners(&self) -> Result<BTreeMap<String, SocketAddr>> {
         let page: Value = serde_json::from_str(&self.admin_get("/listeners?format=json")?)?;
         let statuses = page.get("listener_statuses").and_then(Value::as_array).context("no listeners")?;
-        let listener = statuses.iter().find(|status| status.get("name").and_then(Value::as_str) == Some(name));
-        let address = listener
-            .and_then(|status| status.pointer("/local_address/socket_address"))
-            .with_context(|| format!("no listener {name}"))?;
-        let host = address.get("address").and_then(Value::as_str).context("no address")?;
-        let port = address.get("port_value").and_then(Value::as_u64).context("no port")?;
-        let host = if host == "0.0.0.0" { "127.0.0.1" } else { host };
-        Ok(format!("{host}:{port}").parse()?)
+        let with_address = statuses.iter().filter_map(|status| {
+            let name = status.get("name").and_then(Value::as_str)?;
+            Some((name.to_owned(), status.pointer("/local_address/socket_address")?))
+        });
+        with_address.map(|(name, address)| Ok((name, socket_address(address)?))).collect()
     }
 
     /// A counter or gauge; 0 where it does not exist.
@@ -148,6 +151,13 @@ impl Envoy {
         let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
         line.map_or(Ok(0), |value| Ok(value.parse()?))
     }
+}
+
+fn socket_address(address: &Value) -> Result<SocketAddr> {
+    let host = address.get("address").and_then(Value::as_str).context("no address")?;
+    let port = address.get("port_value").and_then(Value::as_u64).context("no port")?;
+    let host = if host == "0.0.0.0" { "127.0.0.1" } else { host };
+    Ok(format!("{host}:{port}").parse()?)
 }
 
 impl Drop for Envoy {

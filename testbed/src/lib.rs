@@ -17,7 +17,7 @@ mod token;
 pub mod wait;
 
 pub use certificates::{Authority, Identity, Name};
-pub use client::{Client, Response};
+pub use client::{Client, Response, Stream, talk};
 pub use client_hello::client_hello;
 pub use configuration::{Configuration, read_yaml};
 pub use envoy::{Envoy, Options, end};

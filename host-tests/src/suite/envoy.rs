@@ -1,6 +1,6 @@
 //! Plays cases against the same module in a real Envoy: one process, a listener a configuration, real TLS.
 
-mod listener;
+pub(crate) mod listener;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -86,6 +86,14 @@ impl TrustDomains {
         &self.own
     }
 
+    /// The trust domains that `domain` stands for: all of the mesh's, where it is one of them.
+    pub(super) fn same_as<'d>(&'d self, domain: &'d str) -> Vec<&'d str> {
+        match self.all().any(|known| known == domain) {
+            true => self.all().map(String::as_str).collect(),
+            false => vec![domain],
+        }
+    }
+
     fn all(&self) -> impl Iterator<Item = &String> {
         [&self.own].into_iter().chain(&self.aliases)
     }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::TrustDomains;
 use crate::index::{Matched, TextIndex, ValueId};
 use crate::pattern::TextPattern;
 use crate::peer::Peer;
@@ -12,7 +13,9 @@ use crate::peer::Peer;
 pub(crate) struct TrustDomainPattern(TextPattern);
 
 impl TrustDomainPattern {
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+    /// Parses a trust domain. One of the mesh stands for all of the mesh's, as in Istio
+    /// (`pilot/pkg/security/trustdomain/bundle.go`), so there can be several.
+    pub(crate) fn parse(text: &str, trust_domains: &TrustDomains) -> Result<Vec<Self>, String> {
         let of_a_trust_domain = |character: char| {
             character.is_ascii_lowercase() || character.is_ascii_digit() || matches!(character, '.' | '-' | '_' | '*')
         };
@@ -31,7 +34,7 @@ impl TrustDomainPattern {
         if text.bytes().filter(|byte| *byte == b'*').count() > 1 {
             return Err(format!("bad trust domain `{text}`: Istio takes one star here"));
         }
-        Ok(Self(TextPattern::new(text)))
+        Ok(trust_domains.same_as(text).into_iter().map(|domain| Self(TextPattern::new(domain))).collect())
     }
 
     #[cfg(test)]
@@ -65,6 +68,24 @@ mod tests {
     use super::*;
     use crate::peer::PeerId;
 
+    fn mesh() -> TrustDomains {
+        TrustDomains::new("cluster.local".to_owned(), vec!["old.example".to_owned()])
+    }
+
+    #[test]
+    fn a_trust_domain_of_the_mesh_is_all_of_them() {
+        let rows: [(&str, &[&str]); 4] = [
+            ("cluster.local", &["cluster.local", "old.example"]),
+            ("old.example", &["cluster.local", "old.example"]),
+            ("new.example", &["new.example"]),
+            ("*.example", &["*.example"]),
+        ];
+        for (text, expected) in rows {
+            let found = TrustDomainPattern::parse(text, &mesh()).expect(text);
+            assert_eq!(found.iter().map(ToString::to_string).collect::<Vec<_>>(), expected, "{text}");
+        }
+    }
+
     #[test]
     fn rows() {
         let id = PeerId::parse(b"spiffe://td.prod.example/ns/shop/sa/web").expect("a SPIFFE ID");
@@ -79,7 +100,8 @@ mod tests {
             ("*web", false),
         ];
         for (text, expected) in rows {
-            let matches = TrustDomainPattern::parse(text).is_ok_and(|pattern| pattern.matches(&id));
+            let matches = TrustDomainPattern::parse(text, &mesh())
+                .is_ok_and(|patterns| patterns.iter().any(|pattern| pattern.matches(&id)));
             assert_eq!(matches, expected, "{text}");
         }
     }
@@ -96,7 +118,7 @@ mod tests {
             ("*a*", "bad trust domain `*a*`: Istio takes one star here"),
         ];
         for (text, message) in rows {
-            assert_eq!(TrustDomainPattern::parse(text).err().as_deref(), Some(message));
+            assert_eq!(TrustDomainPattern::parse(text, &mesh()).err().as_deref(), Some(message));
         }
     }
 }

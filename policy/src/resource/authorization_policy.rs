@@ -345,6 +345,11 @@ fn read_principals(node: &Node<'_>, reading: &Reading<'_>) -> Option<Values> {
     Some(Values::Principals(read_values(node, parse)?.into_iter().flatten().collect()))
 }
 
+fn read_trust_domains(node: &Node<'_>, reading: &Reading<'_>) -> Option<Values> {
+    let parse = |text: &str| TrustDomainPattern::parse(text, reading.context.trust_domains);
+    Some(Values::TrustDomains(read_values(node, parse)?.into_iter().flatten().collect()))
+}
+
 fn read_service_accounts(node: &Node<'_>, reading: &Reading<'_>) -> Option<Values> {
     let accounts = read_values(node, |text| ServiceAccount::parse(text, reading.namespace))?;
     if accounts.len() > MOST_SERVICE_ACCOUNTS {
@@ -366,9 +371,7 @@ fn read_source(source: &Object<'_>, reading: &Reading<'_>) -> Option<Vec<Term>> 
     pair(["principals", "notPrincipals"], &|node| read_principals(node, reading));
     pair(["namespaces", "notNamespaces"], &|node| read_values(node, NamespacePattern::parse).map(Values::Namespaces));
     pair(["serviceAccounts", "notServiceAccounts"], &|node| read_service_accounts(node, reading));
-    pair(["trustDomains", "notTrustDomains"], &|node| {
-        read_values(node, TrustDomainPattern::parse).map(Values::TrustDomains)
-    });
+    pair(["trustDomains", "notTrustDomains"], &|node| read_trust_domains(node, reading));
     pair(["ipBlocks", "notIpBlocks"], &|node| read_ips(node, Address::Source));
     match reading.place {
         Place::Policy => {
@@ -463,7 +466,7 @@ const KEYS: [(&str, ReadValues); 13] = [
     ("remote.ip", |node, _| read_ips(node, Address::Remote)),
     ("source.namespace", |node, _| read_values(node, NamespacePattern::parse).map(Values::Namespaces)),
     ("source.serviceAccount", read_service_accounts),
-    ("source.trustDomain", |node, _| read_values(node, TrustDomainPattern::parse).map(Values::TrustDomains)),
+    ("source.trustDomain", read_trust_domains),
     ("source.principal", read_principals),
     ("request.auth.principal", |node, _| read_request_principals(node)),
     ("request.auth.audiences", |node, _| read_metadata(node, MetadataKey::claim("aud"))),

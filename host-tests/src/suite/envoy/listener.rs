@@ -9,7 +9,7 @@ use super::KEYS;
 use crate::suite::surroundings::{DIRECT_ADDRESS_KEY, JWT_FILTER, PAYLOAD, PEER_HEADER, PEER_KEY, other_metadata};
 
 /// Envoy begins the log lines of a plugin that is being configured with its VM's id.
-pub(super) fn filter_configuration(filter: &str, vm_id: &str, configuration: &[u8]) -> Value {
+pub(crate) fn filter_configuration(filter: &str, vm_id: &str, configuration: &[u8]) -> Value {
     json!({
         "config": {
             "name": filter,
@@ -23,7 +23,7 @@ pub(super) fn filter_configuration(filter: &str, vm_id: &str, configuration: &[u
     })
 }
 
-fn of_type(configuration: &Value, kind: &str) -> Value {
+pub(crate) fn of_type(configuration: &Value, kind: &str) -> Value {
     let mut typed = configuration.clone();
     if let Value::Object(keys) = &mut typed {
         keys.insert("@type".to_owned(), json!(format!("type.googleapis.com/envoy.extensions.filters.{kind}")));
@@ -147,7 +147,7 @@ pub(super) fn bytes_listener(
 }
 
 /// Sets the address of the connection's other end.
-fn direct_address_state() -> Value {
+pub(crate) fn direct_address_state() -> Value {
     json!({
         "object_key": DIRECT_ADDRESS_KEY,
         "factory_key": "envoy.string",
@@ -176,7 +176,7 @@ pub(super) fn passing_listener(name: &str, counters: &str, log: &Path, filter: &
 
 /// What identity-authz relies on other filters for: the address of the connection's other end, validated tokens, and
 /// metadata.
-fn filters_before(tokens: &TokenIssuer) -> Vec<Value> {
+pub(crate) fn filters_before(tokens: &TokenIssuer) -> Vec<Value> {
     let filter = |name: &str, kind: &str, configuration: Value| json!({"name": name, "typed_config": of_type(&configuration, kind)});
     let peer = json!({
         "object_key": PEER_KEY,
@@ -210,7 +210,7 @@ fn filters_before(tokens: &TokenIssuer) -> Vec<Value> {
     ]
 }
 
-/// TLS and plaintext on one port, any client certificate or none, addresses by the PROXY protocol.
+/// A [`door`] whose requests are answered once the filter lets them through.
 pub(super) fn listener(
     name: &str,
     counters: &str,
@@ -244,7 +244,11 @@ pub(super) fn listener(
         ]}]},
         "http_filters": http_filters
     });
-    let filters = json!([{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]);
+    door(name, folder, &json!([{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]))
+}
+
+/// A listener that takes TLS and plaintext on one port, any client certificate or none, addresses by the PROXY protocol.
+pub(crate) fn door(name: &str, folder: &Path, filters: &Value) -> Value {
     let tls = any_certificate(folder);
     json!({
         "name": name,

@@ -82,6 +82,27 @@ impl Client {
         self
     }
 
+    /// Offers this protocol in TLS (ALPN, RFC 7301).
+    pub fn offering(mut self, protocol: &str) -> Self {
+        if let Some(configuration) = &mut self.tls {
+            Arc::make_mut(configuration).alpn_protocols = vec![protocol.as_bytes().to_vec()];
+        }
+        self
+    }
+
+    /// Which of the protocols that it offers the server takes, if any.
+    pub fn agreed_protocol(&self) -> Result<Option<Vec<u8>>> {
+        let configuration = self.tls.as_ref().context("plaintext has no protocols to offer")?;
+        let mut socket = self.connect_socket()?;
+        socket.set_read_timeout(Some(SILENCE_LIMIT))?;
+        let name = ServerName::try_from(self.server_name.clone())?;
+        let mut connection = ClientConnection::new(Arc::clone(configuration), name)?;
+        while connection.is_handshaking() {
+            connection.complete_io(&mut socket)?;
+        }
+        Ok(connection.alpn_protocol().map(<[u8]>::to_vec))
+    }
+
     /// Sends these bytes before anything else, TLS included: a PROXY protocol header.
     pub fn with_preamble(mut self, preamble: Vec<u8>) -> Self {
         self.preamble = preamble;

@@ -1,7 +1,7 @@
 //! Where things are in this repository, and what builds them.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -32,12 +32,19 @@ fn run_build() -> Result<()> {
 
 /// An Envoy: the variable `ENVOY`, the PATH, or one that is fetched once.
 pub fn envoy_binary() -> Result<PathBuf> {
-    let output = Command::new(root().join("tools/find-envoy"))
-        .stderr(std::process::Stdio::inherit())
-        .output()
-        .context("tools/find-envoy")?;
+    find("tools/find-envoy")
+}
+
+/// The folder of PostgreSQL's programs: the variable `POSTGRES_BIN`, the machine's own, or those of the distribution's
+/// packages, which are fetched once.
+pub(crate) fn postgres_programs() -> Result<PathBuf> {
+    find("tools/find-postgres")
+}
+
+fn find(tool: &str) -> Result<PathBuf> {
+    let output = Command::new(root().join(tool)).stderr(Stdio::inherit()).output().with_context(|| tool.to_owned())?;
     if !output.status.success() {
-        bail!("tools/find-envoy failed, its messages are above");
+        bail!("{tool} failed, its messages are above");
     }
     Ok(PathBuf::from(String::from_utf8(output.stdout)?.trim()))
 }

@@ -234,6 +234,89 @@ fn one_connections_identity_is_never_anothers() -> Result<()> {
 }
 
 #[test]
+fn what_was_decided_of_one_connection_is_never_taken_for_another() -> Result<()> {
+    let module = module()?;
+    let not_admin = r#"{"notPaths": ["/admin"]}"#;
+    // What a policy asks for beside the principal, and whether it then decides every request anew.
+    for (to, by_request) in [("", false), (not_admin, true)] {
+        let (mut vm, root) = start(&module, &configuration(to, false))?;
+        for id in 0..10_000_u64 {
+            let web = id % 2 == 0;
+            let by = || connection(id, if web { WEB } else { "spiffe://cluster.local/ns/shop/sa/other" });
+            for path in ["/", "/admin", "/"] {
+                let expected = web && !(by_request && path == "/admin");
+                let outcome = vm.request(root, by(), get(path))?;
+                ensure!(outcome.goes_on == expected, "{to} connection {id}, {path}: {outcome:?}");
+            }
+        }
+        vm.tick(root)?;
+        let counted = |name: &str| vm.counters().get(&format!("sallyport.identity_authz.{name}")).copied();
+        let allowed = if by_request { 10_000 } else { 15_000 };
+        ensure!(counted("allowed") == Some(allowed), "{to}: {:?}", counted("allowed"));
+        ensure!(counted("denied") == Some(30_000 - allowed), "{to}: {:?}", counted("denied"));
+    }
+    Ok(())
+}
+
+#[test]
+fn only_what_a_connection_fixes_is_decided_once() -> Result<()> {
+    let module = module()?;
+    let policy = |name: &str, spec: &str| {
+        format!(
+            r#"{{"apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy",
+                "metadata": {{"name": "{name}", "namespace": "shop"{}}}, "spec": {spec}}}"#,
+            if name == "dry" { r#", "annotations": {"istio.io/dry-run": "true"}"# } else { "" }
+        )
+    };
+    let web = r#"{"rules": [{"from": [{"source": {"principals": ["cluster.local/ns/shop/sa/web"]}}]}]}"#;
+    // A rule beside the one for web, and whether a second request is decided without asking for more than the connection.
+    let header =
+        r#"{"action": "DENY", "rules": [{"when": [{"key": "request.headers[x-role]", "values": ["guest"]}]}]}"#;
+    let others = r#"{"action": "DENY", "rules": [{"from": [{"source": {"namespaces": ["dev"]}}]}]}"#;
+    let port = r#"{"action": "DENY", "rules": [{"to": [{"operation": {"ports": ["1"]}}]}]}"#;
+    let audit = r#"{"action": "AUDIT", "rules": [{"from": [{"source": {"namespaces": ["shop"]}}]}]}"#;
+    let report = r#"{"action": "DENY", "rules": [{"from": [{"source": {"namespaces": ["shop"]}}]}]}"#;
+    let rows = [
+        (policy("deny", others), true, None),
+        (policy("deny", header), false, None),
+        (policy("deny", port), false, None),
+        (policy("audit", audit), false, Some("policy.shop.audit.audited")),
+        (policy("dry", report), false, Some("would_deny")),
+    ];
+    for (beside, once, counter) in rows {
+        let resources = format!(r#"{{"resources": [{}, {beside}]}}"#, policy("allow-web", web));
+        let (mut vm, root) = start(&module, &resources)?;
+        for _ in 0..2 {
+            ensure!(vm.request(root, connection(1, WEB), get("/"))?.goes_on, "{beside}");
+        }
+        let guest = vm.request(root, connection(1, WEB), get("/").with("x-role", b"guest"))?;
+        ensure!(guest.goes_on != beside.contains("x-role"), "{beside}: {guest:?}");
+        let asked = guest.crossings == ["proxy_get_property connection.id"];
+        ensure!(once == asked || counter.is_some(), "{beside}: {:?}", guest.crossings);
+        vm.tick(root)?;
+        if let Some(counter) = counter {
+            let counted = vm.counters().get(&format!("sallyport.identity_authz.{counter}")).copied();
+            ensure!(counted == Some(3), "{beside}: {counted:?}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_request_takes_few_instructions() -> Result<()> {
+    testbed::build_filters()?;
+    let module = Module::load_metered(&testbed::filter_path("identity-authz"))?;
+    for (to, most) in [("", 2_000), (r#"{"methods": ["GET"], "paths": ["/a"]}"#, 8_500)] {
+        let (mut vm, root) = start(&module, &configuration(to, false))?;
+        vm.request(root, connection(7, WEB), get("/a"))?;
+        let outcome = vm.request(root, connection(7, WEB), get("/a"))?;
+        println!("{} instructions for {to}", outcome.instructions);
+        ensure!(outcome.instructions <= most, "{} instructions for {to}", outcome.instructions);
+    }
+    Ok(())
+}
+
+#[test]
 fn several_configurations_in_one_vm_keep_to_themselves() -> Result<()> {
     let module = module()?;
     let (mut vm, first) = start(&module, &configuration("", false))?;

@@ -62,7 +62,7 @@ struct Group {
 struct Lookups<'l, R: ?Sized> {
     fields: &'l Fields,
     request: &'l mut R,
-    matched: FieldMatches,
+    matched: FieldMatches<Field>,
 }
 
 impl<R: Request + ?Sized> MatchedValues for Lookups<'_, R> {
@@ -70,7 +70,7 @@ impl<R: Request + ?Sized> MatchedValues for Lookups<'_, R> {
     type Error = Obstacle;
 
     fn matched(&mut self, field: Field) -> Result<&FieldMatch, Obstacle> {
-        self.matched.of(field.slot(), || self.fields.lookup(field, self.request))
+        self.matched.of(field, || self.fields.lookup(field, self.request))
     }
 }
 
@@ -197,6 +197,18 @@ impl CompiledPolicy {
         Ok(None)
     }
 
+    /// Whether all requests of one connection are decided alike, and none is marked: no rule asks for what can change
+    /// from one to the next.
+    pub fn decides_by_connection(&self) -> bool {
+        let Group { enforced: deny, reported: deny_reported, .. } = &self.deny;
+        let Group { enforced: allow, reported: allow_reported, .. } = &self.allow;
+        let clauses =
+            [deny, deny_reported, allow, allow_reported].into_iter().flat_map(|index| index.sample(usize::MAX));
+        self.audit.is_empty()
+            && !self.mutual_tls.asks_for_the_port()
+            && clauses.flat_map(Clause::conditions).all(|condition| condition.field.is_of_the_connection())
+    }
+
     /// The policies that can turn a request away by matching, each once: what has counters of its own.
     pub fn denying_policies(&self) -> impl Iterator<Item = &PolicyName> {
         self.policies_of([&self.deny.enforced, &self.deny.reported].into_iter()).chain(self.mutual_tls.names())
@@ -223,7 +235,7 @@ impl CompiledPolicy {
     }
 
     fn lookups<'l, R: Request + ?Sized>(&'l self, request: &'l mut R) -> Lookups<'l, R> {
-        Lookups { fields: &self.fields, request, matched: FieldMatches::new(self.fields.slots()) }
+        Lookups { fields: &self.fields, request, matched: FieldMatches::default() }
     }
 
     fn turned_away<'p>(&'p self, denial: Denial<'p>) -> Decision<'p> {

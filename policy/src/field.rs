@@ -38,7 +38,7 @@ use std::hash::Hash;
 #[cfg(test)]
 use std::net::IpAddr;
 
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 
 use crate::claims::ClaimSource;
 #[cfg(test)]
@@ -94,35 +94,27 @@ impl Address {
 }
 
 impl Field {
-    /// How many have a slot of their own, whatever a policy lists: all but headers and metadata.
-    const FIXED: usize = 14;
-
-    /// Its place in tables by field. Those of `source` that every filter knows come first.
-    pub(crate) fn slot(self) -> usize {
+    /// Whether it is the same for all requests of one connection: what the handshake has fixed.
+    pub(crate) fn is_of_the_connection(self) -> bool {
         match self {
-            Self::Principal => 0,
-            Self::Namespace => 1,
-            Self::ServiceAccount => 2,
-            Self::TrustDomain => 3,
-            Self::Ip(Address::Source) => 4,
-            Self::Ip(Address::Remote) => 5,
-            Self::Ip(Address::Destination) => 6,
-            Self::Port => 7,
-            Self::ServerName => 8,
-            Self::Time => 9,
-            Self::Method => 10,
-            Self::Host => 11,
-            Self::Path => 12,
-            Self::RequestPrincipal => 13,
-            Self::Header(number) => Self::FIXED + 2 * place(number),
-            Self::Metadata(number) => Self::FIXED + 2 * place(number) + 1,
+            Self::Principal | Self::Namespace | Self::ServiceAccount | Self::TrustDomain | Self::ServerName => true,
+            // An address can change while a connection lasts, as QUIC's do.
+            Self::Ip(_)
+            | Self::Port
+            | Self::Time
+            | Self::Method
+            | Self::Host
+            | Self::Path
+            | Self::Header(_)
+            | Self::RequestPrincipal
+            | Self::Metadata(_) => false,
         }
     }
 }
 
 /// A number as a place; one that is beyond what this machine can count to is no place.
 fn place(number: u32) -> usize {
-    usize::try_from(number).unwrap_or(usize::MAX / 4)
+    usize::try_from(number).unwrap_or(usize::MAX)
 }
 
 /// What a request has of one field.
@@ -134,30 +126,37 @@ pub(crate) struct FieldMatch {
     pub(crate) each: Vec<Matched>,
 }
 
-/// What a request has of each field, each looked up once.
-pub(crate) struct FieldMatches(SmallVec<[Option<FieldMatch>; 16]>);
+/// What a request has of the fields `F` that were looked up, each once: a few of many.
+pub(crate) struct FieldMatches<F>(SmallVec<[(F, FieldMatch); 4]>);
 
-impl FieldMatches {
-    /// Room for fields of so many slots.
-    pub(crate) fn new(slots: usize) -> Self {
-        Self(smallvec![None; slots])
+impl<F> Default for FieldMatches<F> {
+    fn default() -> Self {
+        Self(SmallVec::new())
     }
+}
 
-    /// What is known of the field in `slot`, from `look_up` the first time. Fails as that does, and where there is no
-    /// such slot: a field without an index decides nothing.
+impl<F: Copy + Eq> FieldMatches<F> {
+    /// What is known of `field`, from `look_up` the first time. Fails as that does.
     pub(crate) fn of(
         &mut self,
-        slot: usize,
+        field: F,
         look_up: impl FnOnce() -> Result<FieldMatch, Obstacle>,
     ) -> Result<&FieldMatch, Obstacle> {
-        let Some(slot) = self.0.get_mut(slot) else {
-            return Err(HostFailure { attribute: "a field of the policy", answer: "it has no index" }.into());
+        let known = self.0.iter().position(|(known, _)| *known == field);
+        let place = match known {
+            Some(place) => place,
+            None => {
+                self.0.push((field, look_up()?));
+                self.0.len() - 1
+            }
         };
-        Ok(match slot {
-            Some(matched) => matched,
-            None => slot.insert(look_up()?),
-        })
+        self.0.get(place).map(|(_, matched)| matched).ok_or_else(no_index)
     }
+}
+
+/// A field that nothing was made to look up in: what it matches cannot be told.
+fn no_index() -> Obstacle {
+    HostFailure { attribute: "a field of the policy", answer: "it has no index" }.into()
 }
 
 impl From<Matched> for FieldMatch {
@@ -405,9 +404,6 @@ pub(crate) struct Sources {
 }
 
 impl Sources {
-    /// How many slots a table by field of `source` needs.
-    pub(crate) const SLOTS: usize = 5;
-
     /// What a request has of a field of `source`.
     ///
     /// Fails where the proxy does not tell, and where a certificate was presented that proves nothing: whom it is of
@@ -420,7 +416,7 @@ impl Sources {
             Field::ServiceAccount => self.service_accounts.lookup(request.peer()?.usable()?, &mut matched),
             Field::TrustDomain => self.trust_domains.lookup(request.peer()?.usable()?, &mut matched),
             Field::Ip(Address::Source) => self.source_ips.lookup(request.source_ip()?, &mut matched),
-            _ => return Err(HostFailure { attribute: "a field of the source", answer: "it has no index" }.into()),
+            _ => return Err(no_index()),
         }
         Ok(matched.into())
     }
@@ -561,11 +557,6 @@ impl Header {
 }
 
 impl Fields {
-    /// How many slots a table by field needs.
-    pub(crate) fn slots(&self) -> usize {
-        Field::FIXED + 2 * self.headers.len().max(self.metadata.len())
-    }
-
     /// What a request has of `field`. Fails as [`Sources::lookup`] does.
     pub(crate) fn lookup<R: Request + ?Sized>(&self, field: Field, request: &mut R) -> Result<FieldMatch, Obstacle> {
         let mut matched = Matched::new();
@@ -584,7 +575,7 @@ impl Fields {
             Field::Host => self.hosts.lookup(request.host()?, &mut matched),
             Field::Path => self.paths.lookup(request.path()?, &mut matched),
             Field::Header(number) => {
-                let Some(header) = self.headers.get(place(number)) else { return Ok(FieldMatch::default()) };
+                let header = self.headers.get(place(number)).ok_or_else(no_index)?;
                 return Ok(header.index.lookup(&request.header(header.name.as_str())?));
             }
             Field::RequestPrincipal => {
@@ -592,9 +583,8 @@ impl Fields {
                 self.request_principals.lookup(principal.as_ref(), &mut matched);
             }
             Field::Metadata(number) => {
-                if let Some((key, index)) = self.metadata.get(place(number)) {
-                    index.lookup(self.claims.value(key, request)?.as_ref(), &mut matched);
-                }
+                let (key, index) = self.metadata.get(place(number)).ok_or_else(no_index)?;
+                index.lookup(self.claims.value(key, request)?.as_ref(), &mut matched);
             }
         }
         Ok(matched.into())
@@ -606,35 +596,5 @@ impl Fields {
         let header = self.headers.get(place(number))?;
         let pattern = usize::try_from(value.0).ok().and_then(|at| header.patterns.get(at))?;
         Some((header.name.as_str(), pattern))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_field_has_a_slot_of_its_own() {
-        use Address::{Destination, Remote, Source};
-        let fixed = [
-            Field::Principal,
-            Field::Namespace,
-            Field::ServiceAccount,
-            Field::TrustDomain,
-            Field::Ip(Source),
-            Field::Ip(Remote),
-            Field::Ip(Destination),
-            Field::Port,
-            Field::ServerName,
-            Field::Time,
-            Field::Method,
-            Field::Host,
-            Field::Path,
-            Field::RequestPrincipal,
-        ];
-        let named = [Field::Header(0), Field::Metadata(0), Field::Header(1), Field::Metadata(1)];
-        let slots: Vec<_> = fixed.into_iter().chain(named).map(Field::slot).collect();
-        assert_eq!(slots, (0..slots.len()).collect::<Vec<_>>());
-        assert_eq!(fixed.len(), Field::FIXED);
     }
 }

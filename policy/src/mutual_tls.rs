@@ -83,6 +83,11 @@ impl MutualTls {
         (composed, here)
     }
 
+    /// Whether some port has a requirement of its own.
+    pub(crate) fn asks_for_the_port(&self) -> bool {
+        !self.ports.is_empty()
+    }
+
     /// The PeerAuthentication that turns a connection away: it requires a validated certificate, and there is none.
     pub(crate) fn turns_away<R: Request + ?Sized>(&self, request: &mut R) -> Result<Option<&PolicyName>, HostFailure> {
         let requirement = match self.ports.is_empty() {

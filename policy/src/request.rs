@@ -117,5 +117,6 @@ impl fmt::Display for Obstacle {
 
 /// A path without query and fragment, as Envoy's path matcher has it (`PathUtil::removeQueryAndFragment`).
 pub(crate) fn without_query(path: &[u8]) -> &[u8] {
-    path.split(|byte| matches!(byte, b'?' | b'#')).next().unwrap_or_default()
+    let end = path.iter().position(|byte| matches!(byte, b'?' | b'#'));
+    end.and_then(|end| path.get(..end)).unwrap_or(path)
 }

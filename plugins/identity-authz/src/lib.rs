@@ -17,6 +17,8 @@ struct IdentityAuthzPlugin {
     configuration: IdentityAuthz,
     connections: Connections,
     verdicts: Verdicts,
+    /// Whether all requests of a connection are decided alike.
+    by_connection: bool,
     /// Whether it was said what policies mean for connections.
     told: Cell<bool>,
 }
@@ -30,14 +32,25 @@ impl Plugin for IdentityAuthzPlugin {
         warn(configuration.warnings());
         let policy = configuration.policy();
         let verdicts = Verdicts::new(Self::NAME, policy.denying_policies()).auditing(policy.auditing_policies());
-        Ok(Self { configuration, connections: Connections::counted(Self::NAME), verdicts, told: Cell::new(false) })
+        let by_connection = policy.decides_by_connection();
+        let connections = Connections::counted(Self::NAME);
+        Ok(Self { configuration, connections, verdicts, by_connection, told: Cell::new(false) })
     }
 
     fn on_request_headers(&self) -> Action {
-        let mut request = HttpRequest::new(self.surroundings());
-        request.count_connection();
+        let surroundings = self.surroundings();
+        let connection = surroundings.connection();
+        if connection.as_ref().is_some_and(|connection| connection.is_allowed()) {
+            return self.verdicts.allow();
+        }
+        let allowed = || {
+            if let Some(connection) = connection.as_ref().filter(|_| self.by_connection) {
+                connection.allow();
+            }
+        };
         let reply = |answer: &Answer<'_>| self.verdicts.deny(answer, self.configuration.reply());
-        self.decide(self.configuration.policy(), &mut request, &reply)
+        let mut request = HttpRequest::new(surroundings).by(connection.clone());
+        self.decide(self.configuration.policy(), &mut request, &allowed, &reply)
     }
 
     fn on_tick(&self) {
@@ -55,7 +68,7 @@ impl BytesPlugin for IdentityAuthzPlugin {
         let mut connection = FirstBytes::new(self.surroundings(), from);
         connection.count_connection();
         let close = |answer: &Answer<'_>| self.verdicts.deny_connection(answer);
-        self.decide(self.configuration.connection_policy(), &mut connection, &close)
+        self.decide(self.configuration.connection_policy(), &mut connection, &|| {}, &close)
     }
 }
 
@@ -74,20 +87,25 @@ impl IdentityAuthzPlugin {
         }
     }
 
-    /// Lets a request or a connection go on, or gives the answer to `turn_away`.
+    /// Lets a request or a connection go on, and tells `allowed` where no policy would have it otherwise, or gives the
+    /// answer to `turn_away`.
     ///
     /// One instance serves both kinds, which keeps the module small.
     fn decide(
         &self,
         policy: &CompiledPolicy,
         request: &mut dyn Request,
+        allowed: &dyn Fn(),
         turn_away: &dyn Fn(&Answer<'_>) -> Action,
     ) -> Action {
         if let Some(rule) = policy.audited(request) {
             self.verdicts.audit(rule.policy());
         }
         let (denial, enforced) = match policy.decide(request) {
-            Decision::Allow => return self.verdicts.allow(),
+            Decision::Allow => {
+                allowed();
+                return self.verdicts.allow();
+            }
             Decision::WouldDeny(denial) => (denial, false),
             Decision::Deny(denial) => (denial, true),
         };

@@ -4,6 +4,12 @@
 //! ever data in the buffers.
 #![expect(unsafe_code, reason = "host functions take and give pointers into the module's memory")]
 
+mod memory;
+
+pub use memory::Bytes;
+pub(crate) use memory::allocate;
+use memory::received;
+
 /// What a host function answers (`proxy_status_t`). Values beyond the known ones are kept as they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Status(pub(crate) u32);
@@ -85,28 +91,6 @@ mod imports {
     }
 }
 
-/// Memory for the host to write `size` bytes into, which [`received`] takes back.
-pub(crate) fn allocate(size: usize) -> *mut u8 {
-    Box::into_raw(vec![0_u8; size].into_boxed_slice()).cast()
-}
-
-/// What a host function that gives bytes has given.
-fn received(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Result<Vec<u8>, Status> {
-    let mut data: *mut u8 = std::ptr::null_mut();
-    let mut length = 0_usize;
-    let status = Status(call(&raw mut data, &raw mut length));
-    if status != Status::OK {
-        return Err(status);
-    }
-    if data.is_null() || length == 0 {
-        return Ok(Vec::new());
-    }
-    // SAFETY: on success the host has had these `length` bytes made by `allocate`, has written them all, and has
-    // given up the pointer.
-    let bytes = unsafe { Box::from_raw(std::ptr::slice_from_raw_parts_mut(data, length)) };
-    Ok(bytes.into_vec())
-}
-
 fn done(status: u32) -> Result<(), Status> {
     match Status(status) {
         Status::OK => Ok(()),
@@ -130,22 +114,22 @@ pub(crate) fn current_time() -> Result<u64, Status> {
     done(unsafe { imports::proxy_get_current_time_nanoseconds(&raw mut nanoseconds) }).map(|()| nanoseconds)
 }
 
-pub(crate) fn buffer(kind: u32, most: usize) -> Result<Vec<u8>, Status> {
+pub(crate) fn buffer(kind: u32, most: usize) -> Result<Bytes, Status> {
     // SAFETY: both pointers are to locals of `received`, written during the call only.
     received(|data, length| unsafe { imports::proxy_get_buffer_bytes(kind, 0, most, data, length) })
 }
 
-pub(crate) fn header(map: u32, key: &[u8]) -> Result<Vec<u8>, Status> {
+pub(crate) fn header(map: u32, key: &[u8]) -> Result<Bytes, Status> {
     // SAFETY: as for `buffer`; the key is read during the call only.
     received(|data, length| unsafe { imports::proxy_get_header_map_value(map, key.as_ptr(), key.len(), data, length) })
 }
 
-pub(crate) fn headers(map: u32) -> Result<Vec<u8>, Status> {
+pub(crate) fn headers(map: u32) -> Result<Bytes, Status> {
     // SAFETY: as for `buffer`.
     received(|data, length| unsafe { imports::proxy_get_header_map_pairs(map, data, length) })
 }
 
-pub(crate) fn property(path: &[u8]) -> Result<Vec<u8>, Status> {
+pub(crate) fn property(path: &[u8]) -> Result<Bytes, Status> {
     // SAFETY: as for `buffer`; the path is read during the call only.
     received(|data, length| unsafe { imports::proxy_get_property(path.as_ptr(), path.len(), data, length) })
 }

@@ -1,13 +1,13 @@
 //! A connection at its first bytes, from either side, as a policy asks for it.
 
 use std::net::IpAddr;
-use std::rc::Rc;
 use std::time::Duration;
 
 use sallyport_policy::{DynamicMetadata, HeaderValues, HostFailure, Peer, Request};
 
+use crate::abi::Bytes;
 use crate::host;
-use crate::http_request::{Surroundings, kept};
+use crate::http_request::{Asker, Surroundings, kept};
 
 /// Which side has spoken first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,12 +22,12 @@ pub enum Side {
 pub struct FirstBytes<'c> {
     surroundings: Surroundings<'c>,
     from: Side,
-    peer: Option<Rc<Peer>>,
+    asker: Option<Asker>,
     source: Option<Option<IpAddr>>,
     client: Option<Option<IpAddr>>,
     destination: Option<Option<IpAddr>>,
     port: Option<Option<u16>>,
-    server_name: Option<Option<Vec<u8>>>,
+    server_name: Option<Option<Bytes>>,
     time: Option<Duration>,
     metadata: Option<DynamicMetadata>,
 }
@@ -38,7 +38,7 @@ impl<'c> FirstBytes<'c> {
         Self {
             surroundings,
             from,
-            peer: None,
+            asker: None,
             source: None,
             client: None,
             destination: None,
@@ -53,7 +53,7 @@ impl<'c> FirstBytes<'c> {
     pub fn count_connection(&mut self) {
         let connections = self.surroundings.connections;
         if self.from == Side::Downstream || connections.handshake_may_go_on() == Ok(false) {
-            let _uncounted = connections.peer();
+            let _uncounted = connections.current();
         }
     }
 }
@@ -71,16 +71,16 @@ impl Request for FirstBytes<'_> {
     fn peer(&mut self) -> Result<&Peer, HostFailure> {
         let (surroundings, from) = (&self.surroundings, self.from);
         let ask = || match from {
-            Side::Downstream => surroundings.peer_of_connection(),
+            Side::Downstream => surroundings.asker_of_connection(),
             Side::Upstream => {
                 if surroundings.connections.handshake_may_go_on()? {
                     let answer = "the service spoke before the client's TLS was known to be established; set upstream_connect_mode: ON_DOWNSTREAM_TLS_HANDSHAKE in tcp_proxy";
                     return Err(HostFailure { attribute: "the client's certificate", answer });
                 }
-                surroundings.peer_of_connection()
+                surroundings.asker_of_connection()
             }
         };
-        kept(&mut self.peer, ask).map(|peer| &**peer)
+        kept(&mut self.asker, ask).map(|asker| asker.peer())
     }
 
     fn source_ip(&mut self) -> Result<Option<IpAddr>, HostFailure> {

@@ -1,16 +1,20 @@
 //! The encoding in which a proxy hands over a header map.
 
+use std::ops::Deref;
+
 use sallyport_policy::HeaderValues;
 
+use crate::abi::Bytes;
+
 /// All headers of a request: a count, the two lengths of each pair, then each name and value, each ended by a NUL.
-pub(crate) struct HeaderMap {
-    bytes: Vec<u8>,
+pub(crate) struct HeaderMap<B = Bytes> {
+    bytes: B,
     count: usize,
 }
 
-impl HeaderMap {
+impl<B: Deref<Target = [u8]>> HeaderMap<B> {
     /// Takes the bytes of the encoding; `None` where a pair lies outside them.
-    pub(crate) fn new(bytes: Vec<u8>) -> Option<Self> {
+    pub(crate) fn new(bytes: B) -> Option<Self> {
         let count = if bytes.is_empty() { 0 } else { number(&bytes, 0)? };
         // The lengths alone need this many bytes: a count beyond them is not worth counting to.
         if count > bytes.len() / 8 {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sallyport_policy::{DynamicMetadata, HostFailure};
 
-use crate::abi::{self, Status};
+use crate::abi::{self, Bytes, Status};
 use crate::header_map::HeaderMap;
 
 /// `proxy_buffer_type_t`: the configuration that `proxy_on_configure` is called for.
@@ -74,16 +74,16 @@ pub fn set_tick_period(milliseconds: u32) -> Result<(), Failed> {
 }
 
 /// The plugin's configuration; to be asked for in `proxy_on_configure` only.
-pub fn configuration(size: usize) -> Result<Vec<u8>, Failed> {
+pub fn configuration(size: usize) -> Result<Bytes, Failed> {
     if size == 0 {
-        return Ok(Vec::new());
+        return Ok(Bytes::default());
     }
     abi::buffer(PLUGIN_CONFIGURATION, size).map_err(Failed)
 }
 
 /// The first value of a request header, or `None` where there is none. Only for pseudo-headers and for headers that
 /// Envoy joins into one: of another header that is repeated this would be the first value alone.
-pub fn only_header(name: &'static str) -> Result<Option<Vec<u8>>, Failed> {
+pub fn only_header(name: &'static str) -> Result<Option<Bytes>, Failed> {
     found(abi::header(REQUEST_HEADERS, name.as_bytes()))
 }
 
@@ -93,11 +93,11 @@ pub(crate) fn request_headers() -> Result<HeaderMap, Failed> {
 }
 
 /// An attribute by its path, with NUL between the parts, or `None` where this request or connection has none.
-pub fn property(path: &'static str) -> Result<Option<Vec<u8>>, Failed> {
+pub fn property(path: &'static str) -> Result<Option<Bytes>, Failed> {
     found(abi::property(path.as_bytes()))
 }
 
-fn found(answer: Result<Vec<u8>, Status>) -> Result<Option<Vec<u8>>, Failed> {
+fn found(answer: Result<Bytes, Status>) -> Result<Option<Bytes>, Failed> {
     match answer {
         Ok(bytes) => Ok(Some(bytes)),
         Err(Status::NOT_FOUND) => Ok(None),
@@ -108,11 +108,14 @@ fn found(answer: Result<Vec<u8>, Status>) -> Result<Option<Vec<u8>>, Failed> {
 /// An attribute that Envoy encodes as an integer: 8 bytes, little-endian.
 pub fn integer_property(path: &'static str) -> Result<Option<u64>, Failed> {
     let Some(bytes) = property(path)? else { return Ok(None) };
-    bytes.try_into().map(|bytes| Some(u64::from_le_bytes(bytes))).map_err(|_| Failed(PARSE_FAILURE))
+    match *bytes {
+        [a, b, c, d, e, f, g, h] => Ok(Some(u64::from_le_bytes([a, b, c, d, e, f, g, h]))),
+        _ => Err(Failed(PARSE_FAILURE)),
+    }
 }
 
 /// The filter state under `key`, as text or bytes, or `None` where it is not set.
-pub(crate) fn filter_state(key: &str) -> Result<Option<Vec<u8>>, Failed> {
+pub(crate) fn filter_state(key: &str) -> Result<Option<Bytes>, Failed> {
     found(abi::property(format!("filter_state\0{key}").as_bytes()))
 }
 
@@ -128,7 +131,7 @@ pub(crate) fn port_property(path: &'static str, attribute: &'static str) -> Resu
 }
 
 /// The server name of the client's TLS, where there is one and Envoy's TLS inspector has read it.
-pub(crate) fn server_name() -> Result<Option<Vec<u8>>, HostFailure> {
+pub(crate) fn server_name() -> Result<Option<Bytes>, HostFailure> {
     let name = property("connection\0requested_server_name");
     let name = name.map_err(|failed| failed.of("connection.requested_server_name"))?;
     Ok(name.filter(|name| !name.is_empty()))
@@ -184,7 +187,7 @@ pub(crate) fn time() -> Result<Duration, HostFailure> {
 /// The dynamic metadata of this request or connection.
 pub(crate) fn metadata() -> Result<DynamicMetadata, HostFailure> {
     let bytes = property("metadata").map_err(|failed| failed.of("metadata"))?;
-    Ok(DynamicMetadata::new(bytes.unwrap_or_default()))
+    Ok(DynamicMetadata::new(bytes.map_or_else(Vec::new, |bytes| bytes.to_vec())))
 }
 
 /// An attribute that Envoy encodes as a boolean: one byte.

@@ -9,7 +9,8 @@ use sallyport_policy::{
     PeerId, Request, forwarded_peer,
 };
 
-use crate::connections::Connections;
+use crate::abi::Bytes;
+use crate::connections::{Connection, Connections};
 use crate::header_map::HeaderMap;
 use crate::host;
 
@@ -34,11 +35,18 @@ impl<'c> Surroundings<'c> {
         }
     }
 
-    /// Who is on the other side of the connection, where no request tells more.
-    pub(crate) fn peer_of_connection(&self) -> Result<Rc<Peer>, HostFailure> {
+    /// The connection, which is counted when it is first seen, whether or not a policy asks who its peer is; none where
+    /// it does not tell who asks. What the proxy does not tell stops nothing that does not ask for it.
+    pub fn connection(&self) -> Option<Rc<Connection>> {
+        let connection = self.connections.current().ok()?;
+        (*self.identity == IdentitySource::PeerCertificate).then_some(connection)
+    }
+
+    /// Who asks, where no header tells.
+    pub(crate) fn asker_of_connection(&self) -> Result<Asker, HostFailure> {
         match self.identity {
-            IdentitySource::PeerCertificate => self.connections.peer(),
-            IdentitySource::FilterState(key) => peer_of_filter_state(key).map(Rc::new),
+            IdentitySource::PeerCertificate => self.connections.current().map(Asker::Connection),
+            IdentitySource::FilterState(key) => peer_of_filter_state(key).map(Asker::Request),
             IdentitySource::ForwardedClientCert => {
                 Err(HostFailure { attribute: FORWARDED_CLIENT_CERT, answer: "a connection has no headers" })
             }
@@ -49,6 +57,21 @@ impl<'c> Surroundings<'c> {
         match self.direct_remote_address {
             DirectRemoteAddress::FilterState => host::direct_remote_ip,
             DirectRemoteAddress::Connection => host::client_ip,
+        }
+    }
+}
+
+/// Who asks: one for all requests of a connection, or read anew for each of them.
+pub(crate) enum Asker {
+    Connection(Rc<Connection>),
+    Request(Peer),
+}
+
+impl Asker {
+    pub(crate) fn peer(&self) -> &Peer {
+        match self {
+            Self::Connection(connection) => connection.peer(),
+            Self::Request(peer) => peer,
         }
     }
 }
@@ -70,17 +93,17 @@ fn peer_of_filter_state(key: &str) -> Result<Peer, HostFailure> {
 /// Asks the proxy for an attribute when a policy first needs it, and keeps the answer.
 pub struct HttpRequest<'c> {
     surroundings: Surroundings<'c>,
-    peer: Option<Rc<Peer>>,
+    asker: Option<Asker>,
     source: Option<Option<IpAddr>>,
     client: Option<Option<IpAddr>>,
     destination: Option<Option<IpAddr>>,
     port: Option<Option<u16>>,
-    method: Option<Option<Vec<u8>>>,
-    host: Option<Option<Vec<u8>>>,
-    path: Option<Option<Vec<u8>>>,
-    user_agent: Option<Option<Vec<u8>>>,
+    method: Option<Option<Bytes>>,
+    host: Option<Option<Bytes>>,
+    path: Option<Option<Bytes>>,
+    user_agent: Option<Option<Bytes>>,
     headers: Option<HeaderMap>,
-    server_name: Option<Option<Vec<u8>>>,
+    server_name: Option<Option<Bytes>>,
     time: Option<Duration>,
     metadata: Option<DynamicMetadata>,
 }
@@ -90,7 +113,7 @@ impl<'c> HttpRequest<'c> {
     pub fn new(surroundings: Surroundings<'c>) -> Self {
         Self {
             surroundings,
-            peer: None,
+            asker: None,
             source: None,
             client: None,
             destination: None,
@@ -105,17 +128,11 @@ impl<'c> HttpRequest<'c> {
             metadata: None,
         }
     }
-}
 
-impl HttpRequest<'_> {
-    /// Has the connection counted, whether or not a policy asks who its peer is. What the proxy does not tell stops
-    /// nothing that does not ask for it.
-    pub fn count_connection(&mut self) {
-        if *self.surroundings.identity == IdentitySource::PeerCertificate {
-            let _uncounted = self.peer();
-        } else {
-            let _uncounted = self.surroundings.connections.peer();
-        }
+    /// The same, by a connection whose peer sends it.
+    pub fn by(mut self, connection: Option<Rc<Connection>>) -> Self {
+        self.asker = connection.map(Asker::Connection);
+        self
     }
 }
 
@@ -131,20 +148,20 @@ fn all_headers(slot: &mut Option<HeaderMap>) -> Result<&HeaderMap, HostFailure> 
     kept(slot, || host::request_headers().map_err(|failed| failed.of("request.headers")))
 }
 
-fn only_header<'s>(slot: &'s mut Option<Option<Vec<u8>>>, name: &'static str) -> Result<Option<&'s [u8]>, HostFailure> {
+fn only_header<'s>(slot: &'s mut Option<Option<Bytes>>, name: &'static str) -> Result<Option<&'s [u8]>, HostFailure> {
     kept(slot, || host::only_header(name).map_err(|failed| failed.of(name))).map(Option::as_deref)
 }
 
 impl Request for HttpRequest<'_> {
     fn peer(&mut self) -> Result<&Peer, HostFailure> {
-        if *self.surroundings.identity == IdentitySource::ForwardedClientCert {
-            let headers = &mut self.headers;
-            return kept(&mut self.peer, || {
-                Ok(Rc::new(forwarded_peer(&all_headers(headers)?.values(FORWARDED_CLIENT_CERT))))
-            })
-            .map(|peer| &**peer);
-        }
-        kept(&mut self.peer, || self.surroundings.peer_of_connection()).map(|peer| &**peer)
+        let (surroundings, headers) = (&self.surroundings, &mut self.headers);
+        let ask = || match surroundings.identity {
+            IdentitySource::ForwardedClientCert => {
+                Ok(Asker::Request(forwarded_peer(&all_headers(headers)?.values(FORWARDED_CLIENT_CERT))))
+            }
+            IdentitySource::PeerCertificate | IdentitySource::FilterState(_) => surroundings.asker_of_connection(),
+        };
+        kept(&mut self.asker, ask).map(|asker| asker.peer())
     }
 
     fn source_ip(&mut self) -> Result<Option<IpAddr>, HostFailure> {

@@ -22,7 +22,8 @@ mod passing_connection;
 mod verdicts;
 mod vm;
 
-pub use connections::Connections;
+pub use abi::Bytes;
+pub use connections::{Connection, Connections};
 pub use counter::Counter;
 pub use first_bytes::{FirstBytes, Side};
 pub use http_request::{HttpRequest, Surroundings};

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use sallyport_policy::{EgressRequest, HeaderValues, HostFailure, NoIdentity, Peer, Request};
 
+use crate::abi::Bytes;
 use crate::host;
 use crate::http_request::kept;
 
@@ -15,7 +16,7 @@ pub struct PassingConnection {
     peer: Peer,
     source: Option<Option<IpAddr>>,
     port: Option<Option<u16>>,
-    server_name: Option<Option<Vec<u8>>>,
+    server_name: Option<Option<Bytes>>,
 }
 
 impl Default for PassingConnection {

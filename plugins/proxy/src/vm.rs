@@ -147,8 +147,12 @@ impl<P: Plugin> Vm<P> {
     /// A context is gone for good.
     pub fn on_delete(&self, context: u32) {
         if self.roots.borrow_mut().remove(&context).is_some() {
-            self.shut.borrow_mut().remove(&context);
-            self.open.borrow_mut().remove(&context);
+            for decided in [&self.shut, &self.open] {
+                let mut decided = decided.borrow_mut();
+                if !decided.is_empty() {
+                    decided.remove(&context);
+                }
+            }
             return;
         }
         let plugin = self.plugins.borrow_mut().remove(&context);

@@ -26,16 +26,6 @@ pub(super) enum EgressField {
     Source(Field),
 }
 
-impl EgressField {
-    fn slot(self) -> usize {
-        match self {
-            Self::Host => 0,
-            Self::Port => 1,
-            Self::Source(field) => 2 + field.slot(),
-        }
-    }
-}
-
 /// The rules of one configuration, compiled for lookup.
 ///
 /// The cost of a decision does not depend on how many rules and hosts there are: host and port are each looked up
@@ -73,7 +63,7 @@ pub(super) struct Lookups<'l, R: ?Sized> {
     policy: &'l EgressPolicy,
     target: &'l Target,
     request: &'l mut R,
-    matched: FieldMatches,
+    matched: FieldMatches<EgressField>,
 }
 
 impl<R: EgressRequest + ?Sized> MatchedValues for Lookups<'_, R> {
@@ -81,7 +71,7 @@ impl<R: EgressRequest + ?Sized> MatchedValues for Lookups<'_, R> {
     type Error = Obstacle;
 
     fn matched(&mut self, field: EgressField) -> Result<&FieldMatch, Obstacle> {
-        self.matched.of(field.slot(), || {
+        self.matched.of(field, || {
             Ok(match field {
                 EgressField::Host => {
                     let mut matched = Matched::new();
@@ -226,7 +216,7 @@ impl EgressPolicy {
         target: &'l Target,
         request: &'l mut R,
     ) -> Lookups<'l, R> {
-        Lookups { policy: self, target, request, matched: FieldMatches::new(2 + Sources::SLOTS) }
+        Lookups { policy: self, target, request, matched: FieldMatches::default() }
     }
 
     fn enforced<R: EgressRequest + ?Sized>(

@@ -94,7 +94,8 @@ impl fmt::Display for PathPattern {
 pub(crate) struct Index {
     not_empty: Option<ValueId>,
     text: TextIndex,
-    templates: [TemplateIndex; 2],
+    /// One for each kind of bytes that operators stand for, where there is any.
+    templates: Vec<TemplateIndex>,
 }
 
 impl Index {
@@ -108,10 +109,12 @@ impl Index {
                 PathPattern::Template(template) => any.push((template, id)),
             }
         }
-        let templates = [
-            TemplateIndex::new(SegmentBytes::Envoy, envoy.into_iter()),
-            TemplateIndex::new(SegmentBytes::Any, any.into_iter()),
-        ];
+        let listed = [(SegmentBytes::Envoy, envoy), (SegmentBytes::Any, any)];
+        let templates = listed
+            .into_iter()
+            .filter(|(_, templates)| !templates.is_empty())
+            .map(|(bytes, templates)| TemplateIndex::new(bytes, templates.into_iter()))
+            .collect();
         Self { not_empty, text: TextIndex::new(texts), templates }
     }
 

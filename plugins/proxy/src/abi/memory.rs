@@ -1,0 +1,171 @@
+//! The memory that the host writes its answers into: short ones into one piece that is used over and over, since a
+//! request asks for a few short values and lets go of them soon, long ones into memory of their own.
+
+use std::cell::{Cell, UnsafeCell};
+use std::ops::Deref;
+use std::ptr::NonNull;
+
+use super::Status;
+
+/// How many bytes of short values there can be at once.
+const SIZE: usize = 2048;
+
+/// Where short values are, one after the other.
+///
+/// It starts anew when the last value in it is gone, so no value is ever written over.
+struct Arena {
+    memory: UnsafeCell<[u8; SIZE]>,
+    used: Cell<usize>,
+    held: Cell<usize>,
+}
+
+thread_local! {
+    static ARENA: Arena =
+        const { Arena { memory: UnsafeCell::new([0; SIZE]), used: Cell::new(0), held: Cell::new(0) } };
+}
+
+impl Arena {
+    fn start(&self) -> *mut u8 {
+        self.memory.get().cast()
+    }
+
+    fn allocate(&self, size: usize) -> Option<*mut u8> {
+        let used = self.used.get();
+        let end = used.checked_add(size).filter(|end| *end <= SIZE)?;
+        self.used.set(end);
+        // SAFETY: `used` is within the memory.
+        Some(unsafe { self.start().add(used) })
+    }
+
+    fn holds(&self, data: *const u8) -> bool {
+        let start = self.start().addr();
+        (start..start + SIZE).contains(&data.addr())
+    }
+
+    /// Before an answer is asked for: what was allocated and never received is free, once nothing else is held.
+    fn reuse(&self) {
+        if self.held.get() == 0 {
+            self.used.set(0);
+        }
+    }
+}
+
+/// Memory for the host to write `size` bytes into, which [`received`] takes back.
+pub(crate) fn allocate(size: usize) -> *mut u8 {
+    let short = ARENA.with(|arena| arena.allocate(size));
+    short.unwrap_or_else(|| Box::into_raw(vec![0_u8; size].into_boxed_slice()).cast())
+}
+
+/// Bytes that the host has given.
+pub struct Bytes {
+    data: NonNull<u8>,
+    length: usize,
+    /// Whether they are in the arena; otherwise they are a boxed slice.
+    short: bool,
+}
+
+impl Default for Bytes {
+    fn default() -> Self {
+        Self { data: NonNull::dangling(), length: 0, short: false }
+    }
+}
+
+impl Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: `received` got this many written bytes, which are nobody else's until `drop`.
+        unsafe { std::slice::from_raw_parts(self.data.as_ptr(), self.length) }
+    }
+}
+
+impl Drop for Bytes {
+    fn drop(&mut self) {
+        if self.short {
+            ARENA.with(|arena| arena.held.set(arena.held.get() - 1));
+        } else {
+            // SAFETY: `allocate` made these bytes as a boxed slice of this length; one of no bytes frees nothing.
+            drop(unsafe { Box::from_raw(std::ptr::slice_from_raw_parts_mut(self.data.as_ptr(), self.length)) });
+        }
+    }
+}
+
+/// What a host function that gives bytes has given.
+pub(super) fn received(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Result<Bytes, Status> {
+    ARENA.with(Arena::reuse);
+    let mut data: *mut u8 = std::ptr::null_mut();
+    let mut length = 0_usize;
+    let status = Status(call(&raw mut data, &raw mut length));
+    if status != Status::OK {
+        return Err(status);
+    }
+    let Some(data) = NonNull::new(data).filter(|_| length > 0) else { return Ok(Bytes::default()) };
+    // On success the host has had these `length` bytes made by `allocate`, has written them all, and has given up the
+    // pointer.
+    let short = ARENA.with(|arena| {
+        let short = arena.holds(data.as_ptr());
+        arena.held.set(arena.held.get() + usize::from(short));
+        short
+    });
+    Ok(Bytes { data, length, short })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(bytes: &[u8]) -> Result<Bytes, Status> {
+        received(|data, length| {
+            let memory = allocate(bytes.len());
+            // SAFETY: the memory has this many bytes, and the pointers are to locals of `received`.
+            unsafe {
+                std::ptr::copy_nonoverlapping(bytes.as_ptr(), memory, bytes.len());
+                *data = memory;
+                *length = bytes.len();
+            }
+            0
+        })
+    }
+
+    #[test]
+    fn what_is_held_is_never_written_over() {
+        let mut held: Vec<(Bytes, Vec<u8>)> = Vec::new();
+        let mut turn = 1_usize;
+        for step in 0..20_000_usize {
+            turn = turn.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let length = match (turn >> 33) % 7 {
+                0 => 0,
+                1 => SIZE,
+                2 => SIZE + 1,
+                _ => (turn >> 40) % 700,
+            };
+            let expected: Vec<u8> = (0..length).map(|at| (at.wrapping_mul(31) ^ step).to_le_bytes()[0]).collect();
+            held.push((answer(&expected).expect("an answer"), expected));
+            if (turn >> 50).is_multiple_of(3) {
+                let gone = (turn >> 20) % held.len();
+                drop(held.swap_remove(gone));
+            }
+            if held.len() > 12 {
+                held.clear();
+            }
+            for (bytes, expected) in &held {
+                assert_eq!(&bytes[..], expected, "at step {step}");
+            }
+        }
+    }
+
+    #[test]
+    fn short_values_take_no_memory_of_their_own_and_failures_none_for_good() {
+        for _ in 0..10_000 {
+            let refused = received(|_, _| {
+                allocate(100);
+                10
+            });
+            assert_eq!(refused.err(), Some(Status(10)));
+            let values = [answer(b"cluster.local"), answer(&[7; 900])];
+            assert!(values.iter().all(|value| value.as_ref().is_ok_and(|value| value.short)));
+        }
+        let long = answer(&[7; SIZE + 1]);
+        assert!(long.is_ok_and(|long| !long.short));
+    }
+}

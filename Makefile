@@ -6,7 +6,7 @@ SHELL := bash
 
 .PHONY: help
 help: ## List these commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: ## Watch a real Envoy let friends in and turn an intruder away
@@ -32,6 +32,10 @@ stack-down: ## Remove its containers, networks and volumes
 .PHONY: stack-images
 stack-images: ## Make stand-ins of its base images, where none can be pulled
 	@tools/stack-images --stand-ins
+
+.PHONY: stack-images-remove
+stack-images-remove: ## Remove the images that were made here
+	@tools/stack-images --remove
 
 .PHONY: stack-report
 stack-report: ## Let the running stack deny nothing and take plaintext, to see what would be denied

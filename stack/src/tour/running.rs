@@ -36,7 +36,8 @@ impl Stack {
     pub(super) fn up() -> Result<Self> {
         let mut stack = Self::attach();
         testbed::build_filters()?;
-        let chosen = output(&mut Command::new(testbed::root().join("tools/stack-images")))?;
+        // What it pulls and builds takes minutes the first time, and it says so.
+        let chosen = output(Command::new(testbed::root().join("tools/stack-images")).stderr(Stdio::inherit()))?;
         stack.images = chosen
             .lines()
             .filter_map(|line| line.split_once('='))

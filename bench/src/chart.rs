@@ -53,12 +53,7 @@ pub(crate) fn draw(results: &Results) -> Result<String> {
     }
     let mut labels = vec![("the cheapest Wasm filter", "#333", results.added(Series::Cheapest, 0).unwrap_or(0.1))];
     for (series, name, color) in LINES {
-        let points: Vec<_> = results
-            .requests
-            .iter()
-            .filter(|(of, _, _)| *of == series)
-            .map(|(_, size, found)| (*size, found.added))
-            .collect();
+        let points: Vec<_> = results.of(series).map(|(size, found)| (size, found.added)).collect();
         let mut line = String::new();
         for (size, added) in &points {
             let (x, y) = (across(log10(*size)), down(added.max(0.1).log10()));
@@ -102,4 +97,58 @@ fn down(decade: f64) -> f64 {
     let [.., top, bottom] = MARGIN;
     let [from, to] = COSTS;
     HEIGHT - bottom - (decade - from) / (to - from) * (HEIGHT - top - bottom)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::loading::Soaked;
+    use crate::rounds::Measured;
+    use crate::variant::Variant;
+
+    fn drawn(added: &[(Series, usize, f64)]) -> Result<String> {
+        let row = |&(series, size, added): &(Series, usize, f64)| {
+            (Variant { series, size }, Measured { added, ..Measured::default() })
+        };
+        let soaked = Soaked { updates: 0, requests: 0, times: [0.0; 2], by_updates: [0; 2], by_requests: [0; 2] };
+        draw(&Results { rounds: 1, requests: added.iter().map(row).collect(), loaded: Vec::new(), soaked })
+    }
+
+    #[test]
+    fn both_axes_are_logarithmic() -> Result<()> {
+        let svg = drawn(&[
+            (Series::Cheapest, 0, 1.0),
+            (Series::Principals, 10, 0.1),
+            (Series::Principals, 1_000, 10.0),
+            (Series::Principals, 100_000, 10_000.0),
+        ])?;
+        // From the lower left corner by the middle, two decades of five above the floor, to the upper right corner.
+        assert!(svg.contains("points=\"70.0,370.0 310.0,234.0 550.0,30.0\""), "{svg}");
+        assert!(svg.contains("<title>identity-authz, 1,000: 10.00 µs</title>"), "{svg}");
+        assert!(
+            svg.contains("y1=\"302.0\" x2=\"550\" y2=\"302.0\" stroke=\"#333\""),
+            "the cheapest filter's line: {svg}"
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn a_cost_below_the_axis_stays_in_the_picture() -> Result<()> {
+        let svg = drawn(&[(Series::Principals, 10, -0.5)])?;
+        assert!(svg.contains("cx=\"70.0\" cy=\"370.0\""), "{svg}");
+        Ok(())
+    }
+
+    #[test]
+    fn names_of_lines_that_meet_stand_below_each_other() -> Result<()> {
+        let svg = drawn(&[(Series::Cheapest, 0, 2.0), (Series::Principals, 10, 2.0), (Series::Lua, 10, 2.0)])?;
+        let mut heights: Vec<f64> = svg
+            .lines()
+            .filter_map(|line| line.strip_prefix("<text x=\"560.0\" y=\"")?.split('"').next()?.parse().ok())
+            .collect();
+        heights.sort_by(f64::total_cmp);
+        assert_eq!(heights.len(), 3, "{svg}");
+        assert!(heights.windows(2).all(|pair| matches!(pair, [above, below] if below - above >= 17.0)), "{heights:?}");
+        Ok(())
+    }
 }

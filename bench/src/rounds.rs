@@ -6,23 +6,19 @@ use anyhow::{Context, Result};
 use testbed::Http2Connection;
 
 use crate::server::Server;
-use crate::variant::{REQUEST, Series};
-
-/// How much is measured.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Extent {
-    pub(crate) rounds: usize,
-    /// The CPU time of the server that one turn aims at.
-    pub(crate) turn: Duration,
-    /// Requests at a fixed rate for each variant.
-    pub(crate) timed: u32,
-}
+use crate::settings::Settings;
+use crate::variant::{REQUEST, Series, Variant};
 
 /// Requests that are sent at once.
 const BATCH: usize = 50;
 
 /// The most requests of a turn.
 const MOST: f64 = 4_000.0;
+
+/// Before the first turn a variant gets so many requests, or so much of the server's time: V8 translates anew, and
+/// better, what runs often.
+const WARM_REQUESTS: usize = 3_000;
+const WARM_TIME: u64 = 100_000_000;
 
 /// How often no filter has its turn in a round: every other variant is compared with it.
 const BASELINE_TURNS: usize = 3;
@@ -51,27 +47,31 @@ struct Contestant {
     waits: Vec<f64>,
 }
 
-/// Measures all variants of a server, in their order.
-pub(crate) fn measure(server: &Server, extent: Extent) -> Result<Vec<Measured>> {
+/// What a run has found.
+pub(crate) struct Found {
+    /// Rounds that were played.
+    pub(crate) rounds: usize,
+    /// Of each variant, in their order.
+    pub(crate) measured: Vec<Measured>,
+}
+
+/// Measures all variants of a server.
+pub(crate) fn measure(server: &Server, variants: &[Variant], settings: &Settings) -> Result<Found> {
     let mut contestants = Vec::new();
-    for variant in &server.variants {
-        let mut connection = server.client(variant)?.http2()?;
+    for variant in variants {
         let context = || format!("{} does not let the request in", variant.id());
-        connection.send(&REQUEST, BATCH).with_context(context)?;
-        connection.send(&REQUEST, BATCH)?;
-        let mut contestant =
-            Contestant { connection, requests: BATCH, whole: Vec::new(), added: Vec::new(), waits: Vec::new() };
-        let cost = contestant.turn(server)?;
-        contestant.requests = batches((extent.turn.as_secs_f64() * 1e6 / cost).min(MOST)) * BATCH;
-        contestants.push(contestant);
+        contestants.push(Contestant::warm(server, *variant, settings.turn).with_context(context)?);
     }
-    let baseline = server.variants.iter().position(|variant| variant.series == Series::NoFilter);
+    let baseline = variants.iter().position(|variant| variant.series == Series::NoFilter);
     let baseline = baseline.context("nothing to compare with")?;
     let mut dice = 1_u64;
-    for round in 0..extent.rounds {
-        if round % 20 == 0 {
-            eprintln!("bench: round {round} of {}", extent.rounds);
+    let start = Instant::now();
+    let mut rounds = 0;
+    while rounds < settings.rounds && (rounds == 0 || start.elapsed() < settings.longest) {
+        if rounds.is_multiple_of(20) {
+            eprintln!("bench: round {rounds} of {}", settings.rounds);
         }
+        rounds += 1;
         let mut order: Vec<_> = (0..contestants.len()).chain([baseline; BASELINE_TURNS - 1]).collect();
         // Another order in every round: nobody always comes after the dearest.
         order.sort_by_cached_key(|_| {
@@ -94,13 +94,28 @@ pub(crate) fn measure(server: &Server, extent: Extent) -> Result<Vec<Measured>> 
     let turns = 4;
     for _ in 0..turns {
         for contestant in &mut contestants {
-            contestant.wait_for(extent.timed / turns)?;
+            contestant.wait_for(settings.timed.div_ceil(turns))?;
         }
     }
-    Ok(contestants.iter().map(Contestant::measured).collect())
+    Ok(Found { rounds, measured: contestants.iter().map(Contestant::measured).collect() })
 }
 
 impl Contestant {
+    /// Connects, and sends requests until the server is used to them.
+    fn warm(server: &Server, variant: Variant, turn: Duration) -> Result<Self> {
+        let connection = server.client(variant)?.http2()?;
+        let mut warm = Self { connection, requests: BATCH, whole: Vec::new(), added: Vec::new(), waits: Vec::new() };
+        let start = server.cpu_time()?;
+        let mut sent = 0;
+        while sent < WARM_REQUESTS && server.cpu_time()? - start < WARM_TIME {
+            warm.connection.send(&REQUEST, BATCH)?;
+            sent += BATCH;
+        }
+        let cost = warm.turn(server)?;
+        warm.requests = batches((turn.as_secs_f64() * 1e6 / cost).min(MOST)) * BATCH;
+        Ok(warm)
+    }
+
     /// The CPU time of one request in this turn, in microseconds.
     #[expect(clippy::cast_precision_loss, reason = "a turn is far below 2^53 nanoseconds")]
     fn turn(&mut self, server: &Server) -> Result<f64> {
@@ -138,7 +153,7 @@ impl Contestant {
 
 fn batches(requests: f64) -> usize {
     let mut batches = 1;
-    while f64::from(u32::try_from((batches + 1) * BATCH).unwrap_or(u32::MAX)) < requests {
+    while f64::from(u32::try_from((batches + 1) * BATCH).unwrap_or(u32::MAX)) <= requests {
         batches += 1;
     }
     batches
@@ -153,4 +168,37 @@ fn percentile(values: &[f64], percent: usize) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     sorted.get((sorted.len().saturating_sub(1)) * percent / 100).copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_in_the_middle_whatever_the_order() {
+        for (values, expected) in [
+            (&[][..], 0.0),
+            (&[7.0], 7.0),
+            (&[9.0, 1.0, 5.0], 5.0),
+            (&[4.0, 1.0, 3.0, 2.0], 2.0),
+            (&[-3.0, 100.0, -1.0, 0.0, 2.0], 0.0),
+        ] {
+            assert!((median(values) - expected).abs() < f64::EPSILON, "{values:?}");
+        }
+    }
+
+    #[test]
+    fn a_percentile_is_a_value_that_was_met() {
+        let values: Vec<_> = (0..200).rev().map(f64::from).collect();
+        for (percent, expected) in [(0, 0.0), (50, 99.0), (99, 197.0), (100, 199.0)] {
+            assert!((percentile(&values, percent) - expected).abs() < f64::EPSILON, "{percent}");
+        }
+    }
+
+    #[test]
+    fn a_turn_is_whole_batches_and_one_at_least() {
+        for (requests, expected) in [(0.0, 1), (49.0, 1), (99.0, 1), (100.0, 2), (4_000.0, 80), (f64::NAN, 1)] {
+            assert_eq!(batches(requests), expected, "{requests}");
+        }
+    }
 }

@@ -8,40 +8,44 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use testbed::{Authority, Client, Configuration, Envoy, Name, Options};
 
-use crate::variant::{self, CALLER, Variant};
+use crate::variant::{CALLER, Variant};
 
 /// The Envoy that is measured. It has one worker, so that one thread's time is that of all requests.
 pub(crate) struct Server {
     envoy: Envoy,
-    client: testbed::Identity,
+    /// With a DNS name beside the SPIFFE ID, and without.
+    clients: [testbed::Identity; 2],
     worker: PathBuf,
-    pub(crate) variants: Vec<Variant>,
     _folder: TempDir,
 }
 
 impl Server {
-    pub(crate) fn start(quick: bool) -> Result<Self> {
+    pub(crate) fn start(variants: &[Variant]) -> Result<Self> {
         testbed::build_filters()?;
         let folder = tempfile::tempdir()?;
         let authority = Authority::new("bench")?;
         authority.issue(&[Name::Dns("localhost".to_owned())])?.write(folder.path(), "server")?;
         fs::write(folder.path().join("trusted.pem"), authority.pem())?;
-        let client = authority.issue(&[Name::Uri(format!("spiffe://{CALLER}"))])?;
+        let spiffe_id = Name::Uri(format!("spiffe://{CALLER}"));
+        let dns_name = Name::Dns("web.shop.svc".to_owned());
+        let clients = [authority.issue(&[spiffe_id.clone(), dns_name])?, authority.issue(&[spiffe_id])?];
         let cheapest = folder.path().join("cheapest.wasm");
         fs::write(&cheapest, wat::parse_str(include_str!("cheapest.wat"))?)?;
-        let variants = variant::all(quick, &cheapest);
-        let listeners: Vec<_> = variants.iter().map(|variant| listener(variant, &folder)).collect();
+        let listeners: Vec<_> =
+            variants.iter().map(|variant| listener(*variant, variant.filter(&cheapest), &folder)).collect();
         let configuration = Configuration::new(json!({"static_resources": {"listeners": listeners}}));
         let options =
             Options { binary: testbed::envoy_binary()?, folder: folder.path().to_owned(), workers: 1, outlives: false };
         let envoy = Envoy::start(&configuration, &options)?;
         let worker = worker(envoy.process().context("Envoy has no process")?)?;
-        Ok(Self { envoy, client, worker, variants, _folder: folder })
+        Ok(Self { envoy, clients, worker, _folder: folder })
     }
 
     /// A client of a variant's listener, with a certificate.
-    pub(crate) fn client(&self, variant: &Variant) -> Result<Client> {
-        Client::tls(self.envoy.listener(&variant.id())?, Some(&self.client))
+    pub(crate) fn client(&self, variant: Variant) -> Result<Client> {
+        let [with_dns_name, without] = &self.clients;
+        let certificate = if variant.series.dns_name() { with_dns_name } else { without };
+        Client::tls(self.envoy.listener(&variant.id())?, Some(certificate))
     }
 
     /// The CPU time that the worker has taken so far, in nanoseconds.
@@ -69,11 +73,11 @@ fn worker(process: u32) -> Result<PathBuf> {
     anyhow::bail!("Envoy has no thread wrk:worker_0")
 }
 
-fn listener(variant: &Variant, folder: &TempDir) -> Value {
+fn listener(variant: Variant, filter: Option<Value>, folder: &TempDir) -> Value {
     let router = json!({"name": "envoy.filters.http.router", "typed_config": {
         "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
     }});
-    let filters: Vec<_> = variant.filter.iter().cloned().chain([router]).collect();
+    let filters: Vec<_> = filter.into_iter().chain([router]).collect();
     let manager = json!({
         "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "bench",

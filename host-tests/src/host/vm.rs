@@ -184,6 +184,12 @@ impl Vm {
 
     /// Plays one connection of a network filter: it comes to be, its first bytes come unless it was closed, and it ends.
     pub fn connection(&mut self, root: Root, connection: Connection, first: First) -> Result<Passage> {
+        self.converse(root, connection, &[first]).map(|(passage, _)| passage)
+    }
+
+    /// Plays one connection of a network filter on which these speak in their turns, if anybody does; says of each turn
+    /// whether its bytes go on to the other side. Nobody speaks on a connection that is closed.
+    pub fn converse(&mut self, root: Root, connection: Connection, turns: &[First]) -> Result<(Passage, Vec<bool>)> {
         let stream = self.open(root, connection, Request::default(), Kind::Connection { closed: false })?;
         // Envoy makes the network filters aware of a connection before the handshake.
         self.establish(stream, false);
@@ -192,22 +198,27 @@ impl Vm {
         let closed = |vm: &Self| {
             vm.store.data().streams.get(&stream).is_some_and(|stream| stream.kind == Kind::Connection { closed: true })
         };
-        let closed_at_once = closed(self);
-        let mut bytes_go_on = goes_on && !closed_at_once;
-        if !closed_at_once {
+        let mut passed = Vec::with_capacity(turns.len());
+        for turn in turns {
+            if closed(self) {
+                passed.push(false);
+                continue;
+            }
             // Envoy asks the filters from the first one on, and those that did not stop it before are made aware now.
-            let (callback, established) = match first {
+            let (callback, established) = match *turn {
                 First::Client => ("proxy_on_downstream_data", true),
                 First::Server { established } => ("proxy_on_upstream_data", established),
             };
             self.establish(stream, established);
             let paused = self.call_if_exported_for::<_, u32>(callback, (stream, 1_u32, 0_u32))?;
-            bytes_go_on = paused.unwrap_or(0) == 0;
+            passed.push(paused.unwrap_or(0) == 0);
         }
         let crossings = std::mem::take(&mut self.store.data_mut().crossings);
         let closed = closed(self);
         let ended = self.end(stream)?;
-        Ok(Passage { goes_on, closed, bytes_go_on, filter_state: texts(ended.filter_state), crossings })
+        let bytes_go_on = passed.first() == Some(&true);
+        let passage = Passage { goes_on, closed, bytes_go_on, filter_state: texts(ended.filter_state), crossings };
+        Ok((passage, passed))
     }
 
     fn establish(&mut self, stream: u32, established: bool) {
@@ -253,6 +264,12 @@ impl Vm {
     /// Makes host calls fail from now on, or no more.
     pub fn fail(&mut self, fault: Option<Fault>) {
         self.store.data_mut().fault = fault;
+    }
+
+    /// Writes host calls down no more, for a soak: [`Passage::crossings`] and [`Outcome::crossings`] stay empty, and no
+    /// call fails.
+    pub fn hush(&mut self) {
+        self.store.data_mut().quiet = true;
     }
 
     /// Stops the clock at a time since the Unix epoch.

@@ -25,6 +25,10 @@ down: ## End what `make up` left running
 stack: ## The demo stack in Docker Compose: bring it up and hold it to every claim
 	@cargo run --quiet --locked --package stack -- tour
 
+.PHONY: stack-up
+stack-up: ## Bring it up, and no more
+	@cargo run --quiet --locked --package stack -- up
+
 .PHONY: stack-down
 stack-down: ## Remove its containers, networks and volumes
 	@cargo run --quiet --locked --package stack -- down

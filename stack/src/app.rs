@@ -17,6 +17,11 @@ use crate::web::{self, Answer};
 
 const PAGE: &str = include_str!("app.html");
 
+/// The outside API that the application has declared.
+const DECLARED: &str = "api.partner.example";
+/// The one that it has not.
+const UNDECLARED: &str = "undeclared.example";
+
 /// How long the database may take to answer.
 const DATABASE_LIMIT: Duration = Duration::from_secs(3);
 
@@ -37,6 +42,11 @@ fn answer(request: &Request, version: &str, tries: &Mutex<HashMap<String, u32>>)
             Ok(orders) => Answer::json(&orders),
             Err(error) => Answer::text(502, format!("{error:#}\n")),
         },
+        // Needs everyone: the database and the declared host.
+        "/checkout" => match orders().and_then(|_| fetch(DECLARED, None)) {
+            Ok(answer) => Answer::text(200, answer),
+            Err(error) => Answer::text(502, format!("{error:#}\n")),
+        },
         "/slow" => {
             thread::sleep(Duration::from_secs(5));
             Answer::text(200, "at last\n")
@@ -52,7 +62,8 @@ fn answer(request: &Request, version: &str, tries: &Mutex<HashMap<String, u32>>)
         },
         "/pool" if version == "canary" => Answer::text(500, "the canary is sick\n"),
         _ => {
-            Answer::text(200, format!("{path} of {version}, asked by {:?}\n", web::header(request, "x-forwarded-for")))
+            let caller = web::header(request, "x-forwarded-for").unwrap_or("nobody");
+            Answer::text(200, format!("{path} of {version}, asked by {caller}\n"))
         }
     }
 }
@@ -70,9 +81,9 @@ fn calls() -> Value {
             true,
             orders().map(|orders| { format!("{} orders", orders.as_array().map_or(0, Vec::len)) })
         ),
-        call("https://api.partner.example, declared", true, fetch("api.partner.example", None)),
-        call("https://undeclared.example, by its name", false, fetch("undeclared.example", None)),
-        call("https://undeclared.example, past DNS", false, fetch("undeclared.example", Some("api.partner.example"))),
+        call("https://api.partner.example, declared", true, fetch(DECLARED, None)),
+        call("https://undeclared.example, by its name", false, fetch(UNDECLARED, None)),
+        call("https://undeclared.example, past DNS", false, fetch(UNDECLARED, Some(DECLARED))),
     ])
 }
 

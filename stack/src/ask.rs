@@ -1,7 +1,8 @@
 //! Asks from inside a container, and prints what came of it as one line of JSON.
 //!
 //! `ask <what> <host:port> [key=value ...]`: `http` sends a request, `flood` many and counts the answers, `postgres`
-//! begins to speak with a database, `tunnel` asks for a CONNECT, `dial` only connects.
+//! begins to speak with a database, `tunnel` asks for a CONNECT, `dial` only connects. `as=` names a certificate of the
+//! visitor's, or `nobody` for TLS without one; without it, it is plaintext.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -72,6 +73,7 @@ impl<'q> Question<'q> {
         let address = self.resolve()?;
         let client = match self.keys.get("as") {
             None => Client::plaintext(address),
+            Some(&"nobody") => Client::tls(address, None)?,
             Some(name) => {
                 let folder = Path::new("/certificates/current");
                 let read = |kind: &str| fs::read_to_string(folder.join(format!("{name}.{kind}")));

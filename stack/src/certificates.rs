@@ -127,6 +127,8 @@ impl Fresh {
         let current = self.parent.join("current");
         let before = fs::read_link(&current).ok();
         let new = self.parent.join("current.new");
+        // One that was killed before it came to rename leaves this behind.
+        let _absent = fs::remove_file(&new);
         symlink(&self.name, &new)?;
         fs::rename(new, current)?;
         if let Some(before) = before {

@@ -1,8 +1,8 @@
 //! The programs of the Compose stack in `envoy-config/stack/`, one for each container that is built here, and the tour
 //! that brings the stack up and holds it to its claims.
 //!
-//! In a container: `certificates`, `rotate`, `ready`, `app`, `outside`, `authorizer`, `spans`, `visitor`, `ask`. On the
-//! machine: `tour`, `down`, `mode`, `would-deny` and `picture`.
+//! In a container: `certificates`, `rotate`, `ready`, `app`, `outside`, `authorizer`, `spans`, `visitor`, `ask`,
+//! `impersonate`. On the machine: `tour`, `up`, `down`, `mode`, `would-deny` and `picture`.
 
 mod app;
 mod ask;
@@ -46,13 +46,16 @@ fn run() -> Result<bool> {
             std::thread::park();
         },
         ["ask", rest @ ..] => ask::ask(rest).map(|()| true),
+        ["impersonate", name, port] => outside::impersonate(name, port.parse()?).map(|()| true),
         ["tour"] => tour::tour(),
+        ["up"] => tour::up().map(|()| true),
         ["down"] => tour::down().map(|()| true),
         ["mode", mode] => tour::mode(mode).map(|()| true),
         ["picture"] => tour::picture().map(|()| true),
         ["would-deny"] => tour::would_deny().map(|()| true),
         _ => bail!(
-            "expected one of certificates, rotate, ready, app, outside, authorizer, spans, visitor, ask, tour, down, mode, would-deny, picture"
+            "expected one of certificates, rotate, ready, app, outside, authorizer, spans, visitor, ask, \
+             impersonate, tour, up, down, mode, would-deny, picture"
         ),
     }
 }

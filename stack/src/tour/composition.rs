@@ -7,10 +7,15 @@ use serde_json::Value;
 use testbed::wait;
 
 use super::Claim;
-use super::running::{LIMIT, Stack, expect};
+use super::answer::expect;
+use super::running::{LIMIT, Stack};
+
+// It is seen to fail in `removals`.
+pub(super) const ACCOUNT_SHUT: Claim =
+    Claim { name: "JWT: no token, no account", check: |s| expect(&s.client(&["path=/account"])?, 403) };
 
 pub(super) const CLAIMS: [Claim; 14] = [
-    Claim { name: "JWT: no token, no account", check: |s| expect(&s.client(&["path=/account"])?, 403) },
+    ACCOUNT_SHUT,
     Claim {
         name: "JWT: a good token opens the account",
         check: |s| expect(&s.client(&["path=/account", "token=good"])?, 200),

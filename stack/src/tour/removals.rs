@@ -1,11 +1,10 @@
 //! Takes one protection away at a time, and sees the claim fail that rests on it.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result};
 use testbed::wait;
 
-use super::Claim;
-use super::claims;
 use super::running::{LIMIT, Stack};
+use super::{Claim, claims, composition, policies};
 
 /// The policy as it stands in each file.
 const DENY_ALL: &str = "            - apiVersion: security.istio.io/v1
@@ -14,76 +13,106 @@ const DENY_ALL: &str = "            - apiVersion: security.istio.io/v1
               spec: {}
 ";
 
-pub(super) const CLAIMS: [Claim; 7] = [
-    Claim { name: "without deny-all", check: |s| by_edit(s, &claims::SHUT_TO_EVERYONE, "ledger.yaml", DENY_ALL, "") },
+const REPORT: (&str, &str) = ("mode: enforce", "mode: report");
+
+/// What a request is answered with that was not turned away.
+const LET_IN: &str = "got 200";
+
+pub(super) const CLAIMS: [Claim; 11] = [
     Claim {
-        name: "without the internal network",
-        check: |s| {
-            let (network, container) = (s.network("front"), s.container("app")?);
-            s.docker(&["network", "connect", &network, &container])?;
-            let failed = fails(s, &claims::NO_OTHER_WAY);
-            s.docker(&["network", "disconnect", &network, &container])?;
-            let failed = failed?;
-            holds_again(s, &claims::NO_OTHER_WAY)?;
-            Ok(failed)
-        },
+        name: "without deny-all",
+        check: |s| by_edit(s, &claims::SHUT_TO_EVERYONE, "ledger.yaml", &[(DENY_ALL, "")], LET_IN),
+    },
+    Claim {
+        name: "without the internal network: the way out",
+        check: |s| by_network(s, &claims::NO_OTHER_WAY, "the application reached gateway"),
+    },
+    Claim {
+        name: "without the internal network: the machine",
+        check: |s| by_network(s, &claims::NOT_THE_MACHINE, "the application reached the machine"),
     },
     Claim {
         name: "with identity-authz in report mode",
-        check: |s| by_edit(s, &claims::STRANGER_DENIED, "app.yaml", "mode: enforce", "mode: report"),
+        check: |s| by_edit(s, &claims::STRANGER_DENIED, "app.yaml", &[REPORT], LET_IN),
+    },
+    Claim {
+        name: "with identity-authz in report mode at the gateway",
+        check: |s| by_edit(s, &composition::ACCOUNT_SHUT, "gateway.yaml", &[REPORT], LET_IN),
     },
     Claim {
         name: "with identity-authz in report mode before the database",
-        check: |s| by_edit(s, &claims::DATABASE_SHUT, "postgres.yaml", "mode: enforce", "mode: report"),
+        check: |s| by_edit(s, &claims::DATABASE_SHUT, "postgres.yaml", &[REPORT], "got R"),
+    },
+    Claim {
+        name: "with baseline-deny in report mode",
+        check: |s| by_edit(s, &claims::ATTACK_TOOL_DENIED, "baseline.yaml", &[REPORT], LET_IN),
     },
     Claim {
         name: "with egress-allowlist in report mode",
-        check: |s| by_edit(s, &claims::UNDECLARED_SHUT, "egress.yaml", "mode: enforce", "mode: report"),
-    },
-    Claim {
-        name: "with PERMISSIVE and no policy for plaintext",
-        check: |s| {
-            s.edit("app.yaml", "mode: STRICT", "mode: PERMISSIVE")?;
-            by_edit(
-                s,
-                &claims::PLAINTEXT_DENIED,
-                "app.yaml",
-                "principals: [cluster.local/ns/demo/sa/hello-gateway-istio]",
-                "notPrincipals: [cluster.local/ns/demo/sa/nobody]",
-            )
-        },
+        check: |s| by_edit(s, &claims::UNDECLARED_SHUT, "egress.yaml", &[REPORT], LET_IN),
     },
     Claim {
         name: "with the outside declared as a whole",
         check: |s| {
-            by_edit(
-                s,
-                &claims::UNDECLARED_SHUT,
-                "egress.yaml",
-                "serverNames: [api.partner.example]",
-                "serverNames: [api.partner.example, undeclared.example]",
-            )
+            let whole =
+                ("serverNames: [api.partner.example]", "serverNames: [api.partner.example, undeclared.example]");
+            by_edit(s, &claims::UNDECLARED_SHUT, "egress.yaml", &[whole], LET_IN)
+        },
+    },
+    Claim {
+        name: "with every trust domain trusted",
+        check: |s| {
+            let any = ("spiffe://cluster.local/", "spiffe://");
+            // The handshake succeeds, and the policies are asked.
+            by_edit(s, &claims::OTHER_DOMAIN_REFUSED, "trusted.yaml", &[any], "got 403")
+        },
+    },
+    Claim {
+        name: "with PERMISSIVE, and a policy that asks for no certificate",
+        check: |s| {
+            let anyone = (
+                "principals: [cluster.local/ns/demo/sa/hello-gateway-istio]",
+                "notPrincipals: [cluster.local/ns/demo/sa/nobody]",
+            );
+            let changes = [("mode: STRICT", "mode: PERMISSIVE"), anyone];
+            by_edit(s, &claims::PLAINTEXT_DENIED, "app.yaml", &changes, LET_IN)
         },
     },
 ];
 
 /// Changes a policy file, sees the claim fail, puts the file back and sees the claim hold.
-fn by_edit(s: &Stack, claim: &Claim, file: &str, from: &str, to: &str) -> Result<String> {
-    s.edit(file, from, to)?;
-    let failed = fails(s, claim);
-    s.restore(file)?;
-    let failed = failed?;
-    holds_again(s, claim)?;
-    Ok(failed)
+fn by_edit(s: &Stack, claim: &Claim, file: &str, changes: &[(&str, &str)], because: &str) -> Result<String> {
+    policies::edit(file, changes)?;
+    let failed = fails(s, claim, because);
+    policies::restore(file)?;
+    holds_again(s, claim).and(failed)
 }
 
-fn fails(s: &Stack, claim: &Claim) -> Result<String> {
-    let error = wait::until("the claim to fail", LIMIT, || Ok((claim.check)(s).err()))?;
-    let said = format!("{error:#}");
-    ensure!(!said.is_empty(), "a failure without a word");
-    Ok(format!("fails: {}", claim.name))
+/// Gives the application a network that leads elsewhere, sees the claim fail, takes it away and sees the claim hold.
+fn by_network(s: &Stack, claim: &Claim, because: &str) -> Result<String> {
+    let (network, container) = (s.network("front"), s.container("app")?);
+    s.docker(&["network", "connect", &network, container])?;
+    let failed = fails(s, claim, because);
+    s.docker(&["network", "disconnect", &network, container])?;
+    holds_again(s, claim).and(failed)
+}
+
+/// Waits until the claim fails, for this reason and no other.
+fn fails(s: &Stack, claim: &Claim, because: &str) -> Result<String> {
+    let mut last = None;
+    let failed = wait::until("the claim to fail", LIMIT, || {
+        last = (claim.check)(s).err().map(|error| format!("{error:#}"));
+        Ok(last.clone().filter(|said| said.contains(because)))
+    });
+    let said = failed.with_context(|| format!("{}: last {last:?}", claim.name))?;
+    Ok(format!("{}: {said}", claim.name))
 }
 
 fn holds_again(s: &Stack, claim: &Claim) -> Result<()> {
-    wait::until("the claim to hold again", LIMIT, || Ok((claim.check)(s).ok())).map(drop)
+    let mut last = None;
+    let held = wait::until("the claim to hold again", LIMIT, || {
+        last = (claim.check)(s).err().map(|error| format!("{error:#}"));
+        Ok(last.is_none().then_some(()))
+    });
+    held.with_context(|| format!("{}: last {last:?}", claim.name))
 }

@@ -1,14 +1,20 @@
-//! The running stack: Compose, Docker, and questions to what runs in it.
+//! The running stack: brought up and removed by Compose, and asked from within.
 
-use std::env;
+use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::io::ErrorKind;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use testbed::{Client, wait};
+use testbed::wait;
+
+use super::answer::expect;
+use super::command::output;
+use super::policies;
 
 /// How long anything in the stack may take to become what it should.
 pub(super) const LIMIT: Duration = Duration::from_secs(60);
@@ -16,90 +22,50 @@ pub(super) const LIMIT: Duration = Duration::from_secs(60);
 /// The Envoys of the stack.
 pub(super) const ENVOYS: [&str; 4] = ["gateway", "app-envoy", "postgres-envoy", "egress"];
 
-/// A stack, by the name of its Compose project.
+/// The name of the Compose project.
+const PROJECT: &str = "sallyport-stack";
+
+/// Between two looks at a stack that does not work yet.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// The stack of this machine: there is one.
+#[derive(Default)]
 pub(super) struct Stack {
-    project: String,
-    images: Vec<(String, String)>,
+    /// The containers, by service.
+    containers: OnceLock<BTreeMap<String, String>>,
 }
 
 /// A flood of requests that goes on.
 pub(super) struct Flood(Child);
 
 impl Stack {
-    /// The stack that runs, or that is to run.
-    pub(super) fn attach() -> Self {
-        let project = env::var("STACK_PROJECT").unwrap_or_else(|_| "sallyport-stack".to_owned());
-        Self { project, images: Vec::new() }
-    }
-
     /// Builds what the stack needs, starts it anew and waits until it works.
     pub(super) fn up() -> Result<Self> {
-        let mut stack = Self::attach();
         testbed::build_filters()?;
         // What it pulls and builds takes minutes the first time, and it says so.
-        let chosen = output(Command::new(testbed::root().join("tools/stack-images")).stderr(Stdio::inherit()))?;
-        stack.images = chosen
-            .lines()
-            .filter_map(|line| line.split_once('='))
-            .map(|(name, image)| (name.to_owned(), image.to_owned()))
-            .collect();
+        let images = output(Command::new(testbed::root().join("tools/stack-images")).stderr(Stdio::inherit()))?;
+        let stack = Self::default();
         stack.down()?;
-        fs::create_dir_all(stack.policies())?;
-        for file in fs::read_dir(sources())? {
-            let name = file?.file_name();
-            fs::copy(sources().join(&name), stack.policies().join(name))?;
-        }
-        stack.compose(&["up", "--detach"])?;
+        policies::lay_out()?;
+        let variables = [
+            format!("COMPOSE_PROJECT_NAME={PROJECT}"),
+            format!("STACK_POLICIES={}", policies::folder().display()),
+            images.trim_end().to_owned(),
+        ];
+        fs::write(variables_file(), variables.join("\n") + "\n")?;
+        compose(&["up", "--detach"])?;
         stack.until_it_works()?;
         Ok(stack)
     }
 
     /// Removes it.
     pub(super) fn down(&self) -> Result<()> {
-        self.compose(&["down", "--volumes", "--remove-orphans", "--timeout", "1"])?;
-        match fs::remove_dir_all(self.policies()) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+        compose(&["down", "--volumes", "--remove-orphans", "--timeout", "1"])?;
+        policies::clear()?;
+        match fs::remove_file(variables_file()) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error.into()),
             _ => Ok(()),
         }
-    }
-
-    /// The folder of the policies in use, which Envoy watches. Git ignores it.
-    pub(super) fn policies(&self) -> PathBuf {
-        testbed::root().join(".stack").join(&self.project).join("policies")
-    }
-
-    /// Changes a policy file in use, in one step. What is replaced has to be there.
-    pub(super) fn edit(&self, file: &str, from: &str, to: &str) -> Result<()> {
-        let text = fs::read_to_string(self.policies().join(file))?;
-        ensure!(text.contains(from), "{file} has no {from:?}");
-        self.write(file, &text.replace(from, to))
-    }
-
-    /// Puts the policy file back that the repository has.
-    pub(super) fn restore(&self, file: &str) -> Result<()> {
-        self.write(file, &fs::read_to_string(sources().join(file))?)
-    }
-
-    fn write(&self, file: &str, text: &str) -> Result<()> {
-        let new = self.policies().join(format!("{file}.new"));
-        fs::write(&new, text)?;
-        Ok(fs::rename(new, self.policies().join(file))?)
-    }
-
-    fn compose(&self, arguments: &[&str]) -> Result<String> {
-        let has_plugin =
-            Command::new("docker").args(["compose", "version"]).output().is_ok_and(|output| output.status.success());
-        let mut command = if has_plugin { Command::new("docker") } else { Command::new("docker-compose") };
-        if has_plugin {
-            command.arg("compose");
-        }
-        command
-            .args(["--project-name", &self.project])
-            .args(arguments)
-            .current_dir(folder())
-            .env("STACK_POLICIES", self.policies())
-            .envs(self.images.iter().map(|(name, image)| (name, image)));
-        output(&mut command)
     }
 
     /// Runs `docker` with these arguments, and gives what it printed.
@@ -107,42 +73,54 @@ impl Stack {
         output(Command::new("docker").args(arguments))
     }
 
-    /// The image that a variable of the Compose file stands for here.
-    pub(super) fn image(&self, variable: &str) -> Result<&str> {
-        let found = self.images.iter().find(|(name, _)| name == variable);
-        Ok(found.with_context(|| format!("no image was chosen for {variable}"))?.1.as_str())
+    /// The container of a service.
+    pub(super) fn container(&self, service: &str) -> Result<&str> {
+        let containers = match self.containers.get() {
+            Some(containers) => containers,
+            None => {
+                let found = self.list_containers()?;
+                self.containers.get_or_init(|| found)
+            }
+        };
+        let id =
+            containers.get(service).with_context(|| format!("no container of {service}: `make stack` starts it"))?;
+        Ok(id)
     }
 
-    /// The container of a service.
-    pub(super) fn container(&self, service: &str) -> Result<String> {
-        let project = format!("label=com.docker.compose.project={}", self.project);
-        let service_label = format!("label=com.docker.compose.service={service}");
-        let found = self.docker(&["ps", "--all", "--quiet", "--filter", &project, "--filter", &service_label])?;
-        let id = found.lines().next().with_context(|| format!("no container of {service}"))?;
-        Ok(id.to_owned())
+    fn list_containers(&self) -> Result<BTreeMap<String, String>> {
+        let project = format!("label=com.docker.compose.project={PROJECT}");
+        let format = "{{.Label \"com.docker.compose.service\"}} {{.ID}}";
+        let printed = self.docker(&["ps", "--all", "--filter", &project, "--format", format])?;
+        let of_line = |line: &str| line.split_once(' ').map(|(service, id)| (service.to_owned(), id.to_owned()));
+        Ok(printed.lines().filter_map(of_line).collect())
     }
 
     /// The address of a container on a network of the stack.
     pub(super) fn address(&self, service: &str, network: &str) -> Result<String> {
         let format = format!("{{{{(index .NetworkSettings.Networks \"{}\").IPAddress}}}}", self.network(network));
-        Ok(self.docker(&["inspect", "--format", &format, &self.container(service)?])?.trim().to_owned())
+        Ok(self.docker(&["inspect", "--format", &format, self.container(service)?])?.trim().to_owned())
     }
 
     /// The full name of a network of the stack.
     pub(super) fn network(&self, network: &str) -> String {
-        format!("{}_{network}", self.project)
+        format!("{PROJECT}_{network}")
+    }
+
+    /// The address that a network of the stack has for the machine itself.
+    pub(super) fn machine(&self, network: &str) -> Result<String> {
+        let format = "{{(index .IPAM.Config 0).Gateway}}";
+        Ok(self.docker(&["network", "inspect", "--format", format, &self.network(network)])?.trim().to_owned())
     }
 
     /// Where a port of a service is published on this machine.
     pub(super) fn published(&self, service: &str, port: u16) -> Result<String> {
-        let printed = self.docker(&["port", &self.container(service)?, &port.to_string()])?;
+        let printed = self.docker(&["port", self.container(service)?, &port.to_string()])?;
         Ok(printed.lines().next().context("the port is not published")?.to_owned())
     }
 
     /// Asks from a container, as `ask.rs` has it.
     pub(super) fn ask_from(&self, service: &str, arguments: &[&str]) -> Result<Value> {
-        let container = self.container(service)?;
-        let printed = self.docker(&[&["exec", &container, "/stack", "ask"], arguments].concat())?;
+        let printed = self.docker(&[&["exec", self.container(service)?, "/stack", "ask"], arguments].concat())?;
         serde_json::from_str(&printed).with_context(|| printed.clone())
     }
 
@@ -161,20 +139,19 @@ impl Stack {
         self.ask(&[&["http", "app-envoy:8000", &format!("as={identity}")], arguments].concat())
     }
 
-    /// Begins a flood of requests as the visitor.
-    pub(super) fn flood(&self, arguments: &[&str]) -> Result<Flood> {
-        let container = self.container("visitor")?;
+    /// Begins a flood of requests that need every Envoy of the stack, as a client.
+    pub(super) fn flood(&self, seconds: u32) -> Result<Flood> {
         let child = Command::new("docker")
-            .args(["exec", &container, "/stack", "ask", "flood"])
-            .args(arguments)
+            .args(["exec", self.container("visitor")?, "/stack", "ask", "flood", "gateway:8080", "path=/checkout"])
+            .arg(format!("seconds={seconds}"))
             .stdout(Stdio::piped())
             .spawn()?;
         Ok(Flood(child))
     }
 
-    /// What the Envoys have written to their access logs.
+    /// What an Envoy has written to its access log.
     pub(super) fn log(&self, service: &str) -> Result<Vec<Value>> {
-        let printed = self.docker(&["logs", &self.container(service)?])?;
+        let printed = self.docker(&["logs", self.container(service)?])?;
         Ok(printed.lines().filter_map(|line| serde_json::from_str(line).ok()).filter(Value::is_object).collect())
     }
 
@@ -183,53 +160,24 @@ impl Stack {
         wait::until(what, LIMIT, || Ok(self.log(service)?.into_iter().rev().find(|entry| holds(entry))))
     }
 
-    /// What Prometheus answers to a path.
-    pub(super) fn prometheus(&self, path: &str) -> Result<String> {
-        let address = self.published("prometheus", 9090)?.parse()?;
-        let response = Client::plaintext(address).get(path)?;
-        let body = String::from_utf8_lossy(&response.body).into_owned();
-        ensure!(response.status == 200, "{path}: {} {body}", response.status);
-        Ok(body)
-    }
-
-    /// The series that a query gives: labels and value.
-    pub(super) fn query(&self, query: &str) -> Result<Vec<(Value, f64)>> {
-        let encoded: String = query.bytes().map(|byte| format!("%{byte:02X}")).collect();
-        let answer: Value = serde_json::from_str(&self.prometheus(&format!("/api/v1/query?query={encoded}"))?)?;
-        let result = answer.pointer("/data/result").and_then(Value::as_array).context("no result")?;
-        let series = |entry: &Value| {
-            let value = entry.pointer("/value/1").and_then(Value::as_str)?.parse().ok()?;
-            Some((entry.get("metric")?.clone(), value))
-        };
-        Ok(result.iter().filter_map(series).collect())
-    }
-
-    /// The sum of a metric over all series, 0 where there is none.
-    pub(super) fn sum(&self, metric: &str) -> Result<f64> {
-        Ok(self.query(&format!("sum({metric})"))?.first().map_or(0.0, |(_, value)| *value))
-    }
-
     /// Waits until every call goes as it should.
     pub(super) fn until_it_works(&self) -> Result<()> {
         let mut last = String::new();
-        wait::until("the stack to work", LIMIT * 3, || {
+        let works = wait::until("the stack to work", LIMIT * 3, || {
             let works = self.works();
-            last = works.as_ref().err().map(|error| format!("{error:#}")).unwrap_or_default();
-            if !last.is_empty() {
-                std::thread::sleep(Duration::from_millis(200));
+            if let Err(error) = &works {
+                last = format!("{error:#}");
+                std::thread::sleep(PAUSE);
             }
             Ok(works.ok())
-        })
-        .with_context(|| format!("last: {last}"))
+        });
+        works.with_context(|| format!("last: {last}"))
     }
 
-    /// Whether all that is allowed works.
+    /// Whether all that is allowed works, and what the application may not do does not.
     fn works(&self) -> Result<()> {
-        let orders = self.client(&["path=/orders"])?;
-        expect(&orders, 200)?;
-        let calls = self.calls()?;
-        let through: Vec<_> = calls.iter().map(|(_, through)| *through).collect();
-        ensure!(through == [true, true, false, false], "{calls:?}");
+        expect(&self.client(&["path=/checkout"])?, 200)?;
+        self.calls_as_declared()?;
         expect(&self.client(&["path=/reports", "x-badge: gold"])?, 200)?;
         expect(&self.client(&["path=/version", "x-canary: always"])?, 200)?;
         expect(&self.to_app("gateway", &["path=/orders"])?, 200)?;
@@ -238,14 +186,38 @@ impl Stack {
         Ok(())
     }
 
-    /// The calls of the application's page, by name, and whether they went through.
-    pub(super) fn calls(&self) -> Result<Vec<(String, bool)>> {
+    /// Whether those calls of the application's page went through that are declared, and no others.
+    pub(super) fn calls_as_declared(&self) -> Result<()> {
+        let calls = self.calls()?;
+        ensure!(calls.len() == 4 && calls.iter().all(|call| call.declared == call.through), "{calls:?}");
+        Ok(())
+    }
+
+    /// The calls of the application's page.
+    pub(super) fn calls(&self) -> Result<Vec<Call>> {
         let answer = self.client(&["path=/calls"])?;
         expect(&answer, 200)?;
         let calls: Value = serde_json::from_str(answer.get("body").and_then(Value::as_str).context("no body")?)?;
-        let call = |call: &Value| Some((call.get("call")?.as_str()?.to_owned(), call.get("through")?.as_bool()?));
-        Ok(calls.as_array().context("no list")?.iter().filter_map(call).collect())
+        let call = |call: &Value| {
+            Some(Call {
+                name: call.get("call")?.as_str()?.to_owned(),
+                declared: call.get("declared")?.as_bool()?,
+                through: call.get("through")?.as_bool()?,
+            })
+        };
+        calls.as_array().context("no list")?.iter().map(|entry| call(entry).context("no call")).collect()
     }
+}
+
+/// A call that the application makes.
+#[derive(Debug)]
+pub(super) struct Call {
+    /// What it calls.
+    pub(super) name: String,
+    /// Whether it may.
+    pub(super) declared: bool,
+    /// Whether it could.
+    pub(super) through: bool,
 }
 
 impl Flood {
@@ -260,46 +232,23 @@ impl Flood {
     }
 }
 
-/// Holds an answer to a status.
-pub(super) fn expect(answer: &Value, status: u16) -> Result<String> {
-    ensure!(answer.get("status") == Some(&json!(status)), "expected {status}, got {}", shortened(answer));
-    Ok(status.to_string())
-}
-
-/// Holds a try to having got no answer at all.
-pub(super) fn no_connection(answer: &Value) -> Result<String> {
-    ensure!(answer.get("error").is_some(), "expected no connection, got {}", shortened(answer));
-    Ok("no connection".to_owned())
-}
-
-/// Whether a key of a log entry is this text.
-pub(super) fn is(entry: &Value, key: &str, value: &str) -> bool {
-    entry.get(key).and_then(Value::as_str) == Some(value)
-}
-
-fn shortened(answer: &Value) -> String {
-    answer.to_string().chars().take(400).collect()
-}
-
 /// Where the stack's files are.
 pub(super) fn folder() -> PathBuf {
     testbed::root().join("envoy-config/stack")
 }
 
-fn sources() -> PathBuf {
-    folder().join("policies")
+/// What Compose reads the images and the folder of the policies from, so that it can be called by hand as well.
+fn variables_file() -> PathBuf {
+    folder().join(".env")
 }
 
-fn output(command: &mut Command) -> Result<String> {
-    let output = command.stdin(Stdio::null()).output().with_context(|| format!("{:?}", command.get_program()))?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        let end: Vec<_> = said.lines().rev().take(8).collect();
-        bail!(
-            "{} failed: {}",
-            Path::new(command.get_program()).display(),
-            end.into_iter().rev().collect::<Vec<_>>().join(" | ")
-        );
+/// Runs Compose 2 where Docker has it, else Compose 1.
+fn compose(arguments: &[&str]) -> Result<String> {
+    let has_plugin =
+        Command::new("docker").args(["compose", "version"]).output().is_ok_and(|output| output.status.success());
+    let mut command = Command::new(if has_plugin { "docker" } else { "docker-compose" });
+    if has_plugin {
+        command.arg("compose");
     }
-    Ok(String::from_utf8(output.stdout)?)
+    output(command.args(["--project-name", PROJECT]).args(arguments).current_dir(folder()))
 }

@@ -1,0 +1,60 @@
+//! What the tour sees in the running stack, as far as it can be seen without one: that every policy file is understood,
+//! and that the console page has the panels of the dashboard.
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail, ensure};
+use sallyport_policy::{BaselineDeny, EgressAllowlist, IdentityAuthz};
+use serde_json::Value;
+use testbed::read_yaml;
+
+fn folder() -> PathBuf {
+    testbed::root().join("envoy-config/stack")
+}
+
+#[test]
+fn every_policy_file_is_understood_in_both_modes() -> Result<()> {
+    let mut filters = 0;
+    for file in fs::read_dir(folder().join("policies"))? {
+        let path = file?.path();
+        let text = fs::read_to_string(&path)?;
+        let reported = text.replace("mode: enforce", "mode: report").replace("mode: STRICT", "mode: PERMISSIVE");
+        for text in [&text, &reported] {
+            let resource = read_yaml(text)?.pointer("/resources/0").cloned().context("no resource")?;
+            if let Some(configuration) = resource.pointer("/typed_config/config/configuration/value") {
+                let filter = resource.get("name").and_then(Value::as_str).context("no name")?;
+                understand(filter, configuration).with_context(|| path.display().to_string())?;
+                filters += 1;
+            }
+        }
+    }
+    ensure!(filters == 2 * 6, "{filters} configurations");
+    Ok(())
+}
+
+fn understand(filter: &str, configuration: &Value) -> Result<()> {
+    let json = configuration.to_string();
+    let refusal = match filter {
+        "sallyport.identity_authz" => IdentityAuthz::parse(json.as_bytes()).err(),
+        "sallyport.baseline_deny" => BaselineDeny::parse(json.as_bytes()).err(),
+        "sallyport.egress_allowlist" => EgressAllowlist::parse(json.as_bytes()).err(),
+        other => bail!("no filter is called {other}"),
+    };
+    refusal.map_or(Ok(()), |refusal| bail!("{refusal}"))
+}
+
+#[test]
+fn the_console_page_has_the_panels_of_the_dashboard_and_no_others() -> Result<()> {
+    let dashboard: Value = serde_json::from_str(&fs::read_to_string(folder().join("grafana/dashboard.json"))?)?;
+    let page = fs::read_to_string(folder().join("prometheus/consoles/sallyport.html"))?;
+    let panels = dashboard.get("panels").and_then(Value::as_array).context("no panels")?;
+    for panel in panels {
+        let text = |pointer: &str| panel.pointer(pointer).and_then(Value::as_str).context("no panel");
+        let section = format!("<h2>{}</h2><table>\n{{{{ range query `{}`", text("/title")?, text("/targets/0/expr")?);
+        ensure!(page.contains(&section), "the page has not: {section}");
+    }
+    // One more is that of the alerts that fire, which Grafana has a page of its own for.
+    ensure!(page.matches("<section>").count() == panels.len() + 1, "the page has another number of panels");
+    Ok(())
+}

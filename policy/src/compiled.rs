@@ -12,7 +12,7 @@ use crate::mutual_tls::MutualTls;
 use crate::order::sort_by;
 use crate::request::{HostFailure, Obstacle, Request};
 use crate::resource::{Action, AuthorizationPolicy, PolicyName, Term};
-use crate::table::{HashSet, Table};
+use crate::table::Table;
 use explanation::Descriptions;
 pub(crate) use explanation::{asked_for, printable};
 
@@ -33,8 +33,8 @@ pub(crate) enum Enforcement {
 /// The policies of one workload, compiled for lookup.
 ///
 /// The cost of a decision does not depend on how many policies, rules and values there are: each match field that a
-/// request has to be asked for is looked up once, and only rules that list one of its values are checked. Rules with
-/// negative conditions alone list none and are checked one by one.
+/// request has to be asked for is looked up once, and only rules that list one of its values are checked, and of rules
+/// that exclude values those that one value excludes are passed over together.
 pub struct CompiledPolicy {
     fields: Fields,
     sets: ValueSets,
@@ -226,12 +226,10 @@ impl CompiledPolicy {
         let clauses = indexes.flat_map(|index| index.sample(usize::MAX));
         let mut rules: Vec<u32> = clauses.map(|clause| clause.rule).collect();
         sort_by(&mut rules, u32::cmp);
-        let mut seen = HashSet::default();
-        rules
-            .into_iter()
-            .filter_map(|rule| self.rule(rule))
-            .map(RuleName::policy)
-            .filter(move |policy| seen.insert(*policy))
+        // In the order of their text, the rules of one policy stand together.
+        let mut policies: Vec<_> = rules.into_iter().filter_map(|rule| self.rule(rule)).map(RuleName::policy).collect();
+        policies.dedup();
+        policies.into_iter()
     }
 
     fn lookups<'l, R: Request + ?Sized>(&'l self, request: &'l mut R) -> Lookups<'l, R> {

@@ -3,6 +3,7 @@
 mod clauses;
 mod contains;
 mod destinations;
+mod leaf;
 mod prefixes;
 mod templates;
 mod text;

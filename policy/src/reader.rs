@@ -8,7 +8,7 @@ use std::fmt;
 
 use crate::document::Document;
 use crate::fault::{Fault, Faults};
-use crate::table::HashSet;
+use crate::table::Table;
 
 /// How alike two keys must be, by Jaro-Winkler similarity, for one to be suggested instead of the other.
 const ALIKE: f64 = 0.8;
@@ -81,9 +81,9 @@ impl<'a> Node<'a> {
             self.wrong_type("an object");
             return None;
         };
-        let mut seen = HashSet::with_capacity_and_hasher(entries.len(), rustc_hash::FxBuildHasher);
+        let mut seen: Table<&str, ()> = Table::default();
         for (key, value) in entries {
-            if !seen.insert(key) {
+            if seen.insert(key, ()).is_some() {
                 self.child(Step::Key(key), value).fault("given twice, keep one");
             }
         }

@@ -11,9 +11,6 @@ use rustc_hash::FxBuildHasher;
 /// A usual map, for the few places that need all of one.
 pub(crate) type HashMap<K, V> = hashbrown::HashMap<K, V, FxBuildHasher>;
 
-/// A usual set.
-pub(crate) type HashSet<K> = hashbrown::HashSet<K, FxBuildHasher>;
-
 /// Entries in the order in which they were first put in, found by key.
 ///
 /// The table itself is of places and hashes alone, the same type for all keys and values: each instance of a usual map

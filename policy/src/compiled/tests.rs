@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+mod work;
+
 use super::*;
 use crate::decision::RuleLabel;
 use crate::dice::Dice;
@@ -428,46 +430,6 @@ fn a_failure_of_the_proxy_denies_whatever_it_is_about() {
 }
 
 #[test]
-fn the_usual_shapes_of_rules_leave_no_list_to_walk() {
-    let many = |rule: &dyn Fn(usize) -> String| -> CompiledPolicy {
-        let rules = |policy: usize| (0..100).map(|number| rule(policy * 100 + number)).collect::<Vec<_>>().join(", ");
-        let policies: Vec<_> = (0..20)
-            .map(|number| read(&format!("p{number}"), &format!(r#"{{"rules": [{}]}}"#, rules(number))))
-            .collect();
-        compile(&policies)
-    };
-    let shapes: [(&str, &dyn Fn(usize) -> String); 6] = [
-        ("a principal each", &|n| {
-            format!(r#"{{"from": [{{"source": {{"principals": ["cluster.local/ns/n{n}/sa/web"]}}}}]}}"#)
-        }),
-        ("a path each under one principal", &|n| {
-            format!(
-                r#"{{"from": [{{"source": {{"principals": ["cluster.local/ns/shop/sa/web"]}}}}], "to": [{{"operation": {{"paths": ["/p{n}"]}}}}]}}"#
-            )
-        }),
-        ("a prefix each", &|n| format!(r#"{{"to": [{{"operation": {{"paths": ["/p{n}/*"], "methods": ["GET"]}}}}]}}"#)),
-        ("a template each", &|n| {
-            format!(r#"{{"to": [{{"operation": {{"paths": ["/{{*}}/p{n}"], "methods": ["GET"]}}}}]}}"#)
-        }),
-        ("a grid of principals and paths", &|n| {
-            format!(
-                r#"{{"from": [{{"source": {{"principals": ["cluster.local/ns/n{}/sa/web"]}}}}], "to": [{{"operation": {{"paths": ["/p{}"]}}}}]}}"#,
-                n / 45,
-                n % 45
-            )
-        }),
-        ("half by principal, half by path", &|n| match n % 2 {
-            0 => format!(r#"{{"from": [{{"source": {{"namespaces": ["n{n}"]}}}}]}}"#),
-            _ => format!(r#"{{"to": [{{"operation": {{"paths": ["/p{n}"]}}}}]}}"#),
-        }),
-    ];
-    for (shape, rule) in shapes {
-        let largest = many(rule).allow.enforced.largest_leaf();
-        assert!(largest <= 4, "{shape}: {largest} rules to check one by one");
-    }
-}
-
-#[test]
 fn a_dry_run_never_changes_the_answer() {
     let dry = |mut policy: AuthorizationPolicy| {
         policy.dry_run = true;
@@ -574,41 +536,6 @@ fn a_denial_says_what_was_missing() {
         nothing.explain(&Denial::NoAllowMatches, &mut Asked::by("")),
         "no ALLOW policy matches: they allow nothing, this was GET / by a client without identity (it presented no certificate)"
     );
-}
-
-#[test]
-fn a_principal_that_every_rule_shares_does_not_make_the_others_dear() {
-    let rule = |number: usize| {
-        format!(
-            r#"{{"from": [{{"source": {{"principals": ["cluster.local/ns/n{number}/sa/web", "cluster.local/ns/ops/sa/admin"]}}}}], "to": [{{"operation": {{"paths": ["/api/*"]}}}}]}}"#
-        )
-    };
-    let rules: Vec<_> = (0..500).map(rule).collect();
-    let policy = compile(&[read("p", &format!(r#"{{"rules": [{}]}}"#, rules.join(", ")))]);
-    let mut asked = Asked::by("spiffe://cluster.local/ns/n7/sa/web").path("/other");
-    let mut lookups = policy.lookups(&mut asked);
-    let visited = policy.allow.enforced.visited(&mut lookups);
-    assert_eq!(visited, Ok(1), "a principal of one rule meets more than that rule");
-}
-
-#[test]
-fn lists_under_lists_do_not_multiply() {
-    let mut dice = Dice(0x0dd_ba11);
-    let mut list = |name: &str, form: &dyn Fn(usize) -> String| {
-        let values: Vec<_> =
-            (0..300).filter(|_| dice.below(5) < 2).map(|number| format!("{:?}", form(number))).collect();
-        format!("\"{name}\": [{}]", values.join(", "))
-    };
-    let mut rule = || {
-        let principals = list("principals", &|number| format!("cluster.local/ns/n{number}/sa/web"));
-        let paths = list("paths", &|number| format!("/p{number}"));
-        let hosts = list("hosts", &|number| format!("h{number}"));
-        format!(r#"{{"from": [{{"source": {{{principals}}}}}], "to": [{{"operation": {{{paths}, {hosts}}}}}]}}"#)
-    };
-    let rules: Vec<_> = (0..30).map(|_| rule()).collect();
-    let policy = compile(&[read("p", &format!(r#"{{"rules": [{}]}}"#, rules.join(", ")))]);
-    let entries = policy.allow.enforced.entries();
-    assert!(entries < 60_000, "30 rules with lists of 120 values make {entries} entries");
 }
 
 #[test]

@@ -38,7 +38,7 @@ pub struct EgressPolicy {
     pub(super) descriptions: Table<(EgressField, SetId), (String, Box<str>)>,
     /// In the order in which they are reported; a clause names its rule by its place here.
     rules: Vec<RuleName>,
-    deny: Group,
+    pub(super) deny: Group,
     pub(super) allow: Group,
     server_name_must_match: bool,
     report_only: bool,

@@ -261,21 +261,3 @@ fn a_decision_asks_for_what_it_needs_and_once() {
         assert_eq!(request.asked, expected);
     }
 }
-
-#[test]
-fn no_shape_of_rules_leaves_a_long_list_to_walk() {
-    let shapes: [(&str, &dyn Fn(usize) -> String); 4] = [
-        ("a host each", &|n| format!(r#""hosts": ["h{n}.example.com"]"#)),
-        ("a wildcard each", &|n| format!(r#""hosts": ["*.h{n}.example.com"]"#)),
-        ("a source each for one host", &|n| {
-            format!(r#""from": [{{"source": {{"principals": ["cluster.local/ns/n{n}/sa/a"]}}}}], "hosts": ["x.com"]"#)
-        }),
-        ("a port each for one host", &|n| format!(r#""hosts": ["x.com"], "ports": [{}]"#, n + 1)),
-    ];
-    for (shape, rule) in shapes {
-        let rules: Vec<_> = (0..2000).map(|n| format!(r#"{{"name": "r{n}", {}}}"#, rule(n))).collect();
-        let configuration = load(&format!(r#"{{"rules": [{}]}}"#, rules.join(", ")));
-        let largest = configuration.policy().allow.enforced.largest_leaf();
-        assert!(largest <= 4, "{shape}: {largest} rules to check one by one");
-    }
-}

@@ -7,12 +7,10 @@ use std::hash::Hash;
 use smallvec::SmallVec;
 
 use super::ValueId;
+use super::leaf::{self, FEW, Leaf, Visit};
 use crate::field::FieldMatch;
 use crate::order::sort_by;
 use crate::table::Table;
-
-/// So many clauses are cheaper to check one by one than to look up.
-const LEAF: usize = 4;
 
 /// How many entries a tree may have for each value that its clauses list, beside a few in any case.
 const BUDGET_PER_VALUE: usize = 4;
@@ -62,7 +60,7 @@ impl ValueSets {
         self.numbers = Table::default();
     }
 
-    fn values(&self, id: SetId) -> &[ValueId] {
+    pub(super) fn values(&self, id: SetId) -> &[ValueId] {
         usize::try_from(id.0).ok().and_then(|at| self.sets.get(at)).map_or(&[], |set| set)
     }
 
@@ -93,7 +91,7 @@ pub(crate) enum Of {
 }
 
 impl<F> Condition<F> {
-    fn holds(&self, sets: &ValueSets, found: &FieldMatch) -> bool {
+    pub(super) fn holds(&self, sets: &ValueSets, found: &FieldMatch) -> bool {
         let among = match self.of {
             Of::Any => sets.meets(self.set, &found.any),
             Of::Every if found.each.is_empty() => sets.meets(self.set, &found.any),
@@ -123,6 +121,25 @@ impl<F: FieldName> Clause<F> {
         &self.conditions
     }
 
+    /// The first condition that does not hold.
+    pub(super) fn first_failing<M: MatchedValues<Field = F>>(
+        &self,
+        sets: &ValueSets,
+        values: &mut M,
+    ) -> Result<Option<&Condition<F>>, M::Error> {
+        for condition in &self.conditions {
+            if !condition.holds(sets, values.matched(condition.field)?) {
+                return Ok(Some(condition));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether a condition is the first by which this clause excludes values of its field.
+    pub(super) fn excludes_first_by(&self, condition: &Condition<F>) -> bool {
+        self.conditions.iter().find(|other| other.negated && other.field == condition.field) == Some(condition)
+    }
+
     /// The set that the value of `field` has to be in, if this clause says so.
     fn wanted(&self, field: F) -> Option<SetId> {
         self.conditions
@@ -139,10 +156,13 @@ pub(crate) struct ClauseIndex<F> {
 }
 
 enum Node<F> {
-    /// A few clauses, or some that no field tells apart.
-    Leaf(Box<[u32]>),
+    Leaf(Leaf<F>),
     /// Clauses by the value that they want of one field.
-    Branch { field: F, by_value: Table<ValueId, usize>, otherwise: Option<usize> },
+    Branch {
+        field: F,
+        by_value: Table<ValueId, usize>,
+        otherwise: Option<usize>,
+    },
 }
 
 /// Answers which values of a field the request matches; asked at most once for each field that decides.
@@ -164,7 +184,10 @@ impl<F: FieldName> ClauseIndex<F> {
         };
         let mut index = Self { clauses, nodes: Vec::new() };
         let mut budget = LEAST_BUDGET + BUDGET_PER_VALUE * index.clauses.iter().map(listed).sum::<usize>();
-        let all = (0..).take(index.clauses.len()).collect();
+        let mut all: Vec<u32> = (0..).take(index.clauses.len()).collect();
+        sort_by(&mut all, |one, other| {
+            index.clause(*one).map(|of| of.rule).cmp(&index.clause(*other).map(|of| of.rule))
+        });
         index.grow(all, &mut Vec::new(), &mut budget, sets);
         index
     }
@@ -181,9 +204,9 @@ impl<F: FieldName> ClauseIndex<F> {
     /// Whether any clause matches. Stops at the first that does.
     pub(crate) fn any<M: MatchedValues<Field = F>>(&self, sets: &ValueSets, values: &mut M) -> Result<bool, M::Error> {
         let found = Cell::new(false);
-        self.visit(sets, values, &mut |_| {
-            found.set(true);
-            Visit::Stop
+        self.walk(sets, values, &mut |_, matches| {
+            found.set(matches);
+            if matches { Visit::Stop } else { Visit::GoOn }
         })?;
         Ok(found.get())
     }
@@ -195,15 +218,17 @@ impl<F: FieldName> ClauseIndex<F> {
         values: &mut M,
     ) -> Result<Option<u32>, M::Error> {
         let first: Cell<Option<u32>> = Cell::new(None);
-        self.visit(sets, values, &mut |clause| {
-            first.set(Some(first.get().map_or(clause.rule, |rule| rule.min(clause.rule))));
+        self.walk(sets, values, &mut |clause, matches| {
+            if matches {
+                first.set(Some(first.get().map_or(clause.rule, |rule| rule.min(clause.rule))));
+            }
             Visit::GoOn
         })?;
         Ok(first.get())
     }
 
     fn clause(&self, number: u32) -> Option<&Clause<F>> {
-        usize::try_from(number).ok().and_then(|at| self.clauses.get(at))
+        leaf::clause(&self.clauses, number)
     }
 
     /// Makes the subtree of some clauses and says where it stands.
@@ -212,9 +237,9 @@ impl<F: FieldName> ClauseIndex<F> {
     /// entries there may be. Where it is spent the clauses stay together, which is right all the same.
     fn grow(&mut self, clauses: Vec<u32>, used: &mut Vec<F>, budget: &mut usize, sets: &ValueSets) -> usize {
         let place = self.nodes.len();
-        self.nodes.push(Node::Leaf(Box::default()));
+        self.nodes.push(Node::Leaf(Leaf::new(Vec::new(), &[], sets)));
         let node = match self.best_split(&clauses, used, *budget, sets) {
-            None => Node::Leaf(clauses.into()),
+            None => Node::Leaf(Leaf::new(clauses, &self.clauses, sets)),
             Some(Split { field, entries, .. }) => {
                 *budget -= entries;
                 let mut by_value: Table<ValueId, Vec<u32>> = Table::default();
@@ -252,7 +277,7 @@ impl<F: FieldName> ClauseIndex<F> {
 
     /// The field that leaves the fewest clauses to check, or none where checking them all is as good.
     fn best_split(&self, clauses: &[u32], used: &[F], budget: usize, sets: &ValueSets) -> Option<Split<F>> {
-        if clauses.len() <= LEAF {
+        if clauses.len() <= FEW {
             return None;
         }
         let mut fields: Vec<F> = Vec::new();
@@ -264,9 +289,11 @@ impl<F: FieldName> ClauseIndex<F> {
             }
         }
         let splits = fields.into_iter().map(|field| self.split(clauses, field, sets));
-        splits
-            .filter(|split| split.entries <= budget && split.left < clauses.len())
-            .min_by_key(|split| (split.left, split.field))
+        let helps = |split: &Split<F>| {
+            // Those that want the same few values would all be checked against whoever has none of them.
+            split.left < clauses.len() || (FEW..=clauses.len() * 2).contains(&split.entries)
+        };
+        splits.filter(|split| split.entries <= budget && helps(split)).min_by_key(|split| (split.left, split.field))
     }
 
     fn split(&self, clauses: &[u32], field: F, sets: &ValueSets) -> Split<F> {
@@ -284,34 +311,20 @@ impl<F: FieldName> ClauseIndex<F> {
         Split { field, entries, left: rest + squares.div_ceil(entries.max(1)) }
     }
 
-    fn visit<M: MatchedValues<Field = F>>(
+    /// Checks the clauses that a request can match: in each leaf until one does, and no more once `checked`, which is told
+    /// each of them and whether it matches, says so.
+    fn walk<M: MatchedValues<Field = F>>(
         &self,
         sets: &ValueSets,
         values: &mut M,
-        matching: &mut dyn FnMut(&Clause<F>) -> Visit,
-    ) -> Result<(), M::Error> {
-        self.leaves(values, |clauses, values| {
-            for clause in clauses.iter().filter_map(|number| self.clause(*number)) {
-                if holds(clause, sets, values)? && matching(clause) == Visit::Stop {
-                    return Ok(Visit::Stop);
-                }
-            }
-            Ok(Visit::GoOn)
-        })
-    }
-
-    /// Visits the leaves whose clauses a request can match.
-    fn leaves<M: MatchedValues<Field = F>>(
-        &self,
-        values: &mut M,
-        mut visit: impl FnMut(&[u32], &mut M) -> Result<Visit, M::Error>,
+        checked: &mut dyn FnMut(&Clause<F>, bool) -> Visit,
     ) -> Result<(), M::Error> {
         let mut open: SmallVec<[usize; 16]> = SmallVec::new();
         open.push(0);
         while let Some(node) = open.pop().and_then(|place| self.nodes.get(place)) {
             match node {
-                Node::Leaf(clauses) => {
-                    if visit(clauses, values)? == Visit::Stop {
+                Node::Leaf(leaf) => {
+                    if leaf.walk(&self.clauses, sets, values, checked)? == Visit::Stop {
                         return Ok(());
                     }
                 }
@@ -325,51 +338,30 @@ impl<F: FieldName> ClauseIndex<F> {
         Ok(())
     }
 
-    /// How many clauses one request is checked against.
+    /// How many clauses are checked for one request at the most.
     #[cfg(test)]
-    pub(crate) fn visited<M: MatchedValues<Field = F>>(&self, values: &mut M) -> Result<usize, M::Error> {
-        let mut visited = 0;
-        self.leaves(values, |clauses, _| {
-            visited += clauses.len();
-            Ok(Visit::GoOn)
+    pub(crate) fn checked<M: MatchedValues<Field = F>>(
+        &self,
+        sets: &ValueSets,
+        values: &mut M,
+    ) -> Result<usize, M::Error> {
+        let checked = Cell::new(0);
+        self.walk(sets, values, &mut |_, _| {
+            checked.set(checked.get() + 1);
+            Visit::GoOn
         })?;
-        Ok(visited)
+        Ok(checked.get())
     }
 
     /// How many clauses stand in all leaves together, for tests that hold the memory down.
     #[cfg(test)]
     pub(crate) fn entries(&self) -> usize {
         let sizes = self.nodes.iter().map(|node| match node {
-            Node::Leaf(clauses) => clauses.len(),
+            Node::Leaf(leaf) => leaf.len(),
             Node::Branch { .. } => 0,
         });
         sizes.sum()
     }
-
-    /// How many clauses a request can meet at the worst, for tests that hold the cost down.
-    #[cfg(test)]
-    pub(crate) fn largest_leaf(&self) -> usize {
-        let sizes = self.nodes.iter().map(|node| match node {
-            Node::Leaf(clauses) => clauses.len(),
-            Node::Branch { .. } => 0,
-        });
-        sizes.max().unwrap_or_default()
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Visit {
-    GoOn,
-    Stop,
-}
-
-fn holds<M: MatchedValues>(clause: &Clause<M::Field>, sets: &ValueSets, values: &mut M) -> Result<bool, M::Error> {
-    for condition in clause.conditions() {
-        if !condition.holds(sets, values.matched(condition.field)?) {
-            return Ok(false);
-        }
-    }
-    Ok(true)
 }
 
 /// How many of a clause's conditions hold, the most first, and which do not.

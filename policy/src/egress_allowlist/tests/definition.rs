@@ -220,3 +220,55 @@ fn the_compiled_rules_agree_with_walking_every_rule() {
         assert!(met.get(kind).is_some_and(|count| *count > 100), "{met:?}");
     }
 }
+
+/// So many rules are a few to check: those of one host, one port and one source.
+const FEW: usize = 8;
+
+/// What tells one rule from the others, by its number.
+type Difference = fn(usize) -> String;
+
+const SHAPES: [(&str, Difference); 9] = [
+    ("a host each", |n| format!(r#""hosts": ["h{n}.example.com"]"#)),
+    ("a wildcard each", |n| format!(r#""hosts": ["*.h{n}.example.com"]"#)),
+    ("an open label each", |n| format!(r#""hosts": ["a.*.h{n}.example.com"]"#)),
+    ("a port each for one host", |n| format!(r#""hosts": ["x.com"], "ports": [{}]"#, n + 1)),
+    ("a source each for one host", |n| of_source(&format!(r#""principals": ["cluster.local/ns/n{n}/sa/a"]"#))),
+    ("a network each for one host", |n| of_source(&format!(r#""ipBlocks": ["10.{}.{}.0/24"]"#, n / 256, n % 256))),
+    ("not one source each for one host", |n| of_source(&format!(r#""notPrincipals": ["cluster.local/ns/n{n}/sa/a"]"#))),
+    ("not one namespace each, nor a common one", |n| of_source(&format!(r#""notNamespaces": ["n{n}", "none"]"#))),
+    ("all the same", |_| of_source(r#""notNamespaces": ["n1"]"#)),
+];
+
+fn of_source(source: &str) -> String {
+    format!(r#""from": [{{"source": {{{source}}}}}], "hosts": ["x.com"]"#)
+}
+
+#[test]
+fn however_many_rules_there_are_a_few_are_checked() {
+    for (shape, difference) in SHAPES {
+        for (count, action) in [(40, "ALLOW"), (1_000, "ALLOW"), (1_000, "DENY")] {
+            let rules: Vec<_> =
+                (0..count).map(|n| format!(r#"{{"name": "r{n}", "action": "{action}", {}}}"#, difference(n))).collect();
+            let json = format!(r#"{{"rules": [{}]}}"#, rules.join(", "));
+            let (configuration, rules) = (load(&json), rules_of(&json));
+            let policy = configuration.policy();
+            for n in [0, count / 2, count - 1, count] {
+                for host in ["x.com", &format!("h{n}.example.com"), &format!("a.b.h{n}.example.com")] {
+                    for principal in [format!("cluster.local/ns/n{n}/sa/a"), "cluster.local/ns/none/sa/a".to_owned()] {
+                        let port = u16::try_from(n + 1).ok();
+                        let [.., high, low] = n.to_be_bytes();
+                        let source = IpAddr::from([10, high, low, 7]);
+                        let mut request = Asked { port, source, ..Asked::new(Access::Tls, host).by(&principal) };
+                        let asked = format!("{shape}, {count} to {action}: {request:?}");
+                        assert_eq!(compiled(&configuration, &mut request), linear(&rules, &mut request), "{asked}");
+                        let target = policy.target_if_any(&mut request).expect("a target");
+                        for index in [&policy.deny.enforced, &policy.allow.enforced] {
+                            let checked = index.checked(&policy.sets, &mut policy.lookups(&target, &mut request));
+                            assert!(checked.is_ok_and(|checked| checked <= FEW), "{checked:?} are checked: {asked}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -41,6 +41,7 @@ pub struct CompiledPolicy {
     descriptions: Descriptions,
     /// In the order of their text; a clause names its rule by its place here.
     rules: Vec<RuleName>,
+    names_repeat: bool,
     deny: Group,
     allow: Group,
     audit: ClauseIndex<Field>,
@@ -115,6 +116,7 @@ impl CompiledPolicy {
             sets,
             descriptions: builder.descriptions,
             rules,
+            names_repeat: names_repeat(policies),
             default_action,
             report_only,
         }
@@ -286,12 +288,11 @@ impl CompiledPolicy {
         Ok(Some(self.rule(place).map_or(Denial::Undecidable(unnamed.into()), Denial::Matched)))
     }
 
-    /// A policy's name, with its namespace where another one has the same name.
+    /// A policy's name, with its namespace where names repeat.
     fn short_name(&self, policy: &PolicyName) -> String {
-        let alone = self.rules.iter().all(|rule| rule.policy().name() != policy.name() || rule.policy() == policy);
-        match alone {
-            true => policy.name().to_owned(),
-            false => policy.to_string(),
+        match self.names_repeat {
+            true => policy.to_string(),
+            false => policy.name().to_owned(),
         }
     }
 
@@ -305,6 +306,12 @@ fn enforcement(policy: &AuthorizationPolicy) -> Enforcement {
         true => Enforcement::Reported,
         false => Enforcement::Enforced,
     }
+}
+
+/// Whether several policies have one name, each in a namespace of its own.
+fn names_repeat(policies: &[&AuthorizationPolicy]) -> bool {
+    let mut seen: Table<&str, ()> = Table::default();
+    policies.iter().any(|policy| seen.insert(policy.name.name(), ()).is_some())
 }
 
 /// All rules in the order of their text, and for each rule, in the order of the policies, its place among them.

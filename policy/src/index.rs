@@ -8,7 +8,7 @@ mod prefixes;
 mod templates;
 mod text;
 
-pub(crate) use clauses::{Clause, ClauseIndex, Condition, MatchedValues, Of, SetId, ValueSets, failing};
+pub(crate) use clauses::{Clause, ClauseIndex, Condition, MatchedValues, Of, SetId, ValueSets, nearness};
 pub(crate) use contains::{GlobIndex, Pieced};
 pub(crate) use destinations::DestinationIndex;
 pub(crate) use templates::TemplateIndex;

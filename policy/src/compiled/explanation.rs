@@ -3,15 +3,15 @@
 use super::{CompiledPolicy, Lookups};
 use crate::decision::Denial;
 use crate::field::{Address, Field, Values};
-use crate::index::{Condition, SetId, failing};
+use crate::index::{Condition, SetId, nearness};
 use crate::request::{HostFailure, Obstacle, Request, without_query};
 use crate::table::Table;
 
 /// How many values of a list are kept in words.
 pub(crate) const SHOWN: usize = 3;
 
-/// How many ALLOW rules are looked at for the one that came closest.
-pub(crate) const LOOKED_AT: usize = 256;
+/// How many ALLOW rules are looked at for the one that came closest: a denial's cost has a bound, too.
+pub(crate) const LOOKED_AT: usize = 64;
 
 /// How many bytes of a request's value are printed.
 const PRINTED: usize = 120;
@@ -82,15 +82,16 @@ fn nearest<R: Request + ?Sized>(policy: &CompiledPolicy, request: &mut R) -> Res
     let index = if group.any_enforced { &group.enforced } else { &group.reported };
     let mut best = None;
     for clause in index.sample(LOOKED_AT) {
-        let (holding, failing) = failing(clause, &policy.sets, &mut lookups)?;
-        let rank = (holding, failing.len());
-        if best.as_ref().is_none_or(|(least, _, _)| rank < *least) {
-            best = Some((rank, clause, failing));
+        let rank = nearness(clause, &policy.sets, &mut lookups, &mut |_| ())?;
+        if best.is_none_or(|(least, _)| rank < least) {
+            best = Some((rank, clause));
         }
     }
-    let Some((_, clause, failing)) = best else {
+    let Some((_, clause)) = best else {
         return Ok(format!("they allow nothing, this was {}", asked(request)));
     };
+    let mut failing = Vec::new();
+    nearness(clause, &policy.sets, &mut lookups, &mut |condition| failing.push(condition))?;
     let fails = |fields: &[Field]| failing.iter().any(|condition| fields.contains(&condition.field));
     // A method makes sense with its path, and the other way round.
     let operation = fails(&[Field::Method, Field::Path]);

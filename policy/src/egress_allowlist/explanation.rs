@@ -4,7 +4,7 @@ use super::compiled::{EgressField, EgressPolicy, Target};
 use super::decision::EgressDenial;
 use super::request::EgressRequest;
 use crate::compiled::explanation::{LOOKED_AT, printable, wanted};
-use crate::index::{Condition, MatchedValues, failing};
+use crate::index::{Condition, MatchedValues, nearness};
 use crate::request::Obstacle;
 
 pub(super) fn explain<R: EgressRequest + ?Sized>(
@@ -51,16 +51,20 @@ fn unmatched<R: EgressRequest + ?Sized>(
     }
     let mut best = None;
     for clause in policy.allow.enforced.sample(LOOKED_AT) {
-        let (holding, failing) = failing(clause, &policy.sets, &mut lookups)?;
-        let rank = (failing.iter().any(|condition| condition.field == EgressField::Host), holding, failing.len());
-        if best.as_ref().is_none_or(|(least, _, _)| rank < *least) {
-            best = Some((rank, clause.rule, failing));
+        let mut of_host = false;
+        let near = nearness(clause, &policy.sets, &mut lookups, &mut |condition| {
+            of_host |= condition.field == EgressField::Host;
+        })?;
+        let rank = (of_host, near);
+        if best.is_none_or(|(least, _)| rank < least) {
+            best = Some((rank, clause));
         }
     }
     Ok(match best {
-        Some(((false, ..), rule, failing)) => {
-            let wanted: Vec<_> = failing.into_iter().map(|condition| describe(policy, condition)).collect();
-            let name = policy.rule(rule).map(|rule| rule.policy().to_string()).unwrap_or_default();
+        Some(((false, _), clause)) => {
+            let mut wanted = Vec::new();
+            nearness(clause, &policy.sets, &mut lookups, &mut |condition| wanted.push(describe(policy, condition)))?;
+            let name = policy.rule(clause.rule).map(|rule| rule.policy().to_string()).unwrap_or_default();
             format!("no rule allows it: {name} wants {}, this was {asked}", wanted.join(" and "))
         }
         _ => format!("no rule that lists this host allows it: {asked}"),

@@ -364,21 +364,23 @@ impl<F: FieldName> ClauseIndex<F> {
     }
 }
 
-/// How many of a clause's conditions hold, the most first, and which do not.
-pub(crate) type Failing<'c, F> = (Reverse<usize>, Vec<&'c Condition<F>>);
-
-/// How many of a clause's conditions hold, and which do not: for an explanation, once something was denied.
-pub(crate) fn failing<'c, M: MatchedValues>(
+/// How many of a clause's conditions hold, the most first, and how many do not: for an explanation, once something was
+/// denied. `failing` is told which.
+pub(crate) fn nearness<'c, M: MatchedValues>(
     clause: &'c Clause<M::Field>,
     sets: &ValueSets,
     values: &mut M,
-) -> Result<Failing<'c, M::Field>, M::Error> {
-    let mut failing = Vec::new();
+    failing: &mut dyn FnMut(&'c Condition<M::Field>),
+) -> Result<(Reverse<usize>, usize), M::Error> {
+    let (mut holding, mut not) = (0, 0);
     for condition in clause.conditions() {
-        if !condition.holds(sets, values.matched(condition.field)?) {
-            failing.push(condition);
+        match condition.holds(sets, values.matched(condition.field)?) {
+            true => holding += 1,
+            false => {
+                not += 1;
+                failing(condition);
+            }
         }
     }
-    let holding = clause.conditions().len() - failing.len();
-    Ok((Reverse(holding), failing))
+    Ok((Reverse(holding), not))
 }

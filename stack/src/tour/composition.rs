@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 use testbed::wait;
 
 use super::Claim;
@@ -79,7 +79,9 @@ fn rate_limit(s: &Stack) -> Result<String> {
     let answer = s.ask(&["flood", "gateway:8080", "path=/limited", "count=8", "seconds=10"])?;
     let count = |status| answer.pointer(&format!("/statuses/{status}")).and_then(Value::as_u64).unwrap_or(0);
     ensure!(count("429") >= 1 && count("200") >= 1 && count("200") + count("429") == 8, "{answer}");
-    Ok(format!("{} of 8 passed", count("200")))
+    let elsewhere = s.ask(&["flood", "gateway:8080", "path=/orders", "count=8", "seconds=10"])?;
+    ensure!(elsewhere.get("statuses") == Some(&json!({"200": 8})), "limited elsewhere too: {elsewhere}");
+    Ok(format!("{} of 8 passed, 8 of 8 on another route", count("200")))
 }
 
 /// How many answers came from the stable version, and from the canary.

@@ -101,6 +101,12 @@ impl IdentityAuthz {
                 Action::Allow | Action::Audit => warnings.push(format!("the policy {name} does not apply here: whom it picks cannot be told without {missing}")),
             }
         }
+        for policy in &loaded {
+            let name = &policy.name;
+            if name.namespace().is_some_and(|namespace| policy.target.is_passed_over(namespace, &root_namespace)) {
+                faults.add(Fault::new("resources", format!("{name} is for a GatewayClass, which Istio passes over outside the root namespace; write it in {root_namespace}")));
+            }
+        }
         let (mutual_tls, strict_here) =
             MutualTls::new(&peer_authentications, workload.as_ref(), &root_namespace, &faults);
         faults.unless_any(Some(()))?;

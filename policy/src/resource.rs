@@ -101,3 +101,6 @@ impl Resource {
         resource
     }
 }
+
+#[cfg(test)]
+mod tests;

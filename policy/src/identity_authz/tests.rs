@@ -148,7 +148,7 @@ fn a_broken_policy_is_refused_with_place_and_fix() {
         ),
         (
             r#"{"targetRefs": [{"kind": "Pod", "name": "x"}]}"#,
-            "resources[0].spec.targetRefs[0].kind: unknown value `Pod`, expected Service or Gateway",
+            "resources[0].spec.targetRefs[0].kind: unknown value `Pod`, expected Service, ServiceEntry, Gateway or GatewayClass",
         ),
         (
             r#"{"targetRefs": [{"kind": "Gateway", "group": "", "name": "x"}]}"#,

@@ -527,7 +527,14 @@ fn header_of(key: &str) -> Option<Result<HeaderName, String>> {
     })
 }
 
+/// Keys that Istio has taken back (istio/istio `pkg/config/security/security.go`).
+const TAKEN_BACK: [&str; 4] = ["destination.labels", "destination.namespace", "destination.name", "destination.user"];
+
 fn unknown_key(text: &str) -> String {
+    let plain = text.split('[').next().unwrap_or(text);
+    if TAKEN_BACK.contains(&plain) {
+        return format!("Istio has taken `{plain}` back; write the policy in that namespace, with a selector");
+    }
     let keys = || KEYS.iter().map(|(key, _)| *key).chain(["request.headers[user-agent]", "request.auth.claims[group]"]);
     match crate::reader::nearest(text, keys()) {
         Some(name) => format!("unknown key `{text}`, did you mean \"{name}\"?"),

@@ -7,13 +7,19 @@ use crate::table::HashMap;
 /// The most `targetRefs` of a policy (istio/api `security/v1beta1/authorization_policy.proto`).
 const MOST_TARGETS: usize = 16;
 
+/// The longest name of a target, and the longest value of a label (istio/api `type/v1beta1/selector.proto`).
+const LONGEST_NAME: usize = 253;
+const LONGEST_LABEL: usize = 63;
+
 /// `workload`: what this proxy fronts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Workload {
     pub(crate) namespace: String,
     pub(crate) labels: Option<HashMap<String, String>>,
     pub(crate) service: Option<String>,
+    pub(crate) service_entry: Option<String>,
     pub(crate) gateway: Option<String>,
+    pub(crate) gateway_class: Option<String>,
 }
 
 impl Workload {
@@ -22,7 +28,8 @@ impl Workload {
         let namespace = object.required("namespace", "write the namespace of the workload that this proxy fronts");
         let labels = object.optional("labels");
         let name = |key| object.optional(key).map(|node| node.some_text().map(str::to_owned));
-        let (service, gateway) = (name("service"), name("gateway"));
+        let (service, service_entry) = (name("service"), name("serviceEntry"));
+        let (gateway, gateway_class) = (name("gateway"), name("gatewayClass"));
         let namespace = namespace.as_ref().and_then(read_namespace);
         let labels = labels.as_ref().map(read_labels);
         object.finish();
@@ -30,8 +37,20 @@ impl Workload {
             namespace: namespace?,
             labels: transpose(labels)?,
             service: transpose(service)?,
+            service_entry: transpose(service_entry)?,
             gateway: transpose(gateway)?,
+            gateway_class: transpose(gateway_class)?,
         })
+    }
+
+    /// The name of the object of this kind that this proxy fronts or is, if it says.
+    fn own(&self, kind: TargetKind) -> Option<&String> {
+        match kind {
+            TargetKind::Service => self.service.as_ref(),
+            TargetKind::ServiceEntry => self.service_entry.as_ref(),
+            TargetKind::Gateway => self.gateway.as_ref(),
+            TargetKind::GatewayClass => self.gateway_class.as_ref(),
+        }
     }
 }
 
@@ -59,7 +78,8 @@ pub(crate) enum Target {
     All,
     /// Workloads that carry all of these labels.
     Labels(HashMap<String, String>),
-    /// Any of these Services and Gateways, in the policy's own namespace.
+    /// Any of these: Services, ServiceEntries and Gateways of the policy's own namespace, and from the root namespace
+    /// all gateways of a class.
     Objects(Vec<TargetRef>),
 }
 
@@ -72,7 +92,35 @@ pub(crate) struct TargetRef {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum TargetKind {
     Service,
+    ServiceEntry,
     Gateway,
+    GatewayClass,
+}
+
+impl TargetKind {
+    /// By the names that policies call them.
+    const NAMED: [(&'static str, Self); 4] = [
+        ("Service", Self::Service),
+        ("ServiceEntry", Self::ServiceEntry),
+        ("Gateway", Self::Gateway),
+        ("GatewayClass", Self::GatewayClass),
+    ];
+
+    /// The group of such objects, as it is written. None is the core group.
+    fn group(self) -> &'static str {
+        match self {
+            Self::Service => "\"\"",
+            Self::ServiceEntry => "networking.istio.io",
+            Self::Gateway | Self::GatewayClass => "gateway.networking.k8s.io",
+        }
+    }
+
+    fn is_of(self, group: &str) -> bool {
+        match self {
+            Self::Service => ["", "core"].contains(&group),
+            Self::ServiceEntry | Self::Gateway | Self::GatewayClass => group == self.group(),
+        }
+    }
 }
 
 impl Target {
@@ -84,8 +132,16 @@ impl Target {
         let labels = transpose(labels.as_ref().map(read_labels));
         object.finish();
         let labels = labels?.unwrap_or_default();
-        if let Some(starred) = labels.iter().find(|(key, value)| key.contains('*') || value.contains('*')) {
-            selector.fault(format!("`{}: {}` has a star, selectors are compared exactly", starred.0, starred.1));
+        for (key, value) in &labels {
+            let wrong = match () {
+                () if key.is_empty() => "has no name, write which label is meant",
+                () if value.len() > LONGEST_LABEL => {
+                    "is longer than any label's value, which has 63 characters at most"
+                }
+                () if key.contains('*') || value.contains('*') => "has a star, selectors are compared exactly",
+                () => continue,
+            };
+            selector.fault(format!("`{key}: {value}` {wrong}"));
             return None;
         }
         Some(if labels.is_empty() { Self::All } else { Self::Labels(labels) })
@@ -121,8 +177,9 @@ impl Target {
 
     /// Whether a policy of `namespace` is meant for `workload`.
     ///
-    /// Follows Istio: policies of the workload's namespace and of the root namespace, narrowed by the selector;
-    /// references reach objects of the policy's own namespace only.
+    /// Follows Istio (1.31, `pilot/pkg/model/policyattachment.go`): policies of the workload's namespace and of the root
+    /// namespace, narrowed by the selector; references reach objects of the policy's own namespace only, but for a
+    /// class of gateways, which is of no namespace.
     pub(crate) fn picks(&self, namespace: &str, root_namespace: &str, workload: &Workload) -> bool {
         let same = namespace == workload.namespace;
         match self {
@@ -131,17 +188,19 @@ impl Target {
                 let has = |(key, value)| workload.labels.as_ref().is_some_and(|labels| labels.get(key) == Some(value));
                 (same || namespace == root_namespace) && wanted.iter().all(has)
             }
-            Self::Objects(references) => {
-                let is = |reference: &TargetRef| {
-                    let own = match reference.kind {
-                        TargetKind::Service => &workload.service,
-                        TargetKind::Gateway => &workload.gateway,
-                    };
-                    own.as_ref() == Some(&reference.name)
-                };
-                same && references.iter().any(is)
-            }
+            Self::Objects(references) => references.iter().any(|reference| {
+                let within =
+                    if reference.kind == TargetKind::GatewayClass { namespace == root_namespace } else { same };
+                within && workload.own(reference.kind) == Some(&reference.name)
+            }),
         }
+    }
+
+    /// Whether a policy of `namespace` has a target that Istio passes over: gateways are picked by class from the root
+    /// namespace alone.
+    pub(crate) fn is_passed_over(&self, namespace: &str, root_namespace: &str) -> bool {
+        let Self::Objects(references) = self else { return false };
+        namespace != root_namespace && references.iter().any(|reference| reference.kind == TargetKind::GatewayClass)
     }
 
     /// What `workload` would have to say for this target to be decided, where it does not.
@@ -149,16 +208,27 @@ impl Target {
         match self {
             Self::All => None,
             Self::Labels(_) => workload.labels.is_none().then_some("workload.labels"),
-            // What fronts a Service may be a gateway or not; a gateway fronts Services, so it has to say which.
             Self::Objects(references) => {
-                let any = |kind| references.iter().any(|reference| reference.kind == kind);
-                let service = any(TargetKind::Service) && workload.service.is_none();
-                let gateway = any(TargetKind::Gateway) && workload.gateway.is_none() && workload.service.is_none();
-                match (service, gateway) {
-                    (true, _) => Some("workload.service"),
-                    (false, true) => Some("workload.gateway"),
-                    (false, false) => None,
-                }
+                // What is behind a proxy is a Service or a ServiceEntry: who says one has said that it is no other.
+                let fronts = workload.service.is_some() || workload.service_entry.is_some();
+                // Labels alone are a workload's; a gateway picked by its class has no use for them.
+                let is_workload = workload.labels.is_some() && !fronts && workload.gateway.is_none();
+                let unsaid = |kind| {
+                    workload.own(kind).is_none()
+                        && match kind {
+                            // What fronts a Service may be a gateway or not; a gateway fronts Services, so it has to
+                            // say which.
+                            TargetKind::Service | TargetKind::ServiceEntry | TargetKind::Gateway => !fronts,
+                            TargetKind::GatewayClass => !is_workload,
+                        }
+                };
+                let missing = references.iter().map(|reference| reference.kind).find(|kind| unsaid(*kind))?;
+                Some(match missing {
+                    TargetKind::Service => "workload.service",
+                    TargetKind::ServiceEntry => "workload.serviceEntry",
+                    TargetKind::Gateway => "workload.gateway",
+                    TargetKind::GatewayClass => "workload.gatewayClass",
+                })
             }
         }
     }
@@ -168,23 +238,25 @@ impl TargetRef {
     fn read(node: &Node<'_>) -> Option<Self> {
         let object = node.object()?;
         let group = object.optional("group");
-        let kind = object.required("kind", "write Service or Gateway");
-        let name = object.required("name", "name the Service or Gateway");
+        let kind = object.required("kind", "write Service, ServiceEntry, Gateway or GatewayClass");
+        let name = object.required("name", "name what the policy is for");
         object.refused("namespace", "Istio allows references within the policy's own namespace only, remove it");
-        let kind = kind
-            .as_ref()
-            .and_then(|node| node.word(&[("Service", TargetKind::Service), ("Gateway", TargetKind::Gateway)]));
-        let name = name.as_ref().and_then(Node::some_text).map(str::to_owned);
-        if let (Some(group), Some(kind)) = (&group, kind) {
-            let (wanted, written): (&[&str], _) = match kind {
-                TargetKind::Service => (&["", "core"], "\"\""),
-                TargetKind::Gateway => (&["gateway.networking.k8s.io"], "gateway.networking.k8s.io"),
-            };
-            if let Some(text) = group.text()
-                && !wanted.contains(&text)
-            {
-                group.fault(format!("`{text}` is not the group of this kind, write {written}"));
+        let kind = kind.as_ref().and_then(|node| node.word(&TargetKind::NAMED));
+        let name = name.as_ref().and_then(|node| {
+            let text = node.some_text()?;
+            if text.len() > LONGEST_NAME {
+                node.fault("longer than any name in Kubernetes, which has 253 characters at most");
+                return None;
             }
+            Some(text.to_owned())
+        });
+        // None is the core group.
+        let written = group.as_ref().map_or(Some(""), Node::text);
+        if let (Some(kind), Some(text)) = (kind, written)
+            && !kind.is_of(text)
+        {
+            let place = group.as_ref().unwrap_or(node);
+            place.fault(format!("`{text}` is not the group of this kind, write {}", kind.group()));
         }
         object.finish();
         Some(Self { kind: kind?, name: name? })
@@ -205,7 +277,7 @@ mod tests {
             namespace: "shop".to_owned(),
             labels: Some(labels(&[("app", "orders"), ("tier", "back")])),
             service: Some("orders".to_owned()),
-            gateway: None,
+            ..Workload::default()
         };
         let reference = |kind, name: &str| Target::Objects(vec![TargetRef { kind, name: name.to_owned() }]);
         let rows = [
@@ -220,10 +292,53 @@ mod tests {
             (reference(TargetKind::Service, "orders"), "shop", true),
             (reference(TargetKind::Service, "orders"), "istio-system", false),
             (reference(TargetKind::Service, "web"), "shop", false),
+            (reference(TargetKind::ServiceEntry, "orders"), "shop", false),
             (reference(TargetKind::Gateway, "orders"), "shop", false),
+            (reference(TargetKind::GatewayClass, "orders"), "istio-system", false),
         ];
         for (target, namespace, expected) in rows {
             assert_eq!(target.picks(namespace, "istio-system", &workload), expected, "{target:?} of {namespace}");
+        }
+    }
+
+    #[test]
+    fn a_reference_picks_what_a_proxy_fronts_or_is_and_is_undecided_where_it_does_not_say() {
+        let own = |keys: &str| Workload {
+            namespace: "shop".to_owned(),
+            labels: keys.contains('l').then(|| labels(&[("app", "orders")])),
+            service: keys.contains('s').then(|| "x".to_owned()),
+            service_entry: keys.contains('e').then(|| "x".to_owned()),
+            gateway: keys.contains('g').then(|| "x".to_owned()),
+            gateway_class: keys.contains('c').then(|| "x".to_owned()),
+        };
+        let service = Some("workload.service");
+        let entry = Some("workload.serviceEntry");
+        let gateway = Some("workload.gateway");
+        let class = Some("workload.gatewayClass");
+        // By what the workload says: for each kind whether it is picked, and what is missing to tell.
+        let rows = [
+            ("", [(false, service), (false, entry), (false, gateway), (false, class)]),
+            ("l", [(false, service), (false, entry), (false, gateway), (false, None)]),
+            ("s", [(true, None), (false, None), (false, None), (false, class)]),
+            ("e", [(false, None), (true, None), (false, None), (false, class)]),
+            ("g", [(false, service), (false, entry), (true, None), (false, class)]),
+            ("c", [(false, service), (false, entry), (false, gateway), (true, None)]),
+            ("lg", [(false, service), (false, entry), (true, None), (false, class)]),
+            ("ls", [(true, None), (false, None), (false, None), (false, class)]),
+            ("sg", [(true, None), (false, None), (true, None), (false, class)]),
+            ("segc", [(true, None), (true, None), (true, None), (true, None)]),
+        ];
+        for (keys, expected) in rows {
+            let workload = own(keys);
+            for ((kind, own), (picked, missing)) in TargetKind::NAMED.into_iter().zip(expected) {
+                let target = Target::Objects(vec![TargetRef { kind: own, name: "x".to_owned() }]);
+                let namespace = if own == TargetKind::GatewayClass { "istio-system" } else { "shop" };
+                assert_eq!(target.picks(namespace, "istio-system", &workload), picked, "{kind} by {keys:?}");
+                assert_eq!(target.undecided(&workload), missing, "{kind} by {keys:?}");
+                let other = Target::Objects(vec![TargetRef { kind: own, name: "y".to_owned() }]);
+                assert!(!other.picks(namespace, "istio-system", &workload), "another {kind} by {keys:?}");
+                assert!(!target.picks("elsewhere", "istio-system", &workload), "{kind} elsewhere by {keys:?}");
+            }
         }
     }
 }

@@ -106,3 +106,6 @@ impl MutualTls {
         [&self.elsewhere].into_iter().chain(self.ports.values()).flatten()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -123,6 +123,7 @@ pub(crate) fn soak(updates: u64, requests: u64) -> Result<Soaked> {
             // As Envoy does it: the new one is there before the old one goes.
             let next = vm.configure(configuration.as_bytes())??;
             vm.delete(root)?;
+            vm.tick(next)?;
             whole += start.elapsed();
             root = next;
         }

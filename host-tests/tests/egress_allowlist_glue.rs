@@ -133,8 +133,8 @@ fn what_an_allowed_request_needs_failing_denies_it_and_is_counted() -> Result<()
 
 #[test]
 fn connections_and_requests_before_any_configuration_are_turned_away() -> Result<()> {
-    let (mut vm, root) = start(&module()?, CONFIGURATION)?;
-    vm.delete(root)?;
+    let mut vm = Vm::start(&module()?)?;
+    let root = vm.unconfigured()?;
     ensure!(!vm.connection(root, connection(1, None, Some("open.com")), First::Client)?.bytes_go_on);
     ensure!(!vm.request(root, connection(1, None, None), get("open.com"))?.goes_on);
     Ok(())

@@ -258,8 +258,8 @@ fn what_cannot_be_told_does_not_change_the_answer() -> Result<()> {
 
 #[test]
 fn a_connection_before_any_configuration_is_closed() -> Result<()> {
-    let (mut vm, root) = start(&module()?, EVERYTHING)?;
-    vm.delete(root)?;
+    let mut vm = Vm::start(&module()?)?;
+    let root = vm.unconfigured()?;
     for first in [First::Client, SERVER, HASTY_SERVER] {
         let (passage, passed) = vm.converse(root, connection(1, WEB), &[first, First::Client])?;
         ensure!(passage.closed && passed == [false; 2], "{first:?}: {passage:?}");

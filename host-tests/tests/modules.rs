@@ -8,17 +8,21 @@ use wasmparser::{ExternalKind, Parser, Payload, TypeRef};
 
 /// The filters, each with what it exports beyond what an HTTP filter does.
 const FILTERS: [(&str, &[&str]); 3] = [
-    ("identity-authz", &["proxy_on_downstream_data", "proxy_on_upstream_data"]),
+    ("identity-authz", &["proxy_on_downstream_connection_close", "proxy_on_downstream_data", "proxy_on_upstream_data"]),
     // It is there to refuse connections.
     ("baseline-deny", &["proxy_on_new_connection"]),
-    ("egress-allowlist", &["proxy_on_downstream_data", "proxy_on_new_connection"]),
+    (
+        "egress-allowlist",
+        &["proxy_on_downstream_connection_close", "proxy_on_downstream_data", "proxy_on_new_connection"],
+    ),
 ];
 
 /// The size that a module has to stay under (design, section 2.1).
 const MOST_BYTES: usize = 400_000;
 
 /// The host functions of ABI 0.2.1 that filters here may need.
-const IMPORTS: [&str; 12] = [
+const IMPORTS: [&str; 14] = [
+    "proxy_call_foreign_function",
     "proxy_close_stream",
     "proxy_define_metric",
     "proxy_get_buffer_bytes",
@@ -29,17 +33,17 @@ const IMPORTS: [&str; 12] = [
     "proxy_increment_metric",
     "proxy_log",
     "proxy_send_local_response",
+    "proxy_set_effective_context",
     "proxy_set_property",
     "proxy_set_tick_period_milliseconds",
 ];
 
 /// What an HTTP filter exports. Each callback of a request beyond these is a crossing more for every request.
-const EXPORTS: [&str; 8] = [
+const EXPORTS: [&str; 7] = [
     "_initialize",
     "proxy_abi_version_0_2_1",
     "proxy_on_configure",
     "proxy_on_context_create",
-    "proxy_on_delete",
     "proxy_on_memory_allocate",
     "proxy_on_request_headers",
     "proxy_on_tick",

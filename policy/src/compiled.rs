@@ -202,13 +202,23 @@ impl CompiledPolicy {
     /// Whether all requests of one connection are decided alike, and none is marked: no rule asks for what can change
     /// from one to the next.
     pub fn decides_by_connection(&self) -> bool {
-        let Group { enforced: deny, reported: deny_reported, .. } = &self.deny;
-        let Group { enforced: allow, reported: allow_reported, .. } = &self.allow;
-        let clauses =
-            [deny, deny_reported, allow, allow_reported].into_iter().flat_map(|index| index.sample(usize::MAX));
         self.audit.is_empty()
             && !self.mutual_tls.asks_for_the_port()
-            && clauses.flat_map(Clause::conditions).all(|condition| condition.field.is_of_the_connection())
+            && self.clauses().flat_map(Clause::conditions).all(|condition| condition.field.is_of_the_connection())
+    }
+
+    /// Whether its rules ask for more than one header, pseudo-headers among them.
+    pub fn asks_for_several_headers(&self) -> bool {
+        let fields = self.clauses().flat_map(Clause::conditions).map(|condition| condition.field);
+        let mut headers = fields.filter(|field| field.is_a_header());
+        headers.next().is_some_and(|first| headers.any(|other| other != first))
+    }
+
+    fn clauses(&self) -> impl Iterator<Item = &Clause<Field>> {
+        let Group { enforced: deny, reported: deny_reported, .. } = &self.deny;
+        let Group { enforced: allow, reported: allow_reported, .. } = &self.allow;
+        let indexes = [deny, deny_reported, allow, allow_reported, &self.audit];
+        indexes.into_iter().flat_map(|index| index.sample(usize::MAX))
     }
 
     /// The policies that can turn a request away by matching, each once: what has counters of its own.

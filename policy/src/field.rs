@@ -112,6 +112,13 @@ impl Field {
     }
 }
 
+impl Field {
+    /// Whether it is read from the request's headers, pseudo-headers among them.
+    pub(crate) fn is_a_header(self) -> bool {
+        matches!(self, Self::Method | Self::Host | Self::Path | Self::Header(_))
+    }
+}
+
 /// A number as a place; one that is beyond what this machine can count to is no place.
 fn place(number: u32) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)

@@ -47,3 +47,15 @@ pub(super) fn read_pairs(bytes: &[u8]) -> Option<Vec<(Vec<u8>, Vec<u8>)>> {
     };
     (0..count).map(|pair| Some((text(number(4 + pair * 8)?)?, text(number(8 + pair * 8)?)?))).collect()
 }
+
+/// The key of a `DeclarePropertyArguments`, and whether what is set under it lasts as long as the connection; `None`
+/// where the bytes are no such message with these two fields in their order.
+pub(super) fn read_declaration(bytes: &[u8]) -> Option<(String, bool)> {
+    const NAME: u8 = 0x0a;
+    const SPAN: u8 = 0x28;
+    const CONNECTION: u8 = 2;
+    let [NAME, length, rest @ ..] = bytes else { return None };
+    let (name, rest) = rest.split_at_checked(usize::from(*length))?;
+    let [SPAN, span] = rest else { return None };
+    Some((String::from_utf8(name.to_vec()).ok()?, *span == CONNECTION))
+}

@@ -121,6 +121,22 @@ pub(super) fn define(linker: &mut Linker<State>, module: &Module) -> Result<()> 
     })?;
     linker.func_wrap(
         MODULE,
+        "proxy_call_foreign_function",
+        |mut caller: Caller<'_, State>,
+         name: u32,
+         name_length: u32,
+         argument: u32,
+         argument_length: u32,
+         _pointer_at: u32,
+         _length_at: u32| {
+            code(call_foreign_function(&mut caller, [name, name_length], [argument, argument_length]))
+        },
+    )?;
+    linker.func_wrap(MODULE, "proxy_set_effective_context", |mut caller: Caller<'_, State>, context: u32| {
+        code(set_effective_context(&mut caller, context))
+    })?;
+    linker.func_wrap(
+        MODULE,
         "proxy_define_metric",
         |mut caller: Caller<'_, State>, _kind: u32, name: u32, length: u32, id_at: u32| {
             code(define_metric(&mut caller, [name, length], id_at))
@@ -228,7 +244,7 @@ fn get_property(
     cross(&mut guest, "proxy_get_property", &path)?;
     let path = String::from_utf8(path).map_err(|_| Status::BadArgument)?;
     let parts: Vec<_> = path.split('\0').collect();
-    let value = guest.state().stream().and_then(|stream| stream.property(&parts)).ok_or(Status::NotFound)?;
+    let value = guest.state().property(&parts).ok_or(Status::NotFound)?;
     Ok(guest.give(&value, pointer_at, length_at)?)
 }
 
@@ -238,8 +254,25 @@ fn set_property(caller: &mut Caller<'_, State>, [path, path_length]: [u32; 2], [
     let path = guest.read(path, path_length)?;
     cross(&mut guest, "proxy_set_property", &path)?;
     let value = guest.read(value, length)?;
-    let stream = guest.state().stream_mut().ok_or(Status::NotFound)?;
-    stream.filter_state.insert(format!("wasm.{}", String::from_utf8_lossy(&path)), value);
+    let key = format!("wasm.{}", String::from_utf8_lossy(&path));
+    guest.state().set_filter_state(key, value).then_some(()).ok_or(Status::NotFound.into())
+}
+
+/// `declare_property` alone, for filter state that the module sets on requests and that lasts as long as the connection.
+fn call_foreign_function(
+    caller: &mut Caller<'_, State>,
+    [name, name_length]: [u32; 2],
+    [argument, argument_length]: [u32; 2],
+) -> Answer {
+    let mut guest = Guest::of(caller)?;
+    let name = guest.read(name, name_length)?;
+    cross(&mut guest, "proxy_call_foreign_function", &name)?;
+    let argument = guest.read(argument, argument_length)?;
+    let known = (name == b"declare_property").then(|| encoding::read_declaration(&argument)).flatten();
+    let (key, of_connection) = known.ok_or(Status::NotFound)?;
+    if of_connection {
+        guest.state().of_connections.insert(format!("wasm.{key}"));
+    }
     Ok(())
 }
 
@@ -280,6 +313,18 @@ fn close_stream(caller: &mut Caller<'_, State>, kind: u32) -> Answer {
     {
         *closed |= kind == DOWNSTREAM;
     }
+    Ok(())
+}
+
+/// A context that is not there, or no more, is a BadArgument.
+fn set_effective_context(caller: &mut Caller<'_, State>, context: u32) -> Answer {
+    let mut guest = Guest::of(caller)?;
+    cross(&mut guest, "proxy_set_effective_context", b"")?;
+    let state = guest.state();
+    if !state.roots.contains(&context) && !state.streams.contains_key(&context) {
+        return Err(Status::BadArgument.into());
+    }
+    state.current = context;
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! All that the host side of one instance holds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::stream::Stream;
@@ -46,6 +46,11 @@ pub(super) struct State {
     pub(super) configuring: bool,
     pub(super) tick_period: u32,
     pub(super) metrics: Vec<(String, u64)>,
+    /// The keys of filter state that lasts as long as the connection.
+    pub(super) of_connections: BTreeSet<String>,
+    /// Filter state that the module has set on connections, by `connection.id`.
+    pub(super) on_connections: BTreeMap<u64, BTreeMap<String, Vec<u8>>>,
+    pub(super) roots: BTreeSet<u32>,
     pub(super) streams: BTreeMap<u32, Stream>,
     /// The context that the current callback is about.
     pub(super) current: u32,
@@ -64,6 +69,31 @@ impl State {
 
     pub(super) fn stream_mut(&mut self) -> Option<&mut Stream> {
         self.streams.get_mut(&self.current)
+    }
+
+    /// An attribute of the current stream. A word that Envoy does not know is filter state that a module has set.
+    pub(super) fn property(&self, path: &[&str]) -> Option<Vec<u8>> {
+        let stream = self.stream()?;
+        let known = || {
+            let [word] = path else { return None };
+            let key = format!("wasm.{word}");
+            let on_connection = self.on_connections.get(&stream.connection.id);
+            stream.filter_state.get(&key).or_else(|| on_connection?.get(&key)).cloned()
+        };
+        stream.property(path).or_else(known)
+    }
+
+    /// Sets filter state of the current stream, or of its connection where that was declared; false where there is no
+    /// stream.
+    pub(super) fn set_filter_state(&mut self, key: String, value: Vec<u8>) -> bool {
+        let of_connection = self.of_connections.contains(&key);
+        let Some(stream) = self.streams.get_mut(&self.current) else { return false };
+        let state = match of_connection {
+            true => self.on_connections.entry(stream.connection.id).or_default(),
+            false => &mut stream.filter_state,
+        };
+        state.insert(key, value);
+        true
     }
 
     /// Counts a crossing; the status to answer where it is to fail.

@@ -40,6 +40,10 @@ impl Module {
     }
 }
 
+/// `proxy_peer_type_t`: who has closed a connection.
+const CLOSED_HERE: u32 = 1;
+const CLOSED_THERE: u32 = 2;
+
 /// A root context with its plugin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Root(u32);
@@ -128,6 +132,7 @@ impl Vm {
         let state = self.store.data_mut();
         state.configuration = configuration.to_vec();
         state.current = root;
+        state.roots.insert(root);
         state.configuring = true;
         self.call_if_exported("proxy_on_context_create", (root, 0_u32))?;
         self.call_if_exported_for::<_, u32>("proxy_on_vm_start", (root, 0_u32))?;
@@ -139,6 +144,16 @@ impl Vm {
         }
         let log = self.store.data().log.get(lines..).unwrap_or_default().to_vec();
         Ok(Err(Refused { log }))
+    }
+
+    /// Creates a root context that is never configured.
+    pub fn unconfigured(&mut self) -> Result<Root> {
+        let root = self.new_context();
+        let state = self.store.data_mut();
+        state.current = root;
+        state.roots.insert(root);
+        self.call_if_exported("proxy_on_context_create", (root, 0_u32))?;
+        Ok(Root(root))
     }
 
     /// Plays one request: context, headers, and the end of the context.
@@ -242,6 +257,11 @@ impl Vm {
 
     /// Ends the context of a stream.
     fn end(&mut self, stream: u32) -> Result<Stream> {
+        let kind = self.store.data().streams.get(&stream).map(|stream| stream.kind);
+        if let Some(Kind::Connection { closed }) = kind {
+            let by = if closed { CLOSED_HERE } else { CLOSED_THERE };
+            self.call_if_exported("proxy_on_downstream_connection_close", (stream, by))?;
+        }
         self.call_if_exported_for::<_, u32>("proxy_on_done", stream)?;
         self.call_if_exported("proxy_on_delete", stream)?;
         let Some(ended) = self.store.data_mut().streams.remove(&stream) else { bail!("the stream {stream} is gone") };
@@ -258,7 +278,9 @@ impl Vm {
     pub fn delete(&mut self, root: Root) -> Result<()> {
         self.store.data_mut().current = root.0;
         self.call_if_exported_for::<_, u32>("proxy_on_done", root.0)?;
-        self.call_if_exported("proxy_on_delete", root.0)
+        self.call_if_exported("proxy_on_delete", root.0)?;
+        self.store.data_mut().roots.remove(&root.0);
+        Ok(())
     }
 
     /// Makes host calls fail from now on, or no more.

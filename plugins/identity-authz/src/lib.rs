@@ -5,10 +5,11 @@
 
 use std::cell::Cell;
 
-use sallyport_policy::{CompiledPolicy, Decision, IdentityAuthz, Refusal, Request};
+use sallyport_policy::{CompiledPolicy, Decision, IdentityAuthz, IdentitySource, Refusal, Request};
 use sallyport_proxy::host::{self, Level};
 use sallyport_proxy::{
-    Action, Answer, BytesPlugin, Connections, FirstBytes, HttpRequest, Plugin, Side, Surroundings, Verdicts,
+    Action, Answer, BytesPlugin, ConnectionMark, Connections, FirstBytes, HttpRequest, Plugin, Side, Surroundings,
+    Verdicts,
 };
 
 sallyport_proxy::filter!(IdentityAuthzPlugin, bytes);
@@ -17,8 +18,10 @@ struct IdentityAuthzPlugin {
     configuration: IdentityAuthz,
     connections: Connections,
     verdicts: Verdicts,
-    /// Whether all requests of a connection are decided alike.
-    by_connection: bool,
+    /// On connections that are let in whatever they ask for, if policies can tell.
+    let_in: Option<ConnectionMark>,
+    /// Whether policies ask for more than one header.
+    several_headers: bool,
     /// Whether it was said what policies mean for connections.
     told: Cell<bool>,
 }
@@ -32,24 +35,27 @@ impl Plugin for IdentityAuthzPlugin {
         warn(configuration.warnings());
         let policy = configuration.policy();
         let verdicts = Verdicts::new(Self::NAME, policy.denying_policies()).auditing(policy.auditing_policies());
-        let by_connection = policy.decides_by_connection();
-        let connections = Connections::counted(Self::NAME);
-        Ok(Self { configuration, connections, verdicts, by_connection, told: Cell::new(false) })
+        let by_certificate = *configuration.identity_source() == IdentitySource::PeerCertificate;
+        let by_connection = by_certificate && policy.decides_by_connection();
+        Ok(Self {
+            several_headers: policy.asks_for_several_headers(),
+            let_in: by_connection.then(ConnectionMark::new).flatten(),
+            connections: Connections::counted(Self::NAME),
+            verdicts,
+            told: Cell::new(false),
+            configuration,
+        })
     }
 
     fn on_request_headers(&self) -> Action {
-        let surroundings = self.surroundings();
-        let connection = surroundings.connection();
-        if connection.as_ref().is_some_and(|connection| connection.is_allowed()) {
+        if self.let_in.as_ref().is_some_and(ConnectionMark::is_set) {
             return self.verdicts.allow();
         }
-        let allowed = || {
-            if let Some(connection) = connection.as_ref().filter(|_| self.by_connection) {
-                connection.allow();
-            }
-        };
+        let allowed = || self.let_in.iter().for_each(ConnectionMark::set);
         let reply = |answer: &Answer<'_>| self.verdicts.deny(answer, self.configuration.reply());
-        let mut request = HttpRequest::new(surroundings).by(connection.clone());
+        let surroundings = self.surroundings();
+        let mut request =
+            HttpRequest::new(surroundings).by(surroundings.peer()).all_headers_at_once(self.several_headers);
         self.decide(self.configuration.policy(), &mut request, &allowed, &reply)
     }
 

@@ -17,6 +17,7 @@ pub(crate) struct Status(pub(crate) u32);
 impl Status {
     pub(crate) const OK: Self = Self(0);
     pub(crate) const NOT_FOUND: Self = Self(1);
+    pub(crate) const BAD_ARGUMENT: Self = Self(2);
 }
 
 #[cfg(target_arch = "wasm32")]
@@ -59,6 +60,15 @@ mod imports {
             grpc_status: i32,
         ) -> u32;
         pub(super) fn proxy_close_stream(kind: u32) -> u32;
+        pub(super) fn proxy_set_effective_context(context: u32) -> u32;
+        pub(super) fn proxy_call_foreign_function(
+            name: *const u8,
+            name_length: usize,
+            argument: *const u8,
+            argument_length: usize,
+            data: *mut *mut u8,
+            length: *mut usize,
+        ) -> u32;
         pub(super) fn proxy_define_metric(kind: u32, name: *const u8, length: usize, id: *mut u32) -> u32;
         pub(super) fn proxy_increment_metric(id: u32, by: i64) -> u32;
     }
@@ -86,6 +96,8 @@ mod imports {
         proxy_set_property(*const u8, usize, *const u8, usize);
         proxy_send_local_response(u32, *const u8, usize, *const u8, usize, *const u8, usize, i32);
         proxy_close_stream(u32);
+        proxy_set_effective_context(u32);
+        proxy_call_foreign_function(*const u8, usize, *const u8, usize, *mut *mut u8, *mut usize);
         proxy_define_metric(u32, *const u8, usize, *mut u32);
         proxy_increment_metric(u32, i64);
     }
@@ -164,6 +176,18 @@ pub(crate) fn send_local_response(
 pub(crate) fn close_stream(kind: u32) -> Result<(), Status> {
     // SAFETY: no memory is passed.
     done(unsafe { imports::proxy_close_stream(kind) })
+}
+
+pub(crate) fn set_effective_context(context: u32) -> Result<(), Status> {
+    // SAFETY: no memory is passed.
+    done(unsafe { imports::proxy_set_effective_context(context) })
+}
+
+pub(crate) fn call_foreign_function(name: &[u8], argument: &[u8]) -> Result<Bytes, Status> {
+    // SAFETY: as for `buffer`; name and argument are read during the call only.
+    received(|data, length| unsafe {
+        imports::proxy_call_foreign_function(name.as_ptr(), name.len(), argument.as_ptr(), argument.len(), data, length)
+    })
 }
 
 pub(crate) fn define_metric(kind: u32, name: &[u8]) -> Result<u32, Status> {

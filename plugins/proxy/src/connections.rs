@@ -1,6 +1,6 @@
-//! What is remembered of connections: who is on the other side, and whether they are let in whatever they ask for.
+//! Who is on the other side of each connection, read once a connection.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use hashbrown::HashMap;
@@ -13,44 +13,15 @@ use crate::host;
 /// How many connections one half of the table holds.
 const HALF: usize = 4096;
 
-/// The connections that were seen lately, by `connection.id`, which Envoy never gives twice.
+/// The peers of the connections that were seen lately, by `connection.id`, which Envoy never gives twice.
 ///
 /// A certificate is fixed by the handshake, so what was read once stays true. The table is bounded: when the newer
 /// half is full it becomes the older one, and the older is forgotten and read again if it comes back.
 #[derive(Debug, Default)]
 pub struct Connections {
     coverage: Option<Coverage>,
-    newer: RefCell<HashMap<u64, Rc<Connection>, FxBuildHasher>>,
-    older: RefCell<HashMap<u64, Rc<Connection>, FxBuildHasher>>,
-}
-
-/// What is remembered of a connection.
-#[derive(Debug)]
-pub struct Connection {
-    peer: Peer,
-    /// Whether all its requests are let in, whatever they ask for.
-    allowed: Cell<bool>,
-}
-
-impl Connection {
-    fn of(peer: Peer) -> Rc<Self> {
-        Rc::new(Self { peer, allowed: Cell::new(false) })
-    }
-
-    /// Who is on its other side.
-    pub fn peer(&self) -> &Peer {
-        &self.peer
-    }
-
-    /// Whether [`allow`](Self::allow) was called of it.
-    pub fn is_allowed(&self) -> bool {
-        self.allowed.get()
-    }
-
-    /// Notes that a policy which asks for nothing but what belongs to the connection has let a request in.
-    pub fn allow(&self) {
-        self.allowed.set(true);
-    }
+    newer: RefCell<HashMap<u64, Rc<Peer>, FxBuildHasher>>,
+    older: RefCell<HashMap<u64, Rc<Peer>, FxBuildHasher>>,
 }
 
 /// How many connections proved something by a certificate, and how many did not.
@@ -77,26 +48,26 @@ impl Connections {
         }
     }
 
-    /// The connection that the current request came by.
+    /// The peer of the connection that the current request came by.
     ///
-    /// Fails where the proxy does not say who its peer is; nothing is remembered then.
-    pub fn current(&self) -> Result<Rc<Connection>, HostFailure> {
+    /// Fails where the proxy does not say; nothing is remembered then.
+    pub fn peer(&self) -> Result<Rc<Peer>, HostFailure> {
         // A proxy without connection.id is asked anew for every request.
-        let Ok(Some(id)) = host::integer_property("connection\0id") else { return read_peer().map(Connection::of) };
-        if let Some(connection) = self.newer.borrow().get(&id) {
-            return Ok(Rc::clone(connection));
+        let Ok(Some(id)) = host::integer_property("connection\0id") else { return read_peer().map(Rc::new) };
+        if let Some(peer) = self.newer.borrow().get(&id) {
+            return Ok(Rc::clone(peer));
         }
         let known = self.older.borrow_mut().remove(&id);
-        let connection = match known {
-            Some(connection) => connection,
+        let peer = match known {
+            Some(peer) => peer,
             None => {
-                let peer = read_peer()?;
+                let peer = Rc::new(read_peer()?);
                 self.count(&peer);
-                Connection::of(peer)
+                peer
             }
         };
-        self.remember(id, Rc::clone(&connection));
-        Ok(connection)
+        self.remember(id, Rc::clone(&peer));
+        Ok(peer)
     }
 
     /// Whether the connection is of TLS that has shown no certificate so far: it may still come.
@@ -116,12 +87,12 @@ impl Connections {
         }
     }
 
-    fn remember(&self, id: u64, connection: Rc<Connection>) {
+    fn remember(&self, id: u64, peer: Rc<Peer>) {
         let mut newer = self.newer.borrow_mut();
         if newer.len() >= HALF {
             *self.older.borrow_mut() = std::mem::take(&mut *newer);
         }
-        newer.insert(id, connection);
+        newer.insert(id, peer);
     }
 }
 

@@ -30,6 +30,11 @@ impl<B: Deref<Target = [u8]>> HeaderMap<B> {
         self.pairs().flatten().filter(|(key, _)| *key == name.as_bytes()).map(|(_, value)| value).collect()
     }
 
+    /// The first value of a header; `name` is in lower case.
+    pub(crate) fn first(&self, name: &str) -> Option<&[u8]> {
+        self.pairs().flatten().find(|(key, _)| *key == name.as_bytes()).map(|(_, value)| value)
+    }
+
     fn pairs(&self) -> impl Iterator<Item = Option<(&[u8], &[u8])>> {
         let mut at = self.count.saturating_mul(8).saturating_add(4);
         (0..self.count).map(move |pair| {
@@ -65,6 +70,7 @@ mod tests {
         assert_eq!(map.values("a").to_vec(), [&b"xy"[..], b""]);
         assert_eq!(map.values("b").to_vec(), [&b"\xff"[..]]);
         assert!(map.values("c").is_empty());
+        assert_eq!((map.first("a"), map.first("c")), (Some(&b"xy"[..]), None));
         assert!(HeaderMap::new(Vec::new()).expect("an empty map").values("a").is_empty());
     }
 

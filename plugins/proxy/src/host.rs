@@ -93,7 +93,7 @@ pub(crate) fn request_headers() -> Result<HeaderMap, Failed> {
 }
 
 /// An attribute by its path, with NUL between the parts, or `None` where this request or connection has none.
-pub fn property(path: &'static str) -> Result<Option<Bytes>, Failed> {
+pub fn property(path: &str) -> Result<Option<Bytes>, Failed> {
     found(abi::property(path.as_bytes()))
 }
 
@@ -207,6 +207,14 @@ pub fn set_filter_state(key: &str, value: &str) -> Result<(), Failed> {
     abi::set_property(key.as_bytes(), value.as_bytes()).map_err(Failed)
 }
 
+/// Has the proxy keep `wasm.<key>`, where it is set in the filter state of a request, for as long as the connection lasts.
+pub(crate) fn declare_for_connections(key: &str) -> Result<(), Failed> {
+    // Envoy's DeclarePropertyArguments: field 1 is the name, field 5 the life span, 2 that of the connection.
+    let length = u8::try_from(key.len()).ok().filter(|length| *length < 0x80).ok_or(Failed(Status::BAD_ARGUMENT))?;
+    let argument = [&[0x0a, length], key.as_bytes(), &[0x28, 2]].concat();
+    abi::call_foreign_function(b"declare_property", &argument).map(|_| ()).map_err(Failed)
+}
+
 /// Answers a request with a denial. `details` is what `%RESPONSE_CODE_DETAILS%` shows.
 pub fn reply_denied(status: u32, details: &str, body: &str) -> Result<(), Failed> {
     // One pair of the header map encoding: a count, the lengths, then key and value, each ended by a NUL.
@@ -218,6 +226,17 @@ pub fn reply_denied(status: u32, details: &str, body: &str) -> Result<(), Failed
 /// Closes the client's connection. What the client has sent so far reaches nobody if the callback also pauses.
 pub fn close_downstream() -> Result<(), Failed> {
     abi::close_stream(DOWNSTREAM).map_err(Failed)
+}
+
+/// Whether a context is still there. What follows may be about that one, until [`return_to`].
+pub(crate) fn is_alive(context: u32) -> bool {
+    // Envoy refuses a context that it does not have.
+    abi::set_effective_context(context) != Err(Status::BAD_ARGUMENT)
+}
+
+/// Makes what follows be about a context.
+pub(crate) fn return_to(context: u32) {
+    let _kept = abi::set_effective_context(context);
 }
 
 /// Makes a counter known to the proxy; the same name gives the same counter.

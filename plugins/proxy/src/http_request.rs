@@ -10,7 +10,7 @@ use sallyport_policy::{
 };
 
 use crate::abi::Bytes;
-use crate::connections::{Connection, Connections};
+use crate::connections::Connections;
 use crate::header_map::HeaderMap;
 use crate::host;
 
@@ -35,17 +35,17 @@ impl<'c> Surroundings<'c> {
         }
     }
 
-    /// The connection, which is counted when it is first seen, whether or not a policy asks who its peer is; none where
-    /// it does not tell who asks. What the proxy does not tell stops nothing that does not ask for it.
-    pub fn connection(&self) -> Option<Rc<Connection>> {
-        let connection = self.connections.current().ok()?;
-        (*self.identity == IdentitySource::PeerCertificate).then_some(connection)
+    /// The peer of the connection, which is counted when it is first seen, whether or not a policy asks who that is; none
+    /// where it is not the one who asks. What the proxy does not tell stops nothing that does not ask for it.
+    pub fn peer(&self) -> Option<Rc<Peer>> {
+        let peer = self.connections.peer().ok()?;
+        (*self.identity == IdentitySource::PeerCertificate).then_some(peer)
     }
 
     /// Who asks, where no header tells.
     pub(crate) fn asker_of_connection(&self) -> Result<Asker, HostFailure> {
         match self.identity {
-            IdentitySource::PeerCertificate => self.connections.current().map(Asker::Connection),
+            IdentitySource::PeerCertificate => self.connections.peer().map(Asker::Connection),
             IdentitySource::FilterState(key) => peer_of_filter_state(key).map(Asker::Request),
             IdentitySource::ForwardedClientCert => {
                 Err(HostFailure { attribute: FORWARDED_CLIENT_CERT, answer: "a connection has no headers" })
@@ -63,14 +63,14 @@ impl<'c> Surroundings<'c> {
 
 /// Who asks: one for all requests of a connection, or read anew for each of them.
 pub(crate) enum Asker {
-    Connection(Rc<Connection>),
+    Connection(Rc<Peer>),
     Request(Peer),
 }
 
 impl Asker {
     pub(crate) fn peer(&self) -> &Peer {
         match self {
-            Self::Connection(connection) => connection.peer(),
+            Self::Connection(peer) => peer,
             Self::Request(peer) => peer,
         }
     }
@@ -93,6 +93,8 @@ fn peer_of_filter_state(key: &str) -> Result<Peer, HostFailure> {
 /// Asks the proxy for an attribute when a policy first needs it, and keeps the answer.
 pub struct HttpRequest<'c> {
     surroundings: Surroundings<'c>,
+    /// Whether all headers are asked for at once, where several are needed.
+    at_once: bool,
     asker: Option<Asker>,
     source: Option<Option<IpAddr>>,
     client: Option<Option<IpAddr>>,
@@ -113,6 +115,7 @@ impl<'c> HttpRequest<'c> {
     pub fn new(surroundings: Surroundings<'c>) -> Self {
         Self {
             surroundings,
+            at_once: false,
             asker: None,
             source: None,
             client: None,
@@ -129,9 +132,16 @@ impl<'c> HttpRequest<'c> {
         }
     }
 
-    /// The same, by a connection whose peer sends it.
-    pub fn by(mut self, connection: Option<Rc<Connection>>) -> Self {
-        self.asker = connection.map(Asker::Connection);
+    /// The same, of which all headers are asked for at once or each by itself: one crossing that brings all of them costs
+    /// less than two.
+    pub fn all_headers_at_once(mut self, at_once: bool) -> Self {
+        self.at_once = at_once;
+        self
+    }
+
+    /// The same, sent by the peer of its connection.
+    pub fn by(mut self, peer: Option<Rc<Peer>>) -> Self {
+        self.asker = peer.map(Asker::Connection);
         self
     }
 }
@@ -150,6 +160,20 @@ fn all_headers(slot: &mut Option<HeaderMap>) -> Result<&HeaderMap, HostFailure> 
 
 fn only_header<'s>(slot: &'s mut Option<Option<Bytes>>, name: &'static str) -> Result<Option<&'s [u8]>, HostFailure> {
     kept(slot, || host::only_header(name).map_err(|failed| failed.of(name))).map(Option::as_deref)
+}
+
+impl HttpRequest<'_> {
+    /// A header that is there once, kept in the slot that `of` picks unless all headers are.
+    fn once(
+        &mut self,
+        of: fn(&mut Self) -> &mut Option<Option<Bytes>>,
+        name: &'static str,
+    ) -> Result<Option<&[u8]>, HostFailure> {
+        match self.at_once {
+            true => all_headers(&mut self.headers).map(|headers| headers.first(name)),
+            false => only_header(of(self), name),
+        }
+    }
 }
 
 impl Request for HttpRequest<'_> {
@@ -193,20 +217,20 @@ impl Request for HttpRequest<'_> {
     }
 
     fn method(&mut self) -> Result<Option<&[u8]>, HostFailure> {
-        only_header(&mut self.method, ":method")
+        self.once(|request| &mut request.method, ":method")
     }
 
     fn host(&mut self) -> Result<Option<&[u8]>, HostFailure> {
-        only_header(&mut self.host, ":authority")
+        self.once(|request| &mut request.host, ":authority")
     }
 
     fn path(&mut self) -> Result<Option<&[u8]>, HostFailure> {
-        only_header(&mut self.path, ":path")
+        self.once(|request| &mut request.path, ":path")
     }
 
     fn header(&mut self, name: &str) -> Result<HeaderValues<'_>, HostFailure> {
         // Envoy joins several User-Agent headers into one; others can come several times.
-        if name == USER_AGENT {
+        if name == USER_AGENT && !self.at_once {
             return only_header(&mut self.user_agent, USER_AGENT).map(|value| value.into_iter().collect());
         }
         all_headers(&mut self.headers).map(|headers| headers.values(name))

@@ -12,6 +12,7 @@
 //! counters, log.
 
 mod abi;
+mod connection_mark;
 mod connections;
 mod counter;
 mod first_bytes;
@@ -23,7 +24,8 @@ mod verdicts;
 mod vm;
 
 pub use abi::Bytes;
-pub use connections::{Connection, Connections};
+pub use connection_mark::ConnectionMark;
+pub use connections::Connections;
 pub use counter::Counter;
 pub use first_bytes::{FirstBytes, Side};
 pub use http_request::{HttpRequest, Surroundings};

@@ -1,6 +1,6 @@
 //! What a VM holds: the plugins by root context, and the callbacks by which the proxy reaches them.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::panic;
 use std::rc::Rc;
 
@@ -26,7 +26,7 @@ pub trait Plugin: Sized + 'static {
     /// Decides a request at its headers.
     fn on_request_headers(&self) -> Action;
 
-    /// Called once a second on every worker, and before the plugin goes away.
+    /// Called once a second on every worker, and once more before the plugin goes away.
     fn on_tick(&self);
 }
 
@@ -60,7 +60,10 @@ const TICK_MILLISECONDS: u32 = 1000;
 /// The plugins of one VM. [`filter!`](crate::filter) makes one.
 pub struct Vm<P> {
     plugins: RefCell<HashMap<u32, Rc<P>, FxBuildHasher>>,
-    /// The root context of each stream.
+    /// The context that was made last and its root context. Envoy makes the context of a request right before it hands
+    /// over the headers, so this is mostly the one that is asked for next.
+    newest: Cell<Option<(u32, u32)>>,
+    /// The root contexts of the others that were not asked for yet.
     roots: RefCell<HashMap<u32, u32, FxBuildHasher>>,
     /// Connections that were turned away and are still there.
     shut: RefCell<HashSet<u32, FxBuildHasher>>,
@@ -72,6 +75,7 @@ impl<P: Plugin> Default for Vm<P> {
     fn default() -> Self {
         Self {
             plugins: RefCell::default(),
+            newest: Cell::new(None),
             roots: RefCell::default(),
             shut: RefCell::default(),
             open: RefCell::default(),
@@ -82,8 +86,11 @@ impl<P: Plugin> Default for Vm<P> {
 impl<P: Plugin> Vm<P> {
     /// A context came to be; a root context has no parent.
     pub fn on_context_create(&self, context: u32, parent: u32) {
-        if parent != 0 {
-            self.roots.borrow_mut().insert(context, parent);
+        if parent == 0 {
+            return;
+        }
+        if let Some((earlier, root)) = self.newest.replace(Some((context, parent))) {
+            self.roots.borrow_mut().insert(earlier, root);
         }
     }
 
@@ -142,27 +149,35 @@ impl<P: Plugin> Vm<P> {
         if let Some(plugin) = plugin {
             plugin.on_tick();
         }
+        self.forget_who_is_gone(context);
     }
 
-    /// A context is gone for good.
-    pub fn on_delete(&self, context: u32) {
-        if self.roots.borrow_mut().remove(&context).is_some() {
-            for decided in [&self.shut, &self.open] {
-                let mut decided = decided.borrow_mut();
-                if !decided.is_empty() {
-                    decided.remove(&context);
-                }
-            }
+    /// Lets go of the plugins whose root context is no more.
+    ///
+    /// The callback that would say so comes at the end of every request too, and each is a crossing.
+    fn forget_who_is_gone(&self, ticking: u32) {
+        let others: Vec<u32> = self.plugins.borrow().keys().copied().filter(|root| *root != ticking).collect();
+        if others.is_empty() {
             return;
         }
-        let plugin = self.plugins.borrow_mut().remove(&context);
-        if let Some(plugin) = plugin {
-            plugin.on_tick();
+        for root in others.into_iter().filter(|root| !host::is_alive(*root)) {
+            let plugin = self.plugins.borrow_mut().remove(&root);
+            if let Some(plugin) = plugin {
+                plugin.on_tick();
+            }
         }
+        host::return_to(ticking);
     }
 
+    /// The plugin of a stream, which is asked for it once.
     fn plugin_of(&self, context: u32) -> Option<Rc<P>> {
-        let root = self.roots.borrow().get(&context).copied()?;
+        let root = match self.newest.get() {
+            Some((newest, root)) if newest == context => {
+                self.newest.set(None);
+                root
+            }
+            _ => self.roots.borrow_mut().remove(&context)?,
+        };
         self.plugins.borrow().get(&root).cloned()
     }
 }
@@ -200,6 +215,16 @@ impl<P: BytesPlugin> Vm<P> {
 }
 
 impl<P: Plugin> Vm<P> {
+    /// A connection of a network filter is over.
+    pub fn on_connection_close(&self, context: u32) {
+        if self.newest.get().is_some_and(|(newest, _)| newest == context) {
+            self.newest.set(None);
+        }
+        self.roots.borrow_mut().remove(&context);
+        self.shut.borrow_mut().remove(&context);
+        self.open.borrow_mut().remove(&context);
+    }
+
     fn decide(&self, context: u32, decide: impl FnOnce(&P) -> Action) -> Action {
         let action = match self.plugin_of(context) {
             Some(plugin) => decide(&plugin),
@@ -272,6 +297,11 @@ macro_rules! filter {
             extern "C" fn proxy_on_downstream_data(context: u32, _size: usize, _end_of_stream: u32) -> u32 {
                 VM.with(|vm| vm.on_downstream_data(context)) as u32
             }
+
+            #[unsafe(no_mangle)]
+            extern "C" fn proxy_on_downstream_connection_close(context: u32, _by: u32) {
+                VM.with(|vm| vm.on_connection_close(context));
+            }
         });
     };
     ($plugin:ty, bytes) => {
@@ -284,6 +314,11 @@ macro_rules! filter {
             #[unsafe(no_mangle)]
             extern "C" fn proxy_on_upstream_data(context: u32, _size: usize, _end_of_stream: u32) -> u32 {
                 VM.with(|vm| vm.on_bytes(context, $crate::Side::Upstream)) as u32
+            }
+
+            #[unsafe(no_mangle)]
+            extern "C" fn proxy_on_downstream_connection_close(context: u32, _by: u32) {
+                VM.with(|vm| vm.on_connection_close(context));
             }
         });
     };
@@ -331,11 +366,6 @@ macro_rules! filter {
             #[unsafe(no_mangle)]
             extern "C" fn proxy_on_tick(context: u32) {
                 VM.with(|vm| vm.on_tick(context));
-            }
-
-            #[unsafe(no_mangle)]
-            extern "C" fn proxy_on_delete(context: u32) {
-                VM.with(|vm| vm.on_delete(context));
             }
 
             $($more)*

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use testbed::wait;
 
-use super::running::{LIMIT, Stack};
+use super::running::{LABEL, LIMIT, Stack};
 use super::{Claim, claims, composition, policies};
 
 /// The policy as it stands in each file.
@@ -24,13 +24,10 @@ pub(super) const CLAIMS: [Claim; 11] = [
         check: |s| by_edit(s, &claims::SHUT_TO_EVERYONE, "ledger.yaml", &[(DENY_ALL, "")], LET_IN),
     },
     Claim {
-        name: "without the internal network: the way out",
-        check: |s| by_network(s, &claims::NO_OTHER_WAY, "the application reached gateway"),
+        name: "without the internal network",
+        check: |s| by_network(s, &s.network("front"), &claims::NO_OTHER_WAY, "the application reached gateway"),
     },
-    Claim {
-        name: "without the internal network: the machine",
-        check: |s| by_network(s, &claims::NOT_THE_MACHINE, "the application reached the machine"),
-    },
+    Claim { name: "with an internal network as Docker makes them", check: ordinary_internal_network },
     Claim {
         name: "with identity-authz in report mode",
         check: |s| by_edit(s, &claims::STRANGER_DENIED, "app.yaml", &[REPORT], LET_IN),
@@ -88,13 +85,22 @@ fn by_edit(s: &Stack, claim: &Claim, file: &str, changes: &[(&str, &str)], becau
     holds_again(s, claim).and(failed)
 }
 
-/// Gives the application a network that leads elsewhere, sees the claim fail, takes it away and sees the claim hold.
-fn by_network(s: &Stack, claim: &Claim, because: &str) -> Result<String> {
-    let (network, container) = (s.network("front"), s.container("app")?);
-    s.docker(&["network", "connect", &network, container])?;
+/// Gives the application a further network, sees the claim fail, takes it away and sees the claim hold.
+fn by_network(s: &Stack, network: &str, claim: &Claim, because: &str) -> Result<String> {
+    let container = s.container("app")?;
+    s.docker(&["network", "connect", network, container])?;
     let failed = fails(s, claim, because);
-    s.docker(&["network", "disconnect", &network, container])?;
+    s.docker(&["network", "disconnect", network, container])?;
     holds_again(s, claim).and(failed)
+}
+
+/// One on which the machine has an address.
+fn ordinary_internal_network(s: &Stack) -> Result<String> {
+    let network = s.network("ordinary");
+    s.docker(&["network", "create", "--internal", "--label", LABEL, &network])?;
+    let failed = by_network(s, &network, &claims::NOT_THE_MACHINE, "the application reached the machine");
+    s.docker(&["network", "rm", &network])?;
+    failed
 }
 
 /// Waits until the claim fails, for this reason and no other.

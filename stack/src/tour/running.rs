@@ -25,6 +25,9 @@ pub(super) const ENVOYS: [&str; 4] = ["gateway", "app-envoy", "postgres-envoy", 
 /// The name of the Compose project.
 const PROJECT: &str = "sallyport-stack";
 
+/// What is made beside Compose bears this label.
+pub(super) const LABEL: &str = "sallyport.stack";
+
 /// Between two looks at a stack that does not work yet.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -61,6 +64,7 @@ impl Stack {
     /// Removes it.
     pub(super) fn down(&self) -> Result<()> {
         compose(&["down", "--volumes", "--remove-orphans", "--timeout", "1"])?;
+        self.docker(&["network", "prune", "--force", "--filter", &format!("label={LABEL}")])?;
         policies::clear()?;
         match fs::remove_file(variables_file()) {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(error.into()),
@@ -106,10 +110,17 @@ impl Stack {
         format!("{PROJECT}_{network}")
     }
 
-    /// The address that a network of the stack has for the machine itself.
+    /// The networks that a container is on, by their full names.
+    pub(super) fn networks_of(&self, service: &str) -> Result<Vec<String>> {
+        let format = "{{range $name, $_ := .NetworkSettings.Networks}}{{println $name}}{{end}}";
+        let printed = self.docker(&["inspect", "--format", format, self.container(service)?])?;
+        Ok(printed.split_whitespace().map(str::to_owned).collect())
+    }
+
+    /// The address that a network, by its full name, has for the machine itself.
     pub(super) fn machine(&self, network: &str) -> Result<String> {
         let format = "{{(index .IPAM.Config 0).Gateway}}";
-        Ok(self.docker(&["network", "inspect", "--format", format, &self.network(network)])?.trim().to_owned())
+        Ok(self.docker(&["network", "inspect", "--format", format, network])?.trim().to_owned())
     }
 
     /// Where a port of a service is published on this machine.

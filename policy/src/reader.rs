@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 use std::fmt;
 
-use crate::document::Document;
+use crate::document::{Document, Number};
 use crate::fault::{Fault, Faults};
 use crate::table::Table;
 
@@ -124,7 +124,12 @@ impl<'a> Node<'a> {
         match self.document {
             Document::Text(text) => Some(text),
             Document::Number(number) => {
-                self.fault(format!("expected a string, this is a number; write \"{number}\""));
+                let fix = match number {
+                    Number::Whole(number) => format!("write \"{number}\""),
+                    Number::Negative(number) => format!("write \"{number}\""),
+                    Number::Other => "put it in quotes".to_owned(),
+                };
+                self.fault(format!("expected a string, this is a number; {fix}"));
                 None
             }
             _ => {
@@ -163,9 +168,17 @@ impl<'a> Node<'a> {
                 return None;
             }
         };
-        let whole = number.as_u64().filter(|whole| (least..=most).contains(whole));
+        let whole = match *number {
+            Number::Whole(whole) => Some(whole).filter(|whole| (least..=most).contains(whole)),
+            Number::Negative(_) | Number::Other => None,
+        };
         if whole.is_none() {
-            self.fault(format!("expected a whole number of {least} to {most}, this is `{number}`"));
+            let found = match number {
+                Number::Whole(number) => format!("`{number}`"),
+                Number::Negative(number) => format!("`{number}`"),
+                Number::Other => "none".to_owned(),
+            };
+            self.fault(format!("expected a whole number of {least} to {most}, this is {found}"));
         }
         whole
     }

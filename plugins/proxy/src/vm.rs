@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::panic;
 use std::rc::Rc;
 
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
 use sallyport_policy::Refusal;
 
@@ -59,27 +59,29 @@ const TICK_MILLISECONDS: u32 = 1000;
 
 /// The plugins of one VM. [`filter!`](crate::filter) makes one.
 pub struct Vm<P> {
-    plugins: RefCell<HashMap<u32, Rc<P>, FxBuildHasher>>,
+    /// In the order of their root contexts.
+    plugins: RefCell<Vec<(u32, Rc<P>)>>,
     /// The context that was made last and its root context. Envoy makes the context of a request right before it hands
     /// over the headers, so this is mostly the one that is asked for next.
     newest: Cell<Option<(u32, u32)>>,
-    /// The root contexts of the others that were not asked for yet.
-    roots: RefCell<HashMap<u32, u32, FxBuildHasher>>,
-    /// Connections that were turned away and are still there.
-    shut: RefCell<HashSet<u32, FxBuildHasher>>,
-    /// Connections that were let through at their first bytes.
-    open: RefCell<HashSet<u32, FxBuildHasher>>,
+    /// What is known of the other contexts.
+    others: RefCell<HashMap<u32, Known, FxBuildHasher>>,
+}
+
+/// What is known of a context.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Known {
+    /// Nothing is decided; this is its root context.
+    Root(u32),
+    /// A connection that was let through at its first bytes.
+    Open,
+    /// A connection that was turned away and is still there.
+    Shut,
 }
 
 impl<P: Plugin> Default for Vm<P> {
     fn default() -> Self {
-        Self {
-            plugins: RefCell::default(),
-            newest: Cell::new(None),
-            roots: RefCell::default(),
-            shut: RefCell::default(),
-            open: RefCell::default(),
-        }
+        Self { plugins: RefCell::default(), newest: Cell::new(None), others: RefCell::default() }
     }
 }
 
@@ -90,7 +92,7 @@ impl<P: Plugin> Vm<P> {
             return;
         }
         if let Some((earlier, root)) = self.newest.replace(Some((context, parent))) {
-            self.roots.borrow_mut().insert(earlier, root);
+            self.others.borrow_mut().insert(earlier, Known::Root(root));
         }
     }
 
@@ -109,7 +111,10 @@ impl<P: Plugin> Vm<P> {
         };
         match plugin {
             Ok(plugin) => {
-                self.plugins.borrow_mut().insert(context, Rc::new(plugin));
+                let mut plugins = self.plugins.borrow_mut();
+                plugins.retain(|(root, _)| *root != context);
+                let place = plugins.partition_point(|(root, _)| *root < context);
+                plugins.insert(place, (context, Rc::new(plugin)));
                 if host::set_tick_period(TICK_MILLISECONDS).is_err() {
                     host::log(
                         Level::Warn,
@@ -145,8 +150,7 @@ impl<P: Plugin> Vm<P> {
 
     /// A second has gone by.
     pub fn on_tick(&self, context: u32) {
-        let plugin = self.plugins.borrow().get(&context).cloned();
-        if let Some(plugin) = plugin {
+        if let Some(plugin) = self.plugin(context) {
             plugin.on_tick();
         }
         self.forget_who_is_gone(context);
@@ -156,17 +160,25 @@ impl<P: Plugin> Vm<P> {
     ///
     /// The callback that would say so comes at the end of every request too, and each is a crossing.
     fn forget_who_is_gone(&self, ticking: u32) {
-        let others: Vec<u32> = self.plugins.borrow().keys().copied().filter(|root| *root != ticking).collect();
-        if others.is_empty() {
+        if self.plugins.borrow().len() < 2 {
             return;
         }
-        for root in others.into_iter().filter(|root| !host::is_alive(*root)) {
-            let plugin = self.plugins.borrow_mut().remove(&root);
-            if let Some(plugin) = plugin {
-                plugin.on_tick();
+        let mut gone = Vec::new();
+        self.plugins.borrow_mut().retain(|(root, plugin)| {
+            let stays = *root == ticking || host::is_alive(*root);
+            if !stays {
+                gone.push(Rc::clone(plugin));
             }
-        }
+            stays
+        });
         host::return_to(ticking);
+        gone.iter().for_each(|plugin| plugin.on_tick());
+    }
+
+    fn plugin(&self, root: u32) -> Option<Rc<P>> {
+        let plugins = self.plugins.borrow();
+        let place = plugins.binary_search_by_key(&root, |(root, _)| *root).ok()?;
+        plugins.get(place).map(|(_, plugin)| Rc::clone(plugin))
     }
 
     /// The plugin of a stream, which is asked for it once.
@@ -176,9 +188,12 @@ impl<P: Plugin> Vm<P> {
                 self.newest.set(None);
                 root
             }
-            _ => self.roots.borrow_mut().remove(&context)?,
+            _ => match self.others.borrow_mut().remove(&context)? {
+                Known::Root(root) => root,
+                Known::Open | Known::Shut => return None,
+            },
         };
-        self.plugins.borrow().get(&root).cloned()
+        self.plugin(root)
     }
 }
 
@@ -190,9 +205,9 @@ impl<P: ConnectionPlugin> Vm<P> {
 
     /// Bytes came from the client. Where closing has failed, Envoy would go on to the next filter with them.
     pub fn on_downstream_data(&self, context: u32) -> Action {
-        match self.shut.borrow().contains(&context) {
-            false => Action::Continue,
-            true => self.close(),
+        match self.known(context) {
+            Some(Known::Shut) => self.close(),
+            _ => Action::Continue,
         }
     }
 }
@@ -200,15 +215,14 @@ impl<P: ConnectionPlugin> Vm<P> {
 impl<P: BytesPlugin> Vm<P> {
     /// Bytes came, from either side. The first ones decide.
     pub fn on_bytes(&self, context: u32, from: Side) -> Action {
-        if self.open.borrow().contains(&context) {
-            return Action::Continue;
-        }
-        if self.shut.borrow().contains(&context) {
-            return self.close();
+        match self.known(context) {
+            Some(Known::Open) => return Action::Continue,
+            Some(Known::Shut) => return self.close(),
+            Some(Known::Root(_)) | None => {}
         }
         let action = self.decide(context, |plugin| plugin.on_first_bytes(from));
         if action == Action::Continue {
-            self.open.borrow_mut().insert(context);
+            self.others.borrow_mut().insert(context, Known::Open);
         }
         action
     }
@@ -220,9 +234,11 @@ impl<P: Plugin> Vm<P> {
         if self.newest.get().is_some_and(|(newest, _)| newest == context) {
             self.newest.set(None);
         }
-        self.roots.borrow_mut().remove(&context);
-        self.shut.borrow_mut().remove(&context);
-        self.open.borrow_mut().remove(&context);
+        self.others.borrow_mut().remove(&context);
+    }
+
+    fn known(&self, context: u32) -> Option<Known> {
+        self.others.borrow().get(&context).copied()
     }
 
     fn decide(&self, context: u32, decide: impl FnOnce(&P) -> Action) -> Action {
@@ -234,7 +250,7 @@ impl<P: Plugin> Vm<P> {
             }
         };
         if action == Action::Pause {
-            self.shut.borrow_mut().insert(context);
+            self.others.borrow_mut().insert(context, Known::Shut);
             self.close();
         }
         action

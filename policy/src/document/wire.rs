@@ -161,7 +161,7 @@ fn text(bytes: &[u8]) -> Option<String> {
 /// The other direction, for tests.
 #[cfg(test)]
 pub(crate) mod writing {
-    use super::Document;
+    use crate::document::{Document, Number};
 
     pub(crate) fn field(number: u8, content: &[u8]) -> Vec<u8> {
         let mut bytes = vec![number << 3 | 2];
@@ -187,7 +187,15 @@ pub(crate) mod writing {
         match document {
             Document::Null => vec![1 << 3, 0],
             Document::Bool(truth) => vec![4 << 3, u8::from(*truth)],
-            Document::Number(number) => [&[2 << 3 | 1][..], &number.as_f64().expect("a number").to_le_bytes()].concat(),
+            Document::Number(number) => {
+                #[expect(clippy::cast_precision_loss, reason = "numbers of tests are small")]
+                let double = match number {
+                    Number::Whole(number) => *number as f64,
+                    Number::Negative(number) => *number as f64,
+                    Number::Other => 1.5,
+                };
+                [&[2 << 3 | 1][..], &double.to_le_bytes()].concat()
+            }
             Document::Text(text) => field(3, text.as_bytes()),
             Document::List(items) => {
                 field(6, &items.iter().flat_map(|item| field(1, &value(item))).collect::<Vec<_>>())

@@ -36,6 +36,11 @@ fn put(places: &mut HashTable<(u64, u32)>, hash: u64, place: usize) {
     places.insert_unique(hash, (hash, u32::try_from(place).unwrap_or(u32::MAX)), hash_of);
 }
 
+/// Of the entries with this hash the one that `is` wanted; one instance, for the same reason.
+fn find(places: &HashTable<(u64, u32)>, hash: u64, is: &dyn Fn(u32) -> bool) -> Option<u32> {
+    places.find(hash, |(known, place)| *known == hash && is(*place)).map(|(_, place)| *place)
+}
+
 fn entry<K, V>(entries: &[(K, V)], place: u32) -> Option<&(K, V)> {
     usize::try_from(place).ok().and_then(|place| entries.get(place))
 }
@@ -45,10 +50,7 @@ impl<K: Eq + Hash, V> Table<K, V> {
     where
         K: Borrow<Q>,
     {
-        let is = |(known, place): &(u64, u32)| {
-            *known == hash && entry(&self.entries, *place).is_some_and(|(known, _)| known.borrow() == key)
-        };
-        self.places.find(hash, is).map(|(_, place)| *place)
+        find(&self.places, hash, &|place| entry(&self.entries, place).is_some_and(|(known, _)| known.borrow() == key))
     }
 
     pub(crate) fn get<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> Option<&V>

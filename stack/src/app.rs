@@ -77,7 +77,7 @@ fn calls() -> Value {
     };
     json!([
         call(
-            "PostgreSQL: SELECT count(*) FROM orders",
+            "PostgreSQL: SELECT id, item FROM orders",
             true,
             orders().map(|orders| { format!("{} orders", orders.as_array().map_or(0, Vec::len)) })
         ),

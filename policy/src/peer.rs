@@ -60,7 +60,7 @@ impl PeerId {
 
     /// The ID without its scheme, as Istio writes principals: `cluster.local/ns/shop/sa/web`.
     pub fn principal(&self) -> &str {
-        self.0.strip_prefix(SCHEME).unwrap_or(&self.0)
+        self.0.get(SCHEME.len()..).unwrap_or_default()
     }
 }
 

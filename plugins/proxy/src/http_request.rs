@@ -154,8 +154,13 @@ pub(crate) fn kept<T>(slot: &mut Option<T>, ask: impl FnOnce() -> Result<T, Host
     })
 }
 
-fn all_headers(slot: &mut Option<HeaderMap>) -> Result<&HeaderMap, HostFailure> {
-    kept(slot, || host::request_headers().map_err(|failed| failed.of("request.headers")))
+/// What `of` finds among all headers.
+fn among_all<'s, T>(
+    slot: &'s mut Option<HeaderMap>,
+    of: impl FnOnce(&'s HeaderMap) -> Option<T>,
+) -> Result<T, HostFailure> {
+    let headers = kept(slot, || host::request_headers().map_err(|failed| failed.of("request.headers")))?;
+    of(headers).ok_or(HostFailure { attribute: "request.headers", answer: "not a header map" })
 }
 
 fn only_header<'s>(slot: &'s mut Option<Option<Bytes>>, name: &'static str) -> Result<Option<&'s [u8]>, HostFailure> {
@@ -170,7 +175,7 @@ impl HttpRequest<'_> {
         name: &'static str,
     ) -> Result<Option<&[u8]>, HostFailure> {
         match self.at_once {
-            true => all_headers(&mut self.headers).map(|headers| headers.first(name)),
+            true => among_all(&mut self.headers, |headers| headers.first(name)),
             false => only_header(of(self), name),
         }
     }
@@ -180,9 +185,8 @@ impl Request for HttpRequest<'_> {
     fn peer(&mut self) -> Result<&Peer, HostFailure> {
         let (surroundings, headers) = (&self.surroundings, &mut self.headers);
         let ask = || match surroundings.identity {
-            IdentitySource::ForwardedClientCert => {
-                Ok(Asker::Request(forwarded_peer(&all_headers(headers)?.values(FORWARDED_CLIENT_CERT))))
-            }
+            IdentitySource::ForwardedClientCert => among_all(headers, |headers| headers.values(FORWARDED_CLIENT_CERT))
+                .map(|values| Asker::Request(forwarded_peer(&values))),
             IdentitySource::PeerCertificate | IdentitySource::FilterState(_) => surroundings.asker_of_connection(),
         };
         kept(&mut self.asker, ask).map(|asker| asker.peer())
@@ -233,7 +237,7 @@ impl Request for HttpRequest<'_> {
         if name == USER_AGENT && !self.at_once {
             return only_header(&mut self.user_agent, USER_AGENT).map(|value| value.into_iter().collect());
         }
-        all_headers(&mut self.headers).map(|headers| headers.values(name))
+        among_all(&mut self.headers, |headers| headers.values(name))
     }
 }
 

@@ -120,8 +120,10 @@ impl Index {
 
     pub(crate) fn lookup(&self, path: Option<&[u8]>, matched: &mut Matched) {
         let Some(path) = path.map(without_query) else { return };
-        if !path.is_empty() {
-            matched.extend(self.not_empty);
+        if let Some(id) = self.not_empty
+            && !path.is_empty()
+        {
+            matched.push(id);
         }
         self.text.lookup(path, matched);
         for templates in &self.templates {

@@ -38,6 +38,9 @@ impl PrefixTable {
 
     /// Adds the entries that `value` starts with.
     pub(crate) fn lookup(&self, value: &[u8], matched: &mut Matched) {
+        if self.entries.is_empty() {
+            return;
+        }
         let mut at = self.entries.partition_point(|entry| &*entry.prefix <= value).checked_sub(1);
         while let Some(entry) = at.and_then(|at| self.entries.get(at)) {
             if value.starts_with(&entry.prefix) {
@@ -68,6 +71,9 @@ impl SuffixTable {
     /// Adds the entries of `least` bytes or more that `value` ends with.
     pub(crate) fn lookup(&self, value: &[u8], least: usize, matched: &mut Matched) {
         let entries = &self.0.entries;
+        if entries.is_empty() {
+            return;
+        }
         let mut at = entries.partition_point(|entry| entry.prefix.iter().le(value.iter().rev())).checked_sub(1);
         while let Some(entry) = at.and_then(|at| entries.get(at)) {
             if (least..=value.len()).contains(&entry.prefix.len())

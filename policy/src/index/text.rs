@@ -43,8 +43,9 @@ impl TextIndex {
 
     /// Adds the patterns that match `value`.
     pub(crate) fn lookup(&self, value: &[u8], matched: &mut Matched) {
-        matched.extend(self.present);
-        matched.extend(self.exact.get(value).copied());
+        for exact in [self.present, self.exact.get(value).copied()].into_iter().flatten() {
+            matched.push(exact);
+        }
         self.prefixes.lookup(value, matched);
         self.suffixes.lookup(value, 0, matched);
         if let Some(globs) = &self.globs {

@@ -42,9 +42,10 @@ impl BaselineDeny {
     /// assert_eq!(refusal.to_string(), "presets[0]: unknown value `scanner`, did you mean \"scanners\"?");
     /// ```
     pub fn parse(json: &[u8]) -> Result<Self, Refusal> {
-        let document = Document::parse(json)?;
+        let mut document = Document::parse(json)?;
+        let resources = document.take_items("resources");
         let faults = Faults::default();
-        let read = read(&Node::root(&document, &faults));
+        let read = read(&Node::root(&document, &faults), resources);
         let Configuration { presets, mut policies, exempt, missing, empty, mode, reply } = faults.unless_any(read)?;
         let mut lists = Vec::new();
         for preset in presets {
@@ -186,7 +187,7 @@ struct Configuration {
     reply: DenyReply,
 }
 
-fn read(node: &Node<'_>) -> Option<Configuration> {
+fn read(node: &Node<'_>, items: Vec<Document>) -> Option<Configuration> {
     let object = node.object()?;
     let presets_node = object.optional("presets");
     let presets = match &presets_node {
@@ -206,7 +207,7 @@ fn read(node: &Node<'_>) -> Option<Configuration> {
     let resources = object.optional("resources");
     let trust_domains = TrustDomains::new("cluster.local".to_owned(), Vec::new());
     let policies = match &resources {
-        Some(node) => read_resources(node, &Context { trust_domains: &trust_domains, dialect: &BASELINE })
+        Some(node) => read_resources(node, items, &Context { trust_domains: &trust_domains, dialect: &BASELINE })
             .map(|resources| resources.policies),
         None => Some(Vec::new()),
     };

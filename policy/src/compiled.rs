@@ -13,7 +13,7 @@ use crate::order::sort_by;
 use crate::request::{HostFailure, Obstacle, Request};
 use crate::resource::{Action, AuthorizationPolicy, PolicyName, Term};
 use crate::table::Table;
-use explanation::Descriptions;
+use explanation::{Descriptions, LOOKED_AT};
 pub(crate) use explanation::{asked_for, printable};
 
 /// What happens where no ALLOW policy applies.
@@ -88,8 +88,12 @@ impl CompiledPolicy {
         let mut builder = Builder::new(dialect, claims);
         for policy in policies {
             for (clauses, place) in policy.rules.iter().zip(&mut places) {
+                builder.numbered = Table::default();
                 for clause in clauses {
-                    let clause = builder.clause(clause, policy.action, place);
+                    let before = builder.clauses(policy.action, enforcement(policy)).len();
+                    // What no explanation looks at needs no words.
+                    let explained = policy.action == Action::Allow && before < LOOKED_AT;
+                    let clause = builder.clause(clause, policy.action, place, explained);
                     builder.clauses(policy.action, enforcement(policy)).push(clause);
                 }
             }
@@ -326,8 +330,10 @@ fn names_repeat(policies: &[&AuthorizationPolicy]) -> bool {
 
 /// All rules in the order of their text, and for each rule, in the order of the policies, its place among them.
 fn rules_in_order(policies: &[&AuthorizationPolicy]) -> (Vec<RuleName>, Vec<u32>) {
-    let names =
-        policies.iter().flat_map(|policy| policy.rule_labels().map(|label| RuleName::new(policy.name.clone(), label)));
+    let names = policies.iter().flat_map(|policy| {
+        let name = Rc::new(policy.name.clone());
+        policy.rule_labels().map(move |label| RuleName::new(Rc::clone(&name), label))
+    });
     let mut rules: Vec<_> = names.enumerate().map(|(given, rule)| (rule.to_string(), given, rule)).collect();
     sort_by(&mut rules, |(one, ..), (other, ..)| one.cmp(other));
     let mut places = vec![0; rules.len()];
@@ -344,7 +350,7 @@ struct Builder {
     sets: ValueSets,
     descriptions: Descriptions,
     groups: [Vec<Clause<Field>>; 5],
-    /// By the lists of the policies, which stay where they are while this is built.
+    /// By the lists of one rule, which stay where they are while this is built.
     numbered: Table<*const Values, (Field, SetId)>,
 }
 
@@ -359,7 +365,7 @@ impl Builder {
         }
     }
 
-    fn clause(&mut self, terms: &[Term], action: Action, rule: u32) -> Clause<Field> {
+    fn clause(&mut self, terms: &[Term], action: Action, rule: u32, explained: bool) -> Clause<Field> {
         let mut conditions = Vec::with_capacity(terms.len());
         for term in terms {
             // Clauses of one rule share their lists; each is numbered once.
@@ -369,7 +375,9 @@ impl Builder {
                 None => {
                     let (field, values) = self.fields.add(&term.values);
                     let set = self.sets.add(values);
-                    self.descriptions.add(field, set, &term.values);
+                    if explained {
+                        self.descriptions.add(field, set, &term.values);
+                    }
                     self.numbered.insert(Rc::as_ptr(&term.values), (field, set));
                     (field, set)
                 }

@@ -1,6 +1,7 @@
 //! The answer to one request, as a value: replies, log lines and counters are made from it, elsewhere.
 
 use std::fmt;
+use std::rc::Rc;
 
 use crate::request::Obstacle;
 use crate::resource::PolicyName;
@@ -65,7 +66,8 @@ impl Denial<'_> {
 /// Ordered by that text, which is the order in which Envoy tries rules, so that the same one is reported.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuleName {
-    policy: PolicyName,
+    /// Shared by all rules of the policy.
+    policy: Rc<PolicyName>,
     label: RuleLabel,
 }
 
@@ -79,8 +81,8 @@ pub(crate) enum RuleLabel {
 }
 
 impl RuleName {
-    pub(crate) fn new(policy: PolicyName, label: RuleLabel) -> Self {
-        Self { policy, label }
+    pub(crate) fn new(policy: impl Into<Rc<PolicyName>>, label: RuleLabel) -> Self {
+        Self { policy: policy.into(), label }
     }
 
     /// The policy that it is of.

@@ -14,7 +14,8 @@ use crate::fault::{Fault, Refusal};
 pub(crate) enum Document {
     Null,
     Bool(bool),
-    Number(Number),
+    /// Rare, and by itself larger than all others.
+    Number(Box<Number>),
     Text(String),
     List(Vec<Document>),
     Object(Vec<(String, Document)>),
@@ -60,12 +61,22 @@ impl Document {
                 let whole = value as i64;
                 Self::from_whole(whole)
             }
-            false => Self::Number(Number::Other),
+            false => Self::Number(Box::new(Number::Other)),
         }
     }
 
     fn from_whole(value: i64) -> Self {
-        Self::Number(u64::try_from(value).map_or(Number::Negative(value), Number::Whole))
+        Self::Number(Box::new(u64::try_from(value).map_or(Number::Negative(value), Number::Whole)))
+    }
+
+    /// Takes the items of the list under `key` out of an object, which keeps an empty one: so that each can go when it
+    /// has been read. There are none where there is no such list.
+    pub(crate) fn take_items(&mut self, key: &str) -> Vec<Self> {
+        let Self::Object(entries) = self else { return Vec::new() };
+        match entries.iter_mut().find(|(known, _)| known == key) {
+            Some((_, Self::List(items))) => std::mem::take(items),
+            _ => Vec::new(),
+        }
     }
 
     /// Its text, if it is one.
@@ -113,7 +124,7 @@ impl<'de> Deserialize<'de> for Document {
             }
 
             fn visit_u64<E>(self, value: u64) -> Result<Document, E> {
-                Ok(Document::Number(Number::Whole(value)))
+                Ok(Document::Number(Box::new(Number::Whole(value))))
             }
 
             fn visit_f64<E>(self, value: f64) -> Result<Document, E> {
@@ -133,6 +144,8 @@ impl<'de> Deserialize<'de> for Document {
                 while let Some(item) = list.next_element()? {
                     items.push(item);
                 }
+                // Policies are small objects by the thousand: room for more would be most of the memory.
+                items.shrink_to_fit();
                 Ok(Document::List(items))
             }
 
@@ -141,6 +154,7 @@ impl<'de> Deserialize<'de> for Document {
                 while let Some(entry) = object.next_entry()? {
                     entries.push(entry);
                 }
+                entries.shrink_to_fit();
                 Ok(Document::Object(entries))
             }
         }
@@ -165,7 +179,7 @@ mod tests {
         ];
         for (text, expected) in rows {
             let written = Document::parse(text.as_bytes()).ok();
-            assert_eq!(written, Some(Document::Number(expected)), "{text}");
+            assert_eq!(written, Some(Document::Number(Box::new(expected))), "{text}");
         }
     }
 

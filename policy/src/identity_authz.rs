@@ -50,6 +50,9 @@ pub enum DirectRemoteAddress {
     Connection,
 }
 
+/// How many lines are said about rules of one kind.
+const MOST_WARNINGS: usize = 20;
+
 /// What was loaded, for the log.
 struct Summary {
     resources: usize,
@@ -67,10 +70,17 @@ impl IdentityAuthz {
     /// let refusal = IdentityAuthz::parse(br#"{"resources": [], "mode": "enforced", "defaultAction": "DENY"}"#).err().unwrap();
     /// assert_eq!(refusal.to_string(), "mode: unknown value `enforced`, did you mean \"enforce\"?");
     /// ```
-    pub fn parse(json: &[u8]) -> Result<Self, Refusal> {
-        let document = Document::parse(json)?;
+    pub fn parse(json: impl AsRef<[u8]>) -> Result<Self, Refusal> {
+        let document = Document::parse(json.as_ref())?;
+        // The memory of a VM does not shrink: what is made of the text goes where the text was.
+        drop(json);
+        Self::of(document)
+    }
+
+    fn of(mut document: Document) -> Result<Self, Refusal> {
+        let resources = document.take_items("resources");
         let faults = Faults::default();
-        let read = read(&Node::root(&document, &faults));
+        let read = read(&Node::root(&document, &faults), resources);
         let Configuration {
             loaded,
             reply,
@@ -128,15 +138,24 @@ impl IdentityAuthz {
             CompiledPolicy::new(policies, &ISTIO, claims.clone(), default_action, report_only)
                 .with_mutual_tls(mutual_tls)
         };
-        let for_connections: Vec<_> = here.iter().map(|policy| policy.for_connections()).collect();
-        let connection_warnings: Vec<_> =
-            for_connections.iter().flatten().flat_map(|(_, warnings)| warnings.iter().cloned()).collect();
+        let (mut connection_warnings, mut unsaid) = (Vec::new(), 0);
+        let mut narrow = |policy: &&AuthorizationPolicy| {
+            let (narrowed, warnings) = policy.for_connections()?;
+            let room = MOST_WARNINGS.saturating_sub(connection_warnings.len());
+            unsaid += warnings.len().saturating_sub(room);
+            connection_warnings.extend(warnings.into_iter().take(room));
+            Some(narrowed)
+        };
+        let for_connections: Vec<_> = here.iter().map(&mut narrow).collect();
+        if unsaid > 0 {
+            connection_warnings.push(format!("so it is with {unsaid} rules more"));
+        }
         let connections = (!connection_warnings.is_empty()).then(|| {
             let narrowed = for_connections.iter().zip(&here);
-            let policies: Vec<_> =
-                narrowed.map(|(narrowed, policy)| narrowed.as_ref().map_or(*policy, |(policy, _)| policy)).collect();
+            let policies: Vec<_> = narrowed.map(|(narrowed, policy)| narrowed.as_ref().unwrap_or(policy)).collect();
             compile(&policies, mutual_tls.clone())
         });
+        drop(for_connections);
         let policy = compile(&here, mutual_tls);
         Ok(Self { policy, connections, connection_warnings, reply, identity_source, direct_remote_address, summary })
     }
@@ -200,7 +219,7 @@ struct Configuration {
     root_namespace: String,
 }
 
-fn read(node: &Node<'_>) -> Option<Configuration> {
+fn read(node: &Node<'_>, items: Vec<Document>) -> Option<Configuration> {
     let object = node.object()?;
     let workload = object.optional("workload").map(|node| Workload::read(&node));
     let root_namespace = match object.optional("rootNamespace") {
@@ -228,7 +247,7 @@ fn read(node: &Node<'_>) -> Option<Configuration> {
     let loaded = resources
         .as_ref()
         .zip(trust_domains.as_ref())
-        .and_then(|(node, trust_domains)| read_resources(node, &Context { trust_domains, dialect: &ISTIO }));
+        .and_then(|(node, trust_domains)| read_resources(node, items, &Context { trust_domains, dialect: &ISTIO }));
     object.finish();
     Some(Configuration {
         loaded: loaded?,

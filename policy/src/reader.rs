@@ -111,6 +111,21 @@ impl<'a> Node<'a> {
         }
     }
 
+    /// Gives `read` the items of a list of which [`Document::take_items`] has taken them, each with its place, and drops
+    /// each when it has been read.
+    pub(crate) fn taken_items(&self, items: Vec<Document>, mut read: impl FnMut(usize, &Node<'_>)) {
+        for (index, item) in items.into_iter().enumerate() {
+            read(
+                index,
+                &Node {
+                    document: &item,
+                    path: Path { parent: Some(&self.path), step: Step::Item(index) },
+                    faults: self.faults,
+                },
+            );
+        }
+    }
+
     /// The items of a list that must have one to `most`; `meaning` says what leaving the key out would mean.
     pub(crate) fn some_items(&self, most: usize, meaning: &str) -> Option<impl Iterator<Item = Node<'_>>> {
         if matches!(self.document, Document::List(list) if list.is_empty()) {
@@ -124,7 +139,7 @@ impl<'a> Node<'a> {
         match self.document {
             Document::Text(text) => Some(text),
             Document::Number(number) => {
-                let fix = match number {
+                let fix = match **number {
                     Number::Whole(number) => format!("write \"{number}\""),
                     Number::Negative(number) => format!("write \"{number}\""),
                     Number::Other => "put it in quotes".to_owned(),
@@ -162,13 +177,13 @@ impl<'a> Node<'a> {
     /// A whole number of `least` to `most`, written as a number.
     pub(crate) fn whole_number(&self, least: u64, most: u64) -> Option<u64> {
         let number = match self.document {
-            Document::Number(number) => number,
+            Document::Number(number) => **number,
             _ => {
                 self.wrong_type(&format!("a number of {least} to {most}"));
                 return None;
             }
         };
-        let whole = match *number {
+        let whole = match number {
             Number::Whole(whole) => Some(whole).filter(|whole| (least..=most).contains(whole)),
             Number::Negative(_) | Number::Other => None,
         };

@@ -17,6 +17,7 @@ pub(crate) use peer_authentication::{MtlsMode, PeerAuthentication};
 pub(crate) use service_entry::{ExportedTo, ServiceEntry};
 pub(crate) use workload::{Target, Workload};
 
+use crate::document::Document;
 use crate::reader::Node;
 use crate::table::Table;
 
@@ -30,15 +31,21 @@ pub(crate) struct Resources {
     pub(crate) peer_authentications: Vec<PeerAuthentication>,
 }
 
-/// Reads a list of AuthorizationPolicy and PeerAuthentication resources.
-pub(crate) fn read_resources(node: &Node<'_>, context: &Context<'_>) -> Option<Resources> {
+/// Reads a list of AuthorizationPolicy and PeerAuthentication resources, of which the items were taken.
+pub(crate) fn read_resources(node: &Node<'_>, items: Vec<Document>, context: &Context<'_>) -> Option<Resources> {
     let mut resources = Resources::default();
     let mut names = Table::default();
     let mut complete = true;
-    for (position, item) in node.items_up_to(MOST_RESOURCES)?.enumerate() {
-        let Some(resource) = Resource::read(&item, context) else {
+    // Where it is no list, that is a fault, and nothing was taken.
+    let _empty = node.items()?;
+    if items.len() > MOST_RESOURCES {
+        node.fault(format!("has {} items, the limit is {MOST_RESOURCES}", items.len()));
+        return None;
+    }
+    node.taken_items(items, |position, item| {
+        let Some(resource) = Resource::read(item, context) else {
             complete = false;
-            continue;
+            return;
         };
         let name = match &resource {
             Resource::AuthorizationPolicy(policy) => &policy.name,
@@ -52,7 +59,7 @@ pub(crate) fn read_resources(node: &Node<'_>, context: &Context<'_>) -> Option<R
             Resource::AuthorizationPolicy(policy) => resources.policies.push(policy),
             Resource::PeerAuthentication(resource) => resources.peer_authentications.push(resource),
         }
-    }
+    });
     complete.then_some(resources)
 }
 

@@ -18,7 +18,8 @@ pub(crate) type HashMap<K, V> = hashbrown::HashMap<K, V, FxBuildHasher>;
 #[derive(Clone, Debug)]
 pub(crate) struct Table<K, V> {
     entries: Vec<(K, V)>,
-    places: HashTable<(u64, u32)>,
+    /// With half of the hash, since a policy has many small tables and some large ones.
+    places: HashTable<(u32, u32)>,
 }
 
 impl<K, V> Default for Table<K, V> {
@@ -27,18 +28,30 @@ impl<K, V> Default for Table<K, V> {
     }
 }
 
-fn hash_of(place: &(u64, u32)) -> u64 {
-    place.0
+/// The hash of a place: its low half in both, as the table looks at both ends of it.
+fn hash_of(place: &(u32, u32)) -> u64 {
+    u64::from(place.0) << 32 | u64::from(place.0)
+}
+
+fn hashed<Q: Hash + ?Sized>(key: &Q) -> u32 {
+    folded(FxBuildHasher.hash_one(key))
+}
+
+#[inline(never)]
+fn folded(hash: u64) -> u32 {
+    let [a, b, c, d, e, f, g, h] = hash.to_le_bytes();
+    u32::from_le_bytes([a, b, c, d]) ^ u32::from_le_bytes([e, f, g, h])
 }
 
 /// The one place where a table grows, so that there is one instance of it.
-fn put(places: &mut HashTable<(u64, u32)>, hash: u64, place: usize) {
-    places.insert_unique(hash, (hash, u32::try_from(place).unwrap_or(u32::MAX)), hash_of);
+fn put(places: &mut HashTable<(u32, u32)>, hash: u32, place: usize) {
+    let entry = (hash, u32::try_from(place).unwrap_or(u32::MAX));
+    places.insert_unique(hash_of(&entry), entry, hash_of);
 }
 
 /// Of the entries with this hash the one that `is` wanted; one instance, for the same reason.
-fn find(places: &HashTable<(u64, u32)>, hash: u64, is: &dyn Fn(u32) -> bool) -> Option<u32> {
-    places.find(hash, |(known, place)| *known == hash && is(*place)).map(|(_, place)| *place)
+fn find(places: &HashTable<(u32, u32)>, hash: u32, is: &dyn Fn(u32) -> bool) -> Option<u32> {
+    places.find(hash_of(&(hash, 0)), |(known, place)| *known == hash && is(*place)).map(|(_, place)| *place)
 }
 
 fn entry<K, V>(entries: &[(K, V)], place: u32) -> Option<&(K, V)> {
@@ -46,7 +59,7 @@ fn entry<K, V>(entries: &[(K, V)], place: u32) -> Option<&(K, V)> {
 }
 
 impl<K: Eq + Hash, V> Table<K, V> {
-    fn place<Q: Eq + Hash + ?Sized>(&self, hash: u64, key: &Q) -> Option<u32>
+    fn place<Q: Eq + Hash + ?Sized>(&self, hash: u32, key: &Q) -> Option<u32>
     where
         K: Borrow<Q>,
     {
@@ -60,13 +73,13 @@ impl<K: Eq + Hash, V> Table<K, V> {
         if self.entries.is_empty() {
             return None;
         }
-        let place = self.place(FxBuildHasher.hash_one(key), key)?;
+        let place = self.place(hashed(key), key)?;
         entry(&self.entries, place).map(|(_, value)| value)
     }
 
     /// Changes the value under `key`, which is `new` where there is none.
     pub(crate) fn change<T>(&mut self, key: K, new: impl FnOnce() -> V, change: impl FnOnce(&mut V) -> T) -> T {
-        let hash = FxBuildHasher.hash_one(&key);
+        let hash = hashed(&key);
         let known = self.place(hash, &key).and_then(|place| usize::try_from(place).ok());
         if let Some((_, value)) = known.and_then(|place| self.entries.get_mut(place)) {
             return change(value);
@@ -80,7 +93,7 @@ impl<K: Eq + Hash, V> Table<K, V> {
 
     /// Puts a value under `key`; gives back the one that was there.
     pub(crate) fn insert(&mut self, key: K, value: V) -> Option<V> {
-        let hash = FxBuildHasher.hash_one(&key);
+        let hash = hashed(&key);
         let known = self.place(hash, &key).and_then(|place| usize::try_from(place).ok());
         if let Some((_, slot)) = known.and_then(|place| self.entries.get_mut(place)) {
             return Some(std::mem::replace(slot, value));

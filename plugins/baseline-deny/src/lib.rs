@@ -6,7 +6,7 @@
 
 use sallyport_policy::{BaselineDeny, Decision, Denial, Refusal};
 use sallyport_proxy::host::{self, Level};
-use sallyport_proxy::{Action, Answer, Connections, HttpRequest, Plugin, Surroundings, Verdicts};
+use sallyport_proxy::{Action, Answer, Bytes, Connections, HttpRequest, Plugin, Surroundings, Verdicts};
 
 sallyport_proxy::filter!(BaselineDenyPlugin);
 
@@ -19,8 +19,8 @@ struct BaselineDenyPlugin {
 impl Plugin for BaselineDenyPlugin {
     const NAME: &'static str = "baseline_deny";
 
-    fn configure(configuration: &[u8]) -> Result<Self, Refusal> {
-        let configuration = BaselineDeny::parse(configuration)?;
+    fn configure(configuration: Bytes) -> Result<Self, Refusal> {
+        let configuration = BaselineDeny::parse(&configuration)?;
         host::log(Level::Info, &format!("sallyport {}: {}", Self::NAME, configuration.summary()));
         let verdicts = Verdicts::new(Self::NAME, configuration.denying_policies());
         Ok(Self { configuration, connections: Connections::default(), verdicts })

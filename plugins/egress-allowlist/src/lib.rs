@@ -7,7 +7,8 @@
 use sallyport_policy::{EgressAllowlist, EgressDecision, EgressRequest, Refusal};
 use sallyport_proxy::host::{self, Level};
 use sallyport_proxy::{
-    Action, Answer, ConnectionPlugin, Connections, HttpRequest, PassingConnection, Plugin, Surroundings, Verdicts,
+    Action, Answer, Bytes, ConnectionPlugin, Connections, HttpRequest, PassingConnection, Plugin, Surroundings,
+    Verdicts,
 };
 
 sallyport_proxy::filter!(EgressAllowlistPlugin, connections);
@@ -21,8 +22,8 @@ struct EgressAllowlistPlugin {
 impl Plugin for EgressAllowlistPlugin {
     const NAME: &'static str = "egress_allowlist";
 
-    fn configure(configuration: &[u8]) -> Result<Self, Refusal> {
-        let configuration = EgressAllowlist::parse(configuration)?;
+    fn configure(configuration: Bytes) -> Result<Self, Refusal> {
+        let configuration = EgressAllowlist::parse(&configuration)?;
         host::log(Level::Info, &format!("sallyport {}: {}", Self::NAME, configuration.summary()));
         let verdicts = Verdicts::new(Self::NAME, configuration.policy().denying_rules());
         Ok(Self { configuration, connections: Connections::default(), verdicts })

@@ -8,8 +8,8 @@ use std::cell::Cell;
 use sallyport_policy::{CompiledPolicy, Decision, IdentityAuthz, IdentitySource, Refusal, Request};
 use sallyport_proxy::host::{self, Level};
 use sallyport_proxy::{
-    Action, Answer, BytesPlugin, ConnectionMark, Connections, FirstBytes, HttpRequest, Plugin, Side, Surroundings,
-    Verdicts,
+    Action, Answer, Bytes, BytesPlugin, ConnectionMark, Connections, FirstBytes, HttpRequest, Plugin, Side,
+    Surroundings, Verdicts,
 };
 
 sallyport_proxy::filter!(IdentityAuthzPlugin, bytes);
@@ -29,7 +29,7 @@ struct IdentityAuthzPlugin {
 impl Plugin for IdentityAuthzPlugin {
     const NAME: &'static str = "identity_authz";
 
-    fn configure(configuration: &[u8]) -> Result<Self, Refusal> {
+    fn configure(configuration: Bytes) -> Result<Self, Refusal> {
         let configuration = IdentityAuthz::parse(configuration)?;
         host::log(Level::Info, &format!("sallyport {}: {}", Self::NAME, configuration.summary()));
         warn(configuration.warnings());

@@ -8,7 +8,7 @@ use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
 use sallyport_policy::Refusal;
 
-use crate::abi;
+use crate::abi::{self, Bytes};
 use crate::first_bytes::Side;
 use crate::host::{self, Level};
 
@@ -21,7 +21,7 @@ pub trait Plugin: Sized + 'static {
     const NAME: &'static str;
 
     /// Reads a configuration. A refusal keeps the proxy from starting, or from taking the update.
-    fn configure(configuration: &[u8]) -> Result<Self, Refusal>;
+    fn configure(configuration: Bytes) -> Result<Self, Refusal>;
 
     /// Decides a request at its headers.
     fn on_request_headers(&self) -> Action;
@@ -99,7 +99,7 @@ impl<P: Plugin> Vm<P> {
     /// Reads the configuration of a root context. False refuses it.
     pub fn on_configure(&self, context: u32, size: usize) -> bool {
         let plugin = match host::configuration(size) {
-            Ok(bytes) => P::configure(&bytes),
+            Ok(bytes) => P::configure(bytes),
             Err(failed) => {
                 let name = P::NAME;
                 host::log(

@@ -189,7 +189,7 @@ pub(crate) mod writing {
             Document::Bool(truth) => vec![4 << 3, u8::from(*truth)],
             Document::Number(number) => {
                 #[expect(clippy::cast_precision_loss, reason = "numbers of tests are small")]
-                let double = match number {
+                let double = match &**number {
                     Number::Whole(number) => *number as f64,
                     Number::Negative(number) => *number as f64,
                     Number::Other => 1.5,

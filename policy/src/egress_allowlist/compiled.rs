@@ -4,7 +4,7 @@ use super::decision::{EgressDecision, EgressDenial};
 use super::port::{PortIndex, PortPattern};
 use super::request::{Access, EgressRequest};
 use super::rule::{Rule, RuleAction};
-use crate::compiled::explanation::{SHOWN, listed};
+use crate::compiled::explanation::{LOOKED_AT, SHOWN, listed};
 use crate::decision::RuleName;
 use crate::destination::{Destination, Host};
 use crate::field::{Field, FieldMatch, FieldMatches, Numbered, Sources, SourcesBuilder};
@@ -104,7 +104,7 @@ impl EgressPolicy {
             builder.add(rule, place);
         }
         builder.sets.close();
-        let Builder { hosts, ports, sources, sets, descriptions, groups } = builder;
+        let Builder { hosts, ports, sources, sets, descriptions, groups, .. } = builder;
         let [deny_enforced, deny_reported, allow_enforced, allow_reported] =
             groups.map(|clauses| ClauseIndex::new(clauses, &sets));
         Self {
@@ -280,6 +280,8 @@ struct Builder {
     sets: ValueSets,
     descriptions: Table<(EgressField, SetId), (String, Box<str>)>,
     groups: [Vec<Clause<EgressField>>; 4],
+    /// Whether an explanation can look at the rule that is being added: what it does not needs no words.
+    explained: bool,
 }
 
 impl Builder {
@@ -291,10 +293,13 @@ impl Builder {
             sets: ValueSets::default(),
             descriptions: Table::default(),
             groups: Default::default(),
+            explained: false,
         }
     }
 
     fn add(&mut self, rule: &Rule, place: u32) {
+        let [_, _, allowed, _] = &self.groups;
+        self.explained = rule.action == RuleAction::Allow && allowed.len() < LOOKED_AT;
         let hosts = self.hosts.number(&rule.hosts);
         let hosts = self.condition(EgressField::Host, hosts, false, || ("host".to_owned(), first(&rule.hosts)));
         let ports = self.ports.number(&rule.ports);
@@ -330,7 +335,9 @@ impl Builder {
             let (subject, values) = shown();
             (subject, listed(values))
         };
-        self.descriptions.change((field, set), describe, |_| ());
+        if self.explained {
+            self.descriptions.change((field, set), describe, |_| ());
+        }
         Condition { field, negated, set, of: Of::Any }
     }
 }

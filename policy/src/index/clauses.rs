@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::cmp::Reverse;
 use std::hash::Hash;
+use std::slice;
 
 use smallvec::SmallVec;
 
@@ -32,7 +33,11 @@ impl<F: Copy + Ord + Hash> FieldName for F {}
 
 /// A set of values of one field, kept once however many rules share it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct SetId(u32);
+pub(crate) enum SetId {
+    One(ValueId),
+    /// By its place among those of several values, or none.
+    Several(u32),
+}
 
 /// The value sets of a policy.
 #[derive(Default)]
@@ -45,11 +50,14 @@ impl ValueSets {
     pub(crate) fn add(&mut self, mut values: Vec<ValueId>) -> SetId {
         sort_by(&mut values, Ord::cmp);
         values.dedup();
+        if let [only] = values.as_slice() {
+            return SetId::One(*only);
+        }
         let values: Box<[ValueId]> = values.into();
         if let Some(known) = self.numbers.get(&values) {
             return *known;
         }
-        let id = SetId(u32::try_from(self.sets.len()).unwrap_or(u32::MAX));
+        let id = SetId::Several(u32::try_from(self.sets.len()).unwrap_or(u32::MAX));
         self.sets.push(values.clone());
         self.numbers.insert(values, id);
         id
@@ -60,13 +68,18 @@ impl ValueSets {
         self.numbers = Table::default();
     }
 
-    pub(super) fn values(&self, id: SetId) -> &[ValueId] {
-        usize::try_from(id.0).ok().and_then(|at| self.sets.get(at)).map_or(&[], |set| set)
+    pub(super) fn values<'s>(&'s self, id: &'s SetId) -> &'s [ValueId] {
+        match id {
+            SetId::One(only) => slice::from_ref(only),
+            SetId::Several(place) => {
+                usize::try_from(*place).ok().and_then(|place| self.sets.get(place)).map_or(&[], |set| set)
+            }
+        }
     }
 
     /// Whether a set holds one of `matched`.
     pub(crate) fn meets(&self, id: SetId, matched: &[ValueId]) -> bool {
-        let set = self.values(id);
+        let set = self.values(&id);
         matched.iter().any(|value| set.binary_search(value).is_ok())
     }
 }
@@ -157,12 +170,15 @@ pub(crate) struct ClauseIndex<F> {
 
 enum Node<F> {
     Leaf(Leaf<F>),
-    /// Clauses by the value that they want of one field.
-    Branch {
-        field: F,
-        by_value: Table<ValueId, usize>,
-        otherwise: Option<usize>,
-    },
+    /// Few beside the leaves, and larger.
+    Branch(Box<Branch<F>>),
+}
+
+/// Clauses by the value that they want of one field.
+struct Branch<F> {
+    field: F,
+    by_value: Table<ValueId, usize>,
+    otherwise: Option<usize>,
 }
 
 /// Answers which values of a field the request matches; asked at most once for each field that decides.
@@ -180,7 +196,7 @@ pub(crate) trait MatchedValues {
 impl<F: FieldName> ClauseIndex<F> {
     pub(crate) fn new(clauses: Vec<Clause<F>>, sets: &ValueSets) -> Self {
         let listed = |clause: &Clause<F>| {
-            clause.conditions.iter().map(|condition| sets.values(condition.set).len()).sum::<usize>()
+            clause.conditions.iter().map(|condition| sets.values(&condition.set).len()).sum::<usize>()
         };
         let mut index = Self { clauses, nodes: Vec::new() };
         let mut budget = LEAST_BUDGET + BUDGET_PER_VALUE * index.clauses.iter().map(listed).sum::<usize>();
@@ -247,7 +263,7 @@ impl<F: FieldName> ClauseIndex<F> {
                 for number in clauses {
                     match self.clause(number).and_then(|clause| clause.wanted(field)) {
                         Some(set) => {
-                            for value in sets.values(set) {
+                            for value in sets.values(&set) {
                                 by_value.change(*value, Vec::new, |clauses| clauses.push(number));
                             }
                         }
@@ -266,7 +282,7 @@ impl<F: FieldName> ClauseIndex<F> {
                     .collect();
                 let otherwise = (!rest.is_empty()).then(|| self.grow(rest, used, budget, sets));
                 used.pop();
-                Node::Branch { field, by_value, otherwise }
+                Node::Branch(Box::new(Branch { field, by_value, otherwise }))
             }
         };
         if let Some(slot) = self.nodes.get_mut(place) {
@@ -301,7 +317,7 @@ impl<F: FieldName> ClauseIndex<F> {
         let mut rest = 0;
         for clause in clauses.iter().filter_map(|number| self.clause(*number)) {
             match clause.wanted(field) {
-                Some(set) => sets.values(set).iter().for_each(|value| load.change(*value, || 0, |count| *count += 1)),
+                Some(set) => sets.values(&set).iter().for_each(|value| load.change(*value, || 0, |count| *count += 1)),
                 None => rest += 1,
             }
         }
@@ -328,10 +344,10 @@ impl<F: FieldName> ClauseIndex<F> {
                         return Ok(());
                     }
                 }
-                Node::Branch { field, by_value, otherwise } => {
-                    open.extend(*otherwise);
-                    let found = values.matched(*field)?;
-                    open.extend(found.any.iter().filter_map(|value| by_value.get(value)).copied());
+                Node::Branch(branch) => {
+                    open.extend(branch.otherwise);
+                    let found = values.matched(branch.field)?;
+                    open.extend(found.any.iter().filter_map(|value| branch.by_value.get(value)).copied());
                 }
             }
         }
@@ -358,7 +374,7 @@ impl<F: FieldName> ClauseIndex<F> {
     pub(crate) fn entries(&self) -> usize {
         let sizes = self.nodes.iter().map(|node| match node {
             Node::Leaf(leaf) => leaf.len(),
-            Node::Branch { .. } => 0,
+            Node::Branch(_) => 0,
         });
         sizes.sum()
     }

@@ -13,8 +13,10 @@ pub(super) struct Leaf<F> {
     clauses: Box<[u32]>,
     /// Where they are more than a few, for all that clauses fail by: the place of the first that does, the place after
     /// the last of those that stand next to it, and so on.
-    stretches: Table<Failing<F>, Vec<u32>>,
+    stretches: Option<Box<Stretches<F>>>,
 }
+
+type Stretches<F> = Table<Failing<F>, Vec<u32>>;
 
 /// What clauses fail by.
 #[derive(PartialEq, Eq, Hash)]
@@ -42,15 +44,16 @@ pub(super) enum Visit {
 impl<F: FieldName> Leaf<F> {
     /// A leaf of some of the clauses `all`, by their numbers, in the order of their rules.
     pub(super) fn new(numbers: Vec<u32>, all: &[Clause<F>], sets: &ValueSets) -> Self {
-        let mut leaf = Self { clauses: numbers.into(), stretches: Table::default() };
-        if leaf.clauses.len() <= FEW {
-            return leaf;
+        let clauses: Box<[u32]> = numbers.into();
+        if clauses.len() <= FEW {
+            return Self { clauses, stretches: None };
         }
-        for (at, clause) in (0..).zip(leaf.clauses.iter().filter_map(|number| clause(all, *number))) {
+        let mut stretches: Stretches<F> = Table::default();
+        for (at, clause) in (0..).zip(clauses.iter().filter_map(|number| clause(all, *number))) {
             for condition in clause.conditions() {
                 let mut add = |by| {
                     let failing = Failing { field: condition.field, of: condition.of, by };
-                    leaf.stretches.change(failing, Vec::new, |bounds| match bounds.last_mut() {
+                    stretches.change(failing, Vec::new, |bounds| match bounds.last_mut() {
                         Some(end) if *end == at => *end = at + 1,
                         _ => bounds.extend([at, at + 1]),
                     });
@@ -60,13 +63,13 @@ impl<F: FieldName> Leaf<F> {
                     // With two of them for one field, as `when` can have, a value of one and a value of the other
                     // exclude nothing together: the second one's are left out, and only checked.
                     true if clause.excludes_first_by(condition) => {
-                        sets.values(condition.set).iter().for_each(|value| add(By::Met(*value)));
+                        sets.values(&condition.set).iter().for_each(|value| add(By::Met(*value)));
                     }
                     true => {}
                 }
             }
         }
-        leaf
+        Self { clauses, stretches: Some(Box::new(stretches)) }
     }
 
     /// Checks clauses until one matches; `checked` is told each of them and whether it does.
@@ -103,7 +106,7 @@ impl<F: FieldName> Leaf<F> {
 
     /// Where the stretch around `at` ends, if there is one.
     fn end(&self, at: u32, failing: &Failing<F>) -> Option<u32> {
-        let bounds = self.stretches.get(failing)?;
+        let bounds = self.stretches.as_ref()?.get(failing)?;
         let behind = bounds.partition_point(|bound| *bound <= at);
         bounds.get(behind).copied().filter(|_| behind % 2 == 1)
     }

@@ -238,7 +238,9 @@ fn read_rule(node: &Node<'_>, reading: &Reading<'_>, action: Option<Action>) -> 
         return None;
     }
     let product = sources.iter().flat_map(|source| operations.iter().map(move |operation| (source, operation)));
-    Some(product.map(|(source, operation)| [source.as_slice(), operation, &conditions].concat()).collect())
+    let mut clauses = Vec::with_capacity(sources.len() * operations.len());
+    clauses.extend(product.map(|(source, operation)| [source.as_slice(), operation, &conditions].concat()));
+    Some(clauses)
 }
 
 /// Reads a list of objects that hold one key each. Alternatives that differ in the values of one same field only are
@@ -320,6 +322,8 @@ pub(crate) fn read_listed<P>(
 ) -> Option<Vec<P>> {
     let mut values = Vec::new();
     let complete = each_text(node, meaning, &mut |text| parse(text).map(|value| values.push(value)));
+    // Lists of one are the most: room for more would be most of the memory.
+    values.shrink_to_fit();
     complete.then_some(values)
 }
 
@@ -342,12 +346,12 @@ fn each_text(node: &Node<'_>, meaning: &str, take: &mut dyn FnMut(&str) -> Resul
 
 fn read_principals(node: &Node<'_>, reading: &Reading<'_>) -> Option<Values> {
     let parse = |text: &str| PrincipalPattern::parse(text, reading.context.trust_domains);
-    Some(Values::Principals(read_values(node, parse)?.into_iter().flatten().collect()))
+    Some(Values::Principals(read_values(node, parse)?.concat()))
 }
 
 fn read_trust_domains(node: &Node<'_>, reading: &Reading<'_>) -> Option<Values> {
     let parse = |text: &str| TrustDomainPattern::parse(text, reading.context.trust_domains);
-    Some(Values::TrustDomains(read_values(node, parse)?.into_iter().flatten().collect()))
+    Some(Values::TrustDomains(read_values(node, parse)?.concat()))
 }
 
 fn read_service_accounts(node: &Node<'_>, reading: &Reading<'_>) -> Option<Values> {

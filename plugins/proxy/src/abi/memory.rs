@@ -79,6 +79,12 @@ impl Deref for Bytes {
     }
 }
 
+impl AsRef<[u8]> for Bytes {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
 impl Drop for Bytes {
     fn drop(&mut self) {
         if self.short {

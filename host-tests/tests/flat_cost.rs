@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use host_tests::host::{Connection, Module, Request, Vm};
 
 const RULES_A_POLICY: usize = 500;
@@ -115,9 +115,9 @@ const SHAPES: &[Shape] = &[
     },
 ];
 
-fn configuration(shape: &Shape, action: &str, count: usize) -> String {
-    // Spread over the same range, so that numbers are alike in both sizes.
-    let rules: Vec<_> = (0..count).map(|n| (shape.rule)(n * (MANY / count))).collect();
+/// Rules whose numbers are so far apart.
+fn configuration(shape: &Shape, action: &str, count: usize, apart: usize) -> String {
+    let rules: Vec<_> = (0..count).map(|n| (shape.rule)(n * apart)).collect();
     let policies: Vec<_> = rules
         .chunks(RULES_A_POLICY)
         .enumerate()
@@ -179,8 +179,9 @@ fn a_request_costs_the_same_among_a_hundred_rules_and_five_thousand() -> Result<
     let module = Module::load_metered(&testbed::filter_path("identity-authz"))?;
     for shape in SHAPES {
         for action in ["ALLOW", "DENY"] {
-            let [few, many] =
-                [SOME, MANY].map(|count| instructions(&module, &configuration(shape, action, count), shape.ask));
+            // Spread over the same range, numbers are alike in both sizes.
+            let of = |count| configuration(shape, action, count, MANY / count);
+            let [few, many] = [SOME, MANY].map(|count| instructions(&module, &of(count), shape.ask));
             let (few, many) = (few?, many?);
             println!("{action} {}: {few:?} instructions with {SOME} rules, {many:?} with {MANY}", shape.name);
             for (few, many) in few.into_iter().zip(many) {
@@ -191,6 +192,22 @@ fn a_request_costs_the_same_among_a_hundred_rules_and_five_thousand() -> Result<
                 );
             }
         }
+    }
+    Ok(())
+}
+
+#[test]
+fn rules_take_a_bounded_part_of_a_memory_that_never_shrinks() -> Result<()> {
+    testbed::build_filters()?;
+    let module = Module::load(&testbed::filter_path("identity-authz"))?;
+    for (name, most) in [("principals", 7), ("paths under one principal", 10), ("not paths", 8)] {
+        let shape = SHAPES.iter().find(|shape| shape.name == name).context("a shape")?;
+        let rules = configuration(shape, "ALLOW", 10_000, 1);
+        let mut vm = Vm::start(&module)?;
+        vm.configure(rules.as_bytes())??;
+        let kibibytes = vm.memory() >> 10;
+        println!("{kibibytes} KiB with 10,000 rules: {name}");
+        ensure!(kibibytes < most << 10, "{kibibytes} KiB with 10,000 rules: {name}");
     }
     Ok(())
 }

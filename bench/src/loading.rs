@@ -81,8 +81,9 @@ pub(crate) struct Soaked {
 /// Rules of the policy that is updated.
 pub(crate) const UPDATED_RULES: usize = 1_000;
 
-/// How many requests come by one connection.
-pub(crate) const REQUESTS_A_CONNECTION: u64 = 100;
+/// How many requests come by one connection: so few that a tenth of the soak has more connections than the filter
+/// remembers.
+pub(crate) const REQUESTS_A_CONNECTION: u64 = 10;
 
 fn module(filter: &str) -> Result<Module> {
     testbed::build_filters()?;

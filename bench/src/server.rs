@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use testbed::{Authority, Client, Configuration, Envoy, Name, Options};
 
-use crate::variant::{CALLER, Variant};
+use crate::variant::{BY_HAND, CALLER, Variant};
 
 /// The Envoy that is measured. It has one worker, so that one thread's time is that of all requests.
 pub(crate) struct Server {
@@ -29,10 +29,11 @@ impl Server {
         let spiffe_id = Name::Uri(format!("spiffe://{CALLER}"));
         let dns_name = Name::Dns("web.shop.svc".to_owned());
         let clients = [authority.issue(&[spiffe_id.clone(), dns_name])?, authority.issue(&[spiffe_id])?];
-        let cheapest = folder.path().join("cheapest.wasm");
-        fs::write(&cheapest, wat::parse_str(include_str!("cheapest.wat"))?)?;
+        for (name, text) in BY_HAND {
+            fs::write(folder.path().join(name), wat::parse_str(text)?)?;
+        }
         let listeners: Vec<_> =
-            variants.iter().map(|variant| listener(*variant, variant.filter(&cheapest), &folder)).collect();
+            variants.iter().map(|variant| listener(*variant, variant.filter(folder.path()), &folder)).collect();
         let configuration = Configuration::new(json!({"static_resources": {"listeners": listeners}}));
         let options =
             Options { binary: testbed::envoy_binary()?, folder: folder.path().to_owned(), workers: 1, outlives: false };

@@ -3,7 +3,7 @@
 use crate::loading::Shape;
 use crate::results::{Results, grouped, mebibytes};
 use crate::variant::Series::{
-    self, Cheapest, IstioLast, IstioPrincipals, Paths, PrincipalMethodPath, Principals, RuleEach,
+    self, Cheapest, IstioLast, IstioPrincipals, IstioWithoutDns, Paths, PrincipalMethodPath, Principals, RuleEach,
 };
 
 /// One line: what is measured, its limit, and how it is.
@@ -54,8 +54,12 @@ pub(crate) fn thresholds(results: &Results) -> Vec<Threshold> {
             value: ratio(native, own, 1),
             met: native > 0.0 && own > 0.0 && native >= limit * own,
         });
-        let place = if native == IstioLast { "last" } else { "in the middle" };
-        let what = format!("{} principals, the caller {place}: native RBAC, against identity-authz", grouped(size));
+        let how = match native {
+            IstioLast => "the caller last",
+            IstioWithoutDns => "a certificate as Istio issues it",
+            _ => "the caller in the middle",
+        };
+        let what = format!("{} principals, {how}: native RBAC, against identity-authz", grouped(size));
         Threshold { what, limit: format!("at least {limit}"), measured }
     };
     let mut thresholds = vec![
@@ -65,6 +69,7 @@ pub(crate) fn thresholds(results: &Results) -> Vec<Threshold> {
         at_most("100,000 principals, against 10", (Principals, MANY), (Principals, 10), 1.2),
         at_most("100,000 rules of a principal each, against 10", (RuleEach, MANY), (RuleEach, 10), 1.2),
         at_most("10,000 paths under one principal, against 10", (Paths, 10_000), (Paths, 10), 1.5),
+        cheaper(IstioWithoutDns, 10, 1.0),
         cheaper(IstioPrincipals, 10, 1.0),
         cheaper(IstioPrincipals, 100, 1.0),
         // A walk to the end: what every request costs there that is denied.
@@ -153,7 +158,7 @@ mod tests {
     #[test]
     fn a_full_run_measures_every_line() {
         let lines = lines(&barely());
-        assert_eq!(lines.len(), 22);
+        assert_eq!(lines.len(), 23);
         for (what, verdict) in lines {
             assert_eq!(verdict, "met", "{what}");
         }
@@ -221,6 +226,7 @@ mod tests {
             worse(&add(Principals, 10, 0.01)),
             [
                 "10 principals, against the cheapest possible Wasm filter",
+                "10 principals, a certificate as Istio issues it: native RBAC, against identity-authz",
                 "10 principals, the caller in the middle: native RBAC, against identity-authz",
             ]
         );

@@ -25,6 +25,8 @@ pub(crate) const REQUEST: [(&[u8], &[u8]); 5] = [
 pub(crate) enum Series {
     NoFilter,
     Cheapest,
+    OneAttribute,
+    TwoAnswers,
     Principals,
     RuleEach,
     PrincipalMethodPath,
@@ -42,9 +44,11 @@ pub(crate) enum Series {
 
 impl Series {
     /// In the order of the table.
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::NoFilter,
         Self::Cheapest,
+        Self::OneAttribute,
+        Self::TwoAnswers,
         Self::Principals,
         Self::RuleEach,
         Self::PrincipalMethodPath,
@@ -65,6 +69,8 @@ impl Series {
         match self {
             Self::NoFilter => "no filter",
             Self::Cheapest => "the cheapest possible Wasm filter",
+            Self::OneAttribute => "by hand: learns of its context, asks for a mark on the connection",
+            Self::TwoAnswers => "by hand: learns of its context, asks for the connection and all headers",
             Self::Principals => "identity-authz, principals",
             Self::RuleEach => "identity-authz, a rule for each principal",
             Self::PrincipalMethodPath => "identity-authz, principals with method and path",
@@ -84,7 +90,7 @@ impl Series {
     /// The sizes that are measured; 0 where there is nothing of which there could be many.
     fn sizes(self) -> &'static [usize] {
         match self {
-            Self::NoFilter | Self::Cheapest | Self::Scanners => &[0],
+            Self::NoFilter | Self::Cheapest | Self::OneAttribute | Self::TwoAnswers | Self::Scanners => &[0],
             Self::PrincipalMethodPath => &[10, 10_000],
             Self::IstioWithoutDns => &[10, 1_000],
             Self::IstioPrincipals | Self::IstioLast | Self::IstioPaths => &[10, 100, 1_000, 10_000],
@@ -115,6 +121,13 @@ impl Series {
     }
 }
 
+/// The modules that are written by hand, each with its text.
+pub(crate) const BY_HAND: [(&str, &str); 3] = [
+    ("cheapest.wasm", include_str!("cheapest.wat")),
+    ("one_attribute.wasm", include_str!("one_attribute.wat")),
+    ("two_answers.wasm", include_str!("two_answers.wat")),
+];
+
 /// One listener's filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Variant {
@@ -129,9 +142,9 @@ impl Variant {
         format!("{:?}-{}", self.series, self.size)
     }
 
-    /// Its HTTP filter, if it has one; `cheapest` is where the module of the cheapest filter is.
-    pub(crate) fn filter(self, cheapest: &Path) -> Option<Value> {
-        filter(self, cheapest)
+    /// Its HTTP filter, if it has one; `by_hand` is the folder of [`BY_HAND`].
+    pub(crate) fn filter(self, by_hand: &Path) -> Option<Value> {
+        filter(self, by_hand)
     }
 }
 
@@ -144,13 +157,15 @@ pub(crate) fn all(largest: usize) -> Vec<Variant> {
     Series::ALL.into_iter().flat_map(of_series).collect()
 }
 
-fn filter(variant: Variant, cheapest: &Path) -> Option<Value> {
+fn filter(variant: Variant, by_hand: &Path) -> Option<Value> {
     let (size, id) = (variant.size, variant.id());
     let sallyport =
         |filter: &str, configuration: Value| wasm(&id, &testbed::filter_path(filter), &configuration.to_string());
     Some(match variant.series {
         Series::NoFilter => return None,
-        Series::Cheapest => wasm(&id, cheapest, ""),
+        Series::Cheapest => wasm(&id, &by_hand.join("cheapest.wasm"), ""),
+        Series::OneAttribute => wasm(&id, &by_hand.join("one_attribute.wasm"), ""),
+        Series::TwoAnswers => wasm(&id, &by_hand.join("two_answers.wasm"), ""),
         Series::Principals => sallyport("identity-authz", principals(size)),
         Series::RuleEach => sallyport("identity-authz", rule_each(size)),
         Series::PrincipalMethodPath => {

@@ -163,8 +163,10 @@ fn what_cannot_be_told_does_not_change_the_answer() -> Result<()> {
         "proxy_define_metric",
         "proxy_increment_metric",
         "proxy_get_property connection.id",
-        "proxy_get_property sallyport.",
-        "proxy_set_property sallyport.",
+        "proxy_get_property +",
+        "proxy_set_property +",
+        "proxy_get_property sallyport.marks",
+        "proxy_set_property sallyport.marks",
         "proxy_call_foreign_function",
         "proxy_get_current_time_nanoseconds",
         "proxy_set_effective_context",
@@ -188,10 +190,10 @@ fn before_envoy_1_39_the_listener_vouches_for_the_certificate() -> Result<()> {
     Ok(())
 }
 
-/// A crossing without what is another one in each configuration.
+/// A crossing without what is another one in each configuration: the name of the mark.
 fn unnumbered(crossing: &str) -> String {
-    match crossing.split_once("sallyport.") {
-        Some((call, number)) if number.bytes().all(|byte| byte.is_ascii_hexdigit()) => format!("{call}sallyport.*"),
+    match crossing.split_once('+') {
+        Some((call, name)) if name.len() == 16 => format!("{call}+"),
         _ => crossing.to_owned(),
     }
 }
@@ -200,7 +202,7 @@ fn unnumbered(crossing: &str) -> String {
 fn on_a_connection_seen_before_a_request_costs_few_crossings() -> Result<()> {
     let module = module()?;
     let rows: [(&str, &[&str]); 3] = [
-        ("", &["proxy_get_property sallyport.*"]),
+        ("", &["proxy_get_property +"]),
         (
             r#"{"methods": ["GET"], "paths": ["/a"]}"#,
             &["proxy_get_property connection.id", "proxy_get_header_map_pairs"],
@@ -299,7 +301,7 @@ fn only_what_a_connection_fixes_is_decided_once() -> Result<()> {
         }
         let guest = vm.request(root, connection(1, WEB), get("/").with("x-role", b"guest"))?;
         ensure!(guest.goes_on != beside.contains("x-role"), "{beside}: {guest:?}");
-        let asked = guest.crossings.iter().all(|crossing| unnumbered(crossing).ends_with("sallyport.*"));
+        let asked = guest.crossings.iter().all(|crossing| unnumbered(crossing) == "proxy_get_property +");
         ensure!(once == asked || counter.is_some(), "{beside}: {:?}", guest.crossings);
         vm.tick(root)?;
         if let Some(counter) = counter {
@@ -338,6 +340,26 @@ fn a_connection_that_one_configuration_lets_in_is_not_let_in_by_another() -> Res
             ensure!(vm.request(root, connection(1, WEB), get("/"))?.goes_on == goes_on, "{root:?}");
         }
     }
+    Ok(())
+}
+
+#[test]
+fn a_connection_keeps_few_marks_however_often_the_configuration_changes() -> Result<()> {
+    let module = module()?;
+    let (mut vm, mut root) = start(&module, &configuration("", false))?;
+    let mut marked = 0;
+    for _ in 0..40 {
+        ensure!(vm.request(root, connection(1, WEB), get("/"))?.goes_on);
+        let again = vm.request(root, connection(1, WEB), get("/"))?;
+        ensure!(again.goes_on && again.crossings.len() <= 2, "{:?}", again.crossings);
+        marked += u32::from(again.crossings.len() == 1);
+        let next = vm.configure(configuration("", false).as_bytes())??;
+        vm.delete(root)?;
+        vm.tick(next)?;
+        root = next;
+    }
+    ensure!(marked == 16, "{marked} marks");
+    ensure!(!vm.request(root, connection(2, "spiffe://a/b"), get("/"))?.goes_on);
     Ok(())
 }
 

@@ -51,11 +51,13 @@ impl Plugin for IdentityAuthzPlugin {
         if self.let_in.as_ref().is_some_and(ConnectionMark::is_set) {
             return self.verdicts.allow();
         }
-        let allowed = || self.let_in.iter().for_each(ConnectionMark::set);
-        let reply = |answer: &Answer<'_>| self.verdicts.deny(answer, self.configuration.reply());
         let surroundings = self.surroundings();
-        let mut request =
-            HttpRequest::new(surroundings).by(surroundings.peer()).all_headers_at_once(self.several_headers);
+        let connection = surroundings.connection();
+        let first = connection.as_ref().is_some_and(|connection| connection.first);
+        let allowed = || self.let_in.iter().filter(|_| first).for_each(ConnectionMark::set);
+        let reply = |answer: &Answer<'_>| self.verdicts.deny(answer, self.configuration.reply());
+        let peer = connection.map(|connection| connection.peer);
+        let mut request = HttpRequest::new(surroundings).by(peer).all_headers_at_once(self.several_headers);
         self.decide(self.configuration.policy(), &mut request, &allowed, &reply)
     }
 

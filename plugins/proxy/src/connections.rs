@@ -24,6 +24,15 @@ pub struct Connections {
     older: RefCell<HashMap<u64, Rc<Peer>, FxBuildHasher>>,
 }
 
+/// A connection, as it is seen at one of its requests.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// Who is on its other side.
+    pub peer: Rc<Peer>,
+    /// Whether it was not remembered before.
+    pub first: bool,
+}
+
 /// How many connections proved something by a certificate, and how many did not.
 #[derive(Debug)]
 struct Coverage {
@@ -48,16 +57,19 @@ impl Connections {
         }
     }
 
-    /// The peer of the connection that the current request came by.
+    /// The connection that the current request came by.
     ///
-    /// Fails where the proxy does not say; nothing is remembered then.
-    pub fn peer(&self) -> Result<Rc<Peer>, HostFailure> {
+    /// Fails where the proxy does not say who its peer is; nothing is remembered then.
+    pub fn current(&self) -> Result<Seen, HostFailure> {
         // A proxy without connection.id is asked anew for every request.
-        let Ok(Some(id)) = host::integer_property("connection\0id") else { return read_peer().map(Rc::new) };
+        let Ok(Some(id)) = host::integer_property("connection\0id") else {
+            return Ok(Seen { peer: Rc::new(read_peer()?), first: false });
+        };
         if let Some(peer) = self.newer.borrow().get(&id) {
-            return Ok(Rc::clone(peer));
+            return Ok(Seen { peer: Rc::clone(peer), first: false });
         }
         let known = self.older.borrow_mut().remove(&id);
+        let first = known.is_none();
         let peer = match known {
             Some(peer) => peer,
             None => {
@@ -67,7 +79,7 @@ impl Connections {
             }
         };
         self.remember(id, Rc::clone(&peer));
-        Ok(peer)
+        Ok(Seen { peer, first })
     }
 
     /// Whether the connection is of TLS that has shown no certificate so far: it may still come.

@@ -53,7 +53,7 @@ impl<'c> FirstBytes<'c> {
     pub fn count_connection(&mut self) {
         let connections = self.surroundings.connections;
         if self.from == Side::Downstream || connections.handshake_may_go_on() == Ok(false) {
-            let _uncounted = connections.peer();
+            let _uncounted = connections.current();
         }
     }
 }

@@ -203,8 +203,8 @@ pub fn boolean_property(path: &'static str) -> Result<Option<bool>, Failed> {
 const PARSE_FAILURE: Status = Status(4);
 
 /// Sets `wasm.<key>` in the filter state of this request or connection.
-pub fn set_filter_state(key: &str, value: &str) -> Result<(), Failed> {
-    abi::set_property(key.as_bytes(), value.as_bytes()).map_err(Failed)
+pub fn set_filter_state(key: &str, value: &[u8]) -> Result<(), Failed> {
+    abi::set_property(key.as_bytes(), value).map_err(Failed)
 }
 
 /// Has the proxy keep `wasm.<key>`, where it is set in the filter state of a request, for as long as the connection lasts.

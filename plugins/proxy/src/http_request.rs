@@ -10,7 +10,7 @@ use sallyport_policy::{
 };
 
 use crate::abi::Bytes;
-use crate::connections::Connections;
+use crate::connections::{Connections, Seen};
 use crate::header_map::HeaderMap;
 use crate::host;
 
@@ -35,17 +35,17 @@ impl<'c> Surroundings<'c> {
         }
     }
 
-    /// The peer of the connection, which is counted when it is first seen, whether or not a policy asks who that is; none
-    /// where it is not the one who asks. What the proxy does not tell stops nothing that does not ask for it.
-    pub fn peer(&self) -> Option<Rc<Peer>> {
-        let peer = self.connections.peer().ok()?;
-        (*self.identity == IdentitySource::PeerCertificate).then_some(peer)
+    /// The connection, which is counted when it is first seen, whether or not a policy asks who its peer is; none where
+    /// that is not the one who asks. What the proxy does not tell stops nothing that does not ask for it.
+    pub fn connection(&self) -> Option<Seen> {
+        let connection = self.connections.current().ok()?;
+        (*self.identity == IdentitySource::PeerCertificate).then_some(connection)
     }
 
     /// Who asks, where no header tells.
     pub(crate) fn asker_of_connection(&self) -> Result<Asker, HostFailure> {
         match self.identity {
-            IdentitySource::PeerCertificate => self.connections.peer().map(Asker::Connection),
+            IdentitySource::PeerCertificate => self.connections.current().map(|seen| Asker::Connection(seen.peer)),
             IdentitySource::FilterState(key) => peer_of_filter_state(key).map(Asker::Request),
             IdentitySource::ForwardedClientCert => {
                 Err(HostFailure { attribute: FORWARDED_CLIENT_CERT, answer: "a connection has no headers" })

@@ -25,7 +25,7 @@ mod vm;
 
 pub use abi::Bytes;
 pub use connection_mark::ConnectionMark;
-pub use connections::Connections;
+pub use connections::{Connections, Seen};
 pub use counter::Counter;
 pub use first_bytes::{FirstBytes, Side};
 pub use http_request::{HttpRequest, Surroundings};

@@ -202,7 +202,7 @@ impl Verdicts {
 
     /// Sets filter state. What cannot be set is missing from the access log; the decision stands.
     fn set(&self, key: &str, value: &str) {
-        let _unset = host::set_filter_state(&format!("sallyport.{}.{key}", self.filter), value);
+        let _unset = host::set_filter_state(&format!("sallyport.{}.{key}", self.filter), value.as_bytes());
     }
 
     fn log(&self, answer: &Answer<'_>) {

@@ -79,13 +79,17 @@ enum Known {
     Shut,
 }
 
-impl<P: Plugin> Default for Vm<P> {
-    fn default() -> Self {
-        Self { plugins: RefCell::default(), newest: Cell::new(None), others: RefCell::default() }
-    }
-}
-
 impl<P: Plugin> Vm<P> {
+    /// A VM before anything was configured.
+    #[expect(clippy::new_without_default, reason = "it is made in a constant")]
+    pub const fn new() -> Self {
+        Self {
+            plugins: RefCell::new(Vec::new()),
+            newest: Cell::new(None),
+            others: RefCell::new(HashMap::with_hasher(FxBuildHasher)),
+        }
+    }
+
     /// A context came to be; a root context has no parent.
     pub fn on_context_create(&self, context: u32, parent: u32) {
         if parent == 0 {
@@ -348,7 +352,7 @@ macro_rules! filter {
             use super::*;
 
             thread_local! {
-                static VM: $crate::Vm<$plugin> = $crate::Vm::default();
+                static VM: $crate::Vm<$plugin> = const { $crate::Vm::new() };
             }
 
             #[unsafe(no_mangle)]

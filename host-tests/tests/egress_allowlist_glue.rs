@@ -152,12 +152,18 @@ fn a_decision_costs_few_crossings() -> Result<()> {
     let rows: [(Request, &[&str]); 3] = [
         (get("open.com"), &[method, authority, name]),
         (Request::new("CONNECT", "open.com:443", ""), &[method, authority]),
-        (Request::new("CONNECT", "good.com:443", ""), &[method, authority, "proxy_get_property connection.id"]),
+        (Request::new("CONNECT", "good.com:443", ""), &[method, authority, "proxy_get_property #"]),
     ];
     for (request, expected) in rows {
         vm.request(root, payments(), request.clone())?;
         let outcome = vm.request(root, payments(), request.clone())?;
-        ensure!(outcome.goes_on && outcome.crossings == expected, "{request:?}: {outcome:?}");
+        // The key of a connection's number is another one in each VM.
+        let crossings: Vec<_> = outcome
+            .crossings
+            .iter()
+            .map(|crossing| crossing.split_once('#').map_or(crossing.clone(), |(call, _)| format!("{call}#")))
+            .collect();
+        ensure!(outcome.goes_on && crossings == expected, "{request:?}: {outcome:?}");
     }
     Ok(())
 }

@@ -242,7 +242,8 @@ fn what_cannot_be_told_does_not_change_the_answer() -> Result<()> {
         "proxy_define_metric",
         "proxy_increment_metric",
         "proxy_set_tick_period_milliseconds",
-        "proxy_get_property connection.id",
+        "proxy_get_property #",
+        "proxy_set_property #",
     ] {
         let mut vm = Vm::start(&module)?;
         vm.fail(Some(Fault { of: call.to_owned(), status: 10 }));

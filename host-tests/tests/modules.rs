@@ -8,7 +8,15 @@ use wasmparser::{ExternalKind, Parser, Payload, TypeRef};
 
 /// The filters, each with what it exports beyond what an HTTP filter does.
 const FILTERS: [(&str, &[&str]); 3] = [
-    ("identity-authz", &["proxy_on_downstream_connection_close", "proxy_on_downstream_data", "proxy_on_upstream_data"]),
+    (
+        "identity-authz",
+        &[
+            "proxy_on_downstream_connection_close",
+            "proxy_on_downstream_data",
+            "proxy_on_new_connection",
+            "proxy_on_upstream_data",
+        ],
+    ),
     // It is there to refuse connections.
     ("baseline-deny", &["proxy_on_new_connection"]),
     (

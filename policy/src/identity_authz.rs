@@ -102,12 +102,15 @@ impl IdentityAuthz {
             })
         };
         let here: Vec<_> = loaded.iter().filter(applies).collect();
+        let enforced_allow = here.iter().any(|policy| policy.action == Action::Allow && !policy.dry_run);
         let mut warnings = Vec::new();
         let faults = Faults::default();
         for (policy, missing) in workload.iter().flat_map(|workload| undecided(&loaded, workload, &root_namespace)) {
             let name = &policy.name;
             match policy.action {
                 Action::Deny => faults.add(Fault::new(missing, format!("missing, and without it cannot be told whether the DENY policy {name} is meant for this workload"))),
+                // If it is meant for it, whoever it does not let in is denied.
+                Action::Allow if default_action == Some(DefaultAction::Allow) && !enforced_allow && !policy.dry_run => faults.add(Fault::new(missing, format!("missing, and without it cannot be told whether the ALLOW policy {name} is meant for this workload, or everybody is let in by defaultAction"))),
                 Action::Allow | Action::Audit => warnings.push(format!("the policy {name} does not apply here: whom it picks cannot be told without {missing}")),
             }
         }
@@ -120,7 +123,6 @@ impl IdentityAuthz {
         let (mutual_tls, strict_here) =
             MutualTls::new(&peer_authentications, workload.as_ref(), &root_namespace, &faults);
         faults.unless_any(Some(()))?;
-        let enforced_allow = here.iter().any(|policy| policy.action == Action::Allow && !policy.dry_run);
         let default_action = match (default_action, enforced_allow) {
             (Some(action), _) => action,
             (None, true) => DefaultAction::Deny,
@@ -369,10 +371,10 @@ fn undecided<'p>(
     root_namespace: &'p str,
 ) -> impl Iterator<Item = (&'p AuthorizationPolicy, &'static str)> {
     let in_reach = move |policy: &&AuthorizationPolicy| {
-        policy
-            .name
-            .namespace()
-            .is_some_and(|namespace| [root_namespace, workload.namespace.as_str()].contains(&namespace))
+        policy.name.namespace().is_some_and(|namespace| {
+            let in_reach = [root_namespace, workload.namespace.as_str()].contains(&namespace);
+            in_reach && !policy.target.picks(namespace, root_namespace, workload)
+        })
     };
     policies.iter().filter(in_reach).filter_map(|policy| Some((policy, policy.target.undecided(workload)?)))
 }

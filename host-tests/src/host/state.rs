@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::stream::Stream;
+use super::stream::{Handshake, Stream};
 
 /// `proxy_status_t`, as far as this host answers with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,8 +48,9 @@ pub(super) struct State {
     pub(super) metrics: Vec<(String, u64)>,
     /// The keys of filter state that lasts as long as the connection.
     pub(super) of_connections: BTreeSet<String>,
-    /// Filter state that the module has set on connections, by `connection.id`.
-    pub(super) on_connections: BTreeMap<u64, BTreeMap<String, Vec<u8>>>,
+    /// Filter state that the module has set on connections. Two with the same `connection.id`, as HTTP/3 can have them,
+    /// are told apart by what a handshake fixes.
+    pub(super) on_connections: BTreeMap<Handshake, BTreeMap<String, Vec<u8>>>,
     pub(super) roots: BTreeSet<u32>,
     pub(super) streams: BTreeMap<u32, Stream>,
     /// The context that the current callback is about.
@@ -77,7 +78,7 @@ impl State {
         let known = || {
             let [word] = path else { return None };
             let key = format!("wasm.{word}");
-            let on_connection = self.on_connections.get(&stream.connection.id);
+            let on_connection = self.on_connections.get(&stream.connection.handshake());
             stream.filter_state.get(&key).or_else(|| on_connection?.get(&key)).cloned()
         };
         stream.property(path).or_else(known)
@@ -89,7 +90,7 @@ impl State {
         let of_connection = self.of_connections.contains(&key);
         let Some(stream) = self.streams.get_mut(&self.current) else { return false };
         let state = match of_connection {
-            true => self.on_connections.entry(stream.connection.id).or_default(),
+            true => self.on_connections.entry(stream.connection.handshake()).or_default(),
             false => &mut stream.filter_state,
         };
         state.insert(key, value);

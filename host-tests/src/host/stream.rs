@@ -8,7 +8,7 @@ use super::encoding;
 /// A downstream connection, as Envoy tells it in attributes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connection {
-    /// `connection.id`; Envoy never gives one twice.
+    /// `connection.id`; over HTTP/3 a client can take one that another has had.
     pub id: u64,
     /// The URI SANs of the client's certificate, or none where it presented no certificate.
     pub certificate: Option<Vec<String>>,
@@ -26,6 +26,15 @@ pub struct Connection {
     pub filter_state: BTreeMap<String, Vec<u8>>,
     /// The attribute `metadata`, as [`metadata::encode`](super::metadata::encode) makes it.
     pub metadata: Vec<u8>,
+}
+
+/// What tells connections apart, whatever ids they have.
+pub(super) type Handshake = (u64, Option<Vec<String>>, SocketAddr);
+
+impl Connection {
+    pub(super) fn handshake(&self) -> Handshake {
+        (self.id, self.certificate.clone(), self.source)
+    }
 }
 
 /// A request's headers in their order, pseudo-headers among them.

@@ -173,6 +173,13 @@ impl Vm {
         })
     }
 
+    /// Plays the end of a request that was answered before it reached the filter: Envoy makes its context for the access
+    /// log, and says no more of it.
+    pub fn unseen_request(&mut self, root: Root, connection: Connection) -> Result<()> {
+        let stream = self.open(root, connection, Request::default(), Kind::Http)?;
+        self.end(stream).map(|_| ())
+    }
+
     /// Plays many requests, each by a connection that `connection` makes of its number, and looks at nothing but whether
     /// they go on; host calls do not fail meanwhile. Returns how many did.
     pub fn soak(

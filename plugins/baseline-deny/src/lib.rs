@@ -23,7 +23,7 @@ impl Plugin for BaselineDenyPlugin {
         let configuration = BaselineDeny::parse(&configuration)?;
         host::log(Level::Info, &format!("sallyport {}: {}", Self::NAME, configuration.summary()));
         let verdicts = Verdicts::new(Self::NAME, configuration.denying_policies());
-        Ok(Self { configuration, connections: Connections::default(), verdicts })
+        Ok(Self { configuration, connections: Connections::uncounted(), verdicts })
     }
 
     fn on_request_headers(&self) -> Action {

@@ -26,7 +26,7 @@ impl Plugin for EgressAllowlistPlugin {
         let configuration = EgressAllowlist::parse(&configuration)?;
         host::log(Level::Info, &format!("sallyport {}: {}", Self::NAME, configuration.summary()));
         let verdicts = Verdicts::new(Self::NAME, configuration.policy().denying_rules());
-        Ok(Self { configuration, connections: Connections::default(), verdicts })
+        Ok(Self { configuration, connections: Connections::uncounted(), verdicts })
     }
 
     fn on_request_headers(&self) -> Action {

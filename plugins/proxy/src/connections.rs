@@ -1,6 +1,6 @@
 //! Who is on the other side of each connection, read once a connection.
 
-use std::cell::RefCell;
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 
 use hashbrown::HashMap;
@@ -8,20 +8,36 @@ use rustc_hash::FxBuildHasher;
 use sallyport_policy::{HostFailure, NoIdentity, Peer, PeerId};
 
 use crate::counter::Counter;
-use crate::host;
+use crate::{host, name};
 
 /// How many connections one half of the table holds.
 const HALF: usize = 4096;
 
-/// The peers of the connections that were seen lately, by `connection.id`, which Envoy never gives twice.
+/// The peers of the connections that were seen lately, by a number that this VM gives to each.
 ///
-/// A certificate is fixed by the handshake, so what was read once stays true. The table is bounded: when the newer
-/// half is full it becomes the older one, and the older is forgotten and read again if it comes back.
-#[derive(Debug, Default)]
+/// The number is a filter state of the connection itself. Envoy's `connection.id` would not do: over HTTP/3 it is made of
+/// what the client sends, so a client can take one that another has had. A certificate is fixed by the handshake, so what
+/// was read once stays true. The table is bounded: when the newer half is full it becomes the older one, and the older is
+/// forgotten and read again if it comes back. Where the proxy keeps no such filter state nothing is remembered.
+#[derive(Debug)]
 pub struct Connections {
     coverage: Option<Coverage>,
+    /// Whether numbers can be given.
+    numbered: bool,
     newer: RefCell<HashMap<u64, Rc<Peer>, FxBuildHasher>>,
     older: RefCell<HashMap<u64, Rc<Peer>, FxBuildHasher>>,
+}
+
+thread_local! {
+    /// The key of the filter state: one for all plugins of a VM.
+    static KEY: OnceCell<String> = const { OnceCell::new() };
+    /// How many connections have got a number.
+    static NUMBERED: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Calls `ask` with the key of this VM; none where it has none.
+fn with_key<T>(ask: impl FnOnce(&str) -> T) -> Option<T> {
+    KEY.with(|key| key.get().map(|key| ask(key)))
 }
 
 /// A connection, as it is seen at one of its requests.
@@ -41,12 +57,29 @@ struct Coverage {
 }
 
 impl Connections {
-    /// A table that counts each connection when its peer is first asked for, in
-    /// `sallyport.<filter>.connection.{mtls,plaintext}`: mTLS is a certificate that was validated, plaintext the rest. A
-    /// connection that was forgotten and comes back is counted again.
+    /// A table that counts nothing.
+    pub fn uncounted() -> Self {
+        KEY.with(|known| {
+            if known.get().is_none()
+                && let Some(key) = name::new('#')
+            {
+                let _made = known.set(key);
+            }
+        });
+        // Each root context has to declare it.
+        let numbered = with_key(host::declare_for_connections).is_some_and(|declared| declared.is_ok());
+        Self { coverage: None, numbered, newer: RefCell::default(), older: RefCell::default() }
+    }
+
+    /// A table that counts each connection when it is first seen, in `sallyport.<filter>.connection.{mtls,plaintext}`:
+    /// mTLS is a certificate that was validated, plaintext the rest. A connection that was forgotten and comes back is
+    /// counted again.
     pub fn counted(filter: &str) -> Self {
         let counter = |name: &str| Counter::new(&format!("{filter}.connection.{name}"));
-        Self { coverage: Some(Coverage { mtls: counter("mtls"), plaintext: counter("plaintext") }), ..Self::default() }
+        Self {
+            coverage: Some(Coverage { mtls: counter("mtls"), plaintext: counter("plaintext") }),
+            ..Self::uncounted()
+        }
     }
 
     /// Tells the proxy what was counted.
@@ -61,8 +94,7 @@ impl Connections {
     ///
     /// Fails where the proxy does not say who its peer is; nothing is remembered then.
     pub fn current(&self) -> Result<Seen, HostFailure> {
-        // A proxy without connection.id is asked anew for every request.
-        let Ok(Some(id)) = host::integer_property("connection\0id") else {
+        let Some(id) = self.number() else {
             return Ok(Seen { peer: Rc::new(read_peer()?), first: false });
         };
         if let Some(peer) = self.newer.borrow().get(&id) {
@@ -80,6 +112,23 @@ impl Connections {
         };
         self.remember(id, Rc::clone(&peer));
         Ok(Seen { peer, first })
+    }
+
+    /// The number of the current connection, given now if it has none; none where it cannot be told.
+    fn number(&self) -> Option<u64> {
+        if !self.numbered {
+            return None;
+        }
+        match with_key(host::integer_property)? {
+            Ok(Some(number)) => Some(number),
+            Ok(None) => {
+                let number = NUMBERED.get().checked_add(1)?;
+                NUMBERED.set(number);
+                with_key(|key| host::set_filter_state(key, &number.to_le_bytes()))?.ok()?;
+                Some(number)
+            }
+            Err(_) => None,
+        }
     }
 
     /// Whether the connection is of TLS that has shown no certificate so far: it may still come.

@@ -106,7 +106,7 @@ fn found(answer: Result<Bytes, Status>) -> Result<Option<Bytes>, Failed> {
 }
 
 /// An attribute that Envoy encodes as an integer: 8 bytes, little-endian.
-pub fn integer_property(path: &'static str) -> Result<Option<u64>, Failed> {
+pub fn integer_property(path: &str) -> Result<Option<u64>, Failed> {
     let Some(bytes) = property(path)? else { return Ok(None) };
     match *bytes {
         [a, b, c, d, e, f, g, h] => Ok(Some(u64::from_le_bytes([a, b, c, d, e, f, g, h]))),

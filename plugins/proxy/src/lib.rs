@@ -8,8 +8,8 @@
 //! From configuration to decision: the proxy creates a root context and calls `proxy_on_configure`; [`Vm`] makes a
 //! [`Plugin`] of the bytes, or logs every fault and refuses. For each request it finds the plugin of the stream's root
 //! context and asks it; a [`ConnectionPlugin`] is asked about connections as well, a [`BytesPlugin`] at their first
-//! bytes. [`HttpRequest`], [`PassingConnection`] and [`FirstBytes`] are what `sallyport-policy` asks, [`Verdicts`] carries a decision out: reply, filter state,
-//! counters, log.
+//! bytes. [`HttpRequest`], [`PassingConnection`] and [`FirstBytes`] are what `sallyport-policy` asks, [`Verdicts`]
+//! carries a decision out: reply, filter state, counters, log.
 
 mod abi;
 mod connection_mark;
@@ -19,6 +19,7 @@ mod first_bytes;
 mod header_map;
 pub mod host;
 mod http_request;
+mod name;
 mod passing_connection;
 mod verdicts;
 mod vm;

@@ -61,21 +61,21 @@ const TICK_MILLISECONDS: u32 = 1000;
 pub struct Vm<P> {
     /// In the order of their root contexts.
     plugins: RefCell<Vec<(u32, Rc<P>)>>,
-    /// The context that was made last and its root context. Envoy makes the context of a request right before it hands
-    /// over the headers, so this is mostly the one that is asked for next.
+    /// The context that was made last and its root context. Envoy makes a context right before it says what it is of: a
+    /// request's headers, or a new connection. Of a request that was answered before this filter it says nothing.
     newest: Cell<Option<(u32, u32)>>,
-    /// What is known of the other contexts.
-    others: RefCell<HashMap<u32, Known, FxBuildHasher>>,
+    /// The connections of network filters that are there, by context.
+    connections: RefCell<HashMap<u32, Known, FxBuildHasher>>,
 }
 
-/// What is known of a context.
+/// What is known of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Known {
     /// Nothing is decided; this is its root context.
     Root(u32),
-    /// A connection that was let through at its first bytes.
+    /// It was let through.
     Open,
-    /// A connection that was turned away and is still there.
+    /// It was turned away and is still there.
     Shut,
 }
 
@@ -86,17 +86,14 @@ impl<P: Plugin> Vm<P> {
         Self {
             plugins: RefCell::new(Vec::new()),
             newest: Cell::new(None),
-            others: RefCell::new(HashMap::with_hasher(FxBuildHasher)),
+            connections: RefCell::new(HashMap::with_hasher(FxBuildHasher)),
         }
     }
 
     /// A context came to be; a root context has no parent.
     pub fn on_context_create(&self, context: u32, parent: u32) {
-        if parent == 0 {
-            return;
-        }
-        if let Some((earlier, root)) = self.newest.replace(Some((context, parent))) {
-            self.others.borrow_mut().insert(earlier, Known::Root(root));
+        if parent != 0 {
+            self.newest.set(Some((context, parent)));
         }
     }
 
@@ -141,7 +138,7 @@ impl<P: Plugin> Vm<P> {
 
     /// The headers of a request are there. A stream whose plugin is not known is turned away.
     pub fn on_request_headers(&self, context: u32) -> Action {
-        match self.plugin_of(context) {
+        match self.root_of(context).and_then(|root| self.plugin(root)) {
             Some(plugin) => plugin.on_request_headers(),
             None => {
                 host::log(Level::Error, &format!("sallyport {}: a request came before any configuration", P::NAME));
@@ -185,76 +182,72 @@ impl<P: Plugin> Vm<P> {
         plugins.get(place).map(|(_, plugin)| Rc::clone(plugin))
     }
 
-    /// The plugin of a stream, which is asked for it once.
-    fn plugin_of(&self, context: u32) -> Option<Rc<P>> {
-        let root = match self.newest.get() {
-            Some((newest, root)) if newest == context => {
-                self.newest.set(None);
-                root
-            }
-            _ => match self.others.borrow_mut().remove(&context)? {
-                Known::Root(root) => root,
-                Known::Open | Known::Shut => return None,
-            },
-        };
-        self.plugin(root)
+    /// The root context of the context that was made last, which is asked for it once.
+    fn root_of(&self, context: u32) -> Option<u32> {
+        self.newest.take().filter(|(newest, _)| *newest == context).map(|(_, root)| root)
     }
 }
 
 impl<P: ConnectionPlugin> Vm<P> {
     /// A connection came to be. One whose plugin is not known is turned away.
     pub fn on_new_connection(&self, context: u32) -> Action {
-        self.decide(context, P::on_new_connection)
+        self.decide(context, self.root_of(context), P::on_new_connection)
     }
 
     /// Bytes came from the client. Where closing has failed, Envoy would go on to the next filter with them.
     pub fn on_downstream_data(&self, context: u32) -> Action {
         match self.known(context) {
-            Some(Known::Shut) => self.close(),
-            _ => Action::Continue,
+            Some(Known::Open) => Action::Continue,
+            Some(Known::Root(_) | Known::Shut) | None => self.close(),
         }
     }
 }
 
 impl<P: BytesPlugin> Vm<P> {
+    /// A connection came to be; its first bytes will decide.
+    pub fn on_connection(&self, context: u32) -> Action {
+        if let Some(root) = self.root_of(context) {
+            self.connections.borrow_mut().insert(context, Known::Root(root));
+        }
+        Action::Continue
+    }
+
     /// Bytes came, from either side. The first ones decide.
     pub fn on_bytes(&self, context: u32, from: Side) -> Action {
-        match self.known(context) {
+        let root = match self.known(context) {
             Some(Known::Open) => return Action::Continue,
             Some(Known::Shut) => return self.close(),
-            Some(Known::Root(_)) | None => {}
-        }
-        let action = self.decide(context, |plugin| plugin.on_first_bytes(from));
-        if action == Action::Continue {
-            self.others.borrow_mut().insert(context, Known::Open);
-        }
-        action
+            Some(Known::Root(root)) => Some(root),
+            None => None,
+        };
+        self.decide(context, root, |plugin| plugin.on_first_bytes(from))
     }
 }
 
 impl<P: Plugin> Vm<P> {
     /// A connection of a network filter is over.
     pub fn on_connection_close(&self, context: u32) {
-        if self.newest.get().is_some_and(|(newest, _)| newest == context) {
-            self.newest.set(None);
-        }
-        self.others.borrow_mut().remove(&context);
+        self.connections.borrow_mut().remove(&context);
     }
 
     fn known(&self, context: u32) -> Option<Known> {
-        self.others.borrow().get(&context).copied()
+        self.connections.borrow().get(&context).copied()
     }
 
-    fn decide(&self, context: u32, decide: impl FnOnce(&P) -> Action) -> Action {
-        let action = match self.plugin_of(context) {
+    fn decide(&self, context: u32, root: Option<u32>, decide: impl FnOnce(&P) -> Action) -> Action {
+        let action = match root.and_then(|root| self.plugin(root)) {
             Some(plugin) => decide(&plugin),
             None => {
                 host::log(Level::Error, &format!("sallyport {}: a connection came before any configuration", P::NAME));
                 Action::Pause
             }
         };
+        let known = match action {
+            Action::Continue => Known::Open,
+            Action::Pause => Known::Shut,
+        };
+        self.connections.borrow_mut().insert(context, known);
         if action == Action::Pause {
-            self.others.borrow_mut().insert(context, Known::Shut);
             self.close();
         }
         action
@@ -326,6 +319,11 @@ macro_rules! filter {
     };
     ($plugin:ty, bytes) => {
         $crate::filter!(@export $plugin, {
+            #[unsafe(no_mangle)]
+            extern "C" fn proxy_on_new_connection(context: u32) -> u32 {
+                VM.with(|vm| vm.on_connection(context)) as u32
+            }
+
             #[unsafe(no_mangle)]
             extern "C" fn proxy_on_downstream_data(context: u32, _size: usize, _end_of_stream: u32) -> u32 {
                 VM.with(|vm| vm.on_bytes(context, $crate::Side::Downstream)) as u32

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use wasmparser::{ExternalKind, Parser, Payload, TypeRef};
 
 /// The filters, each with what it exports beyond what an HTTP filter does.
@@ -89,5 +89,21 @@ fn a_module_is_small_and_touches_the_proxy_abi_alone() -> Result<()> {
         let expected: BTreeSet<_> = EXPORTS.iter().chain(more).map(|name| (*name).to_owned()).collect();
         ensure!(exports == expected, "{filter} exports {exports:?}, expected {expected:?}");
     }
+    Ok(())
+}
+
+#[test]
+fn the_readme_lists_what_a_module_has_to_be_allowed() -> Result<()> {
+    let readme = fs::read_to_string(testbed::root().join("README.md"))?;
+    let (_, rest) = readme.split_once("`capability_restriction_config`").context("README.md says nothing of it")?;
+    let paragraph = rest.split("\n\n").next().unwrap_or_default();
+    let listed: BTreeSet<_> = paragraph.split('`').filter(|word| word.starts_with("proxy_")).collect();
+    let asked_of_every_module = ["proxy_abi_version_0_2_1", "proxy_on_memory_allocate"];
+    let callbacks = EXPORTS.iter().chain(FILTERS.iter().flat_map(|(_, more)| *more)).copied();
+    let needed: BTreeSet<_> = callbacks
+        .chain(IMPORTS)
+        .filter(|name| name.starts_with("proxy_") && !asked_of_every_module.contains(name))
+        .collect();
+    ensure!(listed == needed, "README.md lists {listed:?}, needed are {needed:?}");
     Ok(())
 }

@@ -151,7 +151,9 @@ impl Connections {
     fn remember(&self, id: u64, peer: Rc<Peer>) {
         let mut newer = self.newer.borrow_mut();
         if newer.len() >= HALF {
-            *self.older.borrow_mut() = std::mem::take(&mut *newer);
+            // The memory of both is kept, so that a busy proxy's does not come to pieces.
+            std::mem::swap(&mut *newer, &mut *self.older.borrow_mut());
+            newer.clear();
         }
         newer.insert(id, peer);
     }

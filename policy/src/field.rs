@@ -110,9 +110,7 @@ impl Field {
             | Self::Metadata(_) => false,
         }
     }
-}
 
-impl Field {
     /// Whether it is read from the request's headers, pseudo-headers among them.
     pub(crate) fn is_a_header(self) -> bool {
         matches!(self, Self::Method | Self::Host | Self::Path | Self::Header(_))

@@ -1,8 +1,6 @@
 //! What rules cost before the first request, and what is left behind by updates and requests: time and linear memory
 //! of one VM.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, ensure};
@@ -137,17 +135,8 @@ pub(crate) fn soak(updates: u64, requests: u64) -> Result<Soaked> {
 }
 
 fn send(vm: &mut Vm, root: Root, done: u64, count: u64) -> Result<()> {
-    let by = |number: u64| Connection {
-        id: (done + number) / REQUESTS_A_CONNECTION,
-        certificate: Some(vec![format!("spiffe://{CALLER}")]),
-        validated: Some(true),
-        tls: true,
-        source: SocketAddr::from(([198, 51, 100, 1], 40_000)),
-        destination: SocketAddr::from(([192, 0, 2, 1], 443)),
-        server_name: None,
-        filter_state: BTreeMap::new(),
-        metadata: Vec::new(),
-    };
+    let caller = format!("spiffe://{CALLER}");
+    let by = |number: u64| Connection::mtls((done + number) / REQUESTS_A_CONNECTION, &caller);
     let gone_on = vm.soak(root, count, &Request::new("GET", "api.example.com", "/orders/17"), by)?;
     ensure!(gone_on == count, "{gone_on} of {count} requests went on");
     Ok(())

@@ -1,7 +1,5 @@
 //! What a suite cannot say of `baseline-deny`: what a request costs, hostile headers, host calls that fail.
 
-use std::net::SocketAddr;
-
 use anyhow::{Result, ensure};
 use host_tests::host::{Connection, Fault, Module, Request, Root, Vm};
 
@@ -9,17 +7,7 @@ const BROWSER: &[u8] =
     b"Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.0.0 Safari/537.36";
 
 fn connection() -> Connection {
-    Connection {
-        id: 1,
-        certificate: None,
-        validated: Some(false),
-        tls: true,
-        source: SocketAddr::from(([198, 51, 100, 1], 40_000)),
-        destination: SocketAddr::from(([192, 0, 2, 1], 443)),
-        server_name: None,
-        filter_state: Default::default(),
-        metadata: Vec::new(),
-    }
+    Connection::without_certificate(1)
 }
 
 fn by(user_agent: &[u8]) -> Request {

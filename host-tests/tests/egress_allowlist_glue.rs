@@ -1,7 +1,6 @@
 //! What a suite cannot say of `egress-allowlist`: host calls that fail, a connection that cannot be closed, what a
 //! decision costs, and how that grows.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -26,17 +25,8 @@ fn start(module: &Module, configuration: &str) -> Result<(Vm, Root)> {
 }
 
 fn connection(id: u64, uri: Option<&str>, server_name: Option<&str>) -> Connection {
-    Connection {
-        id,
-        certificate: uri.map(|uri| vec![uri.to_owned()]),
-        validated: Some(uri.is_some()),
-        tls: true,
-        source: SocketAddr::from(([198, 51, 100, 1], 40_000)),
-        destination: SocketAddr::from(([192, 0, 2, 1], 443)),
-        server_name: server_name.map(|name| name.as_bytes().to_vec()),
-        filter_state: Default::default(),
-        metadata: Vec::new(),
-    }
+    let by = uri.map_or_else(|| Connection::without_certificate(id), |uri| Connection::mtls(id, uri));
+    Connection { server_name: server_name.map(|name| name.as_bytes().to_vec()), ..by }
 }
 
 fn get(host: &str) -> Request {

@@ -1,7 +1,7 @@
 //! What a request costs does not grow with the rules, whatever they list: counted in instructions of the module, which
 //! are the same on every machine. Each request comes by a new connection, so that it is decided anew.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use anyhow::{Context, Result, ensure};
 use host_tests::host::{Connection, Module, Request, Vm};
@@ -152,20 +152,11 @@ fn instructions(module: &Module, configuration: &str, ask: fn(&mut Asked, usize)
                 path: "/".to_owned(),
                 role: "none".to_owned(),
                 host: "orders.shop".to_owned(),
-                source: IpAddr::from([198, 51, 100, 1]),
+                source: Connection::CLIENT.into(),
             };
             ask(&mut asked, number);
-            let connection = Connection {
-                id,
-                certificate: Some(vec![format!("spiffe://{}", asked.principal)]),
-                validated: Some(true),
-                tls: true,
-                source: SocketAddr::from((asked.source, 40_000)),
-                destination: SocketAddr::from(([192, 0, 2, 1], 443)),
-                server_name: None,
-                filter_state: Default::default(),
-                metadata: Vec::new(),
-            };
+            let mut connection = Connection::mtls(id, &format!("spiffe://{}", asked.principal));
+            connection.source.set_ip(asked.source);
             let request = Request::new("GET", &asked.host, &asked.path).with("x-role", asked.role.as_bytes());
             *cost = vm.request(root, connection, request)?.instructions;
         }

@@ -38,22 +38,21 @@ fn start(module: &Module, configuration: &str) -> Result<(Vm, Root)> {
 
 /// A connection that `EVERYTHING` lets in, if it is web's.
 fn connection(id: u64, uri: &str) -> Connection {
-    let direct = ("sallyport.direct_remote_address".to_owned(), b"127.0.0.1".to_vec());
-    Connection {
-        id,
-        certificate: Some(vec![uri.to_owned()]),
-        validated: Some(true),
-        tls: true,
-        source: SocketAddr::from(([198, 51, 100, 1], 40_000)),
-        destination: SocketAddr::from(([192, 0, 2, 1], 5432)),
-        server_name: Some(b"db.example".to_vec()),
-        filter_state: BTreeMap::from([direct]),
-        metadata: Vec::new(),
-    }
+    to_the_database(Connection::mtls(id, uri))
 }
 
 fn plaintext(id: u64) -> Connection {
-    Connection { certificate: None, validated: Some(false), tls: false, ..connection(id, WEB) }
+    to_the_database(Connection::plaintext(id))
+}
+
+fn to_the_database(by: Connection) -> Connection {
+    let direct = ("sallyport.direct_remote_address".to_owned(), b"127.0.0.1".to_vec());
+    Connection {
+        destination: SocketAddr::from(([192, 0, 2, 1], 5432)),
+        server_name: Some(b"db.example".to_vec()),
+        filter_state: BTreeMap::from([direct]),
+        ..by
+    }
 }
 
 fn counters(vm: &mut Vm, root: Root) -> Result<BTreeMap<String, u64>> {

@@ -1,7 +1,6 @@
 //! What a suite cannot say of `identity-authz`: host calls that fail, connections that come and go, what a request
 //! costs, what stays behind.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -39,20 +38,6 @@ fn start(module: &Module, configuration: &str) -> Result<(Vm, Root)> {
     Ok((vm, root))
 }
 
-fn connection(id: u64, uri: &str) -> Connection {
-    Connection {
-        id,
-        certificate: Some(vec![uri.to_owned()]),
-        validated: Some(true),
-        tls: true,
-        source: SocketAddr::from(([198, 51, 100, 1], 40_000)),
-        destination: SocketAddr::from(([192, 0, 2, 1], 443)),
-        server_name: None,
-        filter_state: Default::default(),
-        metadata: Vec::new(),
-    }
-}
-
 fn get(path: &str) -> Request {
     Request::new("GET", "orders.shop", path)
 }
@@ -66,8 +51,8 @@ fn no_failing_host_call_lets_a_denied_request_through() -> Result<()> {
     let module = module()?;
     let configuration =
         configuration(r#"{"methods": ["GET"], "paths": ["/a"], "notHosts": ["x"], "notPorts": ["2"]}"#, true);
-    let shop_web_at_b = || (connection(1, WEB), get("/b"));
-    let stranger = || (connection(1, "spiffe://cluster.local/ns/shop/sa/stranger"), get("/a"));
+    let shop_web_at_b = || (Connection::mtls(1, WEB), get("/b"));
+    let stranger = || (Connection::mtls(1, "spiffe://cluster.local/ns/shop/sa/stranger"), get("/a"));
     let mut tried = 0;
     for request in [&shop_web_at_b as &dyn Fn() -> _, &stranger] {
         let (mut vm, root) = start(&module, &configuration)?;
@@ -103,11 +88,11 @@ fn a_failing_host_call_denies_what_needs_it_and_is_counted() -> Result<()> {
     ] {
         let (mut vm, root) = start(&module, &configuration)?;
         ensure!(
-            vm.request(root, connection(1, WEB), get("/a"))?.goes_on,
+            vm.request(root, Connection::mtls(1, WEB), get("/a"))?.goes_on,
             "{call}: the request is allowed without a failure"
         );
         vm.fail(Some(Fault { of: call.to_owned(), status: 10 }));
-        let outcome = vm.request(root, connection(2, WEB), get("/a"))?;
+        let outcome = vm.request(root, Connection::mtls(2, WEB), get("/a"))?;
         ensure!(status(&outcome) == Some(403), "{call}: {outcome:?}");
         let reason = outcome.filter_state.get("wasm.sallyport.identity_authz.reason").context("no reason")?;
         let attribute = call.split(' ').nth(1).unwrap_or("request.headers");
@@ -116,7 +101,7 @@ fn a_failing_host_call_denies_what_needs_it_and_is_counted() -> Result<()> {
         vm.tick(root)?;
         let counters = vm.counters();
         ensure!(counters.get("sallyport.identity_authz.errors") == Some(&1), "{call}: {counters:?}");
-        ensure!(vm.request(root, connection(2, WEB), get("/a"))?.goes_on, "{call}: a failure is not remembered");
+        ensure!(vm.request(root, Connection::mtls(2, WEB), get("/a"))?.goes_on, "{call}: a failure is not remembered");
     }
     Ok(())
 }
@@ -144,9 +129,12 @@ fn a_failing_host_call_never_walks_past_a_deny() -> Result<()> {
         let request = || get("/admin/x").with("x-role", b"guest");
         for code in [2, 10, 12, 99] {
             let (mut vm, root) = start(&module, &configuration)?;
-            ensure!(status(&vm.request(root, connection(1, WEB), request())?) == Some(403), "{rule} does not deny");
+            ensure!(
+                status(&vm.request(root, Connection::mtls(1, WEB), request())?) == Some(403),
+                "{rule} does not deny"
+            );
             vm.fail(Some(Fault { of: call.to_owned(), status: code }));
-            let outcome = vm.request(root, connection(2, WEB), request())?;
+            let outcome = vm.request(root, Connection::mtls(2, WEB), request())?;
             ensure!(outcome.crossings.iter().any(|crossing| crossing.starts_with(call)), "{rule} does not make {call}");
             ensure!(status(&outcome) == Some(403), "{call} answers {code}: {outcome:?}");
         }
@@ -175,8 +163,8 @@ fn what_cannot_be_told_does_not_change_the_answer() -> Result<()> {
         let mut vm = Vm::start(&module)?;
         vm.fail(Some(Fault { of: call.to_owned(), status: 10 }));
         let root = vm.configure(configuration("", false).as_bytes())??;
-        ensure!(vm.request(root, connection(1, WEB), get("/a"))?.goes_on, "{call}: web is let in");
-        let outcome = vm.request(root, connection(2, "spiffe://a/b"), get("/a"))?;
+        ensure!(vm.request(root, Connection::mtls(1, WEB), get("/a"))?.goes_on, "{call}: web is let in");
+        let outcome = vm.request(root, Connection::mtls(2, "spiffe://a/b"), get("/a"))?;
         ensure!(status(&outcome) == Some(403), "{call}: {outcome:?}");
         vm.tick(root)?;
     }
@@ -186,7 +174,7 @@ fn what_cannot_be_told_does_not_change_the_answer() -> Result<()> {
 #[test]
 fn before_envoy_1_39_the_listener_vouches_for_the_certificate() -> Result<()> {
     let (mut vm, root) = start(&module()?, &configuration("", false))?;
-    let old = Connection { validated: None, ..connection(1, WEB) };
+    let old = Connection { validated: None, ..Connection::mtls(1, WEB) };
     ensure!(vm.request(root, old, get("/"))?.goes_on);
     Ok(())
 }
@@ -209,8 +197,8 @@ fn on_a_connection_seen_before_a_request_costs_few_crossings() -> Result<()> {
     ];
     for (to, expected) in rows {
         let (mut vm, root) = start(&module, &configuration(to, false))?;
-        vm.request(root, connection(7, WEB), get("/a"))?;
-        let outcome = vm.request(root, connection(7, WEB), get("/a"))?;
+        vm.request(root, Connection::mtls(7, WEB), get("/a"))?;
+        let outcome = vm.request(root, Connection::mtls(7, WEB), get("/a"))?;
         ensure!(outcome.goes_on, "{to}: {outcome:?}");
         let crossings: Vec<_> = outcome.crossings.iter().map(|crossing| unnumbered(crossing)).collect();
         ensure!(crossings == expected, "{to}: {crossings:?}");
@@ -232,7 +220,7 @@ fn one_connections_identity_is_never_anothers() -> Result<()> {
             1 => step / 6,
             _ => (turn >> 33) % 20_000,
         };
-        let outcome = vm.request(root, connection(id, &uri(id)), get("/"))?;
+        let outcome = vm.request(root, Connection::mtls(id, &uri(id)), get("/"))?;
         ensure!(outcome.goes_on == is_web(id), "connection {id} at step {step}: {outcome:?}");
     }
     Ok(())
@@ -247,7 +235,7 @@ fn what_was_decided_of_one_connection_is_never_taken_for_another() -> Result<()>
         let (mut vm, root) = start(&module, &configuration(to, false))?;
         for id in 0..10_000_u64 {
             let web = id % 2 == 0;
-            let by = || connection(id, if web { WEB } else { "spiffe://cluster.local/ns/shop/sa/other" });
+            let by = || Connection::mtls(id, if web { WEB } else { "spiffe://cluster.local/ns/shop/sa/other" });
             for path in ["/", "/admin", "/"] {
                 let expected = web && !(by_request && path == "/admin");
                 let outcome = vm.request(root, by(), get(path))?;
@@ -292,9 +280,9 @@ fn only_what_a_connection_fixes_is_decided_once() -> Result<()> {
         let resources = format!(r#"{{"resources": [{}, {beside}]}}"#, policy("allow-web", web));
         let (mut vm, root) = start(&module, &resources)?;
         for _ in 0..2 {
-            ensure!(vm.request(root, connection(1, WEB), get("/"))?.goes_on, "{beside}");
+            ensure!(vm.request(root, Connection::mtls(1, WEB), get("/"))?.goes_on, "{beside}");
         }
-        let guest = vm.request(root, connection(1, WEB), get("/").with("x-role", b"guest"))?;
+        let guest = vm.request(root, Connection::mtls(1, WEB), get("/").with("x-role", b"guest"))?;
         ensure!(guest.goes_on != beside.contains("x-role"), "{beside}: {guest:?}");
         let asked = guest.crossings.iter().all(|crossing| unnumbered(crossing) == "proxy_get_property +");
         ensure!(once == asked || counter.is_some(), "{beside}: {:?}", guest.crossings);
@@ -313,8 +301,8 @@ fn a_request_takes_few_instructions() -> Result<()> {
     let module = Module::load_metered(&testbed::filter_path("identity-authz"))?;
     for (to, most) in [("", 2_000), (r#"{"methods": ["GET"], "paths": ["/a"]}"#, 8_500)] {
         let (mut vm, root) = start(&module, &configuration(to, false))?;
-        vm.request(root, connection(7, WEB), get("/a"))?;
-        let outcome = vm.request(root, connection(7, WEB), get("/a"))?;
+        vm.request(root, Connection::mtls(7, WEB), get("/a"))?;
+        let outcome = vm.request(root, Connection::mtls(7, WEB), get("/a"))?;
         println!("{} instructions for {to}", outcome.instructions);
         ensure!(outcome.instructions <= most, "{} instructions for {to}", outcome.instructions);
     }
@@ -332,7 +320,7 @@ fn a_connection_that_one_configuration_lets_in_is_not_let_in_by_another() -> Res
     let again = vm.configure(of("shop/sa/another").as_bytes())??;
     for _ in 0..3 {
         for (root, goes_on) in [(web, true), (other, false), (again, false)] {
-            ensure!(vm.request(root, connection(1, WEB), get("/"))?.goes_on == goes_on, "{root:?}");
+            ensure!(vm.request(root, Connection::mtls(1, WEB), get("/"))?.goes_on == goes_on, "{root:?}");
         }
     }
     Ok(())
@@ -344,8 +332,8 @@ fn a_connection_keeps_few_marks_however_often_the_configuration_changes() -> Res
     let (mut vm, mut root) = start(&module, &configuration("", false))?;
     let mut marked = 0;
     for _ in 0..40 {
-        ensure!(vm.request(root, connection(1, WEB), get("/"))?.goes_on);
-        let again = vm.request(root, connection(1, WEB), get("/"))?;
+        ensure!(vm.request(root, Connection::mtls(1, WEB), get("/"))?.goes_on);
+        let again = vm.request(root, Connection::mtls(1, WEB), get("/"))?;
         ensure!(again.goes_on && again.crossings.len() <= 2, "{:?}", again.crossings);
         marked += u32::from(again.crossings.len() == 1);
         let next = vm.configure(configuration("", false).as_bytes())??;
@@ -354,7 +342,7 @@ fn a_connection_keeps_few_marks_however_often_the_configuration_changes() -> Res
         root = next;
     }
     ensure!(marked == 16, "{marked} marks");
-    ensure!(!vm.request(root, connection(2, "spiffe://a/b"), get("/"))?.goes_on);
+    ensure!(!vm.request(root, Connection::mtls(2, "spiffe://a/b"), get("/"))?.goes_on);
     Ok(())
 }
 
@@ -365,8 +353,8 @@ fn a_connection_with_the_id_of_another_is_not_taken_for_it() -> Result<()> {
     for to in ["", r#"{"paths": ["/"]}"#] {
         let (mut vm, root) = start(&module, &configuration(to, false))?;
         for _ in 0..3 {
-            ensure!(vm.request(root, connection(1, WEB), get("/"))?.goes_on, "{to}");
-            let other = vm.request(root, connection(1, "spiffe://cluster.local/ns/shop/sa/other"), get("/"))?;
+            ensure!(vm.request(root, Connection::mtls(1, WEB), get("/"))?.goes_on, "{to}");
+            let other = vm.request(root, Connection::mtls(1, "spiffe://cluster.local/ns/shop/sa/other"), get("/"))?;
             ensure!(status(&other) == Some(403), "{to}: {other:?}");
         }
     }
@@ -376,12 +364,12 @@ fn a_connection_with_the_id_of_another_is_not_taken_for_it() -> Result<()> {
 #[test]
 fn requests_that_never_reach_the_filter_leave_no_memory_behind() -> Result<()> {
     let (mut vm, root) = start(&module()?, &configuration("", false))?;
-    vm.request(root, connection(1, WEB), get("/"))?;
+    vm.request(root, Connection::mtls(1, WEB), get("/"))?;
     let before = vm.memory();
     for _ in 0..200_000 {
-        vm.unseen_request(root, connection(1, WEB))?;
+        vm.unseen_request(root, Connection::mtls(1, WEB))?;
     }
-    ensure!(vm.request(root, connection(1, WEB), get("/"))?.goes_on);
+    ensure!(vm.request(root, Connection::mtls(1, WEB), get("/"))?.goes_on);
     ensure!(vm.memory() == before, "{before} bytes before, {} after", vm.memory());
     Ok(())
 }
@@ -393,14 +381,14 @@ fn several_configurations_in_one_vm_keep_to_themselves() -> Result<()> {
     let second = vm.configure(configuration(r#"{"paths": ["/only"]}"#, false).as_bytes())??;
     ensure!(vm.configure(b"{}")?.is_err(), "a bad configuration is refused");
     for _ in 0..2 {
-        ensure!(vm.request(first, connection(1, WEB), get("/x"))?.goes_on);
-        ensure!(status(&vm.request(second, connection(1, WEB), get("/x"))?) == Some(403));
-        ensure!(vm.request(second, connection(1, WEB), get("/only"))?.goes_on);
+        ensure!(vm.request(first, Connection::mtls(1, WEB), get("/x"))?.goes_on);
+        ensure!(status(&vm.request(second, Connection::mtls(1, WEB), get("/x"))?) == Some(403));
+        ensure!(vm.request(second, Connection::mtls(1, WEB), get("/only"))?.goes_on);
     }
     vm.delete(second)?;
     vm.tick(first)?;
-    ensure!(vm.request(first, connection(1, WEB), get("/x"))?.goes_on);
-    let orphan = vm.request(second, connection(1, WEB), get("/only"))?;
+    ensure!(vm.request(first, Connection::mtls(1, WEB), get("/x"))?.goes_on);
+    let orphan = vm.request(second, Connection::mtls(1, WEB), get("/only"))?;
     ensure!(status(&orphan) == Some(503), "a stream of a plugin that is gone: {orphan:?}");
     Ok(())
 }
@@ -421,16 +409,16 @@ fn counters_are_flushed_by_the_timer_and_at_the_end() -> Result<()> {
         ensure!(names.contains(&format!("sallyport.identity_authz.{name}")), "{name} is not among {names:?}");
     }
     let allowed = |vm: &Vm| vm.counters().get("sallyport.identity_authz.allowed").copied();
-    vm.request(root, connection(1, WEB), get("/"))?;
+    vm.request(root, Connection::mtls(1, WEB), get("/"))?;
     ensure!(allowed(&vm).is_none(), "a request is not worth a crossing for a counter");
     vm.tick(root)?;
     ensure!(allowed(&vm) == Some(1));
-    vm.request(root, connection(1, WEB), get("/"))?;
+    vm.request(root, Connection::mtls(1, WEB), get("/"))?;
     let next = vm.configure(configuration("", true).as_bytes())??;
     vm.delete(root)?;
     vm.tick(next)?;
     ensure!(allowed(&vm) == Some(2), "what was counted before an update is not lost");
-    vm.request(next, connection(1, WEB), get("/"))?;
+    vm.request(next, Connection::mtls(1, WEB), get("/"))?;
     vm.tick(next)?;
     ensure!(allowed(&vm) == Some(3), "{:?}", allowed(&vm));
     Ok(())
@@ -439,10 +427,15 @@ fn counters_are_flushed_by_the_timer_and_at_the_end() -> Result<()> {
 #[test]
 fn connections_are_counted_once_by_what_they_prove() -> Result<()> {
     let (mut vm, root) = start(&module()?, &configuration("", false))?;
-    let plaintext = |id| Connection { certificate: None, validated: Some(false), ..connection(id, WEB) };
-    let forged = |id| Connection { validated: Some(false), ..connection(id, WEB) };
+    let forged = |id| Connection { validated: Some(false), ..Connection::mtls(id, WEB) };
     for _ in 0..3 {
-        for by in [connection(1, WEB), connection(2, WEB), plaintext(3), forged(4), connection(5, "spiffe://A/b")] {
+        for by in [
+            Connection::mtls(1, WEB),
+            Connection::mtls(2, WEB),
+            Connection::without_certificate(3),
+            forged(4),
+            Connection::mtls(5, "spiffe://A/b"),
+        ] {
             vm.request(root, by, get("/"))?;
         }
     }
@@ -459,13 +452,13 @@ fn denials_are_logged_ten_a_second() -> Result<()> {
     let denials =
         |vm: &Vm| vm.log().iter().filter(|line| line.message.starts_with("sallyport identity_authz: deny: ")).count();
     for _ in 0..25 {
-        vm.request(root, connection(1, "spiffe://a/b"), get("/"))?;
+        vm.request(root, Connection::mtls(1, "spiffe://a/b"), get("/"))?;
     }
     ensure!(denials(&vm) == 10, "{} lines", denials(&vm));
     vm.tick(root)?;
     let last = vm.log().last().context("no log")?;
     ensure!(last.message == "sallyport identity_authz: 15 more denials in the last second, not logged", "{last:?}");
-    vm.request(root, connection(1, "spiffe://a/b"), get("/"))?;
+    vm.request(root, Connection::mtls(1, "spiffe://a/b"), get("/"))?;
     ensure!(denials(&vm) == 11, "{} lines", denials(&vm));
     Ok(())
 }
@@ -494,7 +487,7 @@ fn neither_requests_nor_updates_leave_memory_behind() -> Result<()> {
         root = next;
         for id in 0..50 {
             let uri = if id % 2 == 0 { WEB } else { "spiffe://a/b" };
-            vm.request(root, connection(update * 50 + id, uri), get("/"))?;
+            vm.request(root, Connection::mtls(update * 50 + id, uri), get("/"))?;
         }
         if update == 30 {
             after_warm_up = Some(vm.memory());
@@ -521,10 +514,10 @@ fn without_the_direct_address_whatever_asks_for_it_is_denied() -> Result<()> {
         r#"{"action": "DENY", "rules": [{"when": [{"key": "source.ip", "values": ["10.0.0.0/8"]}]}]}"#,
     ] {
         let (mut vm, root) = start(&module, &policy_of(spec))?;
-        let mut told = connection(1, WEB);
+        let mut told = Connection::mtls(1, WEB);
         told.filter_state.insert("sallyport.direct_remote_address".to_owned(), b"192.0.2.9".to_vec());
         ensure!(vm.request(root, told.clone(), get("/"))?.goes_on, "{spec}: it is denied with the address");
-        let outcome = vm.request(root, connection(2, WEB), get("/"))?;
+        let outcome = vm.request(root, Connection::mtls(2, WEB), get("/"))?;
         ensure!(status(&outcome) == Some(403), "{spec}: it is let in without the address");
         let reason = outcome.filter_state.get("wasm.sallyport.identity_authz.reason").cloned().unwrap_or_default();
         let expected = "the proxy did not tell filter_state.sallyport.direct_remote_address: it is not set: ";
@@ -540,8 +533,8 @@ fn metadata_that_cannot_be_read_denies_what_asks_for_it() -> Result<()> {
     let module = module()?;
     let spec = r#"{"action": "DENY", "rules": [{"from": [{"source": {"requestPrincipals": ["*/ann"]}}]}]}"#;
     let (mut vm, root) = start(&module, &policy_of(spec))?;
-    ensure!(vm.request(root, connection(1, WEB), get("/"))?.goes_on, "no metadata is no token");
-    let broken = Connection { metadata: vec![0x0a, 0xff], ..connection(1, WEB) };
+    ensure!(vm.request(root, Connection::mtls(1, WEB), get("/"))?.goes_on, "no metadata is no token");
+    let broken = Connection { metadata: vec![0x0a, 0xff], ..Connection::mtls(1, WEB) };
     ensure!(!vm.request(root, broken, get("/"))?.goes_on, "malformed metadata is let through");
     Ok(())
 }
@@ -557,11 +550,11 @@ fn a_time_of_the_week_is_looked_up_in_utc() -> Result<()> {
         [(8, 59, false), (9, 0, true), (16, 59, true), (17, 0, false), (5 * 24 + 12, 0, false)]
     {
         vm.stop_clock(Duration::from_secs(MONDAY + (hours * 60 + minutes) * 60));
-        let goes_on = vm.request(root, connection(1, WEB), get("/"))?.goes_on;
+        let goes_on = vm.request(root, Connection::mtls(1, WEB), get("/"))?.goes_on;
         ensure!(goes_on == expected, "{hours}:{minutes:02} after Monday began: {goes_on}");
     }
     vm.fail(Some(Fault { of: "proxy_get_current_time_nanoseconds".to_owned(), status: 10 }));
     vm.stop_clock(Duration::from_secs(MONDAY + 12 * 3600));
-    ensure!(!vm.request(root, connection(1, WEB), get("/"))?.goes_on, "without a clock it is let through");
+    ensure!(!vm.request(root, Connection::mtls(1, WEB), get("/"))?.goes_on, "without a clock it is let through");
     Ok(())
 }

@@ -1,7 +1,5 @@
 //! One configuration with the policies of 50 workloads: each workload's filter applies its own and no other.
 
-use std::net::SocketAddr;
-
 use anyhow::{Context, Result, ensure};
 use host_tests::host::{Connection, Module, Outcome, Request, Root, Vm};
 use host_tests::suite::{Case, envoy};
@@ -96,17 +94,7 @@ fn configuration(workload: Workload, resources: &[Value]) -> Value {
 
 /// A request by a caller of `of` in its own connection.
 fn ask(vm: &mut Vm, root: Root, of: Workload, caller: usize, method: &str, path: &str) -> Result<Outcome> {
-    let connection = Connection {
-        id: u64::try_from(of.0 * CALLERS + caller)?,
-        certificate: Some(vec![of.caller(caller)]),
-        tls: true,
-        validated: Some(true),
-        source: SocketAddr::from(([198, 51, 100, 1], 40_000)),
-        destination: SocketAddr::from(([192, 0, 2, 1], 443)),
-        server_name: None,
-        filter_state: [].into(),
-        metadata: Vec::new(),
-    };
+    let connection = Connection::mtls(u64::try_from(of.0 * CALLERS + caller)?, &of.caller(caller));
     vm.request(root, connection, Request::new(method, "orders.shop", path))
 }
 

@@ -1,7 +1,7 @@
 //! A request and the connection that it came by, and what the filter did to it.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use super::encoding;
 
@@ -32,6 +32,35 @@ pub struct Connection {
 pub(super) type Handshake = (u64, Option<Vec<String>>, SocketAddr);
 
 impl Connection {
+    /// The address of clients that are not given another one.
+    pub const CLIENT: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
+
+    /// A connection in mTLS to port 443, under a valid certificate of this URI, on which Envoy tells nothing more.
+    pub fn mtls(id: u64, uri: &str) -> Self {
+        let certificate = Some(vec![uri.to_owned()]);
+        Self { certificate, validated: Some(true), ..Self::without_certificate(id) }
+    }
+
+    /// As [`mtls`](Self::mtls), where the client presents no certificate.
+    pub fn without_certificate(id: u64) -> Self {
+        Self { tls: true, ..Self::plaintext(id) }
+    }
+
+    /// As [`mtls`](Self::mtls), where the client speaks no TLS.
+    pub fn plaintext(id: u64) -> Self {
+        Self {
+            id,
+            certificate: None,
+            validated: Some(false),
+            tls: false,
+            source: SocketAddr::from((Self::CLIENT, 40_000)),
+            destination: SocketAddr::from(([192, 0, 2, 1], 443)),
+            server_name: None,
+            filter_state: BTreeMap::new(),
+            metadata: Vec::new(),
+        }
+    }
+
     pub(super) fn handshake(&self) -> Handshake {
         (self.id, self.certificate.clone(), self.source)
     }

@@ -16,7 +16,7 @@ use testbed::{
 
 use super::case::{Answer, Caller, Case, FirstSpeaker, Passing, Sent, bytes, counter};
 use super::check::{CLOSED, Happened, REACHED};
-use super::native::CLIENT;
+use crate::host::Connection;
 use listener::{
     BEYOND, ECHO, GREETER, GREETING, bytes_listener, filter_configuration, listener, passing_listener, services,
 };
@@ -97,7 +97,7 @@ impl Stage {
             .find(|(known, _)| *known == configuration)
             .context("a configuration of another stage")?;
         let port = case.caller.destination_port.unwrap_or(443);
-        let from = case.caller.address.unwrap_or(CLIENT);
+        let from = case.caller.address.unwrap_or(Connection::CLIENT);
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
         // The client's port tells the connections of the cases apart.
         let preamble = format!("PROXY TCP4 {from} 192.0.2.1 {} {port}\r\n", FIRST_PORT + number).into_bytes();

@@ -1,7 +1,7 @@
 //! Plays a case against the built module in wasmtime.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Result, bail};
 use serde_json::json;
@@ -115,9 +115,6 @@ fn is_grpc(sent: &Sent) -> bool {
     sent.headers.iter().any(|(name, value)| name == "content-type" && value == "application/grpc")
 }
 
-/// Where clients come from that say nothing else.
-pub(super) const CLIENT: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
-
 /// The connection as Envoy 1.40 tells it.
 fn connection(caller: &Caller) -> Result<Connection> {
     let names = caller.names()?;
@@ -128,18 +125,22 @@ fn connection(caller: &Caller) -> Result<Connection> {
         };
         names.iter().filter_map(uri).collect()
     };
-    let destination = SocketAddr::from(([192, 0, 2, 1], caller.destination_port.unwrap_or(443)));
-    Ok(Connection {
-        id: 1,
+    let mut connection = Connection {
         certificate: names.as_ref().map(uris),
         validated: Some(names.is_some() && !caller.untrusted),
         tls: caller.speaks_tls(),
-        source: SocketAddr::from((caller.address.unwrap_or(CLIENT), 40_000)),
-        destination,
         server_name: caller.server_name.as_ref().map(|name| name.to_ascii_lowercase().into_bytes()),
         filter_state: [(DIRECT_ADDRESS_KEY.to_owned(), DIRECT_ADDRESS.as_bytes().to_vec())].into(),
         metadata: metadata(caller),
-    })
+        ..Connection::plaintext(1)
+    };
+    if let Some(address) = caller.address {
+        connection.source.set_ip(address.into());
+    }
+    if let Some(port) = caller.destination_port {
+        connection.destination.set_port(port);
+    }
+    Ok(connection)
 }
 
 /// What other filters have found out: the claims of a token that the JWT filter trusts, and what is always there.

@@ -29,11 +29,16 @@ pub(super) const CLAIMS: [Claim; 14] = [
     Claim { name: "another workload in the place of app-envoy gets no request", check: impostor },
 ];
 
-/// Kills a container and brings it back.
+/// What is seen while a container is down, and that what is denied stays denied then.
 fn without(s: &Stack, service: &str, while_down: fn(&Stack) -> Result<&'static str>) -> Result<String> {
+    killed(s, service, || while_down(s).and_then(|seen| denied_stays_denied(s).map(|()| seen)))
+}
+
+/// Kills a container, looks, and brings it back.
+fn killed(s: &Stack, service: &str, look: impl FnOnce() -> Result<&'static str>) -> Result<String> {
     let container = s.container(service)?;
     s.docker(&["kill", container])?;
-    let seen = while_down(s).and_then(|seen| denied_stays_denied(s).map(|()| seen));
+    let seen = look();
     s.docker(&["start", container])?;
     let seen = seen?;
     s.until_it_works()?;
@@ -71,16 +76,12 @@ fn denied_stays_denied(s: &Stack) -> Result<()> {
 
 /// Nobody within is left to ask, so a client outside does.
 fn without_visitor(s: &Stack) -> Result<String> {
-    let container = s.container("visitor")?;
-    s.docker(&["kill", container])?;
-    let gateway = s.published("gateway", 8080)?.parse()?;
-    let answer = Client::plaintext(gateway).get("/orders");
-    s.docker(&["start", container])?;
-    let status = answer?.status;
-    ensure!(status == 200, "{status}");
-    s.until_it_works()?;
-    denied_stays_denied(s)?;
-    Ok("a client outside served while down, all working after".to_owned())
+    killed(s, "visitor", || {
+        let gateway = s.published("gateway", 8080)?.parse()?;
+        let status = Client::plaintext(gateway).get("/orders")?.status;
+        ensure!(status == 200, "{status}");
+        Ok("a client outside served while down")
+    })
 }
 
 /// The visitor takes the name of `app-envoy` while that is down, and serves with a good certificate of its own.

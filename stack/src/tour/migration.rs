@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use serde_json::Value;
 use testbed::wait;
 
@@ -98,14 +98,13 @@ fn listed(s: &Stack) -> Result<String> {
         &["postgres: a connection, for cluster.local/ns/demo/sa/stranger: "],
         &["gateway: GET /orders, ", "sqlmap"],
     ];
-    let mut missing = None;
-    let listed = wait::until("the list to be whole", LIMIT, || {
+    wait::until_ok("the list to be whole", LIMIT, || {
         let rows = would_deny(s)?;
         let has = |parts: &[&str]| rows.iter().any(|row| parts.iter().all(|part| row.contains(part)));
-        missing = expected.into_iter().find(|parts| !has(parts));
-        Ok(missing.is_none().then(|| format!("{} rows, from all four Envoys", rows.len())))
-    });
-    listed.with_context(|| format!("not listed: {missing:?}"))
+        let missing = expected.into_iter().find(|parts| !has(parts));
+        ensure!(missing.is_none(), "not listed: {missing:?}");
+        Ok(format!("{} rows, from all four Envoys", rows.len()))
+    })
 }
 
 /// Changes the mode under a flood of good requests, and waits until it is in effect for everyone who may not.
@@ -135,11 +134,10 @@ fn without_a_loss(s: &Stack, change: fn() -> Result<()>, open: bool) -> Result<S
 fn faulty(s: &Stack) -> Result<String> {
     let failures = "envoy_extension_config_discovery_http_filter_config_fail{workload=\"app\"}";
     let before = s.sum(failures)?;
-    policies::edit("app.yaml", &[("principals:", "principal:")])?;
-    let counted = wait::until("the refusal to be counted", LIMIT, || Ok((s.sum(failures)? > before).then_some(())));
-    let held = expect(&s.to_app("gateway", &["path=/orders"])?, 200)
-        .and_then(|_| expect(&s.to_app("stranger", &["path=/orders"])?, 403));
-    policies::restore("app.yaml")?;
-    counted.and(held)?;
+    policies::edited("app.yaml", &[("principals:", "principal:")], || {
+        wait::until("the refusal to be counted", LIMIT, || Ok((s.sum(failures)? > before).then_some(())))?;
+        expect(&s.to_app("gateway", &["path=/orders"])?, 200)?;
+        expect(&s.to_app("stranger", &["path=/orders"])?, 403)
+    })?;
     Ok("refused and counted".to_owned())
 }

@@ -86,12 +86,7 @@ pub(super) const CLAIMS: [Claim; 14] = [
     Claim { name: "PlaintextSeen fires after the above", check: |s| fires(s, "PlaintextSeen") },
     Claim {
         name: "FilterFailedToLoad fires when a policy is faulty",
-        check: |s| {
-            policies::edit("app.yaml", &[("principals:", "principal:")])?;
-            let fired = fires(s, "FilterFailedToLoad");
-            policies::restore("app.yaml")?;
-            fired
-        },
+        check: |s| policies::edited("app.yaml", &[("principals:", "principal:")], || fires(s, "FilterFailedToLoad")),
     },
 ];
 

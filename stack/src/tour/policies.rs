@@ -28,18 +28,22 @@ pub(super) fn clear() -> Result<()> {
     }
 }
 
-/// Changes a file. What is replaced has to be there.
-pub(super) fn edit(file: &str, changes: &[(&str, &str)]) -> Result<()> {
+/// Acts while a file is changed, and puts the one back that the repository has, whatever came of it. What is replaced
+/// has to be there.
+pub(super) fn edited<T>(file: &str, changes: &[(&str, &str)], act: impl FnOnce() -> Result<T>) -> Result<T> {
     let mut text = source(file)?;
     for (from, to) in changes {
         ensure!(text.contains(from), "{file} has no {from:?}");
         text = text.replace(from, to);
     }
-    write(file, &text)
+    write(file, &text)?;
+    let done = act();
+    restore(file)?;
+    done
 }
 
 /// Puts the file back that the repository has.
-pub(super) fn restore(file: &str) -> Result<()> {
+fn restore(file: &str) -> Result<()> {
     write(file, &source(file)?)
 }
 

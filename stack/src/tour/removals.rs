@@ -1,6 +1,6 @@
 //! Takes one protection away at a time, and sees the claim fail that rests on it.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use testbed::wait;
 
 use super::running::{LABEL, LIMIT, Stack};
@@ -79,9 +79,7 @@ pub(super) const CLAIMS: [Claim; 11] = [
 
 /// Changes a policy file, sees the claim fail, puts the file back and sees the claim hold.
 fn by_edit(s: &Stack, claim: &Claim, file: &str, changes: &[(&str, &str)], because: &str) -> Result<String> {
-    policies::edit(file, changes)?;
-    let failed = fails(s, claim, because);
-    policies::restore(file)?;
+    let failed = policies::edited(file, changes, || fails(s, claim, because));
     holds_again(s, claim).and(failed)
 }
 
@@ -105,20 +103,16 @@ fn ordinary_internal_network(s: &Stack) -> Result<String> {
 
 /// Waits until the claim fails, for this reason and no other.
 fn fails(s: &Stack, claim: &Claim, because: &str) -> Result<String> {
-    let mut last = None;
-    let failed = wait::until("the claim to fail", LIMIT, || {
-        last = (claim.check)(s).err().map(|error| format!("{error:#}"));
-        Ok(last.clone().filter(|said| said.contains(because)))
+    let failed = wait::until_ok("the claim to fail", LIMIT, || {
+        let said = format!("{:#}", (claim.check)(s).err().context("it holds")?);
+        ensure!(said.contains(because), "{said}");
+        Ok(said)
     });
-    let said = failed.with_context(|| format!("{}: last {last:?}", claim.name))?;
+    let said = failed.with_context(|| claim.name)?;
     Ok(format!("{}: {said}", claim.name))
 }
 
 fn holds_again(s: &Stack, claim: &Claim) -> Result<()> {
-    let mut last = None;
-    let held = wait::until("the claim to hold again", LIMIT, || {
-        last = (claim.check)(s).err().map(|error| format!("{error:#}"));
-        Ok(last.is_none().then_some(()))
-    });
-    held.with_context(|| format!("{}: last {last:?}", claim.name))
+    let held = wait::until_ok("the claim to hold again", LIMIT, || (claim.check)(s).map(drop));
+    held.with_context(|| claim.name)
 }

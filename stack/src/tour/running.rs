@@ -6,6 +6,7 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -173,16 +174,8 @@ impl Stack {
 
     /// Waits until every call goes as it should.
     pub(super) fn until_it_works(&self) -> Result<()> {
-        let mut last = String::new();
-        let works = wait::until("the stack to work", LIMIT * 3, || {
-            let works = self.works();
-            if let Err(error) = &works {
-                last = format!("{error:#}");
-                std::thread::sleep(PAUSE);
-            }
-            Ok(works.ok())
-        });
-        works.with_context(|| format!("last: {last}"))
+        let look = || self.works().inspect_err(|_| thread::sleep(PAUSE));
+        wait::until_ok("the stack to work", LIMIT * 3, look)
     }
 
     /// Whether all that is allowed works, and what the application may not do does not.

@@ -4,7 +4,8 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, ensure};
-use host_tests::host::{Connection, Module, Request, Root, Vm};
+use host_tests::filter;
+use host_tests::host::{Connection, Request, Root, Vm};
 
 use crate::variant::{self, CALLER};
 
@@ -83,16 +84,11 @@ pub(crate) const UPDATED_RULES: usize = 1_000;
 /// remembers.
 pub(crate) const REQUESTS_A_CONNECTION: u64 = 10;
 
-fn module(filter: &str) -> Result<Module> {
-    testbed::build_filters()?;
-    Module::load(&testbed::filter_path(filter))
-}
-
 /// Loads policies of all shapes up to a size, each into a VM of its own.
 pub(crate) fn load(largest: usize) -> Result<Vec<Loaded>> {
     let mut found = Vec::new();
     for shape in Shape::ALL {
-        let module = module(shape.filter())?;
+        let module = filter::load(shape.filter())?;
         for rules in [10, 100, 1_000, 10_000, 100_000].into_iter().filter(|size| *size <= largest) {
             let configuration = shape.configuration(rules);
             let mut vm = Vm::start(&module)?;
@@ -107,7 +103,7 @@ pub(crate) fn load(largest: usize) -> Result<Vec<Loaded>> {
 /// Updates a VM's configuration so often, each time with another principal in it, then sends so many requests by ever
 /// new connections.
 pub(crate) fn soak(updates: u64, requests: u64) -> Result<Soaked> {
-    let mut vm = Vm::start(&module("identity-authz")?)?;
+    let mut vm = Vm::start(&filter::load("identity-authz")?)?;
     let configuration = |number: u64| {
         let shape = Shape::RuleEach.configuration(UPDATED_RULES);
         shape.replace("caller-17\"", &format!("caller-{number}-of-updates\""))

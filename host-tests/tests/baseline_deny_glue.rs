@@ -1,7 +1,8 @@
 //! What a suite cannot say of `baseline-deny`: what a request costs, hostile headers, host calls that fail.
 
 use anyhow::{Result, ensure};
-use host_tests::host::{Connection, Fault, Module, Request, Root, Vm};
+use host_tests::filter;
+use host_tests::host::{Connection, Fault, Request, Vm};
 
 const BROWSER: &[u8] =
     b"Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.0.0 Safari/537.36";
@@ -12,12 +13,6 @@ fn connection() -> Connection {
 
 fn by(user_agent: &[u8]) -> Request {
     Request::new("GET", "shop", "/").with("user-agent", user_agent)
-}
-
-fn start(module: &Module, configuration: &str) -> Result<(Vm, Root)> {
-    let mut vm = Vm::start(module)?;
-    let root = vm.configure(configuration.as_bytes())??;
-    Ok((vm, root))
 }
 
 /// A third each of contains, prefix and exact.
@@ -37,10 +32,9 @@ fn patterns(count: usize) -> String {
 
 #[test]
 fn five_thousand_patterns_cost_a_request_little_more_than_ten() -> Result<()> {
-    testbed::build_filters()?;
-    let module = Module::load_metered(&testbed::filter_path("baseline-deny"))?;
+    let module = filter::load_metered("baseline-deny")?;
     let cost = |count: usize| -> Result<u64> {
-        let (mut vm, root) = start(&module, &patterns(count))?;
+        let (mut vm, root) = Vm::configured(&module, &patterns(count))?;
         vm.request(root, connection(), by(BROWSER))?;
         let outcome = vm.request(root, connection(), by(BROWSER))?;
         ensure!(outcome.goes_on && outcome.crossings == ["proxy_get_header_map_value user-agent"], "{outcome:?}");
@@ -54,9 +48,9 @@ fn five_thousand_patterns_cost_a_request_little_more_than_ten() -> Result<()> {
 
 #[test]
 fn a_hostile_user_agent_is_decided_and_the_vm_lives_on() -> Result<()> {
-    testbed::build_filters()?;
-    let module = Module::load_metered(&testbed::filter_path("baseline-deny"))?;
-    let (mut vm, root) = start(&module, r#"{"presets": ["scanners"], "exempt": {"userAgents": ["*friend*"]}}"#)?;
+    let module = filter::load_metered("baseline-deny")?;
+    let (mut vm, root) =
+        Vm::configured(&module, r#"{"presets": ["scanners"], "exempt": {"userAgents": ["*friend*"]}}"#)?;
     let ordinary = vm.request(root, connection(), by(&BROWSER.repeat(520)))?.instructions;
     let hostile: [(&str, Vec<u8>); 6] = [
         ("stars", b"*".repeat(60_000)),
@@ -81,8 +75,7 @@ fn a_hostile_user_agent_is_decided_and_the_vm_lives_on() -> Result<()> {
 
 #[test]
 fn a_failing_host_call_denies_what_needs_it() -> Result<()> {
-    testbed::build_filters()?;
-    let module = Module::load(&testbed::filter_path("baseline-deny"))?;
+    let module = filter::load("baseline-deny")?;
     let any_header = r#"{"resources": [{"apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy",
         "metadata": {"name": "p", "namespace": "n"}, "spec": {"action": "DENY",
         "rules": [{"when": [{"key": "request.headers[x-tool]", "values": ["evil"]}]}]}}]}"#;
@@ -91,7 +84,7 @@ fn a_failing_host_call_denies_what_needs_it() -> Result<()> {
         (r#"{"userAgent": {"missing": "deny"}}"#, "proxy_get_header_map_value user-agent"),
         (any_header, "proxy_get_header_map_pairs"),
     ] {
-        let (mut vm, root) = start(&module, configuration)?;
+        let (mut vm, root) = Vm::configured(&module, configuration)?;
         ensure!(vm.request(root, connection(), by(BROWSER))?.goes_on, "{call}: the request goes on without a failure");
         for status in [2, 10, 12, 99] {
             vm.fail(Some(Fault { of: call.to_owned(), status }));

@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use host_tests::filter;
 use host_tests::host::{Connection, Fault, First, Module, Request, Root, Vm};
 
 const PAYMENTS: &str = "spiffe://cluster.local/ns/shop/sa/payments";
@@ -14,14 +15,7 @@ const CONFIGURATION: &str = r#"{"rules": [
     {"name": "never", "action": "DENY", "from": [{"source": {"ipBlocks": ["10.0.0.0/8"]}}], "hosts": ["open.com"]}]}"#;
 
 fn module() -> Result<Module> {
-    testbed::build_filters()?;
-    Module::load(&testbed::filter_path("egress-allowlist"))
-}
-
-fn start(module: &Module, configuration: &str) -> Result<(Vm, Root)> {
-    let mut vm = Vm::start(module)?;
-    let root = vm.configure(configuration.as_bytes())??;
-    Ok((vm, root))
+    filter::load("egress-allowlist")
 }
 
 fn connection(id: u64, uri: Option<&str>, server_name: Option<&str>) -> Connection {
@@ -43,12 +37,12 @@ fn no_failing_host_call_lets_a_denied_request_out() -> Result<()> {
     ];
     let mut tried = 0;
     for (by, what) in tries {
-        let (mut vm, root) = start(&module, CONFIGURATION)?;
+        let (mut vm, root) = Vm::configured(&module, CONFIGURATION)?;
         let crossings = vm.request(root, by.clone(), what.clone())?.crossings;
         ensure!(crossings.len() > 4, "the request makes {crossings:?} only");
         for crossing in crossings {
             for code in [2, 10, 12, 99] {
-                let (mut vm, root) = start(&module, CONFIGURATION)?;
+                let (mut vm, root) = Vm::configured(&module, CONFIGURATION)?;
                 vm.fail(Some(Fault { of: crossing.clone(), status: code }));
                 let outcome = vm.request(root, by.clone(), what.clone())?;
                 ensure!(!outcome.goes_on, "{crossing} answers {code}, and the request goes on");
@@ -65,12 +59,12 @@ fn no_failing_host_call_lets_a_denied_connection_out() -> Result<()> {
     let module = module()?;
     let mut tried = 0;
     for server_name in [None, Some("evil.com"), Some("good.com")] {
-        let (mut vm, root) = start(&module, CONFIGURATION)?;
+        let (mut vm, root) = Vm::configured(&module, CONFIGURATION)?;
         let passage = vm.connection(root, connection(1, None, server_name), First::Client)?;
         ensure!(passage.closed && !passage.goes_on && !passage.bytes_go_on, "{server_name:?}: {passage:?}");
         for crossing in passage.crossings {
             for code in [2, 10, 12, 99] {
-                let (mut vm, root) = start(&module, CONFIGURATION)?;
+                let (mut vm, root) = Vm::configured(&module, CONFIGURATION)?;
                 vm.fail(Some(Fault { of: crossing.clone(), status: code }));
                 let passage = vm.connection(root, connection(1, None, server_name), First::Client)?;
                 ensure!(!passage.bytes_go_on, "{crossing} answers {code}, and the connection goes on: {passage:?}");
@@ -84,7 +78,7 @@ fn no_failing_host_call_lets_a_denied_connection_out() -> Result<()> {
 
 #[test]
 fn a_connection_that_cannot_be_closed_is_held() -> Result<()> {
-    let (mut vm, root) = start(&module()?, CONFIGURATION)?;
+    let (mut vm, root) = Vm::configured(&module()?, CONFIGURATION)?;
     vm.fail(Some(Fault { of: "proxy_close_stream".to_owned(), status: 10 }));
     let passage = vm.connection(root, connection(1, None, Some("evil.com")), First::Client)?;
     ensure!(!passage.closed && !passage.goes_on && !passage.bytes_go_on, "{passage:?}");
@@ -107,7 +101,7 @@ fn what_an_allowed_request_needs_failing_denies_it_and_is_counted() -> Result<()
         "proxy_get_header_map_value :method",
         "proxy_get_header_map_value :authority",
     ] {
-        let (mut vm, root) = start(&module, CONFIGURATION)?;
+        let (mut vm, root) = Vm::configured(&module, CONFIGURATION)?;
         ensure!(vm.request(root, connection(1, Some(PAYMENTS), None), get("good.com"))?.goes_on, "{call}");
         vm.fail(Some(Fault { of: call.to_owned(), status: 10 }));
         let outcome = vm.request(root, connection(2, Some(PAYMENTS), None), get("good.com"))?;
@@ -135,7 +129,7 @@ fn a_decision_costs_few_crossings() -> Result<()> {
     let configuration = r#"{"rules": [
         {"name": "a", "hosts": ["open.com"]},
         {"name": "b", "from": [{"source": {"principals": ["cluster.local/ns/shop/sa/payments"]}}], "hosts": ["good.com"]}]}"#;
-    let (mut vm, root) = start(&module()?, configuration)?;
+    let (mut vm, root) = Vm::configured(&module()?, configuration)?;
     let name = "proxy_get_property connection.requested_server_name";
     let (method, authority) = ("proxy_get_header_map_value :method", "proxy_get_header_map_value :authority");
     let payments = || connection(7, Some(PAYMENTS), None);
@@ -160,7 +154,7 @@ fn a_decision_costs_few_crossings() -> Result<()> {
 
 #[test]
 fn neither_requests_nor_connections_leave_memory_behind() -> Result<()> {
-    let (mut vm, root) = start(&module()?, CONFIGURATION)?;
+    let (mut vm, root) = Vm::configured(&module()?, CONFIGURATION)?;
     let play = |vm: &mut Vm, rounds: u64| -> Result<usize> {
         for round in 0..rounds {
             for server_name in [None, Some("evil.com"), Some("open.com")] {
@@ -206,12 +200,11 @@ fn cost(vm: &mut Vm, root: Root, count: usize) -> Result<u64> {
 
 #[test]
 fn a_hundred_thousand_hosts_cost_what_ten_do() -> Result<()> {
-    testbed::build_filters()?;
-    let module = Module::load_metered(&testbed::filter_path("egress-allowlist"))?;
-    let (mut few, few_root) = start(&module, &of_hosts(10))?;
+    let module = filter::load_metered("egress-allowlist")?;
+    let (mut few, few_root) = Vm::configured(&module, &of_hosts(10))?;
     let timed = |count: usize| -> Result<(Vm, Root, Duration)> {
         let begin = Instant::now();
-        let (vm, root) = start(&module, &of_hosts(count))?;
+        let (vm, root) = Vm::configured(&module, &of_hosts(count))?;
         Ok((vm, root, begin.elapsed()))
     };
     let (_, _, tenth) = timed(10_000)?;

@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 
 use anyhow::{Context, Result, ensure};
+use host_tests::filter;
 use host_tests::host::{Connection, Module, Request, Vm};
 
 const RULES_A_POLICY: usize = 500;
@@ -139,8 +140,7 @@ const MANY: usize = 5_000;
 
 /// The instructions for a request that asks for the thing of the first rule, one in the middle, and of none.
 fn instructions(module: &Module, configuration: &str, ask: fn(&mut Asked, usize)) -> Result<[u64; 3]> {
-    let mut vm = Vm::start(module)?;
-    let root = vm.configure(configuration.as_bytes())??;
+    let (mut vm, root) = Vm::configured(module, configuration)?;
     let mut costs = [0; 3];
     let mut id = 0;
     for (cost, number) in costs.iter_mut().zip([0, MANY / 2, MANY]) {
@@ -166,8 +166,7 @@ fn instructions(module: &Module, configuration: &str, ask: fn(&mut Asked, usize)
 
 #[test]
 fn a_request_costs_the_same_among_a_hundred_rules_and_five_thousand() -> Result<()> {
-    testbed::build_filters()?;
-    let module = Module::load_metered(&testbed::filter_path("identity-authz"))?;
+    let module = filter::load_metered("identity-authz")?;
     for shape in SHAPES {
         for action in ["ALLOW", "DENY"] {
             // Spread over the same range, numbers are alike in both sizes.
@@ -189,13 +188,11 @@ fn a_request_costs_the_same_among_a_hundred_rules_and_five_thousand() -> Result<
 
 #[test]
 fn rules_take_a_bounded_part_of_a_memory_that_never_shrinks() -> Result<()> {
-    testbed::build_filters()?;
-    let module = Module::load(&testbed::filter_path("identity-authz"))?;
+    let module = filter::load("identity-authz")?;
     for (name, most) in [("principals", 7), ("paths under one principal", 10), ("not paths", 8)] {
         let shape = SHAPES.iter().find(|shape| shape.name == name).context("a shape")?;
         let rules = configuration(shape, "ALLOW", 10_000, 1);
-        let mut vm = Vm::start(&module)?;
-        vm.configure(rules.as_bytes())??;
+        let (mut vm, _) = Vm::configured(&module, &rules)?;
         let kibibytes = vm.memory() >> 10;
         println!("{kibibytes} KiB with 10,000 rules: {name}");
         ensure!(kibibytes < most << 10, "{kibibytes} KiB with 10,000 rules: {name}");

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use anyhow::{Context, Result, ensure};
+use host_tests::filter;
 use host_tests::host::{Connection, Fault, First, Module, Root, Vm};
 
 const WEB: &str = "spiffe://cluster.local/ns/shop/sa/web";
@@ -26,14 +27,7 @@ const EVERYTHING: &str = r#"{"resources": [
         {"from": [{"source": {"namespaces": ["dev"], "notIpBlocks": ["10.0.0.0/8"]}}], "to": [{"operation": {"notPorts": ["1"]}}]}]}}]}"#;
 
 fn module() -> Result<Module> {
-    testbed::build_filters()?;
-    Module::load(&testbed::filter_path("identity-authz"))
-}
-
-fn start(module: &Module, configuration: &str) -> Result<(Vm, Root)> {
-    let mut vm = Vm::start(module)?;
-    let root = vm.configure(configuration.as_bytes())??;
-    Ok((vm, root))
+    filter::load("identity-authz")
 }
 
 /// A connection that `EVERYTHING` lets in, if it is web's.
@@ -64,7 +58,7 @@ fn counters(vm: &mut Vm, root: Root) -> Result<BTreeMap<String, u64>> {
 
 #[test]
 fn an_unfinished_handshake_decides_nothing_and_leaks_nothing() -> Result<()> {
-    let (mut vm, root) = start(&module()?, EVERYTHING)?;
+    let (mut vm, root) = Vm::configured(&module()?, EVERYTHING)?;
     for by in [connection(1, WEB), connection(2, STRANGER)] {
         let (passage, passed) = vm.converse(root, by, &[])?;
         ensure!(passed.is_empty() && !passage.bytes_go_on && !passage.closed, "{passage:?}");
@@ -87,7 +81,7 @@ fn an_unfinished_handshake_decides_nothing_and_leaks_nothing() -> Result<()> {
 
 #[test]
 fn what_was_decided_stands_for_the_connection() -> Result<()> {
-    let (mut vm, root) = start(&module()?, EVERYTHING)?;
+    let (mut vm, root) = Vm::configured(&module()?, EVERYTHING)?;
     let turns = [First::Client, SERVER, First::Client, First::Client, SERVER];
     for first in [First::Client, SERVER] {
         // The second time its certificate is known already.
@@ -118,14 +112,14 @@ fn no_failing_host_call_lets_a_denied_connection_through() -> Result<()> {
     let mut tried = 0;
     for by in denied {
         for first in [First::Client, SERVER, HASTY_SERVER] {
-            let (mut vm, root) = start(&module, EVERYTHING)?;
+            let (mut vm, root) = Vm::configured(&module, EVERYTHING)?;
             let passage = vm.connection(root, by(), first)?;
             ensure!(passage.closed && !passage.bytes_go_on, "{first:?}: {passage:?}");
             ensure!(passage.crossings.len() > 4, "the connection makes {:?} only", passage.crossings);
             for crossing in passage.crossings {
                 // BadArgument, InternalFailure, Unimplemented, and a status that nobody knows.
                 for code in [2, 10, 12, 99] {
-                    let (mut vm, root) = start(&module, EVERYTHING)?;
+                    let (mut vm, root) = Vm::configured(&module, EVERYTHING)?;
                     vm.fail(Some(Fault { of: crossing.clone(), status: code }));
                     let (_, passed) = vm.converse(root, by(), &[first, First::Client, SERVER])?;
                     ensure!(passed == [false; 3], "{crossing} answers {code}, and bytes go on: {passed:?}");
@@ -151,7 +145,7 @@ fn a_failing_host_call_denies_what_needs_it_and_is_counted() -> Result<()> {
             ("proxy_get_property connection.requested_server_name", "connection.requested_server_name"),
             ("proxy_get_property filter_state.sallyport", "filter_state.sallyport.direct_remote_address"),
         ] {
-            let (mut vm, root) = start(&module, EVERYTHING)?;
+            let (mut vm, root) = Vm::configured(&module, EVERYTHING)?;
             ensure!(vm.connection(root, connection(1, WEB), first)?.bytes_go_on, "{call}: denied without a failure");
             vm.fail(Some(Fault { of: call.to_owned(), status: 10 }));
             let passage = vm.connection(root, connection(2, WEB), first)?;
@@ -197,10 +191,10 @@ fn a_failing_host_call_never_walks_past_a_deny() -> Result<()> {
                 "metadata": {{"name": "deny", "namespace": "shop"}}, "spec": {{"action": "DENY", "rules": [{rule}]}}}}]}}"#
         );
         for first in [First::Client, SERVER] {
-            let (mut vm, root) = start(&module, &configuration)?;
+            let (mut vm, root) = Vm::configured(&module, &configuration)?;
             ensure!(!vm.connection(root, connection(1, WEB), first)?.bytes_go_on, "{rule} does not deny");
             for code in [2, 10, 12, 99] {
-                let (mut vm, root) = start(&module, &configuration)?;
+                let (mut vm, root) = Vm::configured(&module, &configuration)?;
                 vm.fail(Some(Fault { of: call.to_owned(), status: code }));
                 let passage = vm.connection(root, connection(2, WEB), first)?;
                 ensure!(passage.crossings.iter().any(|made| made.starts_with(call)), "{rule} does not make {call}");
@@ -217,7 +211,7 @@ fn a_connection_that_cannot_be_closed_is_held_both_ways() -> Result<()> {
     let turns = [First::Client, SERVER, SERVER, First::Client];
     for by in [connection(1, STRANGER), plaintext(1)] {
         for first in [First::Client, SERVER, HASTY_SERVER] {
-            let (mut vm, root) = start(&module, EVERYTHING)?;
+            let (mut vm, root) = Vm::configured(&module, EVERYTHING)?;
             vm.fail(Some(Fault { of: "proxy_close_stream".to_owned(), status: 10 }));
             let (passage, passed) = vm.converse(root, by.clone(), &[&[first], &turns[..]].concat())?;
             ensure!(!passage.closed && passed == [false; 5], "{first:?}: {passed:?} {passage:?}");
@@ -269,7 +263,7 @@ fn a_connection_before_any_configuration_is_closed() -> Result<()> {
 
 #[test]
 fn a_hundred_thousand_connections_leave_no_memory_behind() -> Result<()> {
-    let (mut vm, root) = start(&module()?, EVERYTHING)?;
+    let (mut vm, root) = Vm::configured(&module()?, EVERYTHING)?;
     let turns: [&[First]; 5] =
         [&[], &[First::Client], &[SERVER, First::Client], &[HASTY_SERVER], &[First::Client, SERVER, First::Client]];
     vm.hush();

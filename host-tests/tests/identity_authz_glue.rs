@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use host_tests::host::{Connection, Fault, Module, Outcome, Request, Root, Vm};
+use host_tests::filter;
+use host_tests::host::{Connection, Fault, Module, Outcome, Request, Vm};
 
 const WEB: &str = "spiffe://cluster.local/ns/shop/sa/web";
 
@@ -28,14 +29,7 @@ fn configuration(to: &str, deny: bool) -> String {
 }
 
 fn module() -> Result<Module> {
-    testbed::build_filters()?;
-    Module::load(&testbed::filter_path("identity-authz"))
-}
-
-fn start(module: &Module, configuration: &str) -> Result<(Vm, Root)> {
-    let mut vm = Vm::start(module)?;
-    let root = vm.configure(configuration.as_bytes())??;
-    Ok((vm, root))
+    filter::load("identity-authz")
 }
 
 fn get(path: &str) -> Request {
@@ -55,14 +49,14 @@ fn no_failing_host_call_lets_a_denied_request_through() -> Result<()> {
     let stranger = || (Connection::mtls(1, "spiffe://cluster.local/ns/shop/sa/stranger"), get("/a"));
     let mut tried = 0;
     for request in [&shop_web_at_b as &dyn Fn() -> _, &stranger] {
-        let (mut vm, root) = start(&module, &configuration)?;
+        let (mut vm, root) = Vm::configured(&module, &configuration)?;
         let (by, what) = request();
         let crossings = vm.request(root, by, what)?.crossings;
         ensure!(crossings.len() > 5, "the request makes {crossings:?} only");
         for crossing in crossings {
             // BadArgument, InternalFailure, Unimplemented, and a status that nobody knows.
             for code in [2, 10, 12, 99] {
-                let (mut vm, root) = start(&module, &configuration)?;
+                let (mut vm, root) = Vm::configured(&module, &configuration)?;
                 vm.fail(Some(Fault { of: crossing.clone(), status: code }));
                 let (by, what) = request();
                 let outcome = vm.request(root, by, what).with_context(|| format!("{crossing} answers {code}"))?;
@@ -86,7 +80,7 @@ fn a_failing_host_call_denies_what_needs_it_and_is_counted() -> Result<()> {
         "proxy_get_property destination.port",
         "proxy_get_header_map_pairs",
     ] {
-        let (mut vm, root) = start(&module, &configuration)?;
+        let (mut vm, root) = Vm::configured(&module, &configuration)?;
         ensure!(
             vm.request(root, Connection::mtls(1, WEB), get("/a"))?.goes_on,
             "{call}: the request is allowed without a failure"
@@ -128,7 +122,7 @@ fn a_failing_host_call_never_walks_past_a_deny() -> Result<()> {
         );
         let request = || get("/admin/x").with("x-role", b"guest");
         for code in [2, 10, 12, 99] {
-            let (mut vm, root) = start(&module, &configuration)?;
+            let (mut vm, root) = Vm::configured(&module, &configuration)?;
             ensure!(
                 status(&vm.request(root, Connection::mtls(1, WEB), request())?) == Some(403),
                 "{rule} does not deny"
@@ -173,7 +167,7 @@ fn what_cannot_be_told_does_not_change_the_answer() -> Result<()> {
 
 #[test]
 fn before_envoy_1_39_the_listener_vouches_for_the_certificate() -> Result<()> {
-    let (mut vm, root) = start(&module()?, &configuration("", false))?;
+    let (mut vm, root) = Vm::configured(&module()?, &configuration("", false))?;
     let old = Connection { validated: None, ..Connection::mtls(1, WEB) };
     ensure!(vm.request(root, old, get("/"))?.goes_on);
     Ok(())
@@ -196,7 +190,7 @@ fn on_a_connection_seen_before_a_request_costs_few_crossings() -> Result<()> {
         (r#"{"paths": ["/a"], "notPaths": ["/b"]}"#, &["proxy_get_property #", "proxy_get_header_map_value :path"]),
     ];
     for (to, expected) in rows {
-        let (mut vm, root) = start(&module, &configuration(to, false))?;
+        let (mut vm, root) = Vm::configured(&module, &configuration(to, false))?;
         vm.request(root, Connection::mtls(7, WEB), get("/a"))?;
         let outcome = vm.request(root, Connection::mtls(7, WEB), get("/a"))?;
         ensure!(outcome.goes_on, "{to}: {outcome:?}");
@@ -208,7 +202,7 @@ fn on_a_connection_seen_before_a_request_costs_few_crossings() -> Result<()> {
 
 #[test]
 fn one_connections_identity_is_never_anothers() -> Result<()> {
-    let (mut vm, root) = start(&module()?, &configuration("", false))?;
+    let (mut vm, root) = Vm::configured(&module()?, &configuration("", false))?;
     let is_web = |id: u64| id.is_multiple_of(3);
     let uri = |id| if is_web(id) { WEB.to_owned() } else { format!("spiffe://cluster.local/ns/shop/sa/other-{id}") };
     // More connections than the table holds, each seen several times, near and far.
@@ -232,7 +226,7 @@ fn what_was_decided_of_one_connection_is_never_taken_for_another() -> Result<()>
     let not_admin = r#"{"notPaths": ["/admin"]}"#;
     // What a policy asks for beside the principal, and whether it then decides every request anew.
     for (to, by_request) in [("", false), (not_admin, true)] {
-        let (mut vm, root) = start(&module, &configuration(to, false))?;
+        let (mut vm, root) = Vm::configured(&module, &configuration(to, false))?;
         for id in 0..10_000_u64 {
             let web = id % 2 == 0;
             let by = || Connection::mtls(id, if web { WEB } else { "spiffe://cluster.local/ns/shop/sa/other" });
@@ -278,7 +272,7 @@ fn only_what_a_connection_fixes_is_decided_once() -> Result<()> {
     ];
     for (beside, once, counter) in rows {
         let resources = format!(r#"{{"resources": [{}, {beside}]}}"#, policy("allow-web", web));
-        let (mut vm, root) = start(&module, &resources)?;
+        let (mut vm, root) = Vm::configured(&module, &resources)?;
         for _ in 0..2 {
             ensure!(vm.request(root, Connection::mtls(1, WEB), get("/"))?.goes_on, "{beside}");
         }
@@ -297,10 +291,9 @@ fn only_what_a_connection_fixes_is_decided_once() -> Result<()> {
 
 #[test]
 fn a_request_takes_few_instructions() -> Result<()> {
-    testbed::build_filters()?;
-    let module = Module::load_metered(&testbed::filter_path("identity-authz"))?;
+    let module = filter::load_metered("identity-authz")?;
     for (to, most) in [("", 2_000), (r#"{"methods": ["GET"], "paths": ["/a"]}"#, 8_500)] {
-        let (mut vm, root) = start(&module, &configuration(to, false))?;
+        let (mut vm, root) = Vm::configured(&module, &configuration(to, false))?;
         vm.request(root, Connection::mtls(7, WEB), get("/a"))?;
         let outcome = vm.request(root, Connection::mtls(7, WEB), get("/a"))?;
         println!("{} instructions for {to}", outcome.instructions);
@@ -313,7 +306,7 @@ fn a_request_takes_few_instructions() -> Result<()> {
 fn a_connection_that_one_configuration_lets_in_is_not_let_in_by_another() -> Result<()> {
     let module = module()?;
     let of = |caller: &str| configuration("", false).replace("shop/sa/web", caller);
-    let (mut vm, web) = start(&module, &of("shop/sa/web"))?;
+    let (mut vm, web) = Vm::configured(&module, &of("shop/sa/web"))?;
     // At a time that stands still the marks differ all the same.
     vm.stop_clock(Duration::from_secs(1));
     let other = vm.configure(of("shop/sa/other").as_bytes())??;
@@ -329,7 +322,7 @@ fn a_connection_that_one_configuration_lets_in_is_not_let_in_by_another() -> Res
 #[test]
 fn a_connection_keeps_few_marks_however_often_the_configuration_changes() -> Result<()> {
     let module = module()?;
-    let (mut vm, mut root) = start(&module, &configuration("", false))?;
+    let (mut vm, mut root) = Vm::configured(&module, &configuration("", false))?;
     let mut marked = 0;
     for _ in 0..40 {
         ensure!(vm.request(root, Connection::mtls(1, WEB), get("/"))?.goes_on);
@@ -351,7 +344,7 @@ fn a_connection_with_the_id_of_another_is_not_taken_for_it() -> Result<()> {
     let module = module()?;
     // Decided by the connection alone, and by the request.
     for to in ["", r#"{"paths": ["/"]}"#] {
-        let (mut vm, root) = start(&module, &configuration(to, false))?;
+        let (mut vm, root) = Vm::configured(&module, &configuration(to, false))?;
         for _ in 0..3 {
             ensure!(vm.request(root, Connection::mtls(1, WEB), get("/"))?.goes_on, "{to}");
             let other = vm.request(root, Connection::mtls(1, "spiffe://cluster.local/ns/shop/sa/other"), get("/"))?;
@@ -363,7 +356,7 @@ fn a_connection_with_the_id_of_another_is_not_taken_for_it() -> Result<()> {
 
 #[test]
 fn requests_that_never_reach_the_filter_leave_no_memory_behind() -> Result<()> {
-    let (mut vm, root) = start(&module()?, &configuration("", false))?;
+    let (mut vm, root) = Vm::configured(&module()?, &configuration("", false))?;
     vm.request(root, Connection::mtls(1, WEB), get("/"))?;
     let before = vm.memory();
     for _ in 0..200_000 {
@@ -377,7 +370,7 @@ fn requests_that_never_reach_the_filter_leave_no_memory_behind() -> Result<()> {
 #[test]
 fn several_configurations_in_one_vm_keep_to_themselves() -> Result<()> {
     let module = module()?;
-    let (mut vm, first) = start(&module, &configuration("", false))?;
+    let (mut vm, first) = Vm::configured(&module, &configuration("", false))?;
     let second = vm.configure(configuration(r#"{"paths": ["/only"]}"#, false).as_bytes())??;
     ensure!(vm.configure(b"{}")?.is_err(), "a bad configuration is refused");
     for _ in 0..2 {
@@ -395,7 +388,7 @@ fn several_configurations_in_one_vm_keep_to_themselves() -> Result<()> {
 
 #[test]
 fn counters_are_flushed_by_the_timer_and_at_the_end() -> Result<()> {
-    let (mut vm, root) = start(&module()?, &configuration("", true))?;
+    let (mut vm, root) = Vm::configured(&module()?, &configuration("", true))?;
     ensure!(vm.tick_period() == 1000, "{}", vm.tick_period());
     let names = vm.defined_counters();
     for name in [
@@ -426,7 +419,7 @@ fn counters_are_flushed_by_the_timer_and_at_the_end() -> Result<()> {
 
 #[test]
 fn connections_are_counted_once_by_what_they_prove() -> Result<()> {
-    let (mut vm, root) = start(&module()?, &configuration("", false))?;
+    let (mut vm, root) = Vm::configured(&module()?, &configuration("", false))?;
     let forged = |id| Connection { validated: Some(false), ..Connection::mtls(id, WEB) };
     for _ in 0..3 {
         for by in [
@@ -448,7 +441,7 @@ fn connections_are_counted_once_by_what_they_prove() -> Result<()> {
 
 #[test]
 fn denials_are_logged_ten_a_second() -> Result<()> {
-    let (mut vm, root) = start(&module()?, &configuration("", false))?;
+    let (mut vm, root) = Vm::configured(&module()?, &configuration("", false))?;
     let denials =
         |vm: &Vm| vm.log().iter().filter(|line| line.message.starts_with("sallyport identity_authz: deny: ")).count();
     for _ in 0..25 {
@@ -465,7 +458,7 @@ fn denials_are_logged_ten_a_second() -> Result<()> {
 
 #[test]
 fn what_was_loaded_is_logged() -> Result<()> {
-    let (vm, _) = start(&module()?, &configuration("", true))?;
+    let (vm, _) = Vm::configured(&module()?, &configuration("", true))?;
     let line = vm.log().first().context("no log")?;
     ensure!(
         line.message == "sallyport identity_authz: loaded 2 resources, 2 apply here, 2 enforced, 0 only reported",
@@ -478,7 +471,7 @@ fn what_was_loaded_is_logged() -> Result<()> {
 #[test]
 fn neither_requests_nor_updates_leave_memory_behind() -> Result<()> {
     let module = module()?;
-    let (mut vm, mut root) = start(&module, &configuration("", true))?;
+    let (mut vm, mut root) = Vm::configured(&module, &configuration("", true))?;
     let mut after_warm_up = None;
     for update in 0..300_u64 {
         let next = vm.configure(configuration("", true).as_bytes())??;
@@ -513,7 +506,7 @@ fn without_the_direct_address_whatever_asks_for_it_is_denied() -> Result<()> {
         r#"{"rules": [{"from": [{"source": {"notIpBlocks": ["10.0.0.0/8"]}}]}]}"#,
         r#"{"action": "DENY", "rules": [{"when": [{"key": "source.ip", "values": ["10.0.0.0/8"]}]}]}"#,
     ] {
-        let (mut vm, root) = start(&module, &policy_of(spec))?;
+        let (mut vm, root) = Vm::configured(&module, &policy_of(spec))?;
         let mut told = Connection::mtls(1, WEB);
         told.filter_state.insert("sallyport.direct_remote_address".to_owned(), b"192.0.2.9".to_vec());
         ensure!(vm.request(root, told.clone(), get("/"))?.goes_on, "{spec}: it is denied with the address");
@@ -532,7 +525,7 @@ fn without_the_direct_address_whatever_asks_for_it_is_denied() -> Result<()> {
 fn metadata_that_cannot_be_read_denies_what_asks_for_it() -> Result<()> {
     let module = module()?;
     let spec = r#"{"action": "DENY", "rules": [{"from": [{"source": {"requestPrincipals": ["*/ann"]}}]}]}"#;
-    let (mut vm, root) = start(&module, &policy_of(spec))?;
+    let (mut vm, root) = Vm::configured(&module, &policy_of(spec))?;
     ensure!(vm.request(root, Connection::mtls(1, WEB), get("/"))?.goes_on, "no metadata is no token");
     let broken = Connection { metadata: vec![0x0a, 0xff], ..Connection::mtls(1, WEB) };
     ensure!(!vm.request(root, broken, get("/"))?.goes_on, "malformed metadata is let through");
@@ -545,7 +538,7 @@ fn a_time_of_the_week_is_looked_up_in_utc() -> Result<()> {
     const MONDAY: u64 = 1_795_392_000;
     let module = module()?;
     let spec = r#"{"rules": [{"when": [{"key": "request.time", "values": ["Mon-Fri 09:00-17:00"]}]}]}"#;
-    let (mut vm, root) = start(&module, &policy_of(spec))?;
+    let (mut vm, root) = Vm::configured(&module, &policy_of(spec))?;
     for (hours, minutes, expected) in
         [(8, 59, false), (9, 0, true), (16, 59, true), (17, 0, false), (5 * 24 + 12, 0, false)]
     {

@@ -1,7 +1,8 @@
 //! One configuration with the policies of 50 workloads: each workload's filter applies its own and no other.
 
 use anyhow::{Context, Result, ensure};
-use host_tests::host::{Connection, Module, Outcome, Request, Root, Vm};
+use host_tests::filter;
+use host_tests::host::{Connection, Outcome, Request, Root, Vm};
 use host_tests::suite::{Case, envoy};
 use serde_json::{Value, json};
 
@@ -100,11 +101,10 @@ fn ask(vm: &mut Vm, root: Root, of: Workload, caller: usize, method: &str, path:
 
 #[test]
 fn in_one_configuration_of_1000_policies_each_of_50_workloads_applies_its_own() -> Result<()> {
-    testbed::build_filters()?;
     let resources = resources();
     ensure!(resources.len() == 1000, "{} policies", resources.len());
     // As in Envoy, where the filters of one vm_id share a VM.
-    let mut vm = Vm::start(&Module::load(&testbed::filter_path("identity-authz"))?)?;
+    let mut vm = Vm::start(&filter::load("identity-authz")?)?;
     let mut roots = Vec::new();
     for workload in Workload::all() {
         roots.push((workload, vm.configure(configuration(workload, &resources).to_string().as_bytes())??));

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use fastrand::Rng;
+use host_tests::filter;
 use host_tests::host::{Module, Vm};
 use host_tests::oracle::{
     Caller, Coverage, Difference, Disagreement, Istio, PolicySet, Protocol, Question, Sallyport, Stage, differences,
@@ -121,10 +122,9 @@ fn ask(
 /// Every row of `host-tests/oracle/differences.yaml`.
 #[test]
 fn the_differences_that_are_meant_are_as_written() -> Result<()> {
-    testbed::build_filters()?;
+    let module = filter::load("identity-authz")?;
     let binary = testbed::envoy_binary()?;
     let (_folder, next_folder) = folders()?;
-    let module = Module::load(&testbed::filter_path("identity-authz"))?;
     let mut failures = Vec::new();
     let (mut of_both, mut of_istio) = (Vec::new(), Vec::new());
     for row in differences()? {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, LazyLock, OnceLock};
 
 use anyhow::Result;
-use host_tests::host::Module;
+use host_tests::filter;
 use host_tests::suite::{self, Case, envoy, native};
 use libtest_mimic::{Arguments, Trial};
 
@@ -37,9 +37,7 @@ fn trials(arguments: &Arguments) -> Result<Vec<Trial>> {
 }
 
 fn in_wasmtime(filter: &'static str, cases: &[Case]) -> Vec<Trial> {
-    let module = Arc::new(LazyLock::new(move || {
-        Module::load(&testbed::filter_path(filter)).map_err(|error| format!("{error:#}"))
-    }));
+    let module = Arc::new(LazyLock::new(move || filter::load(filter).map_err(|error| format!("{error:#}"))));
     let trial = |case: &Case| {
         let (module, case) = (Arc::clone(&module), case.clone());
         Trial::test(format!("wasmtime {filter} {}", case.name), move || {

@@ -125,6 +125,13 @@ impl Vm {
         Ok(vm)
     }
 
+    /// Makes an instance with one plugin. Fails where that does not take its configuration.
+    pub fn configured(module: &Module, configuration: &str) -> Result<(Self, Root)> {
+        let mut vm = Self::start(module)?;
+        let root = vm.configure(configuration.as_bytes())??;
+        Ok((vm, root))
+    }
+
     /// Creates a root context and configures it.
     pub fn configure(&mut self, configuration: &[u8]) -> Result<Result<Root, Refused>> {
         let root = self.new_context();

@@ -1,6 +1,7 @@
 //! All that the host side of one instance holds.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::time::Duration;
 
 use super::stream::{Handshake, Stream};
@@ -35,6 +36,20 @@ pub struct Fault {
     pub of: Crossing,
     /// What they answer (`proxy_status_t`); 10 is what Envoy answers for a capability that is not granted.
     pub status: u32,
+}
+
+impl Fault {
+    /// Each of these calls failing with BadArgument, InternalFailure, Unimplemented, and a status that nobody knows.
+    pub fn of_each(calls: impl IntoIterator<Item: Into<Crossing>>) -> impl Iterator<Item = Self> {
+        let failing = |call: Crossing| [2, 10, 12, 99].map(|status| Self { of: call.clone(), status });
+        calls.into_iter().map(Into::into).flat_map(failing)
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} answers {}", self.of, self.status)
+    }
 }
 
 /// The state behind the imports of one instance.

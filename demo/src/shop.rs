@@ -3,12 +3,11 @@
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use sallyport_policy::{HeaderValues, HostFailure, IdentityAuthz, Peer, PeerId, Request};
 use serde_json::{Value, json};
-use testbed::{Authority, Client, Configuration, Envoy, Identity, Name, Options, wait};
+use testbed::{Authority, Client, Configuration, Envoy, Identity, Name, Options, access_log};
 
 use crate::running;
 
@@ -280,10 +279,9 @@ impl Shop {
 
     /// The access log's line about an errand.
     fn log_entry(&self, errand: &Errand) -> Result<Value> {
-        wait::until("the access log", Duration::from_secs(10), || {
-            let log = fs::read_to_string(self.folder.join("envoy.out"))?;
-            let mut entries = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-            Ok(entries.find(|entry| entry.get("errand").and_then(Value::as_str) == Some(&errand.name())))
+        let name = errand.name();
+        access_log::find(&self.folder.join("envoy.out"), |entry| {
+            entry.get("errand").and_then(Value::as_str) == Some(&name)
         })
     }
 

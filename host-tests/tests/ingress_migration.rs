@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
-use testbed::{Authority, Client, Configuration, Envoy, Name, Options, wait};
+use testbed::{Authority, Client, Configuration, Envoy, Name, Options, access_log, wait};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -60,13 +60,9 @@ fn both_are_taken_until_strict_is_written() -> Result<()> {
         }
         wait::until("the connections to be counted", LIMIT, || Ok((connections(&envoy)? == [2, 1]).then_some(())))?;
         if mode == "STRICT" {
-            let reason =
-                |line: &str| serde_json::from_str::<Value>(line).ok()?.get("reason")?.as_str().map(str::to_owned);
-            let told = wait::until("the access log", LIMIT, || {
-                Ok(fs::read_to_string(folder.path().join("envoy.out"))?
-                    .lines()
-                    .find_map(|line| reason(line).filter(|text| text.contains("STRICT"))))
-            })?;
+            let reason = |entry: &Value| entry.get("reason").and_then(Value::as_str).unwrap_or_default().to_owned();
+            let log = folder.path().join("envoy.out");
+            let told = reason(&access_log::find(&log, |entry| reason(entry).contains("STRICT"))?);
             let expected = "PeerAuthentication istio-system/default is STRICT, and the connection has no validated certificate: GET / by";
             ensure!(told.starts_with(expected), "{told}");
         }

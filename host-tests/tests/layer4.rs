@@ -11,7 +11,8 @@ use postgres::NoTls;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use testbed::{
-    Authority, Client, Configuration, Envoy, Identity, MailServer, Name, Options, Postgres, ReservedPort, wait,
+    Authority, Client, Configuration, Envoy, Identity, MailServer, Name, Options, Postgres, ReservedPort, access_log,
+    wait,
 };
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -90,7 +91,7 @@ impl Scene {
     fn access_log(&self, lines: usize) -> Result<Vec<Value>> {
         wait::until("the access log", LIMIT, || {
             let log = fs::read_to_string(self.folder.path().join("envoy.out"))?;
-            let entries: Vec<Value> = log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+            let entries: Vec<_> = access_log::entries(&log).collect();
             Ok((entries.len() >= lines).then_some(entries))
         })
     }

@@ -3,7 +3,6 @@
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
@@ -13,7 +12,7 @@ use crate::client::Client;
 use crate::configuration::Configuration;
 use crate::envoy::{Envoy, Options};
 use crate::outside::{DnsServer, TlsServer};
-use crate::{filter_path, root, wait};
+use crate::{access_log, filter_path, root};
 
 /// Where the filter's configuration stands in the file.
 const FILTER: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters/0/typed_config/config/configuration/value";
@@ -138,13 +137,8 @@ impl Gateway {
 
     /// The first line of the access log of which all these hold.
     pub fn log_entry(&self, wanted: &[(&str, &str)]) -> Result<Value> {
-        wait::until("the access log", Duration::from_secs(20), || {
-            let log = fs::read_to_string(self.folder.join("envoy.out"))?;
-            let entries = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-            let holds = |entry: &Value| {
-                wanted.iter().all(|(key, value)| entry.get(key).and_then(Value::as_str) == Some(*value))
-            };
-            Ok(entries.into_iter().find(holds))
+        access_log::find(&self.folder.join("envoy.out"), |entry| {
+            wanted.iter().all(|(key, value)| entry.get(key).and_then(Value::as_str) == Some(*value))
         })
     }
 }

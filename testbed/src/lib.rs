@@ -2,8 +2,10 @@
 //!
 //! The demo and the suites stand on this. Nothing here knows a policy: [`Authority`] issues X.509-SVIDs good and bad,
 //! [`Envoy`] runs one proxy from a bootstrap and ends it when dropped, [`Client`] sends raw bytes over TLS or
-//! plaintext and reads the answer, [`Gateway`] is the egress gateway that people copy with an outside of its own, [`wait`] waits for a condition with a limit.
+//! plaintext and reads the answer, [`Gateway`] is the egress gateway that people copy with an outside of its own,
+//! [`access_log`] reads what Envoy says of a request, [`wait`] waits for a condition with a limit.
 
+pub mod access_log;
 mod certificates;
 mod client;
 mod client_hello;

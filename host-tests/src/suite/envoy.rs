@@ -11,7 +11,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use testbed::{
-    Authority, Client, Configuration, Ending, Envoy, Identity, Name, Options, TokenIssuer, client_hello, wait,
+    Authority, Client, Configuration, Ending, Envoy, Identity, Name, Options, TokenIssuer, access_log, client_hello,
+    wait,
 };
 
 use super::case::{Answer, Caller, Case, FirstSpeaker, Passing, Sent, bytes, counter};
@@ -21,7 +22,7 @@ use listener::{
     BEYOND, ECHO, GREETER, GREETING, bytes_listener, filter_configuration, listener, passing_listener, services,
 };
 
-/// How long Envoy may take to write its access log or to flush counters.
+/// How long Envoy may take to flush counters or to refuse listeners.
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// The client's port of the first case; each has its own.
@@ -228,10 +229,8 @@ impl Stage {
     }
 
     fn log_entry(&self, number: &str) -> Result<Value> {
-        wait::until("the access log", LIMIT, || {
-            let log = fs::read_to_string(self.folder.join("access.log"))?;
-            let mut entries = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-            Ok(entries.find(|entry| entry.get("case").and_then(Value::as_str) == Some(number)))
+        access_log::find(&self.folder.join("access.log"), |entry| {
+            entry.get("case").and_then(Value::as_str) == Some(number)
         })
     }
 }

@@ -21,7 +21,12 @@ impl Counter {
 
     /// Counts one.
     pub fn increment(&self) {
-        self.pending.set(self.pending.get().saturating_add(1));
+        self.add(1);
+    }
+
+    /// Counts so many.
+    pub(crate) fn add(&self, count: u32) {
+        self.pending.set(self.pending.get().saturating_add(count));
     }
 
     /// Tells the proxy what was counted since the last time.

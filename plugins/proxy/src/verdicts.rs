@@ -40,39 +40,11 @@ pub struct Verdicts {
     denied: Counter,
     would_deny: Counter,
     errors: Counter,
-    policies: HashMap<PolicyName, Hits, FxBuildHasher>,
-    audited: HashMap<PolicyName, Counter, FxBuildHasher>,
-    /// Defined when a pattern is first hit; patterns come from the configuration, so there are no more than it has.
-    patterns: RefCell<HashMap<String, Hits, FxBuildHasher>>,
+    /// Those of policies and patterns, by name. That of a pattern is defined when it is first hit; patterns come from the
+    /// configuration, so there are no more than it has.
+    named: RefCell<HashMap<String, Counter, FxBuildHasher>>,
     logged: Cell<u32>,
     unlogged: Cell<u32>,
-}
-
-#[derive(Debug)]
-struct Hits {
-    denied: Counter,
-    would_deny: Counter,
-}
-
-impl Hits {
-    fn new(name: &str) -> Self {
-        Self {
-            denied: Counter::new(&format!("{name}.denied")),
-            would_deny: Counter::new(&format!("{name}.would_deny")),
-        }
-    }
-
-    fn increment(&self, enforced: bool) {
-        match enforced {
-            true => self.denied.increment(),
-            false => self.would_deny.increment(),
-        }
-    }
-
-    fn flush(&self) {
-        self.denied.flush();
-        self.would_deny.flush();
-    }
 }
 
 impl Verdicts {
@@ -81,35 +53,33 @@ impl Verdicts {
     /// list. A pattern that is hit gets `sallyport.<filter>.pattern.<pattern>.{denied,would_deny}`.
     pub fn new<'p>(filter: &'static str, policies: impl Iterator<Item = &'p PolicyName>) -> Self {
         let counter = |name: &str| Counter::new(&format!("{filter}.{name}"));
-        let of_policy = |policy: &PolicyName| (policy.clone(), Hits::new(&format!("{filter}.{}", policy.counter())));
-        Self {
+        let verdicts = Self {
             filter,
             allowed: counter("allowed"),
             denied: counter("denied"),
             would_deny: counter("would_deny"),
             errors: counter("errors"),
-            policies: policies.map(of_policy).collect(),
-            audited: HashMap::default(),
-            patterns: RefCell::default(),
+            named: RefCell::default(),
             logged: Cell::new(0),
             unlogged: Cell::new(0),
+        };
+        for policy in policies {
+            verdicts.define_hits(&policy.counter());
         }
+        verdicts
     }
 
     /// Defines `sallyport.<filter>.policy.<namespace>.<name>.audited` for each of `policies`.
-    pub fn auditing<'p>(mut self, policies: impl Iterator<Item = &'p PolicyName>) -> Self {
-        let filter = self.filter;
-        let of_policy =
-            |policy: &PolicyName| (policy.clone(), Counter::new(&format!("{filter}.{}.audited", policy.counter())));
-        self.audited = policies.map(of_policy).collect();
+    pub fn auditing<'p>(self, policies: impl Iterator<Item = &'p PolicyName>) -> Self {
+        for policy in policies {
+            self.count_named(audits(policy), 0);
+        }
         self
     }
 
     /// Marks what an AUDIT policy matches, by its counter and the filter state `wasm.sallyport.<filter>.audit`.
     pub fn audit(&self, policy: &PolicyName) {
-        if let Some(counter) = self.audited.get(policy) {
-            counter.increment();
-        }
+        self.count_named(audits(policy), 1);
         self.set("audit", &policy.to_string());
     }
 
@@ -155,9 +125,7 @@ impl Verdicts {
         for counter in [&self.allowed, &self.denied, &self.would_deny, &self.errors] {
             counter.flush();
         }
-        self.policies.values().for_each(Hits::flush);
-        self.audited.values().for_each(Counter::flush);
-        self.patterns.borrow().values().for_each(Hits::flush);
+        self.named.borrow().values().for_each(Counter::flush);
         self.logged.set(0);
         let unlogged = self.unlogged.take();
         if unlogged > 0 {
@@ -176,16 +144,32 @@ impl Verdicts {
             true => self.denied.increment(),
             false => self.would_deny.increment(),
         }
-        if let Some(hits) = answer.policy.and_then(|policy| self.policies.get(policy)) {
-            hits.increment(answer.enforced);
+        if let Some(policy) = answer.policy {
+            self.count_hit(&policy.counter(), answer.enforced);
         }
         if let Some(pattern) = answer.pattern {
-            let mut patterns = self.patterns.borrow_mut();
-            let hits = patterns
-                .entry_ref(pattern)
-                .or_insert_with(|| Hits::new(&format!("{}.pattern.{}", self.filter, in_a_counter(pattern))));
-            hits.increment(answer.enforced);
+            let name = format!("pattern.{}", in_a_counter(pattern));
+            self.define_hits(&name);
+            self.count_hit(&name, answer.enforced);
         }
+    }
+
+    /// Defines both counters of a policy or a pattern.
+    fn define_hits(&self, name: &str) {
+        for enforced in [true, false] {
+            self.count_named(hits(name, enforced), 0);
+        }
+    }
+
+    fn count_hit(&self, name: &str, enforced: bool) {
+        self.count_named(hits(name, enforced), 1);
+    }
+
+    /// Adds to `sallyport.<filter>.<name>`, which is defined when it is first named.
+    fn count_named(&self, name: String, hits: u32) {
+        let mut named = self.named.borrow_mut();
+        let define = || Counter::new(&format!("{}.{name}", self.filter));
+        named.entry_ref(name.as_str()).or_insert_with(define).add(hits);
     }
 
     /// Sets `wasm.sallyport.<filter>.{decision,policy,principal,reason}`.
@@ -215,6 +199,15 @@ impl Verdicts {
         let by = by.map_or_else(String::new, |principal| format!(" by {principal}"));
         host::log(Level::Info, &format!("sallyport {}: {}: {}{by}", self.filter, decision(answer), answer.reason));
     }
+}
+
+/// The name of the counter of a policy or a pattern.
+fn hits(name: &str, enforced: bool) -> String {
+    format!("{name}.{}", if enforced { "denied" } else { "would_deny" })
+}
+
+fn audits(policy: &PolicyName) -> String {
+    format!("{}.audited", policy.counter())
 }
 
 /// A pattern as a part of a counter's name, which dots and blanks would take apart.

@@ -45,6 +45,7 @@ use crate::claims::ClaimSource;
 use crate::index::Of;
 use crate::index::{Matched, ValueId};
 use crate::order::sort_by;
+use crate::pattern::TextPattern;
 use crate::request::{HostFailure, Obstacle, Request};
 use crate::table::Table;
 use request_principal::RequestPrincipal;
@@ -341,15 +342,39 @@ impl<P> Default for Numbered<P> {
 impl<P: Clone + Eq + Hash> Numbered<P> {
     pub(crate) fn number(&mut self, patterns: &[P]) -> Vec<ValueId> {
         let mut ids = Vec::with_capacity(patterns.len());
-        for pattern in patterns {
-            let next = ValueId(u32::try_from(self.0.len()).unwrap_or(u32::MAX));
-            ids.push(self.0.change(pattern.clone(), || next, |id| *id));
-        }
+        ids.extend(patterns.iter().map(|pattern| self.one(pattern)));
         ids
+    }
+
+    fn one(&mut self, pattern: &P) -> ValueId {
+        let next = ValueId(u32::try_from(self.0.len()).unwrap_or(u32::MAX));
+        self.0.change(pattern.clone(), || next, |id| *id)
     }
 
     pub(crate) fn into_entries(self) -> impl Iterator<Item = (P, ValueId)> {
         self.0.into_entries().into_iter()
+    }
+}
+
+/// Numbers the distinct patterns of a field whose patterns are texts: one instance for all such fields, which keeps the
+/// modules small.
+#[derive(Default)]
+pub(crate) struct NumberedTexts(Numbered<TextPattern>);
+
+impl NumberedTexts {
+    fn number<P: AsRef<TextPattern>>(&mut self, patterns: &[P]) -> Vec<ValueId> {
+        self.number_all(&mut patterns.iter().map(P::as_ref))
+    }
+
+    #[inline(never)]
+    fn number_all(&mut self, patterns: &mut dyn ExactSizeIterator<Item = &TextPattern>) -> Vec<ValueId> {
+        let mut ids = Vec::with_capacity(patterns.len());
+        ids.extend(patterns.map(|pattern| self.0.one(pattern)));
+        ids
+    }
+
+    fn into_entries(self) -> Vec<(TextPattern, ValueId)> {
+        self.0.0.into_entries()
     }
 }
 
@@ -359,10 +384,10 @@ const NOWHERE: Field = Field::Header(u32::MAX);
 /// Collects the values of the fields of `source`, for filters that know no others.
 #[derive(Default)]
 pub(crate) struct SourcesBuilder {
-    principals: Numbered<PrincipalPattern>,
+    principals: NumberedTexts,
     namespaces: Numbered<NamespacePattern>,
     service_accounts: Numbered<ServiceAccount>,
-    trust_domains: Numbered<TrustDomainPattern>,
+    trust_domains: NumberedTexts,
     source_ips: Numbered<IpBlock>,
 }
 
@@ -435,10 +460,10 @@ pub(crate) struct FieldsBuilder {
     remote_ips: Numbered<IpBlock>,
     destination_ips: Numbered<IpBlock>,
     ports: Numbered<Port>,
-    server_names: Numbered<ServerNamePattern>,
+    server_names: NumberedTexts,
     times: Numbered<TimeWindow>,
-    methods: Numbered<MethodPattern>,
-    hosts: Numbered<HostPattern>,
+    methods: NumberedTexts,
+    hosts: NumberedTexts,
     paths: Numbered<PathPattern>,
     headers: Vec<(HeaderName, Numbered<HeaderPattern>)>,
     request_principals: Numbered<RequestPrincipalPattern>,
@@ -454,10 +479,10 @@ impl FieldsBuilder {
             remote_ips: Numbered::default(),
             destination_ips: Numbered::default(),
             ports: Numbered::default(),
-            server_names: Numbered::default(),
+            server_names: NumberedTexts::default(),
             times: Numbered::default(),
-            methods: Numbered::default(),
-            hosts: Numbered::default(),
+            methods: NumberedTexts::default(),
+            hosts: NumberedTexts::default(),
             paths: Numbered::default(),
             headers: Vec::new(),
             request_principals: Numbered::default(),

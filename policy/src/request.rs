@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use memchr::memchr2;
 use smallvec::SmallVec;
 
 use crate::metadata::DynamicMetadata;
@@ -117,6 +118,6 @@ impl fmt::Display for Obstacle {
 
 /// A path without query and fragment, as Envoy's path matcher has it (`PathUtil::removeQueryAndFragment`).
 pub(crate) fn without_query(path: &[u8]) -> &[u8] {
-    let end = path.iter().position(|byte| matches!(byte, b'?' | b'#'));
+    let end = memchr2(b'?', b'#', path);
     end.and_then(|end| path.get(..end)).unwrap_or(path)
 }

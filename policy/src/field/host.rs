@@ -37,6 +37,12 @@ impl HostPattern {
     }
 }
 
+impl AsRef<TextPattern> for HostPattern {
+    fn as_ref(&self) -> &TextPattern {
+        &self.0
+    }
+}
+
 impl fmt::Display for HostPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -46,8 +52,8 @@ impl fmt::Display for HostPattern {
 pub(super) struct Index(TextIndex);
 
 impl Index {
-    pub(super) fn new(patterns: impl Iterator<Item = (HostPattern, ValueId)>) -> Self {
-        Self(TextIndex::new(patterns.map(|(pattern, id)| (pattern.0, id)).collect()))
+    pub(super) fn new(patterns: Vec<(TextPattern, ValueId)>) -> Self {
+        Self(TextIndex::new(patterns))
     }
 
     pub(super) fn lookup(&self, host: Option<&[u8]>, matched: &mut Matched) {

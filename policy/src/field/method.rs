@@ -30,6 +30,12 @@ impl MethodPattern {
     }
 }
 
+impl AsRef<TextPattern> for MethodPattern {
+    fn as_ref(&self) -> &TextPattern {
+        &self.0
+    }
+}
+
 impl fmt::Display for MethodPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -39,8 +45,8 @@ impl fmt::Display for MethodPattern {
 pub(super) struct Index(TextIndex);
 
 impl Index {
-    pub(super) fn new(patterns: impl Iterator<Item = (MethodPattern, ValueId)>) -> Self {
-        Self(TextIndex::new(patterns.map(|(pattern, id)| (pattern.0, id)).collect()))
+    pub(super) fn new(patterns: Vec<(TextPattern, ValueId)>) -> Self {
+        Self(TextIndex::new(patterns))
     }
 
     pub(super) fn lookup(&self, method: Option<&[u8]>, matched: &mut Matched) {

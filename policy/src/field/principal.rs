@@ -60,6 +60,12 @@ impl PrincipalPattern {
     }
 }
 
+impl AsRef<TextPattern> for PrincipalPattern {
+    fn as_ref(&self) -> &TextPattern {
+        &self.0
+    }
+}
+
 impl fmt::Display for PrincipalPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -123,8 +129,8 @@ impl TrustDomains {
 pub(super) struct Index(TextIndex);
 
 impl Index {
-    pub(super) fn new(patterns: impl Iterator<Item = (PrincipalPattern, ValueId)>) -> Self {
-        Self(TextIndex::new(patterns.map(|(pattern, id)| (pattern.0, id)).collect()))
+    pub(super) fn new(patterns: Vec<(TextPattern, ValueId)>) -> Self {
+        Self(TextIndex::new(patterns))
     }
 
     pub(super) fn lookup(&self, peer: &Peer, matched: &mut Matched) {

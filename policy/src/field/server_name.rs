@@ -21,6 +21,12 @@ impl ServerNamePattern {
     }
 }
 
+impl AsRef<TextPattern> for ServerNamePattern {
+    fn as_ref(&self) -> &TextPattern {
+        &self.0
+    }
+}
+
 impl fmt::Display for ServerNamePattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -30,8 +36,8 @@ impl fmt::Display for ServerNamePattern {
 pub(super) struct Index(TextIndex);
 
 impl Index {
-    pub(super) fn new(patterns: impl Iterator<Item = (ServerNamePattern, ValueId)>) -> Self {
-        Self(TextIndex::new(patterns.map(|(pattern, id)| (pattern.0, id)).collect()))
+    pub(super) fn new(patterns: Vec<(TextPattern, ValueId)>) -> Self {
+        Self(TextIndex::new(patterns))
     }
 
     pub(super) fn lookup(&self, name: Option<&[u8]>, matched: &mut Matched) {

@@ -43,6 +43,12 @@ impl TrustDomainPattern {
     }
 }
 
+impl AsRef<TextPattern> for TrustDomainPattern {
+    fn as_ref(&self) -> &TextPattern {
+        &self.0
+    }
+}
+
 impl fmt::Display for TrustDomainPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -52,8 +58,8 @@ impl fmt::Display for TrustDomainPattern {
 pub(super) struct Index(TextIndex);
 
 impl Index {
-    pub(super) fn new(patterns: impl Iterator<Item = (TrustDomainPattern, ValueId)>) -> Self {
-        Self(TextIndex::new(patterns.map(|(pattern, id)| (pattern.0, id)).collect()))
+    pub(super) fn new(patterns: Vec<(TextPattern, ValueId)>) -> Self {
+        Self(TextIndex::new(patterns))
     }
 
     pub(super) fn lookup(&self, peer: &Peer, matched: &mut Matched) {

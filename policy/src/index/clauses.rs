@@ -79,8 +79,13 @@ impl ValueSets {
 
     /// Whether a set holds one of `matched`.
     pub(crate) fn meets(&self, id: SetId, matched: &[ValueId]) -> bool {
-        let set = self.values(&id);
-        matched.iter().any(|value| set.binary_search(value).is_ok())
+        match id {
+            SetId::One(only) => matched.contains(&only),
+            SetId::Several(_) => {
+                let set = self.values(&id);
+                matched.iter().any(|value| set.binary_search(value).is_ok())
+            }
+        }
     }
 }
 

@@ -43,8 +43,11 @@ impl TextIndex {
 
     /// Adds the patterns that match `value`.
     pub(crate) fn lookup(&self, value: &[u8], matched: &mut Matched) {
-        for exact in [self.present, self.exact.get(value).copied()].into_iter().flatten() {
-            matched.push(exact);
+        if let Some(present) = self.present {
+            matched.push(present);
+        }
+        if let Some(exact) = self.exact.get_bytes(value) {
+            matched.push(*exact);
         }
         self.prefixes.lookup(value, matched);
         self.suffixes.lookup(value, 0, matched);

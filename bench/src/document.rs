@@ -66,8 +66,8 @@ fn write_requests(page: &mut String, results: &Results) -> Result<()> {
          without a DNS name, as Istio and SPIRE issue them, Envoy (1.40) reads the names again for each principal that \
          does not match.\n\n\
          The two filters by hand do nothing but talk to Envoy: no filter that tells its configurations apart and knows \
-         its connections can be cheaper than the first, and none that remembers who a connection is of by its number and \
-         reads method and path can be cheaper than the second. The rest of a row of `identity-authz` is its own work.\n\n\
+         its connections can be cheaper than the first, and none that reads method and path as well can be cheaper than \
+         the second. The rest of a row of `identity-authz` is its own work.\n\n\
          | filter | size | added µs | ± | whole µs | waits µs, 50% | 99% |\n| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
         results.rounds
     )?;

@@ -70,7 +70,7 @@ impl Series {
             Self::NoFilter => "no filter",
             Self::Cheapest => "the cheapest possible Wasm filter",
             Self::OneAttribute => "by hand: learns of its context, asks for a mark on the connection",
-            Self::TwoAnswers => "by hand: learns of its context, asks for the connection and all headers",
+            Self::TwoAnswers => "by hand: learns of its context, asks for a mark on the connection and all headers",
             Self::Principals => "identity-authz, principals",
             Self::RuleEach => "identity-authz, a rule for each principal",
             Self::PrincipalMethodPath => "identity-authz, principals with method and path",

@@ -1,5 +1,6 @@
 //! Policies, compiled: what the hot path looks up, and nothing else.
 
+mod connection;
 pub(crate) mod explanation;
 
 use std::rc::Rc;
@@ -13,6 +14,7 @@ use crate::order::sort_by;
 use crate::request::{HostFailure, Obstacle, Request};
 use crate::resource::{Action, AuthorizationPolicy, PolicyName, Term};
 use crate::table::Table;
+pub use connection::ConnectionMatches;
 use explanation::{Descriptions, LOOKED_AT};
 pub(crate) use explanation::{asked_for, printable};
 
@@ -46,6 +48,8 @@ pub struct CompiledPolicy {
     allow: Group,
     audit: ClauseIndex<Field>,
     mutual_tls: MutualTls,
+    /// The fields that rules ask for and that a connection's handshake has fixed.
+    of_the_connection: Vec<Field>,
     default_action: DefaultAction,
     report_only: bool,
 }
@@ -63,6 +67,7 @@ struct Group {
 struct Lookups<'l, R: ?Sized> {
     fields: &'l Fields,
     request: &'l mut R,
+    connection: Option<&'l ConnectionMatches>,
     matched: FieldMatches<Field>,
 }
 
@@ -71,7 +76,10 @@ impl<R: Request + ?Sized> MatchedValues for Lookups<'_, R> {
     type Error = Obstacle;
 
     fn matched(&mut self, field: Field) -> Result<&FieldMatch, Obstacle> {
-        self.matched.of(field, || self.fields.lookup(field, self.request))
+        match self.connection.and_then(|connection| connection.of(field)) {
+            Some(known) => Ok(known),
+            None => self.matched.of(field, || self.fields.lookup(field, self.request)),
+        }
     }
 }
 
@@ -117,6 +125,7 @@ impl CompiledPolicy {
             allow,
             audit: ClauseIndex::new(audit, &sets),
             mutual_tls: MutualTls::default(),
+            of_the_connection: builder.of_the_connection,
             sets,
             descriptions: builder.descriptions,
             rules,
@@ -143,7 +152,16 @@ impl CompiledPolicy {
     /// What stops the decision on the way is a denial. Policies in dry run take part in a second decision, made by the
     /// same steps over all policies, whose denial is only reported; in report mode every denial is.
     pub fn decide<R: Request + ?Sized>(&self, request: &mut R) -> Decision<'_> {
-        let mut lookups = self.lookups(request);
+        self.decide_on(None, request)
+    }
+
+    /// The same, where it is known what the request's connection matches.
+    pub fn decide_on<R: Request + ?Sized>(
+        &self,
+        connection: Option<&ConnectionMatches>,
+        request: &mut R,
+    ) -> Decision<'_> {
+        let mut lookups = self.lookups(connection, request);
         match self.enforced(&mut lookups) {
             Ok(None) => match self.reported(&mut lookups) {
                 Ok(None) => Decision::Allow,
@@ -158,18 +176,22 @@ impl CompiledPolicy {
     /// The AUDIT rule that matches a request, the first of several, whatever is decided of it.
     ///
     /// Marks nothing where the proxy does not tell what it takes: an audit never stands in the way.
-    pub fn audited<R: Request + ?Sized>(&self, request: &mut R) -> Option<&RuleName> {
+    pub fn audited<R: Request + ?Sized>(
+        &self,
+        connection: Option<&ConnectionMatches>,
+        request: &mut R,
+    ) -> Option<&RuleName> {
         if self.audit.is_empty() {
             return None;
         }
-        let rule = self.audit.first(&self.sets, &mut self.lookups(request)).ok()?;
+        let rule = self.audit.first(&self.sets, &mut self.lookups(connection, request)).ok()?;
         rule.and_then(|rule| self.rule(rule))
     }
 
     /// The ALLOW rule that lets a request in, the first of several; for tools that show why, since a filter needs to
     /// know only that there is one.
     pub fn allowed_by<R: Request + ?Sized>(&self, request: &mut R) -> Result<Option<&RuleName>, Obstacle> {
-        let rule = self.allow.enforced.first(&self.sets, &mut self.lookups(request))?;
+        let rule = self.allow.enforced.first(&self.sets, &mut self.lookups(None, request))?;
         Ok(rule.and_then(|rule| self.rule(rule)))
     }
 
@@ -187,7 +209,7 @@ impl CompiledPolicy {
         rule: &RuleName,
         request: &mut R,
     ) -> Result<Option<(String, String)>, Obstacle> {
-        let mut lookups = self.lookups(request);
+        let mut lookups = self.lookups(None, request);
         let place = (0_u32..).zip(&self.rules).find(|(_, known)| *known == rule).map(|(place, _)| place);
         let clauses = [&self.deny.enforced, &self.deny.reported].into_iter().flat_map(|index| index.sample(usize::MAX));
         for condition in clauses.filter(|clause| Some(clause.rule) == place).flat_map(Clause::conditions) {
@@ -219,9 +241,8 @@ impl CompiledPolicy {
     }
 
     fn clauses(&self) -> impl Iterator<Item = &Clause<Field>> {
-        let Group { enforced: deny, reported: deny_reported, .. } = &self.deny;
-        let Group { enforced: allow, reported: allow_reported, .. } = &self.allow;
-        let indexes = [deny, deny_reported, allow, allow_reported, &self.audit];
+        let (deny, allow) = (&self.deny, &self.allow);
+        let indexes = [&deny.enforced, &deny.reported, &allow.enforced, &allow.reported, &self.audit];
         indexes.into_iter().flat_map(|index| index.sample(usize::MAX))
     }
 
@@ -248,8 +269,12 @@ impl CompiledPolicy {
         policies.into_iter()
     }
 
-    fn lookups<'l, R: Request + ?Sized>(&'l self, request: &'l mut R) -> Lookups<'l, R> {
-        Lookups { fields: &self.fields, request, matched: FieldMatches::default() }
+    fn lookups<'l, R: Request + ?Sized>(
+        &'l self,
+        connection: Option<&'l ConnectionMatches>,
+        request: &'l mut R,
+    ) -> Lookups<'l, R> {
+        Lookups { fields: &self.fields, request, connection, matched: FieldMatches::default() }
     }
 
     fn turned_away<'p>(&'p self, denial: Denial<'p>) -> Decision<'p> {
@@ -260,7 +285,9 @@ impl CompiledPolicy {
     }
 
     fn enforced<R: Request + ?Sized>(&self, lookups: &mut Lookups<'_, R>) -> Result<Option<Denial<'_>>, Obstacle> {
-        if let Some(name) = self.mutual_tls.turns_away(lookups.request)? {
+        if lookups.connection.is_none()
+            && let Some(name) = self.mutual_tls.turns_away(lookups.request)?
+        {
             return Ok(Some(Denial::NotMutualTls(name)));
         }
         if let Some(denial) = self.first_deny(&self.deny.enforced, lookups)? {
@@ -350,6 +377,7 @@ struct Builder {
     sets: ValueSets,
     descriptions: Descriptions,
     groups: [Vec<Clause<Field>>; 5],
+    of_the_connection: Vec<Field>,
     /// By the lists of one rule, which stay where they are while this is built.
     numbered: Table<*const Values, (Field, SetId)>,
 }
@@ -361,6 +389,7 @@ impl Builder {
             sets: ValueSets::default(),
             descriptions: Descriptions::default(),
             groups: Default::default(),
+            of_the_connection: Vec::new(),
             numbered: Table::default(),
         }
     }
@@ -375,6 +404,9 @@ impl Builder {
                 None => {
                     let (field, values) = self.fields.add(&term.values);
                     let set = self.sets.add(values);
+                    if field.is_of_the_connection() && !self.of_the_connection.contains(&field) {
+                        self.of_the_connection.push(field);
+                    }
                     if explained {
                         self.descriptions.add(field, set, &term.values);
                     }

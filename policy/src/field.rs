@@ -124,7 +124,7 @@ fn place(number: u32) -> usize {
 }
 
 /// What a request has of one field.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct FieldMatch {
     /// The values that the request matches: by one of its values, where there are several.
     pub(crate) any: Matched,
@@ -157,6 +157,13 @@ impl<F: Copy + Eq> FieldMatches<F> {
             }
         };
         self.0.get(place).map(|(_, matched)| matched).ok_or_else(no_index)
+    }
+}
+
+impl<F> FieldMatches<F> {
+    /// All that was looked up.
+    pub(crate) fn into_entries(self) -> Box<[(F, FieldMatch)]> {
+        self.0.into_vec().into()
     }
 }
 

@@ -71,7 +71,7 @@ mod resource;
 mod table;
 
 pub use baseline_deny::BaselineDeny;
-pub use compiled::CompiledPolicy;
+pub use compiled::{CompiledPolicy, ConnectionMatches};
 pub use decision::{Decision, Denial, RuleName};
 pub use destination::{Destination, DomainName, Host, NotADestination};
 pub use egress_allowlist::{Access, EgressAllowlist, EgressDecision, EgressDenial, EgressPolicy, EgressRequest};

@@ -6,7 +6,7 @@
 
 use sallyport_policy::{BaselineDeny, Decision, Denial, Refusal};
 use sallyport_proxy::host::{self, Level};
-use sallyport_proxy::{Action, Answer, Bytes, Connections, HttpRequest, Plugin, Surroundings, Verdicts};
+use sallyport_proxy::{Action, Answer, Bytes, Connections, CurrentStream, Plugin, Surroundings, Verdicts};
 
 sallyport_proxy::filter!(BaselineDenyPlugin);
 
@@ -27,7 +27,7 @@ impl Plugin for BaselineDenyPlugin {
     }
 
     fn on_request_headers(&self) -> Action {
-        let mut request = HttpRequest::new(Surroundings::of_connections(&self.connections));
+        let mut request = CurrentStream::request(Surroundings::of_connections(&self.connections));
         match self.configuration.decide(&mut request) {
             Decision::Allow => self.verdicts.allow(),
             Decision::WouldDeny(denial) => self.turn_away(&denial, false, &mut request),
@@ -41,7 +41,7 @@ impl Plugin for BaselineDenyPlugin {
 }
 
 impl BaselineDenyPlugin {
-    fn turn_away(&self, denial: &Denial<'_>, enforced: bool, request: &mut HttpRequest<'_>) -> Action {
+    fn turn_away(&self, denial: &Denial<'_>, enforced: bool, request: &mut CurrentStream<'_>) -> Action {
         let (reason, pattern) = self.configuration.explain(denial, request);
         let answer = Answer {
             enforced,

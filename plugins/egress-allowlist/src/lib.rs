@@ -7,7 +7,7 @@
 use sallyport_policy::{EgressAllowlist, EgressDecision, EgressRequest, Refusal};
 use sallyport_proxy::host::{self, Level};
 use sallyport_proxy::{
-    Action, Answer, Bytes, ConnectionPlugin, Connections, HttpRequest, PassingConnection, Plugin, Surroundings,
+    Action, Answer, Bytes, ConnectionPlugin, Connections, CurrentStream, PassingConnection, Plugin, Surroundings,
     Verdicts,
 };
 
@@ -31,7 +31,7 @@ impl Plugin for EgressAllowlistPlugin {
 
     fn on_request_headers(&self) -> Action {
         let reply = |answer: &Answer<'_>| self.verdicts.deny(answer, self.configuration.reply());
-        self.decide(&mut HttpRequest::new(Surroundings::of_connections(&self.connections)), &reply)
+        self.decide(&mut CurrentStream::request(Surroundings::of_connections(&self.connections)), &reply)
     }
 
     fn on_tick(&self) {

@@ -1,15 +1,17 @@
 //! `identity-authz`: may this workload, proven by its certificate, do this here?
 //!
 //! Reads AuthorizationPolicy and PeerAuthentication resources and decides each HTTP request, or as a network filter each
-//! connection at its first bytes, by the SPIFFE ID of the peer. The policies are read, checked and compiled by `sallyport-policy`; this crate asks it and carries the answer out.
+//! connection at its first bytes, by the SPIFFE ID of the peer. The policies are read, checked and compiled by
+//! `sallyport-policy`; this crate asks it and carries the answer out.
 
 use std::cell::Cell;
+use std::rc::Rc;
 
-use sallyport_policy::{CompiledPolicy, Decision, IdentityAuthz, IdentitySource, Refusal, Request};
+use sallyport_policy::{CompiledPolicy, ConnectionMatches, Decision, IdentityAuthz, Refusal, Request};
 use sallyport_proxy::host::{self, Level};
 use sallyport_proxy::{
-    Action, Answer, Bytes, BytesPlugin, ConnectionMark, Connections, FirstBytes, HttpRequest, Plugin, Side,
-    Surroundings, Verdicts,
+    Action, Answer, Bytes, BytesPlugin, Connections, CurrentStream, Plugin, Settled, Settlements, Side, Surroundings,
+    Verdicts,
 };
 
 sallyport_proxy::filter!(IdentityAuthzPlugin, bytes);
@@ -18,8 +20,9 @@ struct IdentityAuthzPlugin {
     configuration: IdentityAuthz,
     connections: Connections,
     verdicts: Verdicts,
-    /// On connections that are let in whatever they ask for, if policies can tell.
-    let_in: Option<ConnectionMark>,
+    settlements: Settlements,
+    /// Whether policies decide by the connection alone.
+    by_connection: bool,
     /// Whether policies ask for more than one header.
     several_headers: bool,
     /// Whether it was said what policies mean for connections.
@@ -35,11 +38,11 @@ impl Plugin for IdentityAuthzPlugin {
         warn(configuration.warnings());
         let policy = configuration.policy();
         let verdicts = Verdicts::new(Self::NAME, policy.denying_policies()).auditing(policy.auditing_policies());
-        let by_certificate = *configuration.identity_source() == IdentitySource::PeerCertificate;
-        let by_connection = by_certificate && policy.decides_by_connection();
+        let by_connection = policy.decides_by_connection();
         Ok(Self {
             several_headers: policy.asks_for_several_headers(),
-            let_in: by_connection.then(ConnectionMark::new).flatten(),
+            settlements: Settlements::new(if by_connection { 1 } else { MARKS }),
+            by_connection,
             connections: Connections::counted(Self::NAME),
             verdicts,
             told: Cell::new(false),
@@ -48,17 +51,22 @@ impl Plugin for IdentityAuthzPlugin {
     }
 
     fn on_request_headers(&self) -> Action {
-        if self.let_in.as_ref().is_some_and(ConnectionMark::is_set) {
+        let repeats = self.settlements.repeats();
+        if repeats && self.by_connection {
             return self.verdicts.allow();
         }
-        let surroundings = self.surroundings();
-        let connection = surroundings.connection();
-        let first = connection.as_ref().is_some_and(|connection| connection.first);
-        let allowed = || self.let_in.iter().filter(|_| first).for_each(ConnectionMark::set);
+        let mut request = CurrentStream::request(self.surroundings()).all_headers_at_once(self.several_headers);
+        let settled = match repeats {
+            true => self.settlements.latest(),
+            false => self.settle(&mut request),
+        };
+        let matches = match settled.as_deref() {
+            Some(Settled::LetIn) => return self.verdicts.allow(),
+            Some(Settled::Matches(matches)) => Some(matches),
+            None => None,
+        };
         let reply = |answer: &Answer<'_>| self.verdicts.deny(answer, self.configuration.reply());
-        let peer = connection.map(|connection| connection.peer);
-        let mut request = HttpRequest::new(surroundings).by(peer).all_headers_at_once(self.several_headers);
-        self.decide(self.configuration.policy(), &mut request, &allowed, &reply)
+        self.decide(self.configuration.policy(), matches, &mut request, &reply)
     }
 
     fn on_tick(&self) {
@@ -73,12 +81,15 @@ impl BytesPlugin for IdentityAuthzPlugin {
         if !self.told.replace(true) {
             warn(self.configuration.connection_warnings());
         }
-        let mut connection = FirstBytes::new(self.surroundings(), from);
-        connection.count_connection();
+        let mut connection = CurrentStream::first_bytes(self.surroundings(), from);
+        let _counted = connection.connection();
         let close = |answer: &Answer<'_>| self.verdicts.deny_connection(answer);
-        self.decide(self.configuration.connection_policy(), &mut connection, &|| {}, &close)
+        self.decide(self.configuration.connection_policy(), None, &mut connection, &close)
     }
 }
+
+/// How many kinds of connections are told apart by marks; what is settled of others is found by who they are.
+const MARKS: usize = 16;
 
 fn warn(warnings: &[String]) {
     for warning in warnings {
@@ -95,25 +106,32 @@ impl IdentityAuthzPlugin {
         }
     }
 
-    /// Lets a request or a connection go on, and tells `allowed` where no policy would have it otherwise, or gives the
-    /// answer to `turn_away`.
+    /// What is settled of the connection that a request came by.
+    fn settle(&self, request: &mut CurrentStream<'_>) -> Option<Rc<Settled>> {
+        let connection = request.connection()?;
+        let policy = self.configuration.policy();
+        let request: &mut dyn Request = request;
+        self.settlements.of(&connection, || match self.by_connection {
+            true => (policy.decide(request) == Decision::Allow).then_some(Settled::LetIn),
+            false => policy.connection_matches(request).map(Settled::Matches),
+        })
+    }
+
+    /// Lets a request or a connection go on, or gives the answer to `turn_away`.
     ///
     /// One instance serves both kinds, which keeps the module small.
     fn decide(
         &self,
         policy: &CompiledPolicy,
+        matches: Option<&ConnectionMatches>,
         request: &mut dyn Request,
-        allowed: &dyn Fn(),
         turn_away: &dyn Fn(&Answer<'_>) -> Action,
     ) -> Action {
-        if let Some(rule) = policy.audited(request) {
+        if let Some(rule) = policy.audited(matches, request) {
             self.verdicts.audit(rule.policy());
         }
-        let (denial, enforced) = match policy.decide(request) {
-            Decision::Allow => {
-                allowed();
-                return self.verdicts.allow();
-            }
+        let (denial, enforced) = match policy.decide_on(matches, request) {
+            Decision::Allow => return self.verdicts.allow(),
             Decision::WouldDeny(denial) => (denial, false),
             Decision::Deny(denial) => (denial, true),
         };

@@ -8,20 +8,20 @@ const COUNT: &str = "sallyport.marks";
 /// How many marks a connection gets at most. They stay with it while configurations come and go.
 const MOST: u8 = 16;
 
-/// Tells connections that were marked from those that were not, by one crossing that brings no bytes back: it costs a
-/// third of asking for a value.
+/// Tells connections that were marked from those that were not, by one crossing that brings no bytes back: the proxy
+/// does not have to call for memory, which is most of what asking for a value costs.
 ///
 /// The mark is a filter state of the connection, under a name that no other configuration has, so neither another filter
 /// nor another configuration of this one takes it for its own. Clients cannot reach it: what they send becomes filter state
 /// of other types and names.
 #[derive(Debug)]
-pub struct ConnectionMark {
+pub(crate) struct ConnectionMark {
     name: String,
 }
 
 impl ConnectionMark {
     /// A mark that no connection has so far; none where the proxy cannot keep one.
-    pub fn new() -> Option<Self> {
+    pub(crate) fn new() -> Option<Self> {
         let name = name::new('+')?;
         host::declare_for_connections(COUNT).ok()?;
         host::declare_for_connections(&name).ok()?;
@@ -29,13 +29,15 @@ impl ConnectionMark {
     }
 
     /// Whether the connection of the current request has it. Where the proxy does not tell, it has not.
-    pub fn is_set(&self) -> bool {
+    pub(crate) fn is_set(&self) -> bool {
         matches!(host::property(&self.name), Ok(Some(_)))
     }
 
-    /// Marks the connection of the current request, unless it has too many marks already. To be called when the
-    /// connection is first seen.
-    pub fn set(&self) {
+    /// Marks the connection of the current request, unless it has too many marks already.
+    pub(crate) fn set(&self) {
+        if self.is_set() {
+            return;
+        }
         let Ok(count) = host::property(COUNT) else { return };
         let count = match count.as_deref() {
             None => 0,

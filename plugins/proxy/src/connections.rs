@@ -8,6 +8,7 @@ use rustc_hash::FxBuildHasher;
 use sallyport_policy::{HostFailure, NoIdentity, Peer, PeerId};
 
 use crate::counter::Counter;
+use crate::settled::Settled;
 use crate::{host, name};
 
 /// How many connections one half of the table holds.
@@ -24,8 +25,8 @@ pub struct Connections {
     coverage: Option<Coverage>,
     /// Whether numbers can be given.
     numbered: bool,
-    newer: RefCell<HashMap<u64, Rc<Peer>, FxBuildHasher>>,
-    older: RefCell<HashMap<u64, Rc<Peer>, FxBuildHasher>>,
+    newer: RefCell<HashMap<u64, Rc<Known>, FxBuildHasher>>,
+    older: RefCell<HashMap<u64, Rc<Known>, FxBuildHasher>>,
 }
 
 thread_local! {
@@ -40,13 +41,19 @@ fn with_key<T>(ask: impl FnOnce(&str) -> T) -> Option<T> {
     KEY.with(|key| key.get().map(|key| ask(key)))
 }
 
-/// A connection, as it is seen at one of its requests.
-#[derive(Clone, Debug)]
-pub struct Seen {
+/// A connection that was seen.
+#[derive(Debug)]
+pub struct Known {
     /// Who is on its other side.
-    pub peer: Rc<Peer>,
-    /// Whether it was not remembered before.
-    pub first: bool,
+    pub peer: Peer,
+    /// What is settled of it, once that was asked; none where each of its requests is decided by itself.
+    pub(crate) settled: OnceCell<Option<Rc<Settled>>>,
+}
+
+impl Known {
+    fn read() -> Result<Rc<Self>, HostFailure> {
+        Ok(Rc::new(Self { peer: read_peer()?, settled: OnceCell::new() }))
+    }
 }
 
 /// How many connections proved something by a certificate, and how many did not.
@@ -93,25 +100,22 @@ impl Connections {
     /// The connection that the current request came by.
     ///
     /// Fails where the proxy does not say who its peer is; nothing is remembered then.
-    pub fn current(&self) -> Result<Seen, HostFailure> {
-        let Some(id) = self.number() else {
-            return Ok(Seen { peer: Rc::new(read_peer()?), first: false });
-        };
-        if let Some(peer) = self.newer.borrow().get(&id) {
-            return Ok(Seen { peer: Rc::clone(peer), first: false });
+    pub fn current(&self) -> Result<Rc<Known>, HostFailure> {
+        let Some(number) = self.number() else { return Known::read() };
+        if let Some(known) = self.newer.borrow().get(&number) {
+            return Ok(Rc::clone(known));
         }
-        let known = self.older.borrow_mut().remove(&id);
-        let first = known.is_none();
-        let peer = match known {
-            Some(peer) => peer,
+        let known = self.older.borrow_mut().remove(&number);
+        let known = match known {
+            Some(known) => known,
             None => {
-                let peer = Rc::new(read_peer()?);
-                self.count(&peer);
-                peer
+                let known = Known::read()?;
+                self.count(&known.peer);
+                known
             }
         };
-        self.remember(id, Rc::clone(&peer));
-        Ok(Seen { peer, first })
+        self.remember(number, Rc::clone(&known));
+        Ok(known)
     }
 
     /// The number of the current connection, given now if it has none; none where it cannot be told.
@@ -148,14 +152,14 @@ impl Connections {
         }
     }
 
-    fn remember(&self, id: u64, peer: Rc<Peer>) {
+    fn remember(&self, number: u64, known: Rc<Known>) {
         let mut newer = self.newer.borrow_mut();
         if newer.len() >= HALF {
             // The memory of both is kept, so that a busy proxy's does not come to pieces.
             std::mem::swap(&mut *newer, &mut *self.older.borrow_mut());
             newer.clear();
         }
-        newer.insert(id, peer);
+        newer.insert(number, known);
     }
 }
 

@@ -1,6 +1,6 @@
 //! The encoding in which a proxy hands over a header map.
 
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 
 use sallyport_policy::HeaderValues;
 
@@ -9,63 +9,114 @@ use crate::abi::Bytes;
 /// All headers of a request: a count, the two lengths of each pair, then each name and value, each ended by a NUL.
 pub(crate) struct HeaderMap<B = Bytes> {
     bytes: B,
-    count: usize,
+    /// Where the lengths end and the texts begin.
+    texts: usize,
+    /// The first value of each pseudo-header.
+    pseudo: [Option<Range<usize>>; 3],
 }
+
+/// A header that says what a request is for (RFC 9113, section 8.3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PseudoHeader {
+    Method,
+    Authority,
+    Path,
+}
+
+impl PseudoHeader {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Method => ":method",
+            Self::Authority => ":authority",
+            Self::Path => ":path",
+        }
+    }
+}
+
+/// The bytes of a count or a length.
+const NUMBER: usize = 4;
 
 impl<B: Deref<Target = [u8]>> HeaderMap<B> {
     /// Takes the bytes of the encoding; `None` where they cannot hold as many pairs as they say, or hold none: every
-    /// request has headers, and Envoy answers so where it has let go of them.
+    /// request has headers, and Envoy answers so where it has let go of them. `None` as well where a pair lies outside
+    /// of them before all pseudo-headers are found, which come first.
     pub(crate) fn new(bytes: B) -> Option<Self> {
-        let count = number(&bytes, 0)?;
-        // The lengths alone need this many bytes: a count beyond them is not worth counting to.
-        (count > 0 && count <= bytes.len() / 8).then_some(Self { bytes, count })
+        let (count, _) = bytes.split_first_chunk()?;
+        let count = usize::try_from(u32::from_le_bytes(*count)).ok().filter(|count| *count > 0)?;
+        let texts = count.checked_mul(2 * NUMBER)?.checked_add(NUMBER)?;
+        if texts > bytes.len() {
+            return None;
+        }
+        let pseudo = find_pseudo(&bytes, texts)?;
+        Some(Self { bytes, texts, pseudo })
+    }
+
+    /// The first value of a pseudo-header, if it is there.
+    pub(crate) fn pseudo(&self, header: PseudoHeader) -> Option<&[u8]> {
+        let [method, authority, path] = &self.pseudo;
+        let value = match header {
+            PseudoHeader::Method => method,
+            PseudoHeader::Authority => authority,
+            PseudoHeader::Path => path,
+        };
+        value.clone().and_then(|value| self.bytes.get(value))
     }
 
     /// The values of a header, in their order; `name` is in lower case. `None` where a pair lies outside the bytes.
     pub(crate) fn values(&self, name: &str) -> Option<HeaderValues<'_>> {
         let mut values = HeaderValues::new();
-        for pair in self.pairs() {
-            let (key, value) = pair?;
-            if key == name.as_bytes() {
-                values.push(value);
+        let mut at = self.texts;
+        for lengths in lengths(&self.bytes, self.texts)? {
+            let pair = next(&self.bytes, lengths, &mut at)?;
+            if pair.name == name.as_bytes() {
+                values.push(self.bytes.get(pair.value)?);
             }
         }
         Some(values)
     }
-
-    /// The first value of a header, if it is there; `name` is in lower case. `None` where a pair up to it lies outside the
-    /// bytes.
-    pub(crate) fn first(&self, name: &str) -> Option<Option<&[u8]>> {
-        for pair in self.pairs() {
-            let (key, value) = pair?;
-            if key == name.as_bytes() {
-                return Some(Some(value));
-            }
-        }
-        Some(None)
-    }
-
-    fn pairs(&self) -> impl Iterator<Item = Option<(&[u8], &[u8])>> {
-        let mut at = self.count.saturating_mul(8).saturating_add(4);
-        (0..self.count).map(move |pair| {
-            let lengths = pair * 8 + 4;
-            let name = self.text(&mut at, number(&self.bytes, lengths)?)?;
-            let value = self.text(&mut at, number(&self.bytes, lengths + 4)?)?;
-            Some((name, value))
-        })
-    }
-
-    fn text(&self, at: &mut usize, length: usize) -> Option<&[u8]> {
-        let end = at.checked_add(length)?;
-        let text = self.bytes.get(*at..end)?;
-        *at = end.checked_add(1)?;
-        Some(text)
-    }
 }
 
-fn number(bytes: &[u8], at: usize) -> Option<usize> {
-    let (number, _) = bytes.get(at..)?.split_first_chunk()?;
-    usize::try_from(u32::from_le_bytes(*number)).ok()
+/// The two lengths of each pair, where the texts begin at `texts`.
+fn lengths(bytes: &[u8], texts: usize) -> Option<&[[u8; 2 * NUMBER]]> {
+    Some(bytes.get(NUMBER..texts)?.as_chunks().0)
+}
+
+fn find_pseudo(bytes: &[u8], texts: usize) -> Option<[Option<Range<usize>>; 3]> {
+    let [mut method, mut authority, mut path] = [None, None, None];
+    let mut at = texts;
+    for lengths in lengths(bytes, texts)? {
+        let Pair { name, value } = next(bytes, lengths, &mut at)?;
+        let slot = match name {
+            b":method" => &mut method,
+            b":authority" => &mut authority,
+            b":path" => &mut path,
+            _ => continue,
+        };
+        if slot.is_none() {
+            *slot = Some(value);
+        }
+        if method.is_some() && authority.is_some() && path.is_some() {
+            break;
+        }
+    }
+    Some([method, authority, path])
+}
+
+/// A name, and where its value is.
+struct Pair<'b> {
+    name: &'b [u8],
+    value: Range<usize>,
+}
+
+/// The pair that has these lengths and begins `at` a place, which moves behind it; `None` where it is outside the bytes.
+#[inline(always)]
+fn next<'b>(bytes: &'b [u8], lengths: &[u8; 2 * NUMBER], at: &mut usize) -> Option<Pair<'b>> {
+    let [a, b, c, d, e, f, g, h] = *lengths;
+    let name = bytes.get(*at..)?.get(..usize::try_from(u32::from_le_bytes([a, b, c, d])).ok()?)?;
+    let start = at.checked_add(name.len())?.checked_add(1)?;
+    let end = start.checked_add(usize::try_from(u32::from_le_bytes([e, f, g, h])).ok()?)?;
+    *at = end.checked_add(1)?;
+    (end <= bytes.len()).then_some(Pair { name, value: start..end })
 }
 
 #[cfg(test)]
@@ -79,21 +130,48 @@ mod tests {
         map.values(name).map(|values| values.iter().map(|value| value.to_vec()).collect())
     }
 
-    fn first(bytes: &[u8], name: &str) -> Option<Option<Vec<u8>>> {
-        let map = HeaderMap::new(bytes.to_vec())?;
-        map.first(name).map(|value| value.map(<[u8]>::to_vec))
-    }
-
     #[test]
     fn repeated_empty_and_odd_values_are_kept() {
         let rows: [(&str, &[&[u8]]); 3] = [("a", &[b"xy", b""]), ("b", &[b"\xff"]), ("c", &[])];
         for (name, expected) in rows {
             let expected: Vec<_> = expected.iter().map(|value| value.to_vec()).collect();
-            assert_eq!(first(PAIRS, name), Some(expected.first().cloned()));
             assert_eq!(values(PAIRS, name), Some(expected));
         }
         for none in [&b""[..], b"\0\0\0\0"] {
             assert_eq!(values(none, "a"), None);
+        }
+    }
+
+    #[test]
+    fn pseudo_headers_are_found_wherever_they_are_and_the_first_counts() {
+        let encoded = |pairs: &[(&str, &str)]| {
+            let number = |number: usize| u32::try_from(number).expect("a short text").to_le_bytes();
+            let lengths = pairs.iter().flat_map(|(name, value)| [number(name.len()), number(value.len())]);
+            let texts = pairs.iter().flat_map(|(name, value)| [name.as_bytes(), b"\0", value.as_bytes(), b"\0"]);
+            let lengths: Vec<u8> = [number(pairs.len())].into_iter().chain(lengths).flatten().collect();
+            [lengths, texts.collect::<Vec<_>>().concat()].concat()
+        };
+        let rows = [
+            (
+                vec![(":authority", "orders"), (":path", "/a"), (":method", "GET"), ("x", "y")],
+                [Some("GET"), Some("orders"), Some("/a")],
+            ),
+            (vec![("x", "y"), (":path", "/a"), (":path", "/b"), (":method", "")], [Some(""), None, Some("/a")]),
+            (vec![(":paths", "/a"), (":Path", "/b"), ("path", "/c")], [None; 3]),
+            (
+                vec![(":method", "GET"), (":path", "/a"), (":method", "PUT"), (":path", "/b")],
+                [Some("GET"), None, Some("/a")],
+            ),
+        ];
+        for (pairs, expected) in rows {
+            let map = HeaderMap::new(encoded(&pairs)).expect("a map");
+            let headers = [PseudoHeader::Method, PseudoHeader::Authority, PseudoHeader::Path];
+            let found = headers.map(|header| map.pseudo(header));
+            assert_eq!(found, expected.map(|value| value.map(str::as_bytes)), "{pairs:?}");
+        }
+        let whole = encoded(&[(":method", "GET"), (":path", "/a")]);
+        for end in 0..whole.len() - 1 {
+            assert!(HeaderMap::new(&whole[..end]).is_none(), "cut at {end}");
         }
     }
 
@@ -103,7 +181,6 @@ mod tests {
             for name in ["a", "b", "c"] {
                 assert_eq!(values(&PAIRS[..end], name), None, "{name} cut at {end}");
             }
-            assert_eq!(first(&PAIRS[..end], "c"), None, "cut at {end}");
         }
         assert!(HeaderMap::new(b"\xff\xff\xff\xff".to_vec()).is_none());
     }

@@ -8,28 +8,29 @@
 //! From configuration to decision: the proxy creates a root context and calls `proxy_on_configure`; [`Vm`] makes a
 //! [`Plugin`] of the bytes, or logs every fault and refuses. For each request it finds the plugin of the stream's root
 //! context and asks it; a [`ConnectionPlugin`] is asked about connections as well, a [`BytesPlugin`] at their first
-//! bytes. [`HttpRequest`], [`PassingConnection`] and [`FirstBytes`] are what `sallyport-policy` asks, [`Verdicts`]
-//! carries a decision out: reply, filter state, counters, log.
+//! bytes. [`CurrentStream`] and [`PassingConnection`] are what `sallyport-policy` asks, [`Verdicts`] carries a decision
+//! out: reply, filter state, counters, log.
 
 mod abi;
 mod connection_mark;
 mod connections;
 mod counter;
-mod first_bytes;
+mod current_stream;
 mod header_map;
 pub mod host;
-mod http_request;
 mod name;
 mod passing_connection;
+mod settled;
+mod surroundings;
 mod verdicts;
 mod vm;
 
 pub use abi::Bytes;
-pub use connection_mark::ConnectionMark;
-pub use connections::{Connections, Seen};
+pub use connections::{Connections, Known};
 pub use counter::Counter;
-pub use first_bytes::{FirstBytes, Side};
-pub use http_request::{HttpRequest, Surroundings};
+pub use current_stream::{CurrentStream, Side};
 pub use passing_connection::PassingConnection;
+pub use settled::{Settled, Settlements};
+pub use surroundings::Surroundings;
 pub use verdicts::{Answer, Verdicts};
 pub use vm::{Action, BytesPlugin, ConnectionPlugin, Plugin, Vm, on_initialize, on_memory_allocate, refuse_connection};

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use sallyport_policy::{EgressRequest, HeaderValues, HostFailure, NoIdentity, Peer, Request};
 
 use crate::abi::Bytes;
+use crate::current_stream::kept;
 use crate::host;
-use crate::http_request::kept;
 
 /// Asks the proxy for an attribute when a policy first needs it, and keeps the answer.
 ///

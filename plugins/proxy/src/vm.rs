@@ -9,7 +9,7 @@ use rustc_hash::FxBuildHasher;
 use sallyport_policy::Refusal;
 
 use crate::abi::{self, Bytes};
-use crate::first_bytes::Side;
+use crate::current_stream::Side;
 use crate::host::{self, Level};
 
 /// A filter with one configuration.

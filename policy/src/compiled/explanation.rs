@@ -77,7 +77,7 @@ pub(super) fn explain<R: Request + ?Sized>(policy: &CompiledPolicy, denial: &Den
 /// The ALLOW rule of which most conditions hold, among the first ones, what it asks for beyond them, and what this was
 /// instead.
 fn nearest<R: Request + ?Sized>(policy: &CompiledPolicy, request: &mut R) -> Result<String, Obstacle> {
-    let mut lookups: Lookups<'_, R> = policy.lookups(request);
+    let mut lookups: Lookups<'_, R> = policy.lookups(None, request);
     let group = &policy.allow;
     let index = if group.any_enforced { &group.enforced } else { &group.reported };
     let mut best = None;

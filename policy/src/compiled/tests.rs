@@ -195,7 +195,20 @@ fn linear(policies: &[AuthorizationPolicy], request: &mut Asked) -> String {
 }
 
 fn indexed(policy: &CompiledPolicy, request: &mut Asked) -> String {
-    match policy.decide(request) {
+    in_words(&policy.decide(request))
+}
+
+/// By what the request's connection matches; a later request of it asks for nothing of the connection again.
+fn by_connection(policy: &CompiledPolicy, request: &mut Asked) -> String {
+    let matches = policy.connection_matches(request).expect("nothing fails");
+    request.asked.clear();
+    let words = in_words(&policy.decide_on(Some(&matches), request));
+    assert!(!request.asked.iter().any(|asked| ["peer", "server name"].contains(asked)), "{request:?}");
+    words
+}
+
+fn in_words(decision: &Decision<'_>) -> String {
+    match decision {
         Decision::Allow => "allowed".to_owned(),
         Decision::Deny(Denial::Matched(rule)) => format!("denied by {rule}"),
         Decision::Deny(Denial::NoAllowMatches | Denial::DefaultAction) => "denied".to_owned(),
@@ -373,6 +386,7 @@ fn the_index_agrees_with_walking_every_rule() {
             let mut request = random_request(&mut dice);
             let expected = linear(&policies, &mut request);
             assert_eq!(indexed(&policy, &mut request), expected, "{request:?}");
+            assert_eq!(by_connection(&policy, &mut request), expected, "{request:?}");
             let answer = if expected.starts_with("denied by") { "denied by a policy" } else { expected.as_str() };
             *answers.entry(answer.to_owned()).or_default() += 1;
         }
@@ -568,4 +582,63 @@ fn a_certificate_that_proves_nothing_is_denied_where_it_matters_who_asks() {
         }
         assert_eq!(compiled(&by_path).decide(&mut asked()), Decision::Allow, "who asks does not matter to this policy");
     }
+}
+
+#[test]
+fn of_a_connection_is_known_what_its_handshake_settles_and_nothing_else() {
+    const WEB: &str = "spiffe://cluster.local/ns/shop/sa/web";
+    let authorization = |rule: &str| {
+        format!(
+            r#"{{"apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy", "metadata": {{"name": "a", "namespace": "shop"}}, "spec": {{"rules": [{rule}]}}}}"#
+        )
+    };
+    let mutual_tls = |spec: &str| {
+        format!(
+            r#"{{"apiVersion": "security.istio.io/v1", "kind": "PeerAuthentication", "metadata": {{"name": "p", "namespace": "shop"}}, "spec": {spec}}}"#
+        )
+    };
+    let by_principal = authorization(r#"{"from": [{"source": {"principals": ["cluster.local/ns/shop/*"]}}]}"#);
+    let by_path = authorization(r#"{"to": [{"operation": {"paths": ["/a"]}}]}"#);
+    let strict = mutual_tls(r#"{"mtls": {"mode": "STRICT"}}"#);
+    let port =
+        mutual_tls(r#"{"selector": {"matchLabels": {"app": "a"}}, "portLevelMtls": {"80": {"mode": "STRICT"}}}"#);
+    let caller = |peer: Peer| Asked { peer, ..Asked::by("") };
+    let callers = [
+        Asked::by(WEB),
+        Asked::by(""),
+        caller(Peer::Unproven(NoIdentity::NotValidated)),
+        Asked { failing: Some("peer"), ..Asked::by(WEB) },
+    ];
+    // Whether something is known of each of the callers.
+    let rows = [
+        (vec![&by_principal], [true, true, false, false]),
+        (vec![&by_path], [true, true, true, true]),
+        (vec![&by_principal, &strict], [true, false, false, false]),
+        (vec![&by_path, &strict], [true, false, false, false]),
+        (vec![&by_path, &port], [false, false, false, false]),
+    ];
+    for (resources, expected) in rows {
+        let resources: Vec<_> = resources.iter().map(|resource| resource.as_str()).collect();
+        let configuration = format!(
+            r#"{{"workload": {{"namespace": "shop", "labels": {{"app": "a"}}}}, "resources": [{}]}}"#,
+            resources.join(", ")
+        );
+        let policy = crate::IdentityAuthz::parse(&configuration).expect("a configuration");
+        let known = callers.clone().map(|mut caller| policy.policy().connection_matches(&mut caller).is_some());
+        assert_eq!(known, expected, "{configuration}");
+    }
+}
+
+#[test]
+fn connections_match_alike_if_their_callers_are_alike_to_the_policy() {
+    let policy = compile(&[read(
+        "a",
+        r#"{"rules": [{"from": [{"source": {"namespaces": ["shop"]}}], "to": [{"operation": {"paths": ["/a"]}}]}]}"#,
+    )]);
+    let of = |uri| policy.connection_matches(&mut Asked::by(uri));
+    let web = of("spiffe://cluster.local/ns/shop/sa/web");
+    assert!(web.is_some());
+    assert_eq!(web, of("spiffe://cluster.local/ns/shop/sa/orders"));
+    assert_ne!(web, of("spiffe://cluster.local/ns/dev/sa/web"));
+    assert_eq!(of(""), of("spiffe://cluster.local/ns/dev/sa/web"), "neither matches anything");
 }

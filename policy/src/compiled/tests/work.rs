@@ -255,7 +255,7 @@ fn however_many_rules_there_are_a_few_are_checked() {
                 let asked = format!("{}, {count} rules in policies of {rules_a_policy}: {request:?}", shape.name);
                 assert_eq!(indexed(&policy, &mut request), linear(&policies, &mut request), "{asked}");
                 for index in [&policy.deny.enforced, &policy.allow.enforced] {
-                    let checked = index.checked(&policy.sets, &mut policy.lookups(&mut request));
+                    let checked = index.checked(&policy.sets, &mut policy.lookups(None, &mut request));
                     assert!(checked.is_ok_and(|checked| checked <= FEW), "{checked:?} rules are checked: {asked}");
                 }
             }
@@ -336,7 +336,7 @@ fn a_principal_that_every_rule_shares_does_not_make_the_others_dear() {
     let rules: Vec<_> = (0..500).map(rule).collect();
     let policy = compile(&[read("p", &format!(r#"{{"rules": [{}]}}"#, rules.join(", ")))]);
     let mut asked = Asked::by("spiffe://cluster.local/ns/n7/sa/web").path("/other");
-    let mut lookups = policy.lookups(&mut asked);
+    let mut lookups = policy.lookups(None, &mut asked);
     let checked = policy.allow.enforced.checked(&policy.sets, &mut lookups);
     assert_eq!(checked, Ok(1), "a principal of one rule meets more than that rule");
 }

@@ -1,0 +1,82 @@
+//! What is settled of connections once for all their requests, and found again by a mark on them.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use sallyport_policy::ConnectionMatches;
+
+use crate::connection_mark::ConnectionMark;
+use crate::connections::Known;
+
+/// What is settled of a connection by its handshake.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// All its requests are let in.
+    LetIn,
+    /// Its requests are decided by what it matches.
+    Matches(ConnectionMatches),
+}
+
+/// What was settled of connections, each with a mark of its own.
+///
+/// Whether a connection has a certain mark is cheaper to ask than which connection it is. So while callers are alike,
+/// the next is asked for the mark of the latest; who turns out to be another is found by what is remembered of them.
+#[derive(Debug)]
+pub struct Settlements {
+    marks: Vec<ConnectionMark>,
+    /// The one at each place has the mark at that place.
+    known: RefCell<Vec<Rc<Settled>>>,
+    /// The place of the latest, once there is one.
+    latest: Cell<Option<usize>>,
+    /// Whether the one before it was no other.
+    repeats: Cell<bool>,
+}
+
+impl Settlements {
+    /// With marks for so many different ones; with fewer, or none, where the proxy cannot keep them.
+    pub fn new(most: usize) -> Self {
+        Self {
+            marks: (0..most).map_while(|_| ConnectionMark::new()).collect(),
+            known: RefCell::default(),
+            latest: Cell::new(None),
+            repeats: Cell::new(false),
+        }
+    }
+
+    /// Whether the current connection is settled as the latest two were.
+    pub fn repeats(&self) -> bool {
+        let mark = self.latest.get().filter(|_| self.repeats.get()).and_then(|latest| self.marks.get(latest));
+        mark.is_some_and(ConnectionMark::is_set)
+    }
+
+    /// What is settled of the latest connection.
+    pub fn latest(&self) -> Option<Rc<Settled>> {
+        self.latest.get().and_then(|latest| self.known.borrow().get(latest).cloned())
+    }
+
+    /// What is settled of the current connection, by `settle` when that is first asked.
+    pub fn of(&self, connection: &Known, settle: impl FnOnce() -> Option<Settled>) -> Option<Rc<Settled>> {
+        let settled = connection.settled.get_or_init(|| settle().map(|settled| self.mark(settled)));
+        let settled = settled.clone()?;
+        let place = self.known.borrow().iter().position(|known| Rc::ptr_eq(known, &settled));
+        if place.is_some() {
+            let before = self.latest.replace(place);
+            self.repeats.set(before.is_none() || before == place);
+        }
+        Some(settled)
+    }
+
+    /// Marks the current connection as one of which this is settled, if there is a mark for it.
+    fn mark(&self, settled: Settled) -> Rc<Settled> {
+        let mut known = self.known.borrow_mut();
+        let place = known.iter().position(|known| **known == settled).unwrap_or(known.len());
+        let Some(mark) = self.marks.get(place) else { return Rc::new(settled) };
+        mark.set();
+        if let Some(known) = known.get(place) {
+            return Rc::clone(known);
+        }
+        let settled = Rc::new(settled);
+        known.push(Rc::clone(&settled));
+        settled
+    }
+}

@@ -30,7 +30,7 @@ impl ConnectionMark {
 
     /// Whether the connection of the current request has it. Where the proxy does not tell, it has not.
     pub(crate) fn is_set(&self) -> bool {
-        matches!(host::property(&self.name), Ok(Some(_)))
+        host::has_property(&self.name)
     }
 
     /// Marks the connection of the current request, unless it has too many marks already.

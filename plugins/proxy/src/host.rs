@@ -97,6 +97,11 @@ pub fn property(path: &str) -> Result<Option<Bytes>, Failed> {
     found(abi::property(path.as_bytes()))
 }
 
+/// Whether there is an attribute, and the proxy tells it.
+pub(crate) fn has_property(path: &str) -> bool {
+    abi::property(path.as_bytes()).is_ok()
+}
+
 fn found(answer: Result<Bytes, Status>) -> Result<Option<Bytes>, Failed> {
     match answer {
         Ok(bytes) => Ok(Some(bytes)),

@@ -28,8 +28,8 @@ pub struct Settlements {
     known: RefCell<Vec<Rc<Settled>>>,
     /// The place of the latest, once there is one.
     latest: Cell<Option<usize>>,
-    /// Whether the one before it was no other.
-    repeats: Cell<bool>,
+    /// The mark that the next connection is asked for: that of the latest, unless the one before it was another.
+    expected: Cell<Option<usize>>,
 }
 
 impl Settlements {
@@ -39,14 +39,16 @@ impl Settlements {
             marks: (0..most).map_while(|_| ConnectionMark::new()).collect(),
             known: RefCell::default(),
             latest: Cell::new(None),
-            repeats: Cell::new(false),
+            expected: Cell::new(None),
         }
     }
 
-    /// Whether the current connection is settled as the latest two were.
+    /// Whether the current connection is settled as the latest is; not asked while callers take turns.
     pub fn repeats(&self) -> bool {
-        let mark = self.latest.get().filter(|_| self.repeats.get()).and_then(|latest| self.marks.get(latest));
-        mark.is_some_and(ConnectionMark::is_set)
+        match self.expected.get() {
+            Some(place) => self.marks.get(place).is_some_and(ConnectionMark::is_set),
+            None => false,
+        }
     }
 
     /// What is settled of the latest connection.
@@ -61,7 +63,7 @@ impl Settlements {
         let place = self.known.borrow().iter().position(|known| Rc::ptr_eq(known, &settled));
         if place.is_some() {
             let before = self.latest.replace(place);
-            self.repeats.set(before.is_none() || before == place);
+            self.expected.set(place.filter(|_| before.is_none() || before == place));
         }
         Some(settled)
     }

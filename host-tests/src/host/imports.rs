@@ -270,6 +270,10 @@ fn call_foreign_function(
     let argument = guest.read(argument, argument_length)?;
     let known = (name == b"declare_property").then(|| encoding::read_declaration(&argument)).flatten();
     let (key, of_connection) = known.ok_or(Status::NotFound)?;
+    let root = guest.state().current;
+    if !guest.state().declared.insert((root, key.clone())) {
+        return Err(Status::BadArgument.into());
+    }
     if of_connection {
         guest.state().of_connections.insert(format!("wasm.{key}"));
     }

@@ -61,6 +61,8 @@ pub(super) struct State {
     pub(super) configuring: bool,
     pub(super) tick_period: u32,
     pub(super) metrics: Vec<(String, u64)>,
+    /// The keys that were declared, each with its root context, which Envoy lets declare it once.
+    pub(super) declared: BTreeSet<(u32, String)>,
     /// The keys of filter state that lasts as long as the connection.
     pub(super) of_connections: BTreeSet<String>,
     /// Filter state that the module has set on connections. Two with the same `connection.id`, as HTTP/3 can have them,

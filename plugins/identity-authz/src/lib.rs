@@ -7,7 +7,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use sallyport_policy::{CompiledPolicy, ConnectionMatches, Decision, IdentityAuthz, Refusal, Request};
+use sallyport_policy::{CompiledPolicy, ConnectionMatches, Decision, IdentityAuthz, IdentitySource, Refusal, Request};
 use sallyport_proxy::host::{self, Level};
 use sallyport_proxy::{
     Action, Answer, Bytes, BytesPlugin, Connections, CurrentStream, Plugin, Settled, Settlements, Side, Surroundings,
@@ -15,6 +15,9 @@ use sallyport_proxy::{
 };
 
 sallyport_proxy::filter!(IdentityAuthzPlugin, bytes);
+
+/// How many kinds of connections are told apart by marks; what is settled of others is found by who they are.
+const MARKS: usize = 16;
 
 struct IdentityAuthzPlugin {
     configuration: IdentityAuthz,
@@ -39,9 +42,15 @@ impl Plugin for IdentityAuthzPlugin {
         let policy = configuration.policy();
         let verdicts = Verdicts::new(Self::NAME, policy.denying_policies()).auditing(policy.auditing_policies());
         let by_connection = policy.decides_by_connection();
+        let marks = match configuration.identity_source() {
+            IdentitySource::PeerCertificate if by_connection => 1,
+            IdentitySource::PeerCertificate => MARKS,
+            // Nothing is settled of who asks by what a request brings.
+            IdentitySource::FilterState(_) | IdentitySource::ForwardedClientCert => 0,
+        };
         Ok(Self {
             several_headers: policy.asks_for_several_headers(),
-            settlements: Settlements::new(if by_connection { 1 } else { MARKS }),
+            settlements: Settlements::new(marks),
             by_connection,
             connections: Connections::counted(Self::NAME),
             verdicts,
@@ -87,9 +96,6 @@ impl BytesPlugin for IdentityAuthzPlugin {
         self.decide(self.configuration.connection_policy(), None, &mut connection, &close)
     }
 }
-
-/// How many kinds of connections are told apart by marks; what is settled of others is found by who they are.
-const MARKS: usize = 16;
 
 fn warn(warnings: &[String]) {
     for warning in warnings {

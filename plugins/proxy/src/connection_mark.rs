@@ -20,10 +20,17 @@ pub(crate) struct ConnectionMark {
 }
 
 impl ConnectionMark {
-    /// A mark that no connection has so far; none where the proxy cannot keep one.
-    pub(crate) fn new() -> Option<Self> {
+    /// So many marks, which no connection has so far; none where the proxy cannot keep them. To be asked for once in each
+    /// root context, where the proxy takes each name once.
+    pub(crate) fn some(most: usize) -> Vec<Self> {
+        match host::declare_for_connections(COUNT) {
+            Ok(()) => (0..most).map_while(|_| Self::new()).collect(),
+            Err(_) => Vec::new(),
+        }
+    }
+
+    fn new() -> Option<Self> {
         let name = name::new('+')?;
-        host::declare_for_connections(COUNT).ok()?;
         host::declare_for_connections(&name).ok()?;
         Some(Self { name })
     }

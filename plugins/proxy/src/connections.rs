@@ -25,8 +25,8 @@ pub struct Connections {
     coverage: Option<Coverage>,
     /// Whether numbers can be given.
     numbered: bool,
-    newer: RefCell<HashMap<u64, Rc<Known>, FxBuildHasher>>,
-    older: RefCell<HashMap<u64, Rc<Known>, FxBuildHasher>>,
+    newer: RefCell<HashMap<u64, Rc<SeenConnection>, FxBuildHasher>>,
+    older: RefCell<HashMap<u64, Rc<SeenConnection>, FxBuildHasher>>,
 }
 
 thread_local! {
@@ -43,14 +43,14 @@ fn with_key<T>(ask: impl FnOnce(&str) -> T) -> Option<T> {
 
 /// A connection that was seen.
 #[derive(Debug)]
-pub struct Known {
+pub struct SeenConnection {
     /// Who is on its other side.
     pub peer: Peer,
     /// What is settled of it, once that was asked; none where each of its requests is decided by itself.
     pub(crate) settled: OnceCell<Option<Rc<Settled>>>,
 }
 
-impl Known {
+impl SeenConnection {
     fn read() -> Result<Rc<Self>, HostFailure> {
         Ok(Rc::new(Self { peer: read_peer()?, settled: OnceCell::new() }))
     }
@@ -80,7 +80,8 @@ impl Connections {
 
     /// A table that counts each connection when it is first seen, in `sallyport.<filter>.connection.{mtls,plaintext}`:
     /// mTLS is a certificate that was validated, plaintext the rest. A connection that was forgotten and comes back is
-    /// counted again.
+    /// counted again, however often it was recognised by
+    /// its mark meanwhile.
     pub fn counted(filter: &str) -> Self {
         let counter = |name: &str| Counter::new(&format!("{filter}.connection.{name}"));
         Self {
@@ -100,8 +101,8 @@ impl Connections {
     /// The connection that the current request came by.
     ///
     /// Fails where the proxy does not say who its peer is; nothing is remembered then.
-    pub fn current(&self) -> Result<Rc<Known>, HostFailure> {
-        let Some(number) = self.number() else { return Known::read() };
+    pub fn current(&self) -> Result<Rc<SeenConnection>, HostFailure> {
+        let Some(number) = self.number() else { return SeenConnection::read() };
         if let Some(known) = self.newer.borrow().get(&number) {
             return Ok(Rc::clone(known));
         }
@@ -109,7 +110,7 @@ impl Connections {
         let known = match known {
             Some(known) => known,
             None => {
-                let known = Known::read()?;
+                let known = SeenConnection::read()?;
                 self.count(&known.peer);
                 known
             }
@@ -152,7 +153,7 @@ impl Connections {
         }
     }
 
-    fn remember(&self, number: u64, known: Rc<Known>) {
+    fn remember(&self, number: u64, known: Rc<SeenConnection>) {
         let mut newer = self.newer.borrow_mut();
         if newer.len() >= HALF {
             // The memory of both is kept, so that a busy proxy's does not come to pieces.

@@ -9,7 +9,7 @@ use sallyport_policy::{
 };
 
 use crate::abi::Bytes;
-use crate::connections::Known;
+use crate::connections::SeenConnection;
 use crate::header_map::{HeaderMap, PseudoHeader};
 use crate::host;
 use crate::surroundings::{Asker, FORWARDED_CLIENT_CERT, Surroundings};
@@ -95,7 +95,7 @@ impl<'c> CurrentStream<'c> {
     ///
     /// It is counted when it is first seen, whether or not a policy asks who its peer is. What the proxy does not tell
     /// stops nothing that does not ask for it.
-    pub fn connection(&mut self) -> Option<Rc<Known>> {
+    pub fn connection(&mut self) -> Option<Rc<SeenConnection>> {
         if self.handshake_may_go_on() != Ok(false) {
             return None;
         }

@@ -26,7 +26,7 @@ mod verdicts;
 mod vm;
 
 pub use abi::Bytes;
-pub use connections::{Connections, Known};
+pub use connections::{Connections, SeenConnection};
 pub use counter::Counter;
 pub use current_stream::{CurrentStream, Side};
 pub use passing_connection::PassingConnection;

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use sallyport_policy::ConnectionMatches;
 
 use crate::connection_mark::ConnectionMark;
-use crate::connections::Known;
+use crate::connections::SeenConnection;
 
 /// What is settled of a connection by its handshake.
 #[derive(Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub struct Settlements {
     marks: Vec<ConnectionMark>,
     /// The one at each place has the mark at that place.
     known: RefCell<Vec<Rc<Settled>>>,
-    /// The place of the latest, once there is one.
+    /// The place of the latest, once there is one; of one without a mark, a place that has none.
     latest: Cell<Option<usize>>,
     /// The mark that the next connection is asked for: that of the latest, unless the one before it was another.
     expected: Cell<Option<usize>>,
@@ -36,7 +36,7 @@ impl Settlements {
     /// With marks for so many different ones; with fewer, or none, where the proxy cannot keep them.
     pub fn new(most: usize) -> Self {
         Self {
-            marks: (0..most).map_while(|_| ConnectionMark::new()).collect(),
+            marks: ConnectionMark::some(most),
             known: RefCell::default(),
             latest: Cell::new(None),
             expected: Cell::new(None),
@@ -57,28 +57,31 @@ impl Settlements {
     }
 
     /// What is settled of the current connection, by `settle` when that is first asked.
-    pub fn of(&self, connection: &Known, settle: impl FnOnce() -> Option<Settled>) -> Option<Rc<Settled>> {
+    pub fn of(&self, connection: &SeenConnection, settle: impl FnOnce() -> Option<Settled>) -> Option<Rc<Settled>> {
         let settled = connection.settled.get_or_init(|| settle().map(|settled| self.mark(settled)));
-        let settled = settled.clone()?;
-        let place = self.known.borrow().iter().position(|known| Rc::ptr_eq(known, &settled));
-        if place.is_some() {
-            let before = self.latest.replace(place);
-            self.expected.set(place.filter(|_| before.is_none() || before == place));
-        }
+        let Some(settled) = settled.clone() else {
+            self.expected.set(None);
+            return None;
+        };
+        let known = self.known.borrow();
+        let place = known.iter().position(|known| Rc::ptr_eq(known, &settled));
+        let latest = Some(place.unwrap_or(known.len()));
+        let before = self.latest.replace(latest);
+        self.expected.set(place.filter(|_| before.is_none() || before == latest));
         Some(settled)
     }
 
     /// Marks the current connection as one of which this is settled, if there is a mark for it.
     fn mark(&self, settled: Settled) -> Rc<Settled> {
         let mut known = self.known.borrow_mut();
-        let place = known.iter().position(|known| **known == settled).unwrap_or(known.len());
+        let place = known.iter().position(|one| **one == settled).unwrap_or(known.len());
         let Some(mark) = self.marks.get(place) else { return Rc::new(settled) };
         mark.set();
-        if let Some(known) = known.get(place) {
-            return Rc::clone(known);
+        if let Some(shared) = known.get(place) {
+            return Rc::clone(shared);
         }
-        let settled = Rc::new(settled);
-        known.push(Rc::clone(&settled));
-        settled
+        let shared = Rc::new(settled);
+        known.push(Rc::clone(&shared));
+        shared
     }
 }

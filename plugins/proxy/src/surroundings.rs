@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use sallyport_policy::{DirectRemoteAddress, HostFailure, IdentitySource, NoIdentity, Peer, PeerId};
 
-use crate::connections::{Connections, Known};
+use crate::connections::{Connections, SeenConnection};
 use crate::host;
 
 /// Where a filter finds who asks and from where.
@@ -31,7 +31,7 @@ impl<'c> Surroundings<'c> {
 
     /// The connection, which is counted when it is first seen, whether or not a policy asks who its peer is; none where
     /// that is not the one who asks. What the proxy does not tell stops nothing that does not ask for it.
-    pub fn connection(&self) -> Option<Rc<Known>> {
+    pub fn connection(&self) -> Option<Rc<SeenConnection>> {
         let connection = self.connections.current().ok()?;
         (*self.identity == IdentitySource::PeerCertificate).then_some(connection)
     }
@@ -57,7 +57,7 @@ impl<'c> Surroundings<'c> {
 
 /// Who asks: one for all requests of a connection, or read anew for each of them.
 pub(crate) enum Asker {
-    Connection(Rc<Known>),
+    Connection(Rc<SeenConnection>),
     Request(Peer),
 }
 

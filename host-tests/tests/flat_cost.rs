@@ -189,13 +189,14 @@ fn a_request_costs_the_same_among_a_hundred_rules_and_five_thousand() -> Result<
 #[test]
 fn rules_take_a_bounded_part_of_a_memory_that_never_shrinks() -> Result<()> {
     let module = filter::load("identity-authz")?;
-    for (name, most) in [("principals", 7), ("paths under one principal", 10), ("not paths", 8)] {
+    // Each is a tenth above what it takes, in KiB.
+    for (name, most) in [("principals", 6300), ("paths under one principal", 7500), ("not paths", 7300)] {
         let shape = SHAPES.iter().find(|shape| shape.name == name).context("a shape")?;
         let rules = configuration(shape, "ALLOW", 10_000, 1);
         let (mut vm, _) = Vm::configured(&module, &rules)?;
         let kibibytes = vm.memory() >> 10;
         println!("{kibibytes} KiB with 10,000 rules: {name}");
-        ensure!(kibibytes < most << 10, "{kibibytes} KiB with 10,000 rules: {name}");
+        ensure!(kibibytes < most, "{kibibytes} KiB with 10,000 rules: {name}");
     }
     Ok(())
 }

@@ -3,10 +3,12 @@
 mod exemptions;
 mod preset;
 
+use std::borrow::Cow;
+
 use crate::claims::ClaimSource;
 use crate::compiled::{CompiledPolicy, DefaultAction};
 use crate::decision::{Decision, Denial, RuleLabel, RuleName};
-use crate::document::Document;
+use crate::document::{Document, Items};
 use crate::fault::{Fault, Faults, Refusal};
 use crate::field::{BASELINE, TrustDomains};
 use crate::mode::Mode;
@@ -42,10 +44,9 @@ impl BaselineDeny {
     /// assert_eq!(refusal.to_string(), "presets[0]: unknown value `scanner`, did you mean \"scanners\"?");
     /// ```
     pub fn parse(json: &[u8]) -> Result<Self, Refusal> {
-        let mut document = Document::parse(json)?;
-        let resources = document.take_items("resources");
+        let (document, resources) = Document::parse_apart(json, "resources")?;
         let faults = Faults::default();
-        let read = read(&Node::root(&document, &faults), resources);
+        let read = read(&Node::root(&document, &faults), &resources);
         let Configuration { presets, mut policies, exempt, missing, empty, mode, reply } = faults.unless_any(read)?;
         let mut lists = Vec::new();
         for preset in presets {
@@ -56,9 +57,10 @@ impl BaselineDeny {
             policies.push(policy);
         }
         let report_only = mode == Mode::Report;
-        let here: Vec<_> = policies.iter().collect();
-        let policy = CompiledPolicy::new(&here, &BASELINE, ClaimSource::default(), DefaultAction::Allow, report_only);
         let summary = summary(&policies, &lists, report_only);
+        let policies = policies.into_iter().map(Cow::Owned).collect();
+        let policy =
+            CompiledPolicy::new(policies, &BASELINE, ClaimSource::default(), DefaultAction::Allow, report_only);
         let rule = |label: &str| RuleName::new(PolicyName::of_setting("userAgent"), RuleLabel::Word(label.to_owned()));
         Ok(Self {
             policy,
@@ -187,7 +189,7 @@ struct Configuration {
     reply: DenyReply,
 }
 
-fn read(node: &Node<'_>, items: Vec<Document>) -> Option<Configuration> {
+fn read(node: &Node<'_>, items: &Items<'_>) -> Option<Configuration> {
     let object = node.object()?;
     let presets_node = object.optional("presets");
     let presets = match &presets_node {

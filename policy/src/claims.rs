@@ -86,7 +86,7 @@ impl Default for Claims {
 impl Claims {
     /// Reads the decoded payload of a token; none where it is not a JSON object.
     pub(crate) fn of_payload(json: &[u8]) -> Option<Self> {
-        serde_json::from_slice(json).ok().filter(|document| matches!(document, Document::Object(_))).map(Self)
+        Document::of_json(json).filter(|document| matches!(document, Document::Object(_))).map(Self)
     }
 
     /// The claim at the end of a way of names. Of a name that is given twice the last counts, as in Envoy.

@@ -3,6 +3,7 @@
 mod connection;
 pub(crate) mod explanation;
 
+use std::borrow::Cow;
 use std::rc::Rc;
 
 use crate::claims::ClaimSource;
@@ -10,7 +11,7 @@ use crate::decision::{Decision, Denial, RuleName};
 use crate::field::{Field, FieldMatch, FieldMatches, Fields, FieldsBuilder, HeaderDialect, Values};
 use crate::index::{Clause, ClauseIndex, Condition, MatchedValues, Of, SetId, ValueSets};
 use crate::mutual_tls::MutualTls;
-use crate::order::sort_by;
+use crate::order::{in_order, sort_by};
 use crate::request::{HostFailure, Obstacle, Request};
 use crate::resource::{Action, AuthorizationPolicy, PolicyName, Term};
 use crate::table::Table;
@@ -84,41 +85,48 @@ impl<R: Request + ?Sized> MatchedValues for Lookups<'_, R> {
 }
 
 impl CompiledPolicy {
+    /// Compiles policies, and lets go of each as soon as it is compiled: the memory of a VM never shrinks, so what it
+    /// took serves the ones after it.
     pub(crate) fn new(
-        policies: &[&AuthorizationPolicy],
+        policies: Vec<Cow<'_, AuthorizationPolicy>>,
         dialect: &'static HeaderDialect,
         claims: ClaimSource,
         default_action: DefaultAction,
         report_only: bool,
     ) -> Self {
-        let (rules, places) = rules_in_order(policies);
+        let (rules, places) = rules_in_order(&policies);
+        let names_repeat = names_repeat(&policies);
+        let has = |action, wanted| {
+            let of = |policy: &Cow<'_, AuthorizationPolicy>| policy.action == action && enforcement(policy) == wanted;
+            policies.iter().any(of)
+        };
+        let groups = |action| [Enforcement::Enforced, Enforcement::Reported].map(|wanted| has(action, wanted));
+        let (any_deny, any_allow) = (groups(Action::Deny), groups(Action::Allow));
         let mut places = places.into_iter();
         let mut builder = Builder::new(dialect, claims);
         for policy in policies {
             for (clauses, place) in policy.rules.iter().zip(&mut places) {
                 builder.numbered = Table::default();
                 for clause in clauses {
-                    let before = builder.clauses(policy.action, enforcement(policy)).len();
+                    let before = builder.clauses(policy.action, enforcement(&policy)).len();
                     // What no explanation looks at needs no words.
                     let explained = policy.action == Action::Allow && before < LOOKED_AT;
                     let clause = builder.clause(clause, policy.action, place, explained);
-                    builder.clauses(policy.action, enforcement(policy)).push(clause);
+                    builder.clauses(policy.action, enforcement(&policy)).push(clause);
                 }
             }
         }
-        let has =
-            |action, wanted| policies.iter().any(|policy| policy.action == action && enforcement(policy) == wanted);
         builder.sets.close();
         let sets = builder.sets;
         let [deny_enforced, deny_reported, allow_enforced, allow_reported, audit] = builder.groups;
-        let group = |action, enforced, reported| Group {
+        let group = |[any_enforced, any_reported]: [bool; 2], enforced, reported| Group {
             enforced: ClauseIndex::new(enforced, &sets),
             reported: ClauseIndex::new(reported, &sets),
-            any_enforced: has(action, Enforcement::Enforced),
-            any_reported: has(action, Enforcement::Reported),
+            any_enforced,
+            any_reported,
         };
-        let deny = group(Action::Deny, deny_enforced, deny_reported);
-        let allow = group(Action::Allow, allow_enforced, allow_reported);
+        let deny = group(any_deny, deny_enforced, deny_reported);
+        let allow = group(any_allow, allow_enforced, allow_reported);
         Self {
             fields: builder.fields.finish(),
             deny,
@@ -129,7 +137,7 @@ impl CompiledPolicy {
             sets,
             descriptions: builder.descriptions,
             rules,
-            names_repeat: names_repeat(policies),
+            names_repeat,
             default_action,
             report_only,
         }
@@ -350,26 +358,33 @@ fn enforcement(policy: &AuthorizationPolicy) -> Enforcement {
 }
 
 /// Whether several policies have one name, each in a namespace of its own.
-fn names_repeat(policies: &[&AuthorizationPolicy]) -> bool {
+fn names_repeat(policies: &[Cow<'_, AuthorizationPolicy>]) -> bool {
     let mut seen: Table<&str, ()> = Table::default();
     policies.iter().any(|policy| seen.insert(policy.name.name(), ()).is_some())
 }
 
 /// All rules in the order of their text, and for each rule, in the order of the policies, its place among them.
-fn rules_in_order(policies: &[&AuthorizationPolicy]) -> (Vec<RuleName>, Vec<u32>) {
-    let names = policies.iter().flat_map(|policy| {
+///
+/// The text of a rule begins with its policy in brackets, which no other policy's begins with: so policies are put in
+/// order first, then the rules of each by themselves.
+fn rules_in_order(policies: &[Cow<'_, AuthorizationPolicy>]) -> (Vec<RuleName>, Vec<u32>) {
+    let in_order = |texts: Vec<String>| in_order(texts.len(), &|one, other| texts.get(one).cmp(&texts.get(other)));
+    let mut rules = Vec::new();
+    let mut places = vec![Vec::new(); policies.len()];
+    for at in in_order(policies.iter().map(|policy| policy.name.bracketed()).collect()) {
+        let (Some(policy), Some(places)) = (policies.get(at), places.get_mut(at)) else { continue };
         let name = Rc::new(policy.name.clone());
-        policy.rule_labels().map(move |label| RuleName::new(Rc::clone(&name), label))
-    });
-    let mut rules: Vec<_> = names.enumerate().map(|(given, rule)| (rule.to_string(), given, rule)).collect();
-    sort_by(&mut rules, |(one, ..), (other, ..)| one.cmp(other));
-    let mut places = vec![0; rules.len()];
-    for (place, (_, given, _)) in (0_u32..).zip(&rules) {
-        if let Some(slot) = places.get_mut(*given) {
-            *slot = place;
+        let rule = |number| RuleName::new(Rc::clone(&name), policy.rule_label(number));
+        places.resize(policy.rules.len(), 0);
+        for number in in_order((0..policy.rules.len()).map(|number| rule(number).to_string()).collect()) {
+            if let Some(place) = places.get_mut(number) {
+                *place = u32::try_from(rules.len()).unwrap_or(u32::MAX);
+            }
+            rules.push(rule(number));
         }
     }
-    (rules.into_iter().map(|(_, _, rule)| rule).collect(), places)
+    rules.shrink_to_fit();
+    (rules, places.concat())
 }
 
 struct Builder {

@@ -1,8 +1,10 @@
 //! The configuration of the filter `identity-authz`.
 
+use std::borrow::Cow;
+
 use crate::claims::ClaimSource;
 use crate::compiled::{CompiledPolicy, DefaultAction};
-use crate::document::Document;
+use crate::document::{Document, Items};
 use crate::fault::{Fault, Faults, Refusal};
 use crate::field::{ISTIO, TrustDomains};
 use crate::mode::Mode;
@@ -71,95 +73,15 @@ impl IdentityAuthz {
     /// assert_eq!(refusal.to_string(), "mode: unknown value `enforced`, did you mean \"enforce\"?");
     /// ```
     pub fn parse(json: impl AsRef<[u8]>) -> Result<Self, Refusal> {
-        let document = Document::parse(json.as_ref())?;
+        let configuration = {
+            let (document, resources) = Document::parse_apart(json.as_ref(), "resources")?;
+            let faults = Faults::default();
+            let read = read(&Node::root(&document, &faults), &resources);
+            faults.unless_any(read)?
+        };
         // The memory of a VM does not shrink: what is made of the text goes where the text was.
         drop(json);
-        Self::of(document)
-    }
-
-    fn of(mut document: Document) -> Result<Self, Refusal> {
-        let resources = document.take_items("resources");
-        let faults = Faults::default();
-        let read = read(&Node::root(&document, &faults), resources);
-        let Configuration {
-            loaded,
-            reply,
-            claims,
-            identity_source,
-            direct_remote_address,
-            default_action,
-            mode,
-            workload,
-            root_namespace,
-        } = faults.unless_any(read)?;
-        let Resources { policies: loaded, peer_authentications } = loaded;
-        let applies = |policy: &&AuthorizationPolicy| {
-            workload.as_ref().is_none_or(|workload| {
-                policy
-                    .name
-                    .namespace()
-                    .is_some_and(|namespace| policy.target.picks(namespace, &root_namespace, workload))
-            })
-        };
-        let here: Vec<_> = loaded.iter().filter(applies).collect();
-        let enforced_allow = here.iter().any(|policy| policy.action == Action::Allow && !policy.dry_run);
-        let mut warnings = Vec::new();
-        let faults = Faults::default();
-        for (policy, missing) in workload.iter().flat_map(|workload| undecided(&loaded, workload, &root_namespace)) {
-            let name = &policy.name;
-            match policy.action {
-                Action::Deny => faults.add(Fault::new(missing, format!("missing, and without it cannot be told whether the DENY policy {name} is meant for this workload"))),
-                // If it is meant for it, whoever it does not let in is denied.
-                Action::Allow if default_action == Some(DefaultAction::Allow) && !enforced_allow && !policy.dry_run => faults.add(Fault::new(missing, format!("missing, and without it cannot be told whether the ALLOW policy {name} is meant for this workload, or everybody is let in by defaultAction"))),
-                Action::Allow | Action::Audit => warnings.push(format!("the policy {name} does not apply here: whom it picks cannot be told without {missing}")),
-            }
-        }
-        for policy in &loaded {
-            let name = &policy.name;
-            if name.namespace().is_some_and(|namespace| policy.target.is_passed_over(namespace, &root_namespace)) {
-                faults.add(Fault::new("resources", format!("{name} is for a GatewayClass, which Istio passes over outside the root namespace; write it in {root_namespace}")));
-            }
-        }
-        let (mutual_tls, strict_here) =
-            MutualTls::new(&peer_authentications, workload.as_ref(), &root_namespace, &faults);
-        faults.unless_any(Some(()))?;
-        let default_action = match (default_action, enforced_allow) {
-            (Some(action), _) => action,
-            (None, true) => DefaultAction::Deny,
-            (None, false) => return Err(Refusal::of(no_allow_policy(loaded.is_empty(), here.is_empty()))),
-        };
-        let summary = Summary {
-            resources: loaded.len() + peer_authentications.len(),
-            here: here.len() + strict_here,
-            dry_run: here.iter().filter(|policy| policy.dry_run).count(),
-            report_only: mode == Mode::Report,
-            warnings,
-        };
-        let compile = |policies: &[&AuthorizationPolicy], mutual_tls| {
-            let report_only = mode == Mode::Report;
-            CompiledPolicy::new(policies, &ISTIO, claims.clone(), default_action, report_only)
-                .with_mutual_tls(mutual_tls)
-        };
-        let (mut connection_warnings, mut unsaid) = (Vec::new(), 0);
-        let mut narrow = |policy: &&AuthorizationPolicy| {
-            let (narrowed, warnings) = policy.for_connections()?;
-            let room = MOST_WARNINGS.saturating_sub(connection_warnings.len());
-            unsaid += warnings.len().saturating_sub(room);
-            connection_warnings.extend(warnings.into_iter().take(room));
-            Some(narrowed)
-        };
-        let for_connections: Vec<_> = here.iter().map(&mut narrow).collect();
-        if unsaid > 0 {
-            connection_warnings.push(format!("so it is with {unsaid} rules more"));
-        }
-        let connections = (!connection_warnings.is_empty()).then(|| {
-            let narrowed = for_connections.iter().zip(&here);
-            let policies: Vec<_> = narrowed.map(|(narrowed, policy)| narrowed.as_ref().unwrap_or(policy)).collect();
-            compile(&policies, mutual_tls.clone())
-        });
-        drop(for_connections);
-        let policy = compile(&here, mutual_tls);
-        Ok(Self { policy, connections, connection_warnings, reply, identity_source, direct_remote_address, summary })
+        configuration.compile()
     }
 
     /// What decides requests.
@@ -221,7 +143,99 @@ struct Configuration {
     root_namespace: String,
 }
 
-fn read(node: &Node<'_>, items: Vec<Document>) -> Option<Configuration> {
+impl Configuration {
+    /// Compiles what applies here. Fails with what only all resources together show to be wrong.
+    fn compile(self) -> Result<IdentityAuthz, Refusal> {
+        let Configuration {
+            loaded,
+            reply,
+            claims,
+            identity_source,
+            direct_remote_address,
+            default_action,
+            mode,
+            workload,
+            root_namespace,
+        } = self;
+        let Resources { policies: loaded, peer_authentications } = loaded;
+        let applies = |policy: &AuthorizationPolicy| {
+            workload.as_ref().is_none_or(|workload| {
+                policy
+                    .name
+                    .namespace()
+                    .is_some_and(|namespace| policy.target.picks(namespace, &root_namespace, workload))
+            })
+        };
+        let here: Vec<_> = loaded.iter().filter(|policy| applies(policy)).collect();
+        let enforced_allow = here.iter().any(|policy| policy.action == Action::Allow && !policy.dry_run);
+        let mut warnings = Vec::new();
+        let faults = Faults::default();
+        for (policy, missing) in workload.iter().flat_map(|workload| undecided(&loaded, workload, &root_namespace)) {
+            let name = &policy.name;
+            match policy.action {
+                Action::Deny => faults.add(Fault::new(missing, format!("missing, and without it cannot be told whether the DENY policy {name} is meant for this workload"))),
+                // If it is meant for it, whoever it does not let in is denied.
+                Action::Allow if default_action == Some(DefaultAction::Allow) && !enforced_allow && !policy.dry_run => faults.add(Fault::new(missing, format!("missing, and without it cannot be told whether the ALLOW policy {name} is meant for this workload, or everybody is let in by defaultAction"))),
+                Action::Allow | Action::Audit => warnings.push(format!("the policy {name} does not apply here: whom it picks cannot be told without {missing}")),
+            }
+        }
+        for policy in &loaded {
+            let name = &policy.name;
+            if name.namespace().is_some_and(|namespace| policy.target.is_passed_over(namespace, &root_namespace)) {
+                faults.add(Fault::new("resources", format!("{name} is for a GatewayClass, which Istio passes over outside the root namespace; write it in {root_namespace}")));
+            }
+        }
+        let (mutual_tls, strict_here) =
+            MutualTls::new(&peer_authentications, workload.as_ref(), &root_namespace, &faults);
+        faults.unless_any(Some(()))?;
+        let default_action = match (default_action, enforced_allow) {
+            (Some(action), _) => action,
+            (None, true) => DefaultAction::Deny,
+            (None, false) => return Err(Refusal::of(no_allow_policy(loaded.is_empty(), here.is_empty()))),
+        };
+        let summary = Summary {
+            resources: loaded.len() + peer_authentications.len(),
+            here: here.len() + strict_here,
+            dry_run: here.iter().filter(|policy| policy.dry_run).count(),
+            report_only: mode == Mode::Report,
+            warnings,
+        };
+        let compile = |policies: Vec<Cow<'_, AuthorizationPolicy>>, mutual_tls| {
+            let report_only = mode == Mode::Report;
+            CompiledPolicy::new(policies, &ISTIO, claims.clone(), default_action, report_only)
+                .with_mutual_tls(mutual_tls)
+        };
+        let (mut connection_warnings, mut unsaid) = (Vec::new(), 0);
+        let mut narrow = |policy: &&AuthorizationPolicy| {
+            let (narrowed, warnings) = policy.for_connections()?;
+            let room = MOST_WARNINGS.saturating_sub(connection_warnings.len());
+            unsaid += warnings.len().saturating_sub(room);
+            connection_warnings.extend(warnings.into_iter().take(room));
+            Some(narrowed)
+        };
+        let for_connections: Vec<_> = here.iter().map(&mut narrow).collect();
+        if unsaid > 0 {
+            connection_warnings.push(format!("so it is with {unsaid} rules more"));
+        }
+        let connections = (!connection_warnings.is_empty()).then(|| {
+            let narrowed = for_connections.into_iter().zip(&here);
+            let policies = narrowed.map(|(narrowed, policy)| narrowed.map_or(Cow::Borrowed(*policy), Cow::Owned));
+            compile(policies.collect(), mutual_tls.clone())
+        });
+        let policy = compile(loaded.into_iter().filter(applies).map(Cow::Owned).collect(), mutual_tls);
+        Ok(IdentityAuthz {
+            policy,
+            connections,
+            connection_warnings,
+            reply,
+            identity_source,
+            direct_remote_address,
+            summary,
+        })
+    }
+}
+
+fn read(node: &Node<'_>, items: &Items<'_>) -> Option<Configuration> {
     let object = node.object()?;
     let workload = object.optional("workload").map(|node| Workload::read(&node));
     let root_namespace = match object.optional("rootNamespace") {

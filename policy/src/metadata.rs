@@ -18,7 +18,7 @@ impl DynamicMetadata {
     /// What one filter has set under one key, given as JSON.
     #[cfg(test)]
     pub(crate) fn of(filter: &str, key: &str, json: &str) -> Self {
-        let value: Document = serde_json::from_str(json).expect("JSON");
+        let value: Document = Document::of_json(json.as_bytes()).expect("JSON");
         Self(wire::writing::metadata(filter, key, &value))
     }
 

@@ -3,17 +3,30 @@
 use std::cmp::Ordering;
 
 /// Sorts `items`, equal ones in their order.
-pub(crate) fn sort_by<T>(items: &mut Vec<T>, compare: impl Fn(&T, &T) -> Ordering) {
+pub(crate) fn sort_by<T>(items: &mut [T], compare: impl Fn(&T, &T) -> Ordering) {
     let order = in_order(items.len(), &|one, other| match (items.get(one), items.get(other)) {
         (Some(one), Some(other)) => compare(one, other),
         _ => Ordering::Equal,
     });
-    let mut taken: Vec<Option<T>> = items.drain(..).map(Some).collect();
-    items.extend(order.into_iter().filter_map(|at| taken.get_mut(at).and_then(Option::take)));
+    swap_into(order, &mut |one, other| items.swap(one, other));
 }
 
-/// The places of `count` items in their order.
-fn in_order(count: usize, compare: &dyn Fn(usize, usize) -> Ordering) -> Vec<usize> {
+/// Brings items into an order by swaps: each item moves once, and no second list of them takes memory.
+fn swap_into(mut order: Vec<usize>, swap: &mut dyn FnMut(usize, usize)) {
+    for start in 0..order.len() {
+        let mut at = start;
+        while let Some(wanted) = order.get_mut(at).map(|wanted| std::mem::replace(wanted, at)) {
+            if wanted == start {
+                break;
+            }
+            swap(at, wanted);
+            at = wanted;
+        }
+    }
+}
+
+/// The places of `count` items in their order, equal ones as they stand.
+pub(crate) fn in_order(count: usize, compare: &dyn Fn(usize, usize) -> Ordering) -> Vec<usize> {
     let mut order: Vec<usize> = (0..count).collect();
     order.sort_unstable_by(|one, other| compare(*one, *other).then(one.cmp(other)));
     order
@@ -28,5 +41,16 @@ mod tests {
         let mut items: Vec<(u32, &str)> = vec![(2, "a"), (1, "b"), (2, "c"), (0, "d"), (1, "e")];
         sort_by(&mut items, |(one, _), (other, _)| one.cmp(other));
         assert_eq!(items, [(0, "d"), (1, "b"), (1, "e"), (2, "a"), (2, "c")]);
+    }
+
+    #[test]
+    fn agrees_with_the_standard_library() {
+        for count in 0..200_usize {
+            let mut items: Vec<_> = (0..count).map(|at| (at * 7919 % 61, at)).collect();
+            let mut expected = items.clone();
+            expected.sort_by_key(|(key, _)| *key);
+            sort_by(&mut items, |(one, _), (other, _)| one.cmp(other));
+            assert_eq!(items, expected);
+        }
     }
 }

@@ -3,10 +3,10 @@
 //! A reading method returns `None` when it has reported a fault. The reading goes on elsewhere, so that all the
 //! faults come out together.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 
-use crate::document::{Document, Number};
+use crate::document::{Document, Items, Number};
 use crate::fault::{Fault, Faults};
 use crate::table::Table;
 
@@ -111,19 +111,15 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// Gives `read` the items of a list of which [`Document::take_items`] has taken them, each with its place, and drops
-    /// each when it has been read.
-    pub(crate) fn taken_items(&self, items: Vec<Document>, mut read: impl FnMut(usize, &Node<'_>)) {
-        for (index, item) in items.into_iter().enumerate() {
-            read(
-                index,
-                &Node {
-                    document: &item,
-                    path: Path { parent: Some(&self.path), step: Step::Item(index) },
-                    faults: self.faults,
-                },
-            );
-        }
+    /// Gives `read` the items of a list that were left out of it, each with its place, and drops each when it has been
+    /// read. False where not all of them came.
+    pub(crate) fn items_apart(&self, items: &Items<'_>, read: &dyn Fn(usize, &Node<'_>)) -> bool {
+        let next = Cell::new(0);
+        items.each(&|item| {
+            let index = next.replace(next.get() + 1);
+            read(index, &self.child(Step::Item(index), &item));
+        });
+        next.get() == items.count()
     }
 
     /// The items of a list that must have one to `most`; `meaning` says what leaving the key out would mean.

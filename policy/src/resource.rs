@@ -17,7 +17,9 @@ pub(crate) use peer_authentication::{MtlsMode, PeerAuthentication};
 pub(crate) use service_entry::{ExportedTo, ServiceEntry};
 pub(crate) use workload::{Target, Workload};
 
-use crate::document::Document;
+use std::cell::RefCell;
+
+use crate::document::Items;
 use crate::reader::Node;
 use crate::table::Table;
 
@@ -31,36 +33,37 @@ pub(crate) struct Resources {
     pub(crate) peer_authentications: Vec<PeerAuthentication>,
 }
 
-/// Reads a list of AuthorizationPolicy and PeerAuthentication resources, of which the items were taken.
-pub(crate) fn read_resources(node: &Node<'_>, items: Vec<Document>, context: &Context<'_>) -> Option<Resources> {
-    let mut resources = Resources::default();
-    let mut names = Table::default();
-    let mut complete = true;
-    // Where it is no list, that is a fault, and nothing was taken.
+/// Reads a list of AuthorizationPolicy and PeerAuthentication resources, of which the items are apart.
+pub(crate) fn read_resources(node: &Node<'_>, items: &Items<'_>, context: &Context<'_>) -> Option<Resources> {
+    // Where it is no list, that is a fault, and there are no items.
     let _empty = node.items()?;
-    if items.len() > MOST_RESOURCES {
-        node.fault(format!("has {} items, the limit is {MOST_RESOURCES}", items.len()));
+    if items.count() > MOST_RESOURCES {
+        node.fault(format!("has {} items, the limit is {MOST_RESOURCES}", items.count()));
         return None;
     }
-    node.taken_items(items, |position, item| {
+    let read = RefCell::new(Some(Resources::default()));
+    let names = RefCell::new(Table::default());
+    let all_came = node.items_apart(items, &|position, item| {
         let Some(resource) = Resource::read(item, context) else {
-            complete = false;
+            read.take();
             return;
         };
         let name = match &resource {
             Resource::AuthorizationPolicy(policy) => &policy.name,
             Resource::PeerAuthentication(resource) => &resource.name,
         };
-        if let Some(earlier) = names.insert(name.clone(), position) {
+        if let Some(earlier) = names.borrow_mut().insert(name.clone(), position) {
             let list = node.place();
             item.fault(format!("the policy {name} stands at {list}[{earlier}] already, a cluster has one of a name"));
         }
-        match resource {
-            Resource::AuthorizationPolicy(policy) => resources.policies.push(policy),
-            Resource::PeerAuthentication(resource) => resources.peer_authentications.push(resource),
+        let mut read = read.borrow_mut();
+        match (resource, read.as_mut()) {
+            (Resource::AuthorizationPolicy(policy), Some(resources)) => resources.policies.push(policy),
+            (Resource::PeerAuthentication(resource), Some(resources)) => resources.peer_authentications.push(resource),
+            (_, None) => {}
         }
     });
-    complete.then_some(resources)
+    read.take().filter(|_| all_came)
 }
 
 /// The groups that resources come from. Any version of a group is accepted.

@@ -158,7 +158,7 @@ fn read(name: &str, spec: &str) -> AuthorizationPolicy {
 
 fn compile(policies: &[AuthorizationPolicy]) -> CompiledPolicy {
     CompiledPolicy::new(
-        &policies.iter().collect::<Vec<_>>(),
+        policies.iter().map(Cow::Borrowed).collect(),
         &ISTIO,
         ClaimSource::default(),
         DefaultAction::Deny,
@@ -477,7 +477,7 @@ fn a_dry_run_never_changes_the_answer() {
     }
     let only_dry = [dry(read("none", "{}"))];
     let policy = CompiledPolicy::new(
-        &only_dry.iter().collect::<Vec<_>>(),
+        only_dry.iter().map(Cow::Borrowed).collect(),
         &ISTIO,
         ClaimSource::default(),
         DefaultAction::Allow,
@@ -490,7 +490,7 @@ fn a_dry_run_never_changes_the_answer() {
 fn in_report_mode_every_denial_is_only_reported() {
     let policies = [read("none", "{}")];
     let policy = CompiledPolicy::new(
-        &policies.iter().collect::<Vec<_>>(),
+        policies.iter().map(Cow::Borrowed).collect(),
         &ISTIO,
         ClaimSource::default(),
         DefaultAction::Deny,
@@ -500,7 +500,7 @@ fn in_report_mode_every_denial_is_only_reported() {
     let failing = Asked { failing: Some("peer"), ..Asked::by("") };
     let by_principal = [read("a", r#"{"rules": [{"from": [{"source": {"principals": ["x/y"]}}]}]}"#)];
     let policy = CompiledPolicy::new(
-        &by_principal.iter().collect::<Vec<_>>(),
+        by_principal.iter().map(Cow::Borrowed).collect(),
         &ISTIO,
         ClaimSource::default(),
         DefaultAction::Deny,
@@ -572,7 +572,13 @@ fn a_certificate_that_proves_nothing_is_denied_where_it_matters_who_asks() {
     ] {
         let asked = || Asked { peer: Peer::Unproven(reason), ..Asked::by("") };
         let compiled = |policy: &AuthorizationPolicy| {
-            CompiledPolicy::new(&[policy], &ISTIO, ClaimSource::default(), DefaultAction::Allow, false)
+            CompiledPolicy::new(
+                vec![Cow::Borrowed(policy)],
+                &ISTIO,
+                ClaimSource::default(),
+                DefaultAction::Allow,
+                false,
+            )
         };
         for policy in &by_identity {
             assert_eq!(

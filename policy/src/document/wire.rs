@@ -1,7 +1,7 @@
 //! `google.protobuf.Struct` in its wire form, which is how Envoy hands over a configuration that is given as a Struct,
 //! and dynamic metadata (seen on 1.40; `google/protobuf/struct.proto`).
 
-use super::Document;
+use super::{Document, Reading};
 
 /// How deep values may be nested, as serde_json has it.
 const DEEPEST: usize = 128;
@@ -12,8 +12,8 @@ const FIXED_64: u64 = 1;
 const LENGTH: u64 = 2;
 
 /// Reads a Struct, or `None` where the bytes are not one. An unknown field is no Struct of today.
-pub(super) fn read_struct(bytes: &[u8]) -> Option<Document> {
-    structure(bytes, DEEPEST)
+pub(super) fn read_struct(bytes: &[u8], reading: Reading<'_>) -> Option<Document> {
+    structure(bytes, DEEPEST, reading)
 }
 
 /// One value of `Metadata { map<string, Struct> filter_metadata = 1; map<string, Any> typed_filter_metadata = 2; }`
@@ -24,7 +24,7 @@ pub(crate) fn find_metadata(bytes: &[u8], filter: &str, key: &str) -> Option<Opt
     // Of an entry that comes twice the last counts.
     let Some(structure) = structures.last() else { return Some(None) };
     match entries(structure, 1, key)?.last() {
-        Some(found) => value(found, DEEPEST).map(Some),
+        Some(found) => value(found, DEEPEST, Reading::whole()).map(Some),
         None => Some(None),
     }
 }
@@ -106,56 +106,57 @@ impl<'b> Message<'b> {
 }
 
 /// `Struct { map<string, Value> fields = 1; }`
-fn structure(bytes: &[u8], deepest: usize) -> Option<Document> {
+fn structure(bytes: &[u8], deepest: usize, mut reading: Reading<'_>) -> Option<Document> {
     let mut message = Message(bytes);
     let mut entries = Vec::new();
     while !message.is_empty() {
         let (1, Field::Bytes(entry)) = message.field()? else { return None };
         let mut entry = Message(entry);
-        let (mut key, mut document) = (String::new(), Document::Null);
+        let (mut key, mut content): (&[u8], &[u8]) = (b"", b"");
         while !entry.is_empty() {
             match entry.field()? {
-                (1, Field::Bytes(bytes)) => key = text(bytes)?,
-                (2, Field::Bytes(bytes)) => document = value(bytes, deepest.checked_sub(1)?)?,
+                (1, Field::Bytes(bytes)) => key = bytes,
+                (2, Field::Bytes(bytes)) => content = bytes,
                 _ => return None,
             }
         }
-        entries.push((key, document));
+        let key = str::from_utf8(key).ok()?;
+        let document = value(content, deepest.checked_sub(1)?, reading.of_key(key))?;
+        if reading.kept {
+            entries.push((key.to_owned(), document));
+        }
     }
     Some(Document::Object(entries))
 }
 
 /// `Value { oneof kind { NullValue 1; double 2; string 3; bool 4; Struct 5; ListValue 6; } }`
-fn value(bytes: &[u8], deepest: usize) -> Option<Document> {
+fn value(bytes: &[u8], deepest: usize, reading: Reading<'_>) -> Option<Document> {
     let mut message = Message(bytes);
-    let mut document = Document::Null;
+    // Of several kinds the last counts.
+    let mut kind = (1, Field::Varint(0));
     while !message.is_empty() {
-        document = match message.field()? {
-            (1, Field::Varint(_)) => Document::Null,
-            (2, Field::Fixed64(bytes)) => Document::from_double(f64::from_le_bytes(bytes)),
-            (3, Field::Bytes(bytes)) => Document::Text(text(bytes)?),
-            (4, Field::Varint(truth)) => Document::Bool(truth != 0),
-            (5, Field::Bytes(bytes)) => structure(bytes, deepest.checked_sub(1)?)?,
-            (6, Field::Bytes(bytes)) => list(bytes, deepest.checked_sub(1)?)?,
-            _ => return None,
-        };
+        kind = message.field()?;
     }
-    Some(document)
+    Some(match kind {
+        (1, Field::Varint(_)) => Document::Null,
+        (2, Field::Fixed64(bytes)) => Document::from_double(f64::from_le_bytes(bytes)),
+        (3, Field::Bytes(bytes)) => reading.text(str::from_utf8(bytes).ok()?),
+        (4, Field::Varint(truth)) => Document::Bool(truth != 0),
+        (5, Field::Bytes(bytes)) => structure(bytes, deepest.checked_sub(1)?, reading)?,
+        (6, Field::Bytes(bytes)) => list(bytes, deepest.checked_sub(1)?, reading)?,
+        _ => return None,
+    })
 }
 
 /// `ListValue { repeated Value values = 1; }`
-fn list(bytes: &[u8], deepest: usize) -> Option<Document> {
+fn list(bytes: &[u8], deepest: usize, reading: Reading<'_>) -> Option<Document> {
     let mut message = Message(bytes);
     let mut items = Vec::new();
     while !message.is_empty() {
         let (1, Field::Bytes(item)) = message.field()? else { return None };
-        items.push(value(item, deepest.checked_sub(1)?)?);
+        reading.put_item(value(item, deepest.checked_sub(1)?, reading.of_item())?, &mut items);
     }
     Some(Document::List(items))
-}
-
-fn text(bytes: &[u8]) -> Option<String> {
-    str::from_utf8(bytes).ok().map(str::to_owned)
 }
 
 /// The other direction, for tests.
@@ -183,6 +184,14 @@ pub(crate) mod writing {
         entry(filter, &entry(key, &self::value(value)))
     }
 
+    /// A Struct; an empty one where `document` is no object.
+    pub(crate) fn structure(document: &Document) -> Vec<u8> {
+        match document {
+            Document::Object(entries) => entries.iter().flat_map(|(key, inner)| entry(key, &value(inner))).collect(),
+            _ => Vec::new(),
+        }
+    }
+
     fn value(document: &Document) -> Vec<u8> {
         match document {
             Document::Null => vec![1 << 3, 0],
@@ -200,9 +209,7 @@ pub(crate) mod writing {
             Document::List(items) => {
                 field(6, &items.iter().flat_map(|item| field(1, &value(item))).collect::<Vec<_>>())
             }
-            Document::Object(entries) => {
-                field(5, &entries.iter().flat_map(|(key, inner)| entry(key, &value(inner))).collect::<Vec<_>>())
-            }
+            Document::Object(_) => field(5, &structure(document)),
         }
     }
 }
@@ -226,6 +233,7 @@ mod tests {
         let expected = Document::parse(
             br#"{"text": "GET", "number": 403, "null": null, "list": ["x", true], "object": {"a": {}}}"#,
         );
+        let read_struct = |bytes: &[u8]| read_struct(bytes, Reading::whole());
         assert_eq!(read_struct(&bytes), expected.ok());
         for end in 1..bytes.len() {
             // A message that is cut off never reads as the whole.
@@ -242,7 +250,7 @@ mod tests {
         };
         let typed = field(2, b"passed over");
         let bytes = [metadata(&[("other", &of_jwt), ("jwt", &of_jwt)]), typed].concat();
-        let expected = serde_json::from_str::<Document>(r#"{"sub": "ann"}"#).ok();
+        let expected = Document::of_json(br#"{"sub": "ann"}"#);
         assert_eq!(find_metadata(&bytes, "jwt", "payload"), Some(expected));
         assert_eq!(find_metadata(&bytes, "jwt", "else"), Some(None));
         assert_eq!(find_metadata(&bytes, "absent", "payload"), Some(None));
@@ -260,7 +268,7 @@ mod tests {
     #[test]
     fn nesting_has_an_end() {
         let nested = |depth: usize| (0..depth).fold(field(3, b"x"), |inner, _| field(6, &field(1, &inner)));
-        assert!(value(&nested(60), DEEPEST).is_some());
-        assert_eq!(value(&nested(1000), DEEPEST), None);
+        assert!(value(&nested(60), DEEPEST, Reading::whole()).is_some());
+        assert_eq!(value(&nested(1000), DEEPEST, Reading::whole()), None);
     }
 }

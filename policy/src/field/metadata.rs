@@ -187,7 +187,7 @@ mod tests {
                 r#"[["admin"]]"#,
                 r#""[admin]""#,
             ] {
-                let value: Document = serde_json::from_str(value).expect("JSON");
+                let value = Document::of_json(value.as_bytes()).expect("JSON");
                 let expected: Vec<_> = (0..)
                     .map(ValueId)
                     .zip(&patterns)
@@ -204,7 +204,7 @@ mod tests {
 
     #[test]
     fn a_claim_is_a_text_or_in_a_list_and_metadata_as_written() {
-        let value = |json: &str| serde_json::from_str::<Document>(json).expect("JSON");
+        let value = |json: &str| Document::of_json(json.as_bytes()).expect("JSON");
         let filter = key("experimental.envoy.filters.http.x[group]");
         let claim = key("request.auth.claims[group]");
         let rows = [

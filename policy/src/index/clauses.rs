@@ -203,13 +203,16 @@ impl<F: FieldName> ClauseIndex<F> {
         let listed = |clause: &Clause<F>| {
             clause.conditions.iter().map(|condition| sets.values(&condition.set).len()).sum::<usize>()
         };
-        let mut index = Self { clauses, nodes: Vec::new() };
+        // For the most there is a leaf for each clause, and few branches.
+        let nodes = Vec::with_capacity(clauses.len() + FEW);
+        let mut index = Self { clauses, nodes };
         let mut budget = LEAST_BUDGET + BUDGET_PER_VALUE * index.clauses.iter().map(listed).sum::<usize>();
         let mut all: Vec<u32> = (0..).take(index.clauses.len()).collect();
         sort_by(&mut all, |one, other| {
             index.clause(*one).map(|of| of.rule).cmp(&index.clause(*other).map(|of| of.rule))
         });
         index.grow(all, &mut Vec::new(), &mut budget, sets);
+        index.nodes.shrink_to_fit();
         index
     }
 

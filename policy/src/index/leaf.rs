@@ -1,5 +1,7 @@
 //! Clauses that are checked one after the other, but for stretches of them that all fail by the same.
 
+use smallvec::SmallVec;
+
 use super::clauses::{Clause, Condition, FieldName, MatchedValues, Of, SetId, ValueSets};
 use super::{Matched, ValueId};
 use crate::field::FieldMatch;
@@ -10,7 +12,8 @@ pub(super) const FEW: usize = 4;
 
 /// Some clauses that no field tells apart, in the order of their rules: the first that matches is the first of all.
 pub(super) struct Leaf<F> {
-    clauses: Box<[u32]>,
+    /// One, for the most: a list of its own for each would be much of the memory, and in as many pieces.
+    clauses: SmallVec<[u32; 2]>,
     /// Where they are more than a few, for all that clauses fail by: the place of the first that does, the place after
     /// the last of those that stand next to it, and so on.
     stretches: Option<Box<Stretches<F>>>,
@@ -44,7 +47,7 @@ pub(super) enum Visit {
 impl<F: FieldName> Leaf<F> {
     /// A leaf of some of the clauses `all`, by their numbers, in the order of their rules.
     pub(super) fn new(numbers: Vec<u32>, all: &[Clause<F>], sets: &ValueSets) -> Self {
-        let clauses: Box<[u32]> = numbers.into();
+        let clauses = SmallVec::from_slice(&numbers);
         if clauses.len() <= FEW {
             return Self { clauses, stretches: None };
         }

@@ -52,6 +52,7 @@ pub(crate) struct Term {
 pub(crate) type Clauses = Vec<Vec<Term>>;
 
 /// A policy that was read without a fault.
+#[derive(Clone)]
 pub(crate) struct AuthorizationPolicy {
     pub(crate) name: PolicyName,
     pub(crate) dry_run: bool,
@@ -108,9 +109,12 @@ impl AuthorizationPolicy {
 
     /// What each rule is called, in their order.
     pub(crate) fn rule_labels(&self) -> impl Iterator<Item = RuleLabel> {
-        (0..self.rules.len()).map(|number| {
-            self.words.get(number).map_or(RuleLabel::Number(number), |word| RuleLabel::Word(word.clone()))
-        })
+        (0..self.rules.len()).map(|number| self.rule_label(number))
+    }
+
+    /// What the rule of a number is called.
+    pub(crate) fn rule_label(&self, number: usize) -> RuleLabel {
+        self.words.get(number).map_or(RuleLabel::Number(number), |word| RuleLabel::Word(word.clone()))
     }
 
     pub(super) fn read(resource: &Object<'_>, context: &Context<'_>) -> Option<Self> {
@@ -344,14 +348,21 @@ fn each_text(node: &Node<'_>, meaning: &str, take: &mut dyn FnMut(&str) -> Resul
     complete
 }
 
+/// Reads the strings of a list of which each can stand for several values.
+fn read_expanded<P>(node: &Node<'_>, parse: &dyn Fn(&str) -> Result<Vec<P>, String>) -> Option<Vec<P>> {
+    let mut values = Vec::new();
+    let complete = each_text(node, "to mean any", &mut |text| parse(text).map(|parsed| values.extend(parsed)));
+    values.shrink_to_fit();
+    complete.then_some(values)
+}
+
 fn read_principals(node: &Node<'_>, reading: &Reading<'_>) -> Option<Values> {
-    let parse = |text: &str| PrincipalPattern::parse(text, reading.context.trust_domains);
-    Some(Values::Principals(read_values(node, parse)?.concat()))
+    read_expanded(node, &|text| PrincipalPattern::parse(text, reading.context.trust_domains)).map(Values::Principals)
 }
 
 fn read_trust_domains(node: &Node<'_>, reading: &Reading<'_>) -> Option<Values> {
-    let parse = |text: &str| TrustDomainPattern::parse(text, reading.context.trust_domains);
-    Some(Values::TrustDomains(read_values(node, parse)?.concat()))
+    read_expanded(node, &|text| TrustDomainPattern::parse(text, reading.context.trust_domains))
+        .map(Values::TrustDomains)
 }
 
 fn read_service_accounts(node: &Node<'_>, reading: &Reading<'_>) -> Option<Values> {

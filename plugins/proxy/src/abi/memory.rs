@@ -1,7 +1,8 @@
 //! The memory that the host writes its answers into: short ones into one piece that is used over and over, since a
-//! request asks for a few short values and lets go of them soon, long ones into memory of their own.
+//! request asks for a few short values and lets go of them soon, a long one into a piece that is kept for the next, the
+//! longest into memory of their own.
 
-use std::cell::{Cell, UnsafeCell};
+use std::cell::{Cell, RefCell, UnsafeCell};
 use std::ops::Deref;
 use std::ptr::NonNull;
 
@@ -50,23 +51,75 @@ impl Arena {
     }
 }
 
+/// How many bytes are kept for the next long value at the most.
+const KEPT: usize = 1 << 20;
+
+/// Where a long value is, one at a time.
+///
+/// The text of a configuration has to stand in one piece. If its memory were given back, policies would be spread over
+/// it, and an update would now and then find no such piece and let the memory of the VM grow, which never shrinks.
+struct Spare {
+    memory: RefCell<Vec<u8>>,
+    /// Whether it was given out since the last answer was asked for, or is held.
+    used: Cell<bool>,
+    held: Cell<bool>,
+}
+
+thread_local! {
+    static SPARE: Spare =
+        const { Spare { memory: RefCell::new(Vec::new()), used: Cell::new(false), held: Cell::new(false) } };
+}
+
+impl Spare {
+    fn allocate(&self, size: usize) -> Option<*mut u8> {
+        if size > KEPT || self.used.replace(true) {
+            return None;
+        }
+        let mut memory = self.memory.borrow_mut();
+        if memory.len() < size {
+            // The old one goes first. Texts that grow little by little do not ask for a new one each time.
+            *memory = Vec::new();
+            *memory = vec![0; size.next_power_of_two()];
+        }
+        Some(memory.as_mut_ptr())
+    }
+
+    fn holds(&self, data: *const u8) -> bool {
+        self.used.get() && data == self.memory.borrow().as_ptr()
+    }
+
+    /// Before an answer is asked for, as in the arena.
+    fn reuse(&self) {
+        self.used.set(self.held.get());
+    }
+}
+
 /// Memory for the host to write `size` bytes into, which [`received`] takes back.
 pub(crate) fn allocate(size: usize) -> *mut u8 {
     let short = ARENA.with(|arena| arena.allocate(size));
-    short.unwrap_or_else(|| Box::into_raw(vec![0_u8; size].into_boxed_slice()).cast())
+    let kept = || SPARE.with(|spare| spare.allocate(size));
+    short.or_else(kept).unwrap_or_else(|| Box::into_raw(vec![0_u8; size].into_boxed_slice()).cast())
+}
+
+/// Where bytes are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Arena,
+    Spare,
+    /// In a boxed slice.
+    Own,
 }
 
 /// Bytes that the host has given.
 pub struct Bytes {
     data: NonNull<u8>,
     length: usize,
-    /// Whether they are in the arena; otherwise they are a boxed slice.
-    short: bool,
+    place: Place,
 }
 
 impl Default for Bytes {
     fn default() -> Self {
-        Self { data: NonNull::dangling(), length: 0, short: false }
+        Self { data: NonNull::dangling(), length: 0, place: Place::Own }
     }
 }
 
@@ -87,11 +140,13 @@ impl AsRef<[u8]> for Bytes {
 
 impl Drop for Bytes {
     fn drop(&mut self) {
-        if self.short {
-            ARENA.with(|arena| arena.held.set(arena.held.get() - 1));
-        } else {
+        match self.place {
+            Place::Arena => ARENA.with(|arena| arena.held.set(arena.held.get() - 1)),
+            Place::Spare => SPARE.with(|spare| spare.held.set(false)),
             // SAFETY: `allocate` made these bytes as a boxed slice of this length; one of no bytes frees nothing.
-            drop(unsafe { Box::from_raw(std::ptr::slice_from_raw_parts_mut(self.data.as_ptr(), self.length)) });
+            Place::Own => {
+                drop(unsafe { Box::from_raw(std::ptr::slice_from_raw_parts_mut(self.data.as_ptr(), self.length)) })
+            }
         }
     }
 }
@@ -99,6 +154,7 @@ impl Drop for Bytes {
 /// What a host function that gives bytes has given.
 pub(super) fn received(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Result<Bytes, Status> {
     ARENA.with(Arena::reuse);
+    SPARE.with(Spare::reuse);
     let mut data: *mut u8 = std::ptr::null_mut();
     let mut length = 0_usize;
     let status = Status(call(&raw mut data, &raw mut length));
@@ -108,12 +164,20 @@ pub(super) fn received(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Re
     let Some(data) = NonNull::new(data).filter(|_| length > 0) else { return Ok(Bytes::default()) };
     // On success the host has had these `length` bytes made by `allocate`, has written them all, and has given up the
     // pointer.
-    let short = ARENA.with(|arena| {
-        let short = arena.holds(data.as_ptr());
-        arena.held.set(arena.held.get() + usize::from(short));
-        short
+    let place = ARENA.with(|arena| {
+        if arena.holds(data.as_ptr()) {
+            arena.held.set(arena.held.get() + 1);
+            return Place::Arena;
+        }
+        SPARE.with(|spare| match spare.holds(data.as_ptr()) {
+            true => {
+                spare.held.set(true);
+                Place::Spare
+            }
+            false => Place::Own,
+        })
     });
-    Ok(Bytes { data, length, short })
+    Ok(Bytes { data, length, place })
 }
 
 #[cfg(test)]
@@ -142,7 +206,7 @@ mod tests {
             let length = match (turn >> 33) % 7 {
                 0 => 0,
                 1 => SIZE,
-                2 => SIZE + 1,
+                2 => SIZE + 1 + (turn >> 45) % SIZE,
                 _ => (turn >> 40) % 700,
             };
             let expected: Vec<u8> = (0..length).map(|at| (at.wrapping_mul(31) ^ step).to_le_bytes()[0]).collect();
@@ -169,9 +233,27 @@ mod tests {
             });
             assert_eq!(refused.err(), Some(Status(10)));
             let values = [answer(b"cluster.local"), answer(&[7; 900])];
-            assert!(values.iter().all(|value| value.as_ref().is_ok_and(|value| value.short)));
+            let in_the_arena = |value: &Result<Bytes, Status>| value.as_ref().is_ok_and(|it| it.place == Place::Arena);
+            assert!(values.iter().all(in_the_arena));
         }
-        let long = answer(&[7; SIZE + 1]);
-        assert!(long.is_ok_and(|long| !long.short));
+    }
+
+    #[test]
+    fn the_memory_of_a_long_value_is_kept_for_the_next() {
+        let place = |length| answer(&vec![7; length]).map(|value| (value.place, value.as_ptr())).expect("an answer");
+        let (_, kept) = place(70_000);
+        for length in [SIZE + 1, 70_000, 70_100, 100_000] {
+            let refused = received(|_, _| {
+                allocate(length);
+                10
+            });
+            assert_eq!(refused.err(), Some(Status(10)));
+            assert_eq!(place(length), (Place::Spare, kept), "{length}");
+        }
+        let held = answer(&[7; SIZE + 1]);
+        assert_eq!(place(SIZE + 1).0, Place::Own);
+        drop(held);
+        assert_eq!(place(KEPT).0, Place::Spare);
+        assert_eq!(place(KEPT + 1).0, Place::Own);
     }
 }

@@ -77,9 +77,10 @@ impl<R: Request + ?Sized> MatchedValues for Lookups<'_, R> {
     type Error = Obstacle;
 
     fn matched(&mut self, field: Field) -> Result<&FieldMatch, Obstacle> {
-        match self.connection.and_then(|connection| connection.of(field)) {
+        let settled = self.connection.filter(|_| field.is_of_the_connection());
+        match settled.and_then(|connection| connection.of(field)) {
             Some(known) => Ok(known),
-            None => self.matched.of(field, || self.fields.lookup(field, self.request)),
+            None => self.matched.of(field, |found| self.fields.lookup(field, self.request, found)),
         }
     }
 }

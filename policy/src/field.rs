@@ -142,18 +142,24 @@ impl<F> Default for FieldMatches<F> {
 }
 
 impl<F: Copy + Eq> FieldMatches<F> {
-    /// What is known of `field`, from `look_up` the first time. Fails as that does.
+    /// What is known of `field`, which `look_up` fills in the first time. Fails as that does.
     pub(crate) fn of(
         &mut self,
         field: F,
-        look_up: impl FnOnce() -> Result<FieldMatch, Obstacle>,
+        look_up: impl FnOnce(&mut FieldMatch) -> Result<(), Obstacle>,
     ) -> Result<&FieldMatch, Obstacle> {
         let known = self.0.iter().position(|(known, _)| *known == field);
         let place = match known {
             Some(place) => place,
             None => {
-                self.0.push((field, look_up()?));
-                self.0.len() - 1
+                let place = self.0.len();
+                self.0.push((field, FieldMatch::default()));
+                let looked_up = self.0.last_mut().map(|(_, matched)| look_up(matched));
+                if let Some(Err(obstacle)) = looked_up {
+                    self.0.pop();
+                    return Err(obstacle);
+                }
+                place
             }
         };
         self.0.get(place).map(|(_, matched)| matched).ok_or_else(no_index)
@@ -170,12 +176,6 @@ impl<F> FieldMatches<F> {
 /// A field that nothing was made to look up in: what it matches cannot be told.
 fn no_index() -> Obstacle {
     HostFailure { attribute: "a field of the policy", answer: "it has no index" }.into()
-}
-
-impl From<Matched> for FieldMatch {
-    fn from(any: Matched) -> Self {
-        Self { any, each: Vec::new() }
-    }
 }
 
 /// The values that a policy lists for one field.
@@ -441,21 +441,26 @@ pub(crate) struct Sources {
 }
 
 impl Sources {
-    /// What a request has of a field of `source`.
+    /// Fills in what a request has of a field of `source`.
     ///
     /// Fails where the proxy does not tell, and where a certificate was presented that proves nothing: whom it is of
     /// cannot be told, so neither can whether a DENY names them.
-    pub(crate) fn lookup<R: Request + ?Sized>(&self, field: Field, request: &mut R) -> Result<FieldMatch, Obstacle> {
-        let mut matched = Matched::new();
+    pub(crate) fn lookup<R: Request + ?Sized>(
+        &self,
+        field: Field,
+        request: &mut R,
+        found: &mut FieldMatch,
+    ) -> Result<(), Obstacle> {
+        let matched = &mut found.any;
         match field {
-            Field::Principal => self.principals.lookup(request.peer()?.usable()?, &mut matched),
-            Field::Namespace => self.namespaces.lookup(request.peer()?.usable()?, &mut matched),
-            Field::ServiceAccount => self.service_accounts.lookup(request.peer()?.usable()?, &mut matched),
-            Field::TrustDomain => self.trust_domains.lookup(request.peer()?.usable()?, &mut matched),
-            Field::Ip(Address::Source) => self.source_ips.lookup(request.source_ip()?, &mut matched),
+            Field::Principal => self.principals.lookup(request.peer()?.usable()?, matched),
+            Field::Namespace => self.namespaces.lookup(request.peer()?.usable()?, matched),
+            Field::ServiceAccount => self.service_accounts.lookup(request.peer()?.usable()?, matched),
+            Field::TrustDomain => self.trust_domains.lookup(request.peer()?.usable()?, matched),
+            Field::Ip(Address::Source) => self.source_ips.lookup(request.source_ip()?, matched),
             _ => return Err(no_index()),
         }
-        Ok(matched.into())
+        Ok(())
     }
 }
 
@@ -594,37 +599,42 @@ impl Header {
 }
 
 impl Fields {
-    /// What a request has of `field`. Fails as [`Sources::lookup`] does.
-    pub(crate) fn lookup<R: Request + ?Sized>(&self, field: Field, request: &mut R) -> Result<FieldMatch, Obstacle> {
-        let mut matched = Matched::new();
+    /// Fills in what a request has of `field`. Fails as [`Sources::lookup`] does.
+    pub(crate) fn lookup<R: Request + ?Sized>(
+        &self,
+        field: Field,
+        request: &mut R,
+        found: &mut FieldMatch,
+    ) -> Result<(), Obstacle> {
+        let matched = &mut found.any;
         match field {
             Field::Principal
             | Field::Namespace
             | Field::ServiceAccount
             | Field::TrustDomain
-            | Field::Ip(Address::Source) => return self.sources.lookup(field, request),
-            Field::Ip(Address::Remote) => self.remote_ips.lookup(request.remote_ip()?, &mut matched),
-            Field::Ip(Address::Destination) => self.destination_ips.lookup(request.destination_ip()?, &mut matched),
-            Field::Port => self.ports.lookup(request.destination_port()?, &mut matched),
-            Field::ServerName => self.server_names.lookup(request.server_name()?, &mut matched),
-            Field::Time => self.times.lookup(request.time()?, &mut matched),
-            Field::Method => self.methods.lookup(request.method()?, &mut matched),
-            Field::Host => self.hosts.lookup(request.host()?, &mut matched),
-            Field::Path => self.paths.lookup(request.path()?, &mut matched),
+            | Field::Ip(Address::Source) => return self.sources.lookup(field, request, found),
+            Field::Ip(Address::Remote) => self.remote_ips.lookup(request.remote_ip()?, matched),
+            Field::Ip(Address::Destination) => self.destination_ips.lookup(request.destination_ip()?, matched),
+            Field::Port => self.ports.lookup(request.destination_port()?, matched),
+            Field::ServerName => self.server_names.lookup(request.server_name()?, matched),
+            Field::Time => self.times.lookup(request.time()?, matched),
+            Field::Method => self.methods.lookup(request.method()?, matched),
+            Field::Host => self.hosts.lookup(request.host()?, matched),
+            Field::Path => self.paths.lookup(request.path()?, matched),
             Field::Header(number) => {
                 let header = self.headers.get(place(number)).ok_or_else(no_index)?;
-                return Ok(header.index.lookup(&request.header(header.name.as_str())?));
+                header.index.lookup(&request.header(header.name.as_str())?, found);
             }
             Field::RequestPrincipal => {
                 let principal = RequestPrincipal::of(&self.claims.claims(request)?);
-                self.request_principals.lookup(principal.as_ref(), &mut matched);
+                self.request_principals.lookup(principal.as_ref(), matched);
             }
             Field::Metadata(number) => {
                 let (key, index) = self.metadata.get(place(number)).ok_or_else(no_index)?;
-                index.lookup(self.claims.value(key, request)?.as_ref(), &mut matched);
+                index.lookup(self.claims.value(key, request)?.as_ref(), matched);
             }
         }
-        Ok(matched.into())
+        Ok(())
     }
 
     /// A header's name and one of its patterns, as they were written.

@@ -5,12 +5,14 @@ mod contains;
 mod destinations;
 mod leaf;
 mod prefixes;
+mod sets;
 mod templates;
 mod text;
 
-pub(crate) use clauses::{Clause, ClauseIndex, Condition, MatchedValues, Of, SetId, ValueSets, nearness};
+pub(crate) use clauses::{Clause, ClauseIndex, Condition, MatchedValues, Of, nearness};
 pub(crate) use contains::{GlobIndex, Pieced};
 pub(crate) use destinations::DestinationIndex;
+pub(crate) use sets::{SetId, ValueSets};
 pub(crate) use templates::TemplateIndex;
 pub(crate) use text::TextIndex;
 

@@ -45,6 +45,7 @@
 //! ```
 
 mod baseline_deny;
+mod bytes;
 mod claims;
 mod compiled;
 mod decision;
@@ -71,6 +72,7 @@ mod resource;
 mod table;
 
 pub use baseline_deny::BaselineDeny;
+pub use bytes::same_bytes;
 pub use compiled::{CompiledPolicy, ConnectionMatches};
 pub use decision::{Decision, Denial, RuleName};
 pub use destination::{Destination, DomainName, Host, NotADestination};

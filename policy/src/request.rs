@@ -4,9 +4,9 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use memchr::memchr2;
 use smallvec::SmallVec;
 
+use crate::bytes::position_of_either;
 use crate::metadata::DynamicMetadata;
 use crate::peer::{NoIdentity, Peer};
 
@@ -118,6 +118,6 @@ impl fmt::Display for Obstacle {
 
 /// A path without query and fragment, as Envoy's path matcher has it (`PathUtil::removeQueryAndFragment`).
 pub(crate) fn without_query(path: &[u8]) -> &[u8] {
-    let end = memchr2(b'?', b'#', path);
+    let end = position_of_either(path, b'?', b'#');
     end.and_then(|end| path.get(..end)).unwrap_or(path)
 }

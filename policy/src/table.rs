@@ -8,6 +8,8 @@ use std::hash::{BuildHasher, Hash};
 use hashbrown::HashTable;
 use rustc_hash::FxBuildHasher;
 
+use crate::bytes::same_bytes;
+
 /// A usual map, for the few places that need all of one.
 pub(crate) type HashMap<K, V> = hashbrown::HashMap<K, V, FxBuildHasher>;
 
@@ -112,29 +114,16 @@ impl<V> Table<Box<[u8]>, V> {
     pub(crate) fn get_bytes(&self, key: &[u8]) -> Option<&V> {
         if self.entries.len() <= FEW {
             for (known, value) in &self.entries {
-                if same(known, key) {
+                if same_bytes(known, key) {
                     return Some(value);
                 }
             }
             return None;
         }
-        let is = |place| entry(&self.entries, place).is_some_and(|(known, _)| same(known, key));
+        let is = |place| entry(&self.entries, place).is_some_and(|(known, _)| same_bytes(known, key));
         let place = find(&self.places, hashed(key), &is)?;
         entry(&self.entries, place).map(|(_, value)| value)
     }
-}
-
-/// Whether bytes are the same: eight at a time, since WebAssembly compares one by one.
-fn same(one: &[u8], other: &[u8]) -> bool {
-    let alike = |one: &[u8; 8], other: &[u8; 8]| u64::from_le_bytes(*one) == u64::from_le_bytes(*other);
-    one.len() == other.len()
-        && match (one.last_chunk(), other.last_chunk()) {
-            (Some(last), Some(other_last)) => {
-                alike(last, other_last)
-                    && one.as_chunks().0.iter().zip(other.as_chunks().0).all(|(one, other)| alike(one, other))
-            }
-            _ => one.iter().eq(other),
-        }
 }
 
 impl<K, V> Table<K, V> {

@@ -2,7 +2,7 @@
 
 use std::ops::{Deref, Range};
 
-use sallyport_policy::HeaderValues;
+use sallyport_policy::{HeaderValues, same_bytes};
 
 use crate::abi::Bytes;
 
@@ -30,6 +30,16 @@ impl PseudoHeader {
             Self::Authority => ":authority",
             Self::Path => ":path",
         }
+    }
+
+    fn named(name: &[u8]) -> Option<Self> {
+        let only = match name.len() {
+            7 => Self::Method,
+            10 => Self::Authority,
+            5 => Self::Path,
+            _ => return None,
+        };
+        same_bytes(name, only.name().as_bytes()).then_some(only)
     }
 }
 
@@ -68,7 +78,7 @@ impl<B: Deref<Target = [u8]>> HeaderMap<B> {
         let mut at = self.texts;
         for lengths in lengths(&self.bytes, self.texts)? {
             let pair = next(&self.bytes, lengths, &mut at)?;
-            if pair.name == name.as_bytes() {
+            if same_bytes(pair.name, name.as_bytes()) {
                 values.push(self.bytes.get(pair.value)?);
             }
         }
@@ -86,11 +96,11 @@ fn find_pseudo(bytes: &[u8], texts: usize) -> Option<[Option<Range<usize>>; 3]> 
     let mut at = texts;
     for lengths in lengths(bytes, texts)? {
         let Pair { name, value } = next(bytes, lengths, &mut at)?;
-        let slot = match name {
-            b":method" => &mut method,
-            b":authority" => &mut authority,
-            b":path" => &mut path,
-            _ => continue,
+        let slot = match PseudoHeader::named(name) {
+            Some(PseudoHeader::Method) => &mut method,
+            Some(PseudoHeader::Authority) => &mut authority,
+            Some(PseudoHeader::Path) => &mut path,
+            None => continue,
         };
         if slot.is_none() {
             *slot = Some(value);

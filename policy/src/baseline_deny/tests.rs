@@ -1,7 +1,7 @@
 //! Who is turned away and who is not, and the compiled form against each pattern by itself.
 
 use super::*;
-use crate::field::{HeaderIndex, HeaderPattern, PartsIndex};
+use crate::field::{FieldMatch, HeaderIndex, HeaderPattern, PartsIndex};
 use crate::index::ValueId;
 use crate::peer::{NoIdentity, Peer};
 use crate::request::HeaderValues;
@@ -120,7 +120,8 @@ fn the_index_agrees_with_each_pattern_by_itself() {
             found.dedup();
             found
         };
-        let found = index.lookup(&[value.as_bytes()]);
+        let mut found = FieldMatch::default();
+        index.lookup(&[value.as_bytes()], &mut found);
         assert_eq!(sorted(found.any.to_vec()), expected(&[&[bytes], parts.as_slice()].concat()), "any of {value}");
         assert_eq!(sorted(found.each[0].to_vec()), expected(&[bytes]), "the whole of {value}");
     }

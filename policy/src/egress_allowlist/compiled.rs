@@ -8,9 +8,7 @@ use crate::compiled::explanation::{LOOKED_AT, SHOWN, listed};
 use crate::decision::RuleName;
 use crate::destination::{Destination, Host};
 use crate::field::{Field, FieldMatch, FieldMatches, Numbered, Sources, SourcesBuilder};
-use crate::index::{
-    Clause, ClauseIndex, Condition, DestinationIndex, Matched, MatchedValues, Of, SetId, ValueId, ValueSets,
-};
+use crate::index::{Clause, ClauseIndex, Condition, DestinationIndex, MatchedValues, Of, SetId, ValueId, ValueSets};
 use crate::mode::Mode;
 use crate::order::sort_by;
 use crate::pattern::DestinationPattern;
@@ -71,16 +69,13 @@ impl<R: EgressRequest + ?Sized> MatchedValues for Lookups<'_, R> {
     type Error = Obstacle;
 
     fn matched(&mut self, field: EgressField) -> Result<&FieldMatch, Obstacle> {
-        self.matched.of(field, || {
-            Ok(match field {
-                EgressField::Host => {
-                    let mut matched = Matched::new();
-                    self.policy.hosts.lookup(&self.target.host, &mut matched);
-                    matched.into()
-                }
-                EgressField::Port => self.policy.ports.lookup(self.target.access, self.target.port).into(),
-                EgressField::Source(field) => self.policy.sources.lookup(field, self.request)?,
-            })
+        self.matched.of(field, |found| {
+            match field {
+                EgressField::Host => self.policy.hosts.lookup(&self.target.host, &mut found.any),
+                EgressField::Port => self.policy.ports.lookup(self.target.access, self.target.port, &mut found.any),
+                EgressField::Source(field) => return self.policy.sources.lookup(field, self.request, found),
+            }
+            Ok(())
         })
     }
 }

@@ -87,8 +87,10 @@ impl PortIndex {
         Self(index)
     }
 
-    /// At most one entry for each [`Via`], and the usual one.
-    pub(super) fn lookup(&self, access: Access, port: u16) -> Matched {
-        self.0.get(&(access, port)).cloned().unwrap_or_default()
+    /// Adds at most one entry for each [`Via`], and the usual one.
+    pub(super) fn lookup(&self, access: Access, port: u16, matched: &mut Matched) {
+        if let Some(ids) = self.0.get(&(access, port)) {
+            matched.extend_from_slice(ids);
+        }
     }
 }

@@ -75,8 +75,7 @@ pub(crate) trait HeaderIndex {
     fn look_up(&self, value: &[u8], any: &mut Matched) -> Matched;
 
     /// Looks up every value of a header, and their join by commas, which is how a proxy may hand several on.
-    fn lookup(&self, values: &[&[u8]]) -> FieldMatch {
-        let mut found = FieldMatch::default();
+    fn lookup(&self, values: &[&[u8]], found: &mut FieldMatch) {
         for value in values {
             let whole = self.look_up(value, &mut found.any);
             found.each.push(whole);
@@ -84,7 +83,6 @@ pub(crate) trait HeaderIndex {
         if values.len() > 1 {
             self.look_up(&values.join(&b','), &mut found.any);
         }
-        found
     }
 }
 

@@ -3,12 +3,12 @@
 use std::cell::Cell;
 use std::cmp::Reverse;
 use std::hash::Hash;
-use std::slice;
 
 use smallvec::SmallVec;
 
 use super::ValueId;
 use super::leaf::{self, FEW, Leaf, Visit};
+use super::sets::{SetId, ValueSets};
 use crate::field::FieldMatch;
 use crate::order::sort_by;
 use crate::table::Table;
@@ -30,64 +30,6 @@ struct Split<F> {
 pub(crate) trait FieldName: Copy + Ord + Hash {}
 
 impl<F: Copy + Ord + Hash> FieldName for F {}
-
-/// A set of values of one field, kept once however many rules share it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum SetId {
-    One(ValueId),
-    /// By its place among those of several values, or none.
-    Several(u32),
-}
-
-/// The value sets of a policy.
-#[derive(Default)]
-pub(crate) struct ValueSets {
-    sets: Vec<Box<[ValueId]>>,
-    numbers: Table<Box<[ValueId]>, SetId>,
-}
-
-impl ValueSets {
-    pub(crate) fn add(&mut self, mut values: Vec<ValueId>) -> SetId {
-        sort_by(&mut values, Ord::cmp);
-        values.dedup();
-        if let [only] = values.as_slice() {
-            return SetId::One(*only);
-        }
-        let values: Box<[ValueId]> = values.into();
-        if let Some(known) = self.numbers.get(&values) {
-            return *known;
-        }
-        let id = SetId::Several(u32::try_from(self.sets.len()).unwrap_or(u32::MAX));
-        self.sets.push(values.clone());
-        self.numbers.insert(values, id);
-        id
-    }
-
-    /// Ends the adding, and frees what only that needed.
-    pub(crate) fn close(&mut self) {
-        self.numbers = Table::default();
-    }
-
-    pub(super) fn values<'s>(&'s self, id: &'s SetId) -> &'s [ValueId] {
-        match id {
-            SetId::One(only) => slice::from_ref(only),
-            SetId::Several(place) => {
-                usize::try_from(*place).ok().and_then(|place| self.sets.get(place)).map_or(&[], |set| set)
-            }
-        }
-    }
-
-    /// Whether a set holds one of `matched`.
-    pub(crate) fn meets(&self, id: SetId, matched: &[ValueId]) -> bool {
-        match id {
-            SetId::One(only) => matched.contains(&only),
-            SetId::Several(_) => {
-                let set = self.values(&id);
-                matched.iter().any(|value| set.binary_search(value).is_ok())
-            }
-        }
-    }
-}
 
 /// One field of a clause: the request's value is among `set`, or is not.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -2,7 +2,8 @@
 
 use smallvec::SmallVec;
 
-use super::clauses::{Clause, Condition, FieldName, MatchedValues, Of, SetId, ValueSets};
+use super::clauses::{Clause, Condition, FieldName, MatchedValues, Of};
+use super::sets::{SetId, ValueSets};
 use super::{Matched, ValueId};
 use crate::field::FieldMatch;
 use crate::table::Table;

@@ -367,7 +367,7 @@ fn names_repeat(policies: &[Cow<'_, AuthorizationPolicy>]) -> bool {
 /// All rules in the order of their text, and for each rule, in the order of the policies, its place among them.
 ///
 /// The text of a rule begins with its policy in brackets, which no other policy's begins with: so policies are put in
-/// order first, then the rules of each by themselves.
+/// order first, then the rules of each by the rest of their texts.
 fn rules_in_order(policies: &[Cow<'_, AuthorizationPolicy>]) -> (Vec<RuleName>, Vec<u32>) {
     let in_order = |texts: Vec<String>| in_order(texts.len(), &|one, other| texts.get(one).cmp(&texts.get(other)));
     let mut rules = Vec::new();
@@ -377,7 +377,7 @@ fn rules_in_order(policies: &[Cow<'_, AuthorizationPolicy>]) -> (Vec<RuleName>, 
         let name = Rc::new(policy.name.clone());
         let rule = |number| RuleName::new(Rc::clone(&name), policy.rule_label(number));
         places.resize(policy.rules.len(), 0);
-        for number in in_order((0..policy.rules.len()).map(|number| rule(number).to_string()).collect()) {
+        for number in in_order((0..policy.rules.len()).map(|number| rule(number).text_in_policy()).collect()) {
             if let Some(place) = places.get_mut(number) {
                 *place = u32::try_from(rules.len()).unwrap_or(u32::MAX);
             }

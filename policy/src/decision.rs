@@ -90,6 +90,11 @@ impl RuleName {
         &self.policy
     }
 
+    /// What its text ends with, behind its policy.
+    pub(crate) fn text_in_policy(&self) -> String {
+        format!("-rule[{}]", self.label())
+    }
+
     /// The rule by itself: its number or its word.
     pub fn label(&self) -> String {
         match &self.label {
@@ -101,6 +106,7 @@ impl RuleName {
 
 impl fmt::Display for RuleName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-rule[{}]", self.policy.bracketed(), self.label())
+        f.write_str(&self.policy.bracketed())?;
+        f.write_str(&self.text_in_policy())
     }
 }

@@ -258,7 +258,8 @@ impl<'de> Visitor<'de> for Reading<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Document, A::Error> {
-        let mut items = Vec::new();
+        // For the most there is one.
+        let mut items = Vec::with_capacity(usize::from(self.kept));
         while let Some(item) = list.next_element_seed(self.of_item())? {
             self.put_item(item, &mut items);
         }
@@ -268,7 +269,7 @@ impl<'de> Visitor<'de> for Reading<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(mut self, mut object: A) -> Result<Document, A::Error> {
-        let mut entries = Vec::new();
+        let mut entries = Vec::with_capacity(usize::from(self.kept));
         // Of what is not kept only a key that is looked for matters.
         let key = Self { kept: self.kept || matches!(self.apart, Apart::Under(_)), ..Reading::whole() };
         while let Some(key) = object.next_key_seed(key)? {

@@ -28,9 +28,11 @@ impl PrincipalPattern {
                 _ => format!("bad principal `{text}`: no SPIFFE ID contains `{}`", wrong.escape_default()),
             });
         }
-        if id.split('*').any(|piece| piece.contains("//") || piece.contains("/./") || piece.contains("/../"))
-            || id.ends_with('/')
-        {
+        let between_slashes = |piece: &str| -> Option<bool> {
+            let (segments, _) = piece.split_once('/')?.1.rsplit_once('/')?;
+            Some(segments.split('/').any(is_no_segment))
+        };
+        if id.split('*').any(|piece| between_slashes(piece) == Some(true)) || id.ends_with('/') {
             return Err(format!("bad principal `{text}`: no SPIFFE ID has an empty segment, `.` or `..` in its path"));
         }
         if id.starts_with("spiffe*") {
@@ -42,7 +44,7 @@ impl PrincipalPattern {
                 "bad principal `{text}`: it has no path and so names no workload, write `{domain}/*` for all of a trust domain"
             ));
         }
-        if !id.contains('*') && path.split('/').any(|segment| matches!(segment, "" | "." | "..")) {
+        if !id.contains('*') && path.split('/').any(is_no_segment) {
             return Err(format!("bad principal `{text}`: no SPIFFE ID has an empty segment, `.` or `..` in its path"));
         }
         if domain.bytes().any(|byte| byte.is_ascii_uppercase()) {
@@ -70,6 +72,11 @@ impl fmt::Display for PrincipalPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
+}
+
+/// Whether no path of a SPIFFE ID has it between slashes (SPIFFE-ID, section 2.2).
+fn is_no_segment(segment: &str) -> bool {
+    matches!(segment, "" | "." | "..")
 }
 
 fn is_of_an_id(character: char) -> bool {

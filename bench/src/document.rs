@@ -59,8 +59,8 @@ fn write_requests(page: &mut String, results: &Results) -> Result<()> {
          that stays, {} rounds in which the rows take turns in changing order; Envoy answers by itself, without an \
          upstream. All of them let the request in, and what they list has the wanted value in its middle, but where a row says otherwise. \
          *Added* is the CPU time of the worker (from /proc) for one request less that of a request \
-         without filter in the same round: the median of the rounds, with the median distance from it. *Whole* is all of \
-         it. *Waits* are the client's at a fixed rate of 500 requests a second, one at a time: for half of the requests \
+         without filter, of which as many go between those of a row: the median of the rounds, with the median distance \
+         from it; the row without a filter shows how exact that is. *Whole* is all of it. What V8 translates better when it has run often has run as often before. *Waits* are the client's at a fixed rate of 500 requests a second, one at a time: for half of the requests \
          and for 99 of 100. Timings of two runs or two machines are not to be compared: compare the rows.\n\n\
          The client's certificate has a SPIFFE ID and a DNS name, which is the kinder to native RBAC: of one \
          without a DNS name, as Istio and SPIRE issue them, Envoy (1.40) reads the names again for each principal that \
@@ -74,15 +74,13 @@ fn write_requests(page: &mut String, results: &Results) -> Result<()> {
     for series in Series::ALL {
         for (size, measured) in results.of(series) {
             let size = if size == 0 { String::new() } else { grouped(size) };
-            let (added, spread) = match series {
-                Series::NoFilter => (String::new(), String::new()),
-                _ => (format!("{:.2}", measured.added), format!("{:.2}", measured.spread)),
-            };
             let [half, most] = measured.waits;
             writeln!(
                 page,
-                "| {} | {size} | {added} | {spread} | {:.2} | {half:.0} | {most:.0} |",
+                "| {} | {size} | {:.2} | {:.2} | {:.2} | {half:.0} | {most:.0} |",
                 series.name(),
+                measured.added,
+                measured.spread,
                 measured.whole
             )?;
         }

@@ -1,4 +1,5 @@
-//! Variants take turns, round by round, so that whatever the machine does meanwhile meets them all.
+//! Variants take turns, round by round, and in each turn requests without a filter go between: whatever the machine
+//! does meanwhile meets them all.
 
 use std::time::{Duration, Instant};
 
@@ -12,16 +13,17 @@ use crate::variant::{REQUEST, Series, Variant};
 /// Requests that are sent at once.
 const BATCH: usize = 50;
 
+/// Requests after which those without a filter have their go: so many that the caches are warm for the most of them, so few
+/// that a machine which slows down meets both.
+const STRETCH: usize = 4 * BATCH;
+
 /// The most requests of a turn.
 const MOST: f64 = 4_000.0;
 
 /// Before the first turn a variant gets so many requests, or so much of the server's time: V8 translates anew, and
-/// better, what runs often.
-const WARM_REQUESTS: usize = 3_000;
-const WARM_TIME: u64 = 100_000_000;
-
-/// How often no filter has its turn in a round: every other variant is compared with it.
-const BASELINE_TURNS: usize = 3;
+/// better, what runs often, and a worker is there within minutes.
+const WARM_REQUESTS: usize = 50_000;
+const WARM_TIME: Duration = Duration::from_secs(1);
 
 /// Time between two requests at the fixed rate, 500 a second.
 const INTERVAL: Duration = Duration::from_millis(2);
@@ -29,7 +31,7 @@ const INTERVAL: Duration = Duration::from_millis(2);
 /// What was measured of one variant.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Measured {
-    /// CPU time a request of the server, in microseconds, no filter's of the same round taken off.
+    /// CPU time a request of the server, in microseconds, that of requests without a filter in the same turn taken off.
     pub(crate) added: f64,
     /// Half of the rounds lie this close to `added`.
     pub(crate) spread: f64,
@@ -58,12 +60,12 @@ pub(crate) struct Found {
 /// Measures all variants of a server.
 pub(crate) fn measure(server: &Server, variants: &[Variant], settings: &Settings) -> Result<Found> {
     let mut contestants = Vec::new();
+    let no_filter = variants.iter().find(|variant| variant.series == Series::NoFilter);
+    let mut beside = server.client(*no_filter.context("nothing to compare with")?)?.http2()?;
     for variant in variants {
         let context = || format!("{} does not let the request in", variant.id());
         contestants.push(Contestant::warm(server, *variant, settings.turn).with_context(context)?);
     }
-    let baseline = variants.iter().position(|variant| variant.series == Series::NoFilter);
-    let baseline = baseline.context("nothing to compare with")?;
     let mut dice = 1_u64;
     let start = Instant::now();
     let mut rounds = 0;
@@ -72,22 +74,14 @@ pub(crate) fn measure(server: &Server, variants: &[Variant], settings: &Settings
             eprintln!("bench: round {rounds} of {}", settings.rounds);
         }
         rounds += 1;
-        let mut order: Vec<_> = (0..contestants.len()).chain([baseline; BASELINE_TURNS - 1]).collect();
+        let mut order: Vec<_> = contestants.iter_mut().collect();
         // Another order in every round: nobody always comes after the dearest.
         order.sort_by_cached_key(|_| {
             dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             dice >> 33
         });
-        let mut turns = vec![Vec::new(); contestants.len()];
-        for at in order {
-            let cost = contestants.get_mut(at).context("a place in the list")?.turn(server)?;
-            turns.get_mut(at).context("a place in the list")?.push(cost);
-        }
-        let nothing = median(turns.get(baseline).context("a place in the list")?);
-        for (contestant, turns) in contestants.iter_mut().zip(&turns) {
-            let whole = median(turns);
-            contestant.whole.push(whole);
-            contestant.added.push(whole - nothing);
+        for contestant in order {
+            contestant.turn(server, &mut beside)?;
         }
     }
     // Several short turns, for the same reason as above.
@@ -100,30 +94,41 @@ pub(crate) fn measure(server: &Server, variants: &[Variant], settings: &Settings
     Ok(Found { rounds, measured: contestants.iter().map(Contestant::measured).collect() })
 }
 
+fn send(connection: &mut Http2Connection, requests: usize) -> Result<()> {
+    (0..requests / BATCH).try_for_each(|_| connection.send(&REQUEST, BATCH))
+}
+
 impl Contestant {
     /// Connects, and sends requests until the server is used to them.
     fn warm(server: &Server, variant: Variant, turn: Duration) -> Result<Self> {
         let connection = server.client(variant)?.http2()?;
         let mut warm = Self { connection, requests: BATCH, whole: Vec::new(), added: Vec::new(), waits: Vec::new() };
-        let start = server.cpu_time()?;
-        let mut sent = 0;
-        while sent < WARM_REQUESTS && server.cpu_time()? - start < WARM_TIME {
-            warm.connection.send(&REQUEST, BATCH)?;
+        let (mut sent, mut taken) = (0, Duration::ZERO);
+        let mut cost = Duration::ZERO;
+        while sent < WARM_REQUESTS && taken < WARM_TIME {
+            cost = server.cpu_time_of(|| warm.connection.send(&REQUEST, BATCH))?;
             sent += BATCH;
+            taken += cost;
         }
-        let cost = warm.turn(server)?;
+        let cost = microseconds_each(cost, BATCH);
         warm.requests = batches((turn.as_secs_f64() * 1e6 / cost).min(MOST)) * BATCH;
         Ok(warm)
     }
 
-    /// The CPU time of one request in this turn, in microseconds.
-    #[expect(clippy::cast_precision_loss, reason = "a turn is far below 2^53 nanoseconds")]
-    fn turn(&mut self, server: &Server) -> Result<f64> {
-        let before = server.cpu_time()?;
-        for _ in 0..self.requests / BATCH {
-            self.connection.send(&REQUEST, BATCH)?;
+    /// Sends the requests of a turn, and between them as many to the listener without a filter.
+    fn turn(&mut self, server: &Server, beside: &mut Http2Connection) -> Result<()> {
+        let (mut own, mut without) = (Duration::ZERO, Duration::ZERO);
+        let mut left = self.requests;
+        while left > 0 {
+            let now = left.min(STRETCH);
+            own += server.cpu_time_of(|| send(&mut self.connection, now))?;
+            without += server.cpu_time_of(|| send(beside, now))?;
+            left -= now;
         }
-        Ok((server.cpu_time()? - before) as f64 / self.requests as f64 / 1e3)
+        let [own, without] = [own, without].map(|time| microseconds_each(time, self.requests));
+        self.whole.push(own);
+        self.added.push(own - without);
+        Ok(())
     }
 
     /// Sends one request after the other at the fixed rate. A wait begins when the request is due, so that one that is
@@ -149,6 +154,11 @@ impl Contestant {
             waits: [percentile(&self.waits, 50), percentile(&self.waits, 99)],
         }
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a turn has far fewer than 2^53 requests")]
+fn microseconds_each(time: Duration, requests: usize) -> f64 {
+    time.as_secs_f64() * 1e6 / requests as f64
 }
 
 fn batches(requests: f64) -> usize {

@@ -2,19 +2,24 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use testbed::{Authority, Client, Configuration, Envoy, Name, Options};
 
 use crate::variant::{BY_HAND, CALLER, Variant};
 
+/// How long the worker may be busy with one batch of requests.
+const LONGEST: Duration = Duration::from_secs(30);
+
 /// The Envoy that is measured. It has one worker, so that one thread's time is that of all requests.
 pub(crate) struct Server {
     envoy: Envoy,
     /// With a DNS name beside the SPIFFE ID, and without.
     clients: [testbed::Identity; 2],
+    /// The folder in /proc of the worker's thread.
     worker: PathBuf,
     _folder: TempDir,
 }
@@ -49,10 +54,22 @@ impl Server {
         Client::tls(self.envoy.listener(&variant.id())?, Some(certificate))
     }
 
-    /// The CPU time that the worker has taken so far, in nanoseconds.
-    pub(crate) fn cpu_time(&self) -> Result<u64> {
-        let text = fs::read_to_string(&self.worker)?;
-        Ok(text.split_whitespace().next().context("an empty schedstat")?.parse()?)
+    /// The CPU time that the worker takes for what `work` asks of it, and for what it does after its answers until it
+    /// sleeps.
+    pub(crate) fn cpu_time_of(&self, work: impl FnOnce() -> Result<()>) -> Result<Duration> {
+        let before = self.cpu_time()?;
+        work()?;
+        Ok(self.cpu_time()?.saturating_sub(before))
+    }
+
+    /// The CPU time that the worker has taken when it next sleeps (proc(5), `stat` and `schedstat`).
+    fn cpu_time(&self) -> Result<Duration> {
+        let start = Instant::now();
+        while !fs::read_to_string(self.worker.join("stat"))?.contains(") S ") {
+            ensure!(start.elapsed() < LONGEST, "Envoy's worker has not slept for {} s", LONGEST.as_secs());
+        }
+        let text = fs::read_to_string(self.worker.join("schedstat"))?;
+        Ok(Duration::from_nanos(text.split_whitespace().next().context("an empty schedstat")?.parse()?))
     }
 
     /// The version that Envoy tells.
@@ -63,12 +80,12 @@ impl Server {
     }
 }
 
-/// The file in /proc that tells the CPU time of the thread that Envoy calls `wrk:worker_0` (proc(5), `schedstat`).
+/// The folder in /proc of the thread that Envoy calls `wrk:worker_0`.
 fn worker(process: u32) -> Result<PathBuf> {
     for thread in fs::read_dir(format!("/proc/{process}/task"))? {
         let thread = thread?.path();
         if fs::read_to_string(thread.join("comm"))?.starts_with("wrk:worker_0") {
-            return Ok(thread.join("schedstat"));
+            return Ok(thread);
         }
     }
     anyhow::bail!("Envoy has no thread wrk:worker_0")

@@ -32,24 +32,30 @@ impl fmt::Display for Fault {
 }
 
 /// Collects faults while a configuration is read, so that one reading reports them all.
-#[derive(Debug, Default)]
-pub(crate) struct Faults(RefCell<Vec<Fault>>);
+#[derive(Debug)]
+pub(crate) struct Faults(RefCell<Refusal>);
+
+impl Default for Faults {
+    fn default() -> Self {
+        Self(RefCell::new(Refusal { faults: Vec::new(), hidden: 0 }))
+    }
+}
 
 impl Faults {
     pub(crate) fn add(&self, fault: Fault) {
-        self.0.borrow_mut().push(fault);
+        self.0.borrow_mut().add(fault);
     }
 
     /// `value` if nothing was wrong, all the faults otherwise.
     pub(crate) fn unless_any<T>(self, value: Option<T>) -> Result<T, Refusal> {
-        let mut faults = self.0.into_inner();
+        let mut refusal = self.0.into_inner();
         match value {
-            Some(value) if faults.is_empty() => Ok(value),
+            Some(value) if refusal.faults.is_empty() => Ok(value),
             _ => {
-                if faults.is_empty() {
-                    faults.push(Fault::new("", "the configuration could not be read"));
+                if refusal.faults.is_empty() {
+                    refusal.add(Fault::new("", "the configuration could not be read"));
                 }
-                Err(Refusal { faults })
+                Err(refusal)
             }
         }
     }
@@ -59,23 +65,31 @@ impl Faults {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     faults: Vec<Fault>,
+    /// How many there are beyond those that are printed, which are not kept: a VM never gives memory back.
+    hidden: usize,
 }
 
 impl Refusal {
     pub(crate) fn of(fault: Fault) -> Self {
-        Self { faults: vec![fault] }
+        Self { faults: vec![fault], hidden: 0 }
+    }
+
+    fn add(&mut self, fault: Fault) {
+        match self.faults.len() < PRINTED {
+            true => self.faults.push(fault),
+            false => self.hidden += 1,
+        }
     }
 
     /// The lines to log: one for each fault, with a last line that counts those beyond the first hundred.
     pub fn lines(&self) -> impl Iterator<Item = String> + '_ {
-        let hidden = self.faults.len().saturating_sub(PRINTED);
-        let last = (hidden > 0).then(|| format!("and {hidden} more"));
-        self.faults.iter().take(PRINTED).map(Fault::to_string).chain(last)
+        let last = (self.hidden > 0).then(|| format!("and {} more", self.hidden));
+        self.faults.iter().map(Fault::to_string).chain(last)
     }
 
     /// How many faults there are.
     pub fn count(&self) -> usize {
-        self.faults.len()
+        self.faults.len() + self.hidden
     }
 }
 
@@ -107,6 +121,7 @@ mod tests {
         let lines: Vec<_> = refusal.iter().flat_map(Refusal::lines).collect();
         assert_eq!(lines.len(), 101);
         assert_eq!(lines.last().map(String::as_str), Some("and 30 more"));
+        assert_eq!(refusal.map(|refusal| refusal.count()), Some(130));
     }
 
     #[test]

@@ -40,15 +40,7 @@ fn entries<'b>(bytes: &'b [u8], number: u64, key: &str) -> Option<Vec<&'b [u8]>>
         }) else {
             return None;
         };
-        let mut entry = Message(entry);
-        let (mut name, mut content): (&[u8], &[u8]) = (b"", b"");
-        while !entry.is_empty() {
-            match entry.field()? {
-                (1, Field::Bytes(bytes)) => name = bytes,
-                (2, Field::Bytes(bytes)) => content = bytes,
-                _ => return None,
-            }
-        }
+        let (name, content) = pair(entry)?;
         if name == key.as_bytes() {
             found.push(content);
         }
@@ -105,21 +97,30 @@ impl<'b> Message<'b> {
     }
 }
 
+/// The key and the value of a map's entry, each empty where it is left out. `None` where one comes twice.
+fn pair(entry: &[u8]) -> Option<(&[u8], &[u8])> {
+    let mut entry = Message(entry);
+    let (mut key, mut content) = (None, None);
+    while !entry.is_empty() {
+        let before = match entry.field()? {
+            (1, Field::Bytes(bytes)) => key.replace(bytes),
+            (2, Field::Bytes(bytes)) => content.replace(bytes),
+            _ => return None,
+        };
+        if before.is_some() {
+            return None;
+        }
+    }
+    Some((key.unwrap_or_default(), content.unwrap_or_default()))
+}
+
 /// `Struct { map<string, Value> fields = 1; }`
 fn structure(bytes: &[u8], deepest: usize, mut reading: Reading<'_>) -> Option<Document> {
     let mut message = Message(bytes);
     let mut entries = Vec::new();
     while !message.is_empty() {
         let (1, Field::Bytes(entry)) = message.field()? else { return None };
-        let mut entry = Message(entry);
-        let (mut key, mut content): (&[u8], &[u8]) = (b"", b"");
-        while !entry.is_empty() {
-            match entry.field()? {
-                (1, Field::Bytes(bytes)) => key = bytes,
-                (2, Field::Bytes(bytes)) => content = bytes,
-                _ => return None,
-            }
-        }
+        let (key, content) = pair(entry)?;
         let key = str::from_utf8(key).ok()?;
         let document = value(content, deepest.checked_sub(1)?, reading.of_key(key))?;
         if reading.kept {
@@ -130,12 +131,16 @@ fn structure(bytes: &[u8], deepest: usize, mut reading: Reading<'_>) -> Option<D
 }
 
 /// `Value { oneof kind { NullValue 1; double 2; string 3; bool 4; Struct 5; ListValue 6; } }`
+///
+/// `None` where there is more than one kind: protobuf takes the last, or puts two lists together, and nobody writes that.
 fn value(bytes: &[u8], deepest: usize, reading: Reading<'_>) -> Option<Document> {
     let mut message = Message(bytes);
-    // Of several kinds the last counts.
-    let mut kind = (1, Field::Varint(0));
-    while !message.is_empty() {
-        kind = message.field()?;
+    if message.is_empty() {
+        return Some(Document::Null);
+    }
+    let kind = message.field()?;
+    if !message.is_empty() {
+        return None;
     }
     Some(match kind {
         (1, Field::Varint(_)) => Document::Null,
@@ -238,6 +243,31 @@ mod tests {
         for end in 1..bytes.len() {
             // A message that is cut off never reads as the whole.
             assert_ne!(read_struct(&bytes[..end]), read_struct(&bytes), "cut at {end}");
+        }
+    }
+
+    #[test]
+    fn what_protobuf_would_put_together_is_no_struct() {
+        let list = |text: &[u8]| field(6, &field(1, &field(3, text)));
+        let (text, broken) = (field(3, b"report"), field(3, b"\xff"));
+        let values = [
+            [list(b"a"), list(b"b")].concat(),
+            [vec![7 << 3, 0], text.clone()].concat(),
+            [vec![3 << 3, 0], text.clone()].concat(),
+            [broken.clone(), text.clone()].concat(),
+            [text.clone(), vec![1 << 3, 0]].concat(),
+        ];
+        let entries = [
+            [field(1, b"mode"), field(2, &broken), field(2, &text)].concat(),
+            [field(1, b"\xff"), field(1, b"mode"), field(2, &text)].concat(),
+        ];
+        let entries = entries.map(|content| field(1, &content));
+        for bytes in values.map(|value| entry("mode", &value)).into_iter().chain(entries) {
+            assert_eq!(read_struct(&bytes, Reading::whole()), None, "{}", bytes.escape_ascii());
+            assert_eq!(find_metadata(&entry("jwt", &bytes), "jwt", "mode"), None, "{}", bytes.escape_ascii());
+        }
+        for empty in [field(1, &field(1, b"mode")), entry("mode", b"")] {
+            assert_eq!(read_struct(&empty, Reading::whole()), Document::of_json(br#"{"mode": null}"#));
         }
     }
 

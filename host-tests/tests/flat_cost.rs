@@ -226,3 +226,29 @@ fn updates_leave_no_memory_behind() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn loading_takes_as_much_longer_as_there_is_more_to_load() -> Result<()> {
+    const FEW: usize = 100;
+    const TIMES: usize = 4;
+    let module = filter::load_metered("identity-authz")?;
+    let several_headers = Shape {
+        name: "several values of many headers",
+        rule: |n| format!(r#"{{"when": [{{"key": "request.headers[x-{}]", "values": ["{}"]}}]}}"#, n / 5, n % 5),
+        ask: by_role,
+    };
+    for shape in SHAPES.iter().chain([&several_headers]) {
+        let [few, many] = [FEW, FEW * TIMES].map(|count| -> Result<u64> {
+            let (vm, _) = Vm::configured(&module, &configuration(shape, "DENY", count * 5, 1))?;
+            Ok(vm.instructions())
+        });
+        let (few, many) = (few?, many?);
+        println!("{}: {few} instructions, {many} for {TIMES} times as many rules", shape.name);
+        ensure!(
+            many <= few * 2 * u64::try_from(TIMES)?,
+            "{}: {few} instructions, {many} for {TIMES} times as many rules",
+            shape.name
+        );
+    }
+    Ok(())
+}

@@ -477,9 +477,9 @@ pub(crate) struct FieldsBuilder {
     methods: NumberedTexts,
     hosts: NumberedTexts,
     paths: Numbered<PathPattern>,
-    headers: Vec<(HeaderName, Numbered<HeaderPattern>)>,
+    headers: NumberedLists<HeaderName, HeaderPattern>,
     request_principals: Numbered<RequestPrincipalPattern>,
-    metadata: Vec<(MetadataKey, Numbered<MetadataPattern>)>,
+    metadata: NumberedLists<MetadataKey, MetadataPattern>,
 }
 
 impl FieldsBuilder {
@@ -496,9 +496,9 @@ impl FieldsBuilder {
             methods: NumberedTexts::default(),
             hosts: NumberedTexts::default(),
             paths: Numbered::default(),
-            headers: Vec::new(),
+            headers: Table::default(),
             request_principals: Numbered::default(),
-            metadata: Vec::new(),
+            metadata: Table::default(),
         }
     }
 
@@ -529,8 +529,8 @@ impl FieldsBuilder {
     /// Makes the indexes.
     pub(crate) fn finish(self) -> Fields {
         let dialect = self.dialect;
-        let header = |(name, numbered)| Header::new(dialect, name, numbered);
-        let metadata = |(key, numbered): (MetadataKey, Numbered<MetadataPattern>)| {
+        let header = |(name, (_, numbered))| Header::new(dialect, name, numbered);
+        let metadata = |(key, (_, numbered)): (MetadataKey, (u32, Numbered<MetadataPattern>))| {
             (key, metadata::Index::new(numbered.into_entries()))
         };
         Fields {
@@ -544,25 +544,26 @@ impl FieldsBuilder {
             methods: method::Index::new(self.methods.into_entries()),
             hosts: host::Index::new(self.hosts.into_entries()),
             paths: path::Index::new(self.paths.into_entries()),
-            headers: self.headers.into_iter().map(header).collect(),
+            headers: self.headers.into_entries().into_iter().map(header).collect(),
             request_principals: request_principal::Index::new(self.request_principals.into_entries()),
-            metadata: self.metadata.into_iter().map(metadata).collect(),
+            metadata: self.metadata.into_entries().into_iter().map(metadata).collect(),
         }
     }
 }
 
+/// Lists of values under names, each with its number in the order of first mention.
+type NumberedLists<N, P> = Table<N, (u32, Numbered<P>)>;
+
 /// Numbers values of which there are several lists, each under a name.
-fn add_named<N: Clone + Eq, P: Clone + Eq + Hash>(
-    lists: &mut Vec<(N, Numbered<P>)>,
+fn add_named<N: Clone + Eq + Hash, P: Clone + Eq + Hash>(
+    lists: &mut NumberedLists<N, P>,
     name: &N,
     values: &[P],
     field: impl Fn(u32) -> Field,
 ) -> (Field, Vec<ValueId>) {
-    if !lists.iter().any(|(known, _)| known == name) {
-        lists.push((name.clone(), Numbered::default()));
-    }
-    let known = (0..).zip(lists).find(|(_, (known, _))| known == name);
-    known.map_or((NOWHERE, Vec::new()), |(number, (_, numbered))| (field(number), numbered.number(values)))
+    let next = u32::try_from(lists.len()).unwrap_or(u32::MAX);
+    let new = || (next, Numbered::default());
+    lists.change(name.clone(), new, |(number, numbered)| (field(*number), numbered.number(values)))
 }
 
 /// The indexes of all fields.

@@ -139,6 +139,10 @@ impl<K, V> Table<K, V> {
         self.entries.iter().map(|(_, value)| value)
     }
 
+    pub(crate) fn entries(&self) -> &[(K, V)] {
+        &self.entries
+    }
+
     pub(crate) fn into_entries(self) -> Vec<(K, V)> {
         self.entries
     }

@@ -333,6 +333,11 @@ impl Vm {
         &self.store.data().log
     }
 
+    /// How many instructions the module has run so far, if it is metered.
+    pub fn instructions(&self) -> u64 {
+        u64::MAX - self.store.get_fuel().unwrap_or(u64::MAX)
+    }
+
     /// The size of the linear memory, in bytes.
     pub fn memory(&mut self) -> usize {
         self.instance.get_memory(&mut self.store, "memory").map_or(0, |memory| memory.data_size(&self.store))

@@ -17,6 +17,10 @@ use crate::table::Table;
 const BUDGET_PER_VALUE: usize = 4;
 const LEAST_BUDGET: usize = 4096;
 
+/// By how many fields, one next to the other, clauses are told apart; what is left stays together. Each of them is looked
+/// up for a request in any case.
+const MOST_FIELDS: usize = 256;
+
 /// What branching on a field would do to some clauses.
 struct Split<F> {
     field: F,
@@ -24,6 +28,66 @@ struct Split<F> {
     entries: usize,
     /// How many clauses a request has to be checked against then.
     left: usize,
+}
+
+/// What some clauses want of a field.
+#[derive(Default)]
+struct Load {
+    /// How many of them want something of it.
+    clauses: usize,
+    /// How many want each value.
+    values: Table<ValueId, u32>,
+    /// The sum of that.
+    entries: usize,
+    /// The sum of its squares: a value that many clauses list is asked for as often as it is listed, in want of anything
+    /// better known.
+    squares: u64,
+}
+
+impl Load {
+    fn add(&mut self, values: &[ValueId]) {
+        self.clauses += 1;
+        for value in values {
+            self.squares +=
+                1 + 2 * u64::from(self.values.change(*value, || 0, |count| std::mem::replace(count, *count + 1)));
+            self.entries += 1;
+        }
+    }
+
+    /// Undoes [`add`](Self::add).
+    fn remove(&mut self, values: &[ValueId]) {
+        self.clauses = self.clauses.saturating_sub(1);
+        for value in values {
+            let count = self.values.change(
+                *value,
+                || 0,
+                |count| {
+                    *count = count.saturating_sub(1);
+                    *count
+                },
+            );
+            self.squares = self.squares.saturating_sub(1 + 2 * u64::from(count));
+            self.entries = self.entries.saturating_sub(1);
+        }
+    }
+}
+
+/// The field that leaves the fewest of some clauses to check, or none where checking them all is as good.
+fn best_split<F: FieldName>(loads: &Table<F, Load>, clauses: usize, budget: usize) -> Option<Split<F>> {
+    if clauses <= FEW {
+        return None;
+    }
+    let split = |(field, load): &(F, Load)| {
+        let checked = load.squares.div_ceil(u64::try_from(load.entries.max(1)).unwrap_or(u64::MAX));
+        let left = clauses.saturating_sub(load.clauses).saturating_add(usize::try_from(checked).unwrap_or(usize::MAX));
+        Split { field: *field, entries: load.entries, left }
+    };
+    let helps = |split: &Split<F>| {
+        // Those that want the same few values would all be checked against whoever has none of them.
+        split.left < clauses || (FEW..=clauses * 2).contains(&split.entries)
+    };
+    let splits = loads.entries().iter().map(split);
+    splits.filter(|split| split.entries <= budget && helps(split)).min_by_key(|split| (split.left, split.field))
 }
 
 /// What names a match field: cheap to copy, and in the order of what it costs to know.
@@ -100,12 +164,17 @@ impl<F: FieldName> Clause<F> {
         self.conditions.iter().find(|other| other.negated && other.field == condition.field) == Some(condition)
     }
 
+    /// The fields whose value has to be in a set, each with the first such set: those of one field stand together.
+    fn wants(&self) -> impl Iterator<Item = (F, SetId)> {
+        let mut last = None;
+        let wanted = self.conditions.iter().filter(|condition| !condition.negated);
+        let first = wanted.filter(move |condition| last.replace(condition.field) != Some(condition.field));
+        first.map(|condition| (condition.field, condition.set))
+    }
+
     /// The set that the value of `field` has to be in, if this clause says so.
     fn wanted(&self, field: F) -> Option<SetId> {
-        self.conditions
-            .iter()
-            .find(|condition| condition.field == field && !condition.negated)
-            .map(|condition| condition.set)
+        self.wants().find(|(wanted, _)| *wanted == field).map(|(_, set)| set)
     }
 }
 
@@ -201,80 +270,65 @@ impl<F: FieldName> ClauseIndex<F> {
     ///
     /// A clause stands under each value that it lists, so lists under lists would multiply: `budget` is how many more
     /// entries there may be. Where it is spent the clauses stay together, which is right all the same.
-    fn grow(&mut self, clauses: Vec<u32>, used: &mut Vec<F>, budget: &mut usize, sets: &ValueSets) -> usize {
-        let place = self.nodes.len();
-        self.nodes.push(Node::Leaf(Leaf::new(Vec::new(), &[], sets)));
-        let node = match self.best_split(&clauses, used, *budget, sets) {
-            None => Node::Leaf(Leaf::new(clauses, &self.clauses, sets)),
-            Some(Split { field, entries, .. }) => {
-                *budget -= entries;
-                let mut by_value: Table<ValueId, Vec<u32>> = Table::default();
-                let mut rest = Vec::new();
-                for number in clauses {
-                    match self.clause(number).and_then(|clause| clause.wanted(field)) {
-                        Some(set) => {
-                            for value in sets.values(&set) {
-                                by_value.change(*value, Vec::new, |clauses| clauses.push(number));
-                            }
+    fn grow(&mut self, mut clauses: Vec<u32>, used: &mut Vec<F>, budget: &mut usize, sets: &ValueSets) -> usize {
+        let start = self.nodes.len();
+        let mut loads = self.loads(&clauses, used, sets);
+        // What wants nothing of a field comes next to it, as often as there are fields.
+        for _ in 0..MOST_FIELDS {
+            let Some(Split { field, entries, .. }) = best_split(&loads, clauses.len(), *budget) else { break };
+            let place = self.nodes.len();
+            self.nodes.push(Node::Leaf(Leaf::new(Vec::new(), &[], sets)));
+            *budget -= entries;
+            let mut by_value: Table<ValueId, Vec<u32>> = Table::default();
+            let mut rest = Vec::new();
+            for number in clauses {
+                match self.clause(number).and_then(|clause| clause.wanted(field)) {
+                    Some(set) => {
+                        for value in sets.values(&set) {
+                            by_value.change(*value, Vec::new, |clauses| clauses.push(number));
                         }
-                        None => rest.push(number),
+                        self.clause(number).into_iter().flat_map(Clause::wants).for_each(|(field, set)| {
+                            loads.change(field, Load::default, |load| load.remove(sets.values(&set)));
+                        });
                     }
+                    None => rest.push(number),
                 }
-                used.push(field);
-                let mut by_value: Vec<_> = by_value.into_entries();
-                // The fullest last: what is left of the budget goes to many small ones first.
-                sort_by(&mut by_value, |(value, clauses), (other, others)| {
-                    (clauses.len(), value).cmp(&(others.len(), other))
-                });
-                let by_value = by_value
-                    .into_iter()
-                    .map(|(value, clauses)| (value, self.grow(clauses, used, budget, sets)))
-                    .collect();
-                let otherwise = (!rest.is_empty()).then(|| self.grow(rest, used, budget, sets));
-                used.pop();
-                Node::Branch(Box::new(Branch { field, by_value, otherwise }))
             }
-        };
-        if let Some(slot) = self.nodes.get_mut(place) {
-            *slot = node;
+            // Nothing wants it any more, so this is its memory alone.
+            loads.change(field, Load::default, std::mem::take);
+            used.push(field);
+            let mut by_value: Vec<_> = by_value.into_entries();
+            // The fullest last: what is left of the budget goes to many small ones first.
+            sort_by(&mut by_value, |(value, clauses), (other, others)| {
+                (clauses.len(), value).cmp(&(others.len(), other))
+            });
+            let by_value =
+                by_value.into_iter().map(|(value, clauses)| (value, self.grow(clauses, used, budget, sets))).collect();
+            used.pop();
+            let otherwise = (!rest.is_empty()).then_some(self.nodes.len());
+            if let Some(slot) = self.nodes.get_mut(place) {
+                *slot = Node::Branch(Box::new(Branch { field, by_value, otherwise }));
+            }
+            if rest.is_empty() {
+                return start;
+            }
+            clauses = rest;
         }
-        place
+        self.nodes.push(Node::Leaf(Leaf::new(clauses, &self.clauses, sets)));
+        start
     }
 
-    /// The field that leaves the fewest clauses to check, or none where checking them all is as good.
-    fn best_split(&self, clauses: &[u32], used: &[F], budget: usize, sets: &ValueSets) -> Option<Split<F>> {
+    /// What some clauses want of each field, but for those that are used.
+    fn loads(&self, clauses: &[u32], used: &[F], sets: &ValueSets) -> Table<F, Load> {
+        let mut loads: Table<F, Load> = Table::default();
         if clauses.len() <= FEW {
-            return None;
+            return loads;
         }
-        let mut fields: Vec<F> = Vec::new();
-        for clause in clauses.iter().filter_map(|number| self.clause(*number)) {
-            for condition in clause.conditions() {
-                if !condition.negated && !used.contains(&condition.field) && !fields.contains(&condition.field) {
-                    fields.push(condition.field);
-                }
-            }
+        let wants = clauses.iter().filter_map(|number| self.clause(*number)).flat_map(Clause::wants);
+        for (field, set) in wants.filter(|(field, _)| !used.contains(field)) {
+            loads.change(field, Load::default, |load| load.add(sets.values(&set)));
         }
-        let splits = fields.into_iter().map(|field| self.split(clauses, field, sets));
-        let helps = |split: &Split<F>| {
-            // Those that want the same few values would all be checked against whoever has none of them.
-            split.left < clauses.len() || (FEW..=clauses.len() * 2).contains(&split.entries)
-        };
-        splits.filter(|split| split.entries <= budget && helps(split)).min_by_key(|split| (split.left, split.field))
-    }
-
-    fn split(&self, clauses: &[u32], field: F, sets: &ValueSets) -> Split<F> {
-        let mut load: Table<ValueId, usize> = Table::default();
-        let mut rest = 0;
-        for clause in clauses.iter().filter_map(|number| self.clause(*number)) {
-            match clause.wanted(field) {
-                Some(set) => sets.values(&set).iter().for_each(|value| load.change(*value, || 0, |count| *count += 1)),
-                None => rest += 1,
-            }
-        }
-        let entries: usize = load.values().sum();
-        // A value that many clauses list is asked for as often as it is listed, in want of anything better known.
-        let squares: usize = load.values().map(|clauses| clauses.saturating_mul(*clauses)).sum();
-        Split { field, entries, left: rest + squares.div_ceil(entries.max(1)) }
+        loads
     }
 
     /// Checks the clauses that a request can match: in each leaf until one does, and no more once `checked`, which is told

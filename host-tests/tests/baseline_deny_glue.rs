@@ -46,6 +46,42 @@ fn five_thousand_patterns_cost_a_request_little_more_than_ten() -> Result<()> {
     Ok(())
 }
 
+/// As many rules, each with a pattern of its own.
+fn rules(count: usize) -> String {
+    let rule = |number: usize| {
+        format!(r#"{{"when": [{{"key": "request.headers[user-agent]", "values": ["tool-{number}x*"]}}]}}"#)
+    };
+    let rules: Vec<_> = (0..count).map(rule).collect();
+    let policy = |(number, rules): (usize, &[String])| {
+        format!(
+            r#"{{"apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy",
+                "metadata": {{"name": "tools-{number}", "namespace": "edge"}},
+                "spec": {{"action": "DENY", "rules": [{}]}}}}"#,
+            rules.join(", ")
+        )
+    };
+    let policies: Vec<_> = rules.chunks(500).enumerate().map(policy).collect();
+    format!(r#"{{"resources": [{}]}}"#, policies.join(", "))
+}
+
+#[test]
+fn a_denial_under_five_thousand_rules_costs_little_more_than_under_ten() -> Result<()> {
+    let module = filter::load_metered("baseline-deny")?;
+    let cost = |count: usize| -> Result<u64> {
+        let (mut vm, root) = Vm::configured(&module, &rules(count))?;
+        let tool = format!("tool-{}x/1.0", count - 1);
+        // The counter of a pattern is made at its first hit.
+        vm.request(root, connection(), by(tool.as_bytes()))?;
+        let outcome = vm.request(root, connection(), by(tool.as_bytes()))?;
+        ensure!(!outcome.goes_on, "{outcome:?}");
+        Ok(outcome.instructions)
+    };
+    let (few, many) = (cost(10)?, cost(5_000)?);
+    println!("instructions a denial: {few} with 10 rules, {many} with 5,000");
+    ensure!(few > 100 && many * 10 <= few * 13, "{few} with 10 rules, {many} with 5,000");
+    Ok(())
+}
+
 #[test]
 fn a_hostile_user_agent_is_decided_and_the_vm_lives_on() -> Result<()> {
     let module = filter::load_metered("baseline-deny")?;

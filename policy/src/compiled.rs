@@ -193,15 +193,15 @@ impl CompiledPolicy {
         if self.audit.is_empty() {
             return None;
         }
-        let rule = self.audit.first(&self.sets, &mut self.lookups(connection, request)).ok()?;
-        rule.and_then(|rule| self.rule(rule))
+        let clause = self.audit.first(&self.sets, &mut self.lookups(connection, request)).ok()?;
+        clause.and_then(|clause| self.rule(clause.rule))
     }
 
     /// The ALLOW rule that lets a request in, the first of several; for tools that show why, since a filter needs to
     /// know only that there is one.
     pub fn allowed_by<R: Request + ?Sized>(&self, request: &mut R) -> Result<Option<&RuleName>, Obstacle> {
-        let rule = self.allow.enforced.first(&self.sets, &mut self.lookups(None, request))?;
-        Ok(rule.and_then(|rule| self.rule(rule)))
+        let clause = self.allow.enforced.first(&self.sets, &mut self.lookups(None, request))?;
+        Ok(clause.and_then(|clause| self.rule(clause.rule)))
     }
 
     /// One line that a person understands: what was asked, and what would have been let in.
@@ -219,9 +219,12 @@ impl CompiledPolicy {
         request: &mut R,
     ) -> Result<Option<(String, String)>, Obstacle> {
         let mut lookups = self.lookups(None, request);
-        let place = (0_u32..).zip(&self.rules).find(|(_, known)| *known == rule).map(|(place, _)| place);
-        let clauses = [&self.deny.enforced, &self.deny.reported].into_iter().flat_map(|index| index.sample(usize::MAX));
-        for condition in clauses.filter(|clause| Some(clause.rule) == place).flat_map(Clause::conditions) {
+        let mut of_the_rule = None;
+        for index in [&self.deny.enforced, &self.deny.reported] {
+            let clause = index.first(&self.sets, &mut lookups)?;
+            of_the_rule = of_the_rule.or(clause.filter(|clause| self.rule(clause.rule) == Some(rule)));
+        }
+        for condition in of_the_rule.map_or(&[][..], Clause::conditions) {
             if condition.negated {
                 continue;
             }
@@ -333,9 +336,9 @@ impl CompiledPolicy {
         if index.is_empty() {
             return Ok(None);
         }
-        let Some(place) = index.first(&self.sets, lookups)? else { return Ok(None) };
+        let Some(clause) = index.first(&self.sets, lookups)? else { return Ok(None) };
         let unnamed = HostFailure { attribute: "the rule that matches", answer: "it has no name" };
-        Ok(Some(self.rule(place).map_or(Denial::Undecidable(unnamed.into()), Denial::Matched)))
+        Ok(Some(self.rule(clause.rule).map_or(Denial::Undecidable(unnamed.into()), Denial::Matched)))
     }
 
     /// A policy's name, with its namespace where names repeat.

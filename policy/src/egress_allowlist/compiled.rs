@@ -242,9 +242,9 @@ impl EgressPolicy {
         if index.is_empty() {
             return Ok(None);
         }
-        let Some(place) = index.first(&self.sets, lookups)? else { return Ok(None) };
+        let Some(clause) = index.first(&self.sets, lookups)? else { return Ok(None) };
         let unnamed = HostFailure { attribute: "the rule that matches", answer: "it has no name" };
-        self.rule(place).map(Some).ok_or(unnamed.into())
+        self.rule(clause.rule).map(Some).ok_or(unnamed.into())
     }
 
     pub(super) fn rule(&self, place: u32) -> Option<&RuleName> {

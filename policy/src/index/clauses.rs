@@ -246,16 +246,16 @@ impl<F: FieldName> ClauseIndex<F> {
         Ok(found.get())
     }
 
-    /// The rule that comes first of those that match.
+    /// A clause that matches, of the rule that comes first of those that do.
     pub(crate) fn first<M: MatchedValues<Field = F>>(
         &self,
         sets: &ValueSets,
         values: &mut M,
-    ) -> Result<Option<u32>, M::Error> {
-        let first: Cell<Option<u32>> = Cell::new(None);
+    ) -> Result<Option<&Clause<F>>, M::Error> {
+        let first: Cell<Option<&Clause<F>>> = Cell::new(None);
         self.walk(sets, values, &mut |clause, matches| {
-            if matches {
-                first.set(Some(first.get().map_or(clause.rule, |rule| rule.min(clause.rule))));
+            if matches && first.get().is_none_or(|known| clause.rule < known.rule) {
+                first.set(Some(clause));
             }
             Visit::GoOn
         })?;
@@ -333,11 +333,11 @@ impl<F: FieldName> ClauseIndex<F> {
 
     /// Checks the clauses that a request can match: in each leaf until one does, and no more once `checked`, which is told
     /// each of them and whether it matches, says so.
-    fn walk<M: MatchedValues<Field = F>>(
-        &self,
+    fn walk<'c, M: MatchedValues<Field = F>>(
+        &'c self,
         sets: &ValueSets,
         values: &mut M,
-        checked: &mut dyn FnMut(&Clause<F>, bool) -> Visit,
+        checked: &mut dyn FnMut(&'c Clause<F>, bool) -> Visit,
     ) -> Result<(), M::Error> {
         let mut open: SmallVec<[usize; 16]> = SmallVec::new();
         open.push(0);

@@ -77,12 +77,12 @@ impl<F: FieldName> Leaf<F> {
     }
 
     /// Checks clauses until one matches; `checked` is told each of them and whether it does.
-    pub(super) fn walk<M: MatchedValues<Field = F>>(
+    pub(super) fn walk<'c, M: MatchedValues<Field = F>>(
         &self,
-        all: &[Clause<F>],
+        all: &'c [Clause<F>],
         sets: &ValueSets,
         values: &mut M,
-        checked: &mut dyn FnMut(&Clause<F>, bool) -> Visit,
+        checked: &mut dyn FnMut(&'c Clause<F>, bool) -> Visit,
     ) -> Result<Visit, M::Error> {
         let mut at = 0;
         while let Some(clause) = place(at).and_then(|at| self.clauses.get(at)).and_then(|number| clause(all, *number)) {

@@ -368,6 +368,24 @@ fn a_connection_that_one_configuration_lets_in_is_not_let_in_by_another() -> Res
 }
 
 #[test]
+fn a_proxy_that_says_yes_to_every_mark_is_not_believed() -> Result<()> {
+    let module = module()?;
+    for to in ["", r#"{"methods": ["GET"]}"#] {
+        let (mut vm, root) = Vm::configured(&module, &configuration(to, false))?;
+        vm.fail(Some(Fault { of: "proxy_get_property +".to_owned(), status: 0 }));
+        for id in 1..=6 {
+            let (by, expected) = match id % 3 {
+                0 => ("spiffe://cluster.local/ns/shop/sa/stranger", Some(403)),
+                _ => (WEB, None),
+            };
+            let outcome = vm.request(root, Connection::mtls(id, by), get("/a"))?;
+            ensure!(status(&outcome) == expected, "{to} {by}: {outcome:?}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
 fn a_connection_keeps_few_marks_however_often_the_configuration_changes() -> Result<()> {
     let module = module()?;
     let (mut vm, mut root) = Vm::configured(&module, &configuration("", false))?;

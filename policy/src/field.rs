@@ -3,6 +3,23 @@
 //! This file is the one list of them. A new field gets a module, a variant of [`Field`] at the place of its cost, a
 //! variant of [`Values`] and a line in each `match` here; the compiler names every place that lacks it.
 
+/// Numbers and prints a pattern as the text that it holds.
+macro_rules! text_by_another_name {
+    ($pattern:ty) => {
+        impl AsRef<crate::pattern::TextPattern> for $pattern {
+            fn as_ref(&self) -> &crate::pattern::TextPattern {
+                &self.0
+            }
+        }
+
+        impl std::fmt::Display for $pattern {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+
 mod header;
 mod host;
 mod ip_block;
@@ -43,7 +60,7 @@ use smallvec::SmallVec;
 use crate::claims::ClaimSource;
 #[cfg(test)]
 use crate::index::Of;
-use crate::index::{Matched, ValueId};
+use crate::index::{Matched, TextIndex, ValueId};
 use crate::order::sort_by;
 use crate::pattern::TextPattern;
 use crate::request::{HostFailure, Obstacle, Request};
@@ -422,10 +439,10 @@ impl SourcesBuilder {
 
     pub(crate) fn finish(self) -> Sources {
         Sources {
-            principals: principal::Index::new(self.principals.into_entries()),
+            principals: TextIndex::new(self.principals.into_entries()),
             namespaces: namespace::Index::new(self.namespaces.into_entries()),
             service_accounts: service_account::Index::new(self.service_accounts.into_entries()),
-            trust_domains: trust_domain::Index::new(self.trust_domains.into_entries()),
+            trust_domains: TextIndex::new(self.trust_domains.into_entries()),
             source_ips: ip_block::Index::new(self.source_ips.into_entries()),
         }
     }
@@ -433,10 +450,10 @@ impl SourcesBuilder {
 
 /// The indexes of the fields of `source`.
 pub(crate) struct Sources {
-    principals: principal::Index,
+    principals: TextIndex,
     namespaces: namespace::Index,
     service_accounts: service_account::Index,
-    trust_domains: trust_domain::Index,
+    trust_domains: TextIndex,
     source_ips: ip_block::Index,
 }
 
@@ -453,10 +470,10 @@ impl Sources {
     ) -> Result<(), Obstacle> {
         let matched = &mut found.any;
         match field {
-            Field::Principal => self.principals.lookup(request.peer()?.usable()?, matched),
+            Field::Principal => principal::look_up(&self.principals, request.peer()?.usable()?, matched),
             Field::Namespace => self.namespaces.lookup(request.peer()?.usable()?, matched),
             Field::ServiceAccount => self.service_accounts.lookup(request.peer()?.usable()?, matched),
-            Field::TrustDomain => self.trust_domains.lookup(request.peer()?.usable()?, matched),
+            Field::TrustDomain => trust_domain::look_up(&self.trust_domains, request.peer()?.usable()?, matched),
             Field::Ip(Address::Source) => self.source_ips.lookup(request.source_ip()?, matched),
             _ => return Err(no_index()),
         }
@@ -539,10 +556,10 @@ impl FieldsBuilder {
             remote_ips: ip_block::Index::new(self.remote_ips.into_entries()),
             destination_ips: ip_block::Index::new(self.destination_ips.into_entries()),
             ports: port::Index::new(self.ports.into_entries()),
-            server_names: server_name::Index::new(self.server_names.into_entries()),
+            server_names: TextIndex::new(self.server_names.into_entries()),
             times: time::Index::new(self.times.into_entries()),
-            methods: method::Index::new(self.methods.into_entries()),
-            hosts: host::Index::new(self.hosts.into_entries()),
+            methods: TextIndex::new(self.methods.into_entries()),
+            hosts: TextIndex::new(self.hosts.into_entries()),
             paths: path::Index::new(self.paths.into_entries()),
             headers: self.headers.into_entries().into_iter().map(header).collect(),
             request_principals: request_principal::Index::new(self.request_principals.into_entries()),
@@ -573,10 +590,10 @@ pub(crate) struct Fields {
     remote_ips: ip_block::Index,
     destination_ips: ip_block::Index,
     ports: port::Index,
-    server_names: server_name::Index,
+    server_names: TextIndex,
     times: time::Index,
-    methods: method::Index,
-    hosts: host::Index,
+    methods: TextIndex,
+    hosts: TextIndex,
     paths: path::Index,
     headers: Vec<Header>,
     request_principals: request_principal::Index,
@@ -617,10 +634,10 @@ impl Fields {
             Field::Ip(Address::Remote) => self.remote_ips.lookup(request.remote_ip()?, matched),
             Field::Ip(Address::Destination) => self.destination_ips.lookup(request.destination_ip()?, matched),
             Field::Port => self.ports.lookup(request.destination_port()?, matched),
-            Field::ServerName => self.server_names.lookup(request.server_name()?, matched),
+            Field::ServerName => server_name::look_up(&self.server_names, request.server_name()?, matched),
             Field::Time => self.times.lookup(request.time()?, matched),
-            Field::Method => self.methods.lookup(request.method()?, matched),
-            Field::Host => self.hosts.lookup(request.host()?, matched),
+            Field::Method => method::look_up(&self.methods, request.method()?, matched),
+            Field::Host => host::look_up(&self.hosts, request.host()?, matched),
             Field::Path => self.paths.lookup(request.path()?, matched),
             Field::Header(number) => {
                 let header = self.headers.get(place(number)).ok_or_else(no_index)?;

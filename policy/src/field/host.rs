@@ -1,8 +1,6 @@
 //! `operation.hosts`: the authority that the request is addressed to.
 
-use std::fmt;
-
-use crate::index::{Matched, TextIndex, ValueId};
+use crate::index::{Matched, TextIndex};
 use crate::pattern::TextPattern;
 
 /// A pattern for the `:authority`, without regard to case (RFC 9110, section 4.2.3).
@@ -37,31 +35,14 @@ impl HostPattern {
     }
 }
 
-impl AsRef<TextPattern> for HostPattern {
-    fn as_ref(&self) -> &TextPattern {
-        &self.0
-    }
-}
+text_by_another_name!(HostPattern);
 
-impl fmt::Display for HostPattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-pub(super) struct Index(TextIndex);
-
-impl Index {
-    pub(super) fn new(patterns: Vec<(TextPattern, ValueId)>) -> Self {
-        Self(TextIndex::new(patterns))
-    }
-
-    pub(super) fn lookup(&self, host: Option<&[u8]>, matched: &mut Matched) {
-        match host {
-            Some(host) if host.iter().any(u8::is_ascii_uppercase) => self.0.lookup(&host.to_ascii_lowercase(), matched),
-            Some(host) => self.0.lookup(host, matched),
-            None => {}
-        }
+/// Adds the patterns that match.
+pub(super) fn look_up(index: &TextIndex, host: Option<&[u8]>, matched: &mut Matched) {
+    match host {
+        Some(host) if host.iter().any(u8::is_ascii_uppercase) => index.lookup(&host.to_ascii_lowercase(), matched),
+        Some(host) => index.lookup(host, matched),
+        None => {}
     }
 }
 

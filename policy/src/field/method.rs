@@ -1,8 +1,6 @@
 //! `operation.methods`: the request method, in the letters that it was sent with.
 
-use std::fmt;
-
-use crate::index::{Matched, TextIndex, ValueId};
+use crate::index::{Matched, TextIndex};
 use crate::pattern::TextPattern;
 
 /// A pattern for methods, with regard to case (RFC 9110, section 9.1).
@@ -30,29 +28,12 @@ impl MethodPattern {
     }
 }
 
-impl AsRef<TextPattern> for MethodPattern {
-    fn as_ref(&self) -> &TextPattern {
-        &self.0
-    }
-}
+text_by_another_name!(MethodPattern);
 
-impl fmt::Display for MethodPattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-pub(super) struct Index(TextIndex);
-
-impl Index {
-    pub(super) fn new(patterns: Vec<(TextPattern, ValueId)>) -> Self {
-        Self(TextIndex::new(patterns))
-    }
-
-    pub(super) fn lookup(&self, method: Option<&[u8]>, matched: &mut Matched) {
-        if let Some(method) = method {
-            self.0.lookup(method, matched);
-        }
+/// Adds the patterns that match.
+pub(super) fn look_up(index: &TextIndex, method: Option<&[u8]>, matched: &mut Matched) {
+    if let Some(method) = method {
+        index.lookup(method, matched);
     }
 }
 

@@ -1,8 +1,6 @@
 //! `source.principals`: the SPIFFE ID that the peer's certificate proves.
 
-use std::fmt;
-
-use crate::index::{Matched, TextIndex, ValueId};
+use crate::index::{Matched, TextIndex};
 use crate::pattern::TextPattern;
 use crate::peer::Peer;
 
@@ -62,17 +60,7 @@ impl PrincipalPattern {
     }
 }
 
-impl AsRef<TextPattern> for PrincipalPattern {
-    fn as_ref(&self) -> &TextPattern {
-        &self.0
-    }
-}
-
-impl fmt::Display for PrincipalPattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
+text_by_another_name!(PrincipalPattern);
 
 /// Whether no path of a SPIFFE ID has it between slashes (SPIFFE-ID, section 2.2).
 fn is_no_segment(segment: &str) -> bool {
@@ -133,17 +121,10 @@ impl TrustDomains {
     }
 }
 
-pub(super) struct Index(TextIndex);
-
-impl Index {
-    pub(super) fn new(patterns: Vec<(TextPattern, ValueId)>) -> Self {
-        Self(TextIndex::new(patterns))
-    }
-
-    pub(super) fn lookup(&self, peer: &Peer, matched: &mut Matched) {
-        if let Some(id) = peer.id() {
-            self.0.lookup(id.principal().as_bytes(), matched);
-        }
+/// Adds the patterns that match.
+pub(super) fn look_up(index: &TextIndex, peer: &Peer, matched: &mut Matched) {
+    if let Some(id) = peer.id() {
+        index.lookup(id.principal().as_bytes(), matched);
     }
 }
 

@@ -1,8 +1,6 @@
 //! `when` on `connection.sni`: the server name that the client's TLS asks for.
 
-use std::fmt;
-
-use crate::index::{Matched, TextIndex, ValueId};
+use crate::index::{Matched, TextIndex};
 use crate::pattern::TextPattern;
 
 /// A pattern for server names, without regard to case: Envoy lower-cases the client's, so in Istio a value with
@@ -21,28 +19,11 @@ impl ServerNamePattern {
     }
 }
 
-impl AsRef<TextPattern> for ServerNamePattern {
-    fn as_ref(&self) -> &TextPattern {
-        &self.0
-    }
-}
+text_by_another_name!(ServerNamePattern);
 
-impl fmt::Display for ServerNamePattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-pub(super) struct Index(TextIndex);
-
-impl Index {
-    pub(super) fn new(patterns: Vec<(TextPattern, ValueId)>) -> Self {
-        Self(TextIndex::new(patterns))
-    }
-
-    pub(super) fn lookup(&self, name: Option<&[u8]>, matched: &mut Matched) {
-        if let Some(name) = name.filter(|name| !name.is_empty()) {
-            self.0.lookup(&name.to_ascii_lowercase(), matched);
-        }
+/// Adds the patterns that match.
+pub(super) fn look_up(index: &TextIndex, name: Option<&[u8]>, matched: &mut Matched) {
+    if let Some(name) = name.filter(|name| !name.is_empty()) {
+        index.lookup(&name.to_ascii_lowercase(), matched);
     }
 }

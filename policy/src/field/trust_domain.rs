@@ -1,9 +1,7 @@
 //! `source.trustDomains`: the trust domain of the peer's SPIFFE ID.
 
-use std::fmt;
-
 use super::TrustDomains;
-use crate::index::{Matched, TextIndex, ValueId};
+use crate::index::{Matched, TextIndex};
 use crate::pattern::TextPattern;
 use crate::peer::Peer;
 
@@ -43,29 +41,12 @@ impl TrustDomainPattern {
     }
 }
 
-impl AsRef<TextPattern> for TrustDomainPattern {
-    fn as_ref(&self) -> &TextPattern {
-        &self.0
-    }
-}
+text_by_another_name!(TrustDomainPattern);
 
-impl fmt::Display for TrustDomainPattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-pub(super) struct Index(TextIndex);
-
-impl Index {
-    pub(super) fn new(patterns: Vec<(TextPattern, ValueId)>) -> Self {
-        Self(TextIndex::new(patterns))
-    }
-
-    pub(super) fn lookup(&self, peer: &Peer, matched: &mut Matched) {
-        if let Some(id) = peer.id() {
-            self.0.lookup(id.trust_domain().as_bytes(), matched);
-        }
+/// Adds the patterns that match.
+pub(super) fn look_up(index: &TextIndex, peer: &Peer, matched: &mut Matched) {
+    if let Some(id) = peer.id() {
+        index.lookup(id.trust_domain().as_bytes(), matched);
     }
 }
 

@@ -32,14 +32,15 @@ impl PseudoHeader {
         }
     }
 
+    /// Byte by byte, which takes fewer steps for so short names than any call.
+    #[inline(always)]
     fn named(name: &[u8]) -> Option<Self> {
-        let only = match name.len() {
-            7 => Self::Method,
-            10 => Self::Authority,
-            5 => Self::Path,
-            _ => return None,
-        };
-        same_bytes(name, only.name().as_bytes()).then_some(only)
+        match name {
+            [b':', b'm', b'e', b't', b'h', b'o', b'd'] => Some(Self::Method),
+            [b':', b'a', b'u', b't', b'h', b'o', b'r', b'i', b't', b'y'] => Some(Self::Authority),
+            [b':', b'p', b'a', b't', b'h'] => Some(Self::Path),
+            _ => None,
+        }
     }
 }
 

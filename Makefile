@@ -77,7 +77,7 @@ check: ## Formatting, lints and documentation alone
 	RUSTDOCFLAGS="--deny warnings" cargo doc --locked --workspace --no-deps --document-private-items --quiet
 
 .PHONY: bench
-bench: ## Measure what each filter adds to a request in real Envoy, some ten minutes, and write docs/performance.md
+bench: ## Measure what each filter adds to a request in real Envoy, some fifteen minutes, and write docs/performance.md
 	@cargo run --quiet --locked --package bench
 
 .PHONY: clean

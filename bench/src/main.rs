@@ -1,6 +1,6 @@
 //! What each filter adds to a request in a real Envoy, beside what Envoy has itself, and what rules cost to load.
 //!
-//! `bench` measures for some ten minutes and writes `docs/performance.md` with its chart; it fails where a threshold
+//! `bench` measures for some fifteen minutes and writes `docs/performance.md` with its chart; it fails where a threshold
 //! of that page is not met. Variables of the environment make it smaller ([`settings`]): `BENCH_ROUNDS=5
 //! BENCH_LARGEST=1000 BENCH_REQUESTS=10000 BENCH_FOLDER=/tmp` is done in a minute or two.
 

@@ -40,11 +40,8 @@ impl ConnectionMark {
         host::has_property(&self.name)
     }
 
-    /// Marks the connection of the current request, unless it has too many marks already.
+    /// Marks the connection of the current request, which does not have it, unless it has too many marks already.
     pub(crate) fn set(&self) {
-        if self.is_set() {
-            return;
-        }
         let Ok(count) = host::property(COUNT) else { return };
         let count = match count.as_deref() {
             None => 0,

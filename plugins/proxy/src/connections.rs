@@ -80,8 +80,7 @@ impl Connections {
 
     /// A table that counts each connection when it is first seen, in `sallyport.<filter>.connection.{mtls,plaintext}`:
     /// mTLS is a certificate that was validated, plaintext the rest. A connection that was forgotten and comes back is
-    /// counted again, however often it was recognised by
-    /// its mark meanwhile.
+    /// counted again, however often it was recognised by its mark meanwhile.
     pub fn counted(filter: &str) -> Self {
         let counter = |name: &str| Counter::new(&format!("{filter}.connection.{name}"));
         Self {

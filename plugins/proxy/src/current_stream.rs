@@ -114,9 +114,7 @@ impl<'c> CurrentStream<'c> {
 
     fn pseudo(&mut self, header: PseudoHeader) -> Result<Option<&[u8]>, HostFailure> {
         if self.at_once {
-            if self.headers.is_none() {
-                self.has_headers(header.name())?;
-            }
+            self.has_headers(header.name())?;
             return all_headers(&mut self.headers).map(|headers| headers.pseudo(header));
         }
         let of: fn(&mut Self) -> &mut Option<Option<Bytes>> = match header {

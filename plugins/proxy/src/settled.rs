@@ -76,17 +76,20 @@ impl Settlements {
         let mut known = self.known.borrow_mut();
         let place = known.iter().position(|one| **one == settled).unwrap_or(known.len());
         let Some(mark) = self.marks.get(place) else { return Rc::new(settled) };
-        if let Some(shared) = known.get(place) {
-            mark.set();
-            return Rc::clone(shared);
+        match (known.get(place).map(Rc::clone), mark.is_set()) {
+            (Some(shared), true) => shared,
+            (Some(shared), false) => {
+                mark.set();
+                shared
+            }
+            // No connection has a new mark: a proxy that says so of this one tells none of them apart.
+            (None, true) => Rc::new(settled),
+            (None, false) => {
+                mark.set();
+                let shared = Rc::new(settled);
+                known.push(Rc::clone(&shared));
+                shared
+            }
         }
-        // No connection has a new mark: a proxy that says so of this one tells none of them apart.
-        if mark.is_set() {
-            return Rc::new(settled);
-        }
-        mark.set();
-        let shared = Rc::new(settled);
-        known.push(Rc::clone(&shared));
-        shared
     }
 }

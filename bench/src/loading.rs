@@ -115,12 +115,8 @@ pub(crate) fn soak(updates: u64, requests: u64) -> Result<Soaked> {
         for number in done..done + count {
             let configuration = configuration(number);
             let start = Instant::now();
-            // As Envoy does it: the new one is there before the old one goes.
-            let next = vm.configure(configuration.as_bytes())??;
-            vm.delete(root)?;
-            vm.tick(next)?;
+            root = vm.update(root, configuration.as_bytes())??;
             whole += start.elapsed();
-            root = next;
         }
         times.push(whole.div_f64(f64::from(u32::try_from(count.max(1))?)).as_secs_f64());
         Ok(())

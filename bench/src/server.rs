@@ -11,7 +11,7 @@ use testbed::{Authority, Client, Configuration, Envoy, Name, Options};
 
 use crate::variant::{BY_HAND, CALLER, Variant};
 
-/// How long the worker may be busy with one batch of requests.
+/// How long the worker may be busy with what it was sent at one go.
 const LONGEST: Duration = Duration::from_secs(30);
 
 /// The Envoy that is measured. It has one worker, so that one thread's time is that of all requests.

@@ -55,6 +55,7 @@ fn the_page_has_every_variant_and_every_part() -> Result<()> {
     ] {
         ensure!(page.contains(row), "the page lacks {row:?}:\n{page}\n{told}");
     }
+    ensure!(!page.contains("| no filter |  |  |"), "no filter is not compared with itself:\n{page}");
     let chart = fs::read_to_string(folder.path().join("performance.svg"))?;
     ensure!(page.contains("(performance.svg)"), "the page does not show its chart");
     for line in ["identity-authz, 10: ", "RBAC as Istio emits it, 10: ", "RBAC with a matcher tree, 10: ", "Lua, 10: "]

@@ -135,6 +135,10 @@ fn configuration(shape: &Shape, action: &str, count: usize, apart: usize) -> Str
     format!(r#"{{{defaults}, "resources": [{}]}}"#, policies.join(", "))
 }
 
+fn shape(name: &str) -> Result<&'static Shape> {
+    SHAPES.iter().find(|shape| shape.name == name).with_context(|| format!("no shape is called {name}"))
+}
+
 const SOME: usize = 100;
 const MANY: usize = 5_000;
 
@@ -191,7 +195,7 @@ fn rules_take_a_bounded_part_of_a_memory_that_never_shrinks() -> Result<()> {
     let module = filter::load("identity-authz")?;
     // Each is a tenth above what it takes, in KiB.
     for (name, most) in [("principals", 6300), ("paths under one principal", 7500), ("not paths", 7300)] {
-        let shape = SHAPES.iter().find(|shape| shape.name == name).context("a shape")?;
+        let shape = shape(name)?;
         let rules = configuration(shape, "ALLOW", 10_000, 1);
         let (mut vm, _) = Vm::configured(&module, &rules)?;
         let kibibytes = vm.memory() >> 10;
@@ -208,15 +212,11 @@ fn updates_leave_no_memory_behind() -> Result<()> {
     const PAGE: usize = 1 << 16;
     let module = filter::load("identity-authz")?;
     for name in ["principals", "paths under one principal", "templates", "parts of header values"] {
-        let shape = SHAPES.iter().find(|shape| shape.name == name).context("a shape")?;
+        let shape = shape(name)?;
         let (mut vm, mut root) = Vm::configured(&module, &configuration(shape, "ALLOW", RULES, 1))?;
         let mut early = 0;
         for update in 1..=200 {
-            // As Envoy does it: the new one is there before the old one goes.
-            let next = vm.configure(configuration(shape, "ALLOW", RULES, 1 + update % 7).as_bytes())??;
-            vm.delete(root)?;
-            vm.tick(next)?;
-            root = next;
+            root = vm.update(root, configuration(shape, "ALLOW", RULES, 1 + update % 7).as_bytes())??;
             if update == 40 {
                 early = vm.memory();
             }

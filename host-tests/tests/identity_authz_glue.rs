@@ -395,10 +395,7 @@ fn a_connection_keeps_few_marks_however_often_the_configuration_changes() -> Res
         let again = vm.request(root, Connection::mtls(1, WEB), get("/"))?;
         ensure!(again.goes_on && again.crossings.len() <= 2, "{:?}", again.crossings);
         marked += u32::from(again.crossings.len() == 1);
-        let next = vm.configure(configuration("", false).as_bytes())??;
-        vm.delete(root)?;
-        vm.tick(next)?;
-        root = next;
+        root = vm.update(root, configuration("", false).as_bytes())??;
     }
     ensure!(marked == 16, "{marked} marks");
     ensure!(!vm.request(root, Connection::mtls(2, "spiffe://a/b"), get("/"))?.goes_on);
@@ -540,10 +537,7 @@ fn neither_requests_nor_updates_leave_memory_behind() -> Result<()> {
     let (mut vm, mut root) = Vm::configured(&module, &configuration("", true))?;
     let mut after_warm_up = None;
     for update in 0..300_u64 {
-        let next = vm.configure(configuration("", true).as_bytes())??;
-        vm.delete(root)?;
-        vm.tick(next)?;
-        root = next;
+        root = vm.update(root, configuration("", true).as_bytes())??;
         for id in 0..50 {
             let uri = if id % 2 == 0 { WEB } else { "spiffe://a/b" };
             vm.request(root, Connection::mtls(update * 50 + id, uri), get("/"))?;

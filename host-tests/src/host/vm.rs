@@ -288,6 +288,17 @@ impl Vm {
         self.call_if_exported("proxy_on_tick", root.0)
     }
 
+    /// Updates a configuration as Envoy does: the new one is there before the old one goes. The new one's root context.
+    pub fn update(&mut self, root: Root, configuration: &[u8]) -> Result<Result<Root, Refused>> {
+        let next = match self.configure(configuration)? {
+            Ok(next) => next,
+            refused => return Ok(refused),
+        };
+        self.delete(root)?;
+        self.tick(next)?;
+        Ok(Ok(next))
+    }
+
     /// Ends a root context, as an update of its configuration does.
     pub fn delete(&mut self, root: Root) -> Result<()> {
         self.store.data_mut().current = root.0;

@@ -110,13 +110,7 @@ fn listener(variant: Variant, filter: Option<Value>, folder: &TempDir) -> Value 
         "require_client_certificate": true,
         "disable_stateless_session_resumption": true,
         "disable_stateful_session_resumption": true,
-        "common_tls_context": {
-            "tls_certificates": [{
-                "certificate_chain": {"filename": folder.path().join("server.pem")},
-                "private_key": {"filename": folder.path().join("server.key")}
-            }],
-            "validation_context": {"trusted_ca": {"filename": folder.path().join("trusted.pem")}}
-        }
+        "common_tls_context": testbed::common_tls_context(folder.path())
     });
     json!({
         "name": variant.id(),

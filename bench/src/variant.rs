@@ -285,18 +285,8 @@ pub(crate) fn user_agents(size: usize) -> Value {
 }
 
 fn wasm(vm_id: &str, module: &Path, configuration: &str) -> Value {
-    http_filter(
-        "wasm.v3.Wasm",
-        json!({"config": {
-            "name": vm_id,
-            "vm_config": {
-                "vm_id": vm_id,
-                "runtime": "envoy.wasm.runtime.v8",
-                "code": {"local": {"filename": module}}
-            },
-            "configuration": {"@type": "type.googleapis.com/google.protobuf.StringValue", "value": configuration}
-        }}),
-    )
+    let plugin = testbed::wasm_plugin(vm_id, vm_id, module, &testbed::string_value(configuration));
+    http_filter("wasm.v3.Wasm", json!({"config": plugin}))
 }
 
 fn http_filter(kind: &str, keys: Value) -> Value {

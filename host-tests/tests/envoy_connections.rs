@@ -29,15 +29,12 @@ fn each_kind_of_callers_gets_a_mark() -> Result<()> {
     }]});
     let filter = json!({
         "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
-        "config": {
-            "name": "identity_authz",
-            "vm_config": {
-                "vm_id": "identity_authz",
-                "runtime": "envoy.wasm.runtime.v8",
-                "code": {"local": {"filename": testbed::filter_path("identity-authz")}}
-            },
-            "configuration": {"@type": "type.googleapis.com/google.protobuf.Struct", "value": configuration}
-        }
+        "config": testbed::wasm_plugin(
+            "identity_authz",
+            "identity_authz",
+            &testbed::filter_path("identity-authz"),
+            &json!({"@type": "type.googleapis.com/google.protobuf.Struct", "value": configuration})
+        )
     });
     let router = json!({"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"});
     let log = json!({"name": "file", "typed_config": {
@@ -59,12 +56,7 @@ fn each_kind_of_callers_gets_a_mark() -> Result<()> {
     let tls = json!({
         "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
         "require_client_certificate": true,
-        "common_tls_context": {
-            "tls_certificates": [{
-                "certificate_chain": {"filename": path("server.pem")}, "private_key": {"filename": path("server.key")}
-            }],
-            "validation_context": {"trusted_ca": {"filename": path("trusted.pem")}}
-        }
+        "common_tls_context": testbed::common_tls_context(folder.path())
     });
     let bootstrap = Configuration::new(json!({"static_resources": {"listeners": [{
         "name": "ingress",

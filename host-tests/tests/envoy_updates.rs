@@ -13,20 +13,10 @@ const LIMIT: Duration = Duration::from_secs(30);
 fn filter(configuration: &Value) -> Value {
     json!({
         "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
-        "config": {
-            "name": "identity_authz",
-            "vm_config": {
-                "vm_id": "identity_authz",
-                "runtime": "envoy.wasm.runtime.v8",
-                "code": {"local": {"filename": testbed::filter_path("identity-authz")}}
-            },
-            "configuration": configuration
-        }
+        "config": testbed::wasm_plugin(
+            "identity_authz", "identity_authz", &testbed::filter_path("identity-authz"), configuration
+        )
     })
-}
-
-fn text(configuration: &str) -> Value {
-    json!({"@type": "type.googleapis.com/google.protobuf.StringValue", "value": configuration})
 }
 
 fn structure(configuration: &Value) -> Value {
@@ -88,9 +78,10 @@ fn envoy_does_not_start_with_a_configuration_that_is_refused() -> Result<()> {
     ];
     for (configuration, line) in rows {
         let folder = tempfile::tempdir()?;
-        let Err(error) =
-            start(folder.path(), &[json!({"name": "filter", "typed_config": filter(&text(configuration))})])
-        else {
+        let Err(error) = start(
+            folder.path(),
+            &[json!({"name": "filter", "typed_config": filter(&testbed::string_value(configuration))})],
+        ) else {
             bail!("Envoy started with {configuration}");
         };
         let error = format!("{error:#}");
@@ -102,7 +93,7 @@ fn envoy_does_not_start_with_a_configuration_that_is_refused() -> Result<()> {
 
 #[test]
 fn a_struct_and_a_string_mean_the_same() -> Result<()> {
-    for configuration in [structure(&paths(&["/a"])), text(&paths(&["/a"]).to_string())] {
+    for configuration in [structure(&paths(&["/a"])), testbed::string_value(&paths(&["/a"]).to_string())] {
         let folder = tempfile::tempdir()?;
         let envoy = start(folder.path(), &[json!({"name": "filter", "typed_config": filter(&configuration)})])?;
         let client = Client::plaintext(envoy.listener("ingress")?);
@@ -167,13 +158,7 @@ fn tls(folder: &Path, resumption: bool) -> Result<(Identity, Value)> {
         "require_client_certificate": true,
         "disable_stateless_session_resumption": !resumption,
         "disable_stateful_session_resumption": !resumption,
-        "common_tls_context": {
-            "tls_certificates": [{
-                "certificate_chain": {"filename": folder.join("server.pem")},
-                "private_key": {"filename": folder.join("server.key")}
-            }],
-            "validation_context": {"trusted_ca": {"filename": folder.join("trusted.pem")}}
-        }
+        "common_tls_context": testbed::common_tls_context(folder)
     }});
     Ok((client, socket))
 }

@@ -75,18 +75,12 @@ fn inner(folder: &Path, settings: &Value) -> Result<Envoy> {
         "name": "sallyport.identity_authz",
         "typed_config": {
             "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
-            "config": {
-                "name": "identity_authz",
-                "vm_config": {
-                    "vm_id": "sallyport.identity_authz",
-                    "runtime": "envoy.wasm.runtime.v8",
-                    "code": {"local": {"filename": testbed::filter_path("identity-authz")}}
-                },
-                "configuration": {
-                    "@type": "type.googleapis.com/google.protobuf.StringValue",
-                    "value": configuration.to_string()
-                }
-            }
+            "config": testbed::wasm_plugin(
+                "identity_authz",
+                "sallyport.identity_authz",
+                &testbed::filter_path("identity-authz"),
+                &testbed::string_value(&configuration.to_string())
+            )
         }
     });
     let filters = manager(settings, &json!({"direct_response": {"status": 200}}), &[filter])?;

@@ -8,6 +8,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, SanType,
 };
+use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};
 
 /// What a certificate says of its holder.
@@ -127,4 +128,16 @@ impl Identity {
         fs::write(folder.join(format!("{name}.key")), &self.key)?;
         Ok(certificate)
     }
+}
+
+/// The certificates of a listener (`CommonTlsContext`): its own in `server.pem` and `server.key` of a folder, and whom it
+/// trusts in `trusted.pem`.
+pub fn common_tls_context(folder: &Path) -> Value {
+    json!({
+        "tls_certificates": [{
+            "certificate_chain": {"filename": folder.join("server.pem")},
+            "private_key": {"filename": folder.join("server.key")}
+        }],
+        "validation_context": {"trusted_ca": {"filename": folder.join("trusted.pem")}}
+    })
 }

@@ -10,17 +10,8 @@ use crate::suite::surroundings::{DIRECT_ADDRESS_KEY, JWT_FILTER, PAYLOAD, PEER_H
 
 /// Envoy begins the log lines of a plugin that is being configured with its VM's id.
 pub(crate) fn filter_configuration(filter: &str, vm_id: &str, configuration: &[u8]) -> Value {
-    json!({
-        "config": {
-            "name": filter,
-            "vm_config": {
-                "vm_id": vm_id,
-                "runtime": "envoy.wasm.runtime.v8",
-                "code": {"local": {"filename": testbed::filter_path(filter)}}
-            },
-            "configuration": {"@type": "type.googleapis.com/google.protobuf.StringValue", "value": String::from_utf8_lossy(configuration)}
-        }
-    })
+    let configuration = testbed::string_value(&String::from_utf8_lossy(configuration));
+    json!({"config": testbed::wasm_plugin(filter, vm_id, &testbed::filter_path(filter), &configuration)})
 }
 
 pub(crate) fn of_type(configuration: &Value, kind: &str) -> Value {

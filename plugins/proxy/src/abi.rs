@@ -8,7 +8,7 @@ mod memory;
 
 pub use memory::Bytes;
 pub(crate) use memory::allocate;
-use memory::received;
+use memory::{received, taken};
 
 /// What a host function answers (`proxy_status_t`). Values beyond the known ones are kept as they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,6 +144,18 @@ pub(crate) fn headers(map: u32) -> Result<Bytes, Status> {
 pub(crate) fn property(path: &[u8]) -> Result<Bytes, Status> {
     // SAFETY: as for `buffer`; the path is read during the call only.
     received(|data, length| unsafe { imports::proxy_get_property(path.as_ptr(), path.len(), data, length) })
+}
+
+/// As [`property`], of which the bytes do not matter.
+pub(crate) fn has_property(path: &[u8]) -> bool {
+    let (mut data, mut length) = (std::ptr::null_mut(), 0);
+    // SAFETY: as for `property`.
+    let status = unsafe { imports::proxy_get_property(path.as_ptr(), path.len(), &raw mut data, &raw mut length) };
+    let told = Status(status) == Status::OK;
+    if told {
+        drop(taken(data, length));
+    }
+    told
 }
 
 pub(crate) fn set_property(path: &[u8], value: &[u8]) -> Result<(), Status> {

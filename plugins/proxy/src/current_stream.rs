@@ -10,7 +10,7 @@ use sallyport_policy::{
 
 use crate::abi::Bytes;
 use crate::connections::SeenConnection;
-use crate::header_map::{HeaderMap, PseudoHeader};
+use crate::header_map::{CutOff, HeaderMap};
 use crate::host;
 use crate::surroundings::{Asker, FORWARDED_CLIENT_CERT, Surroundings};
 
@@ -112,17 +112,17 @@ impl<'c> CurrentStream<'c> {
         }
     }
 
-    fn pseudo(&mut self, header: PseudoHeader) -> Result<Option<&[u8]>, HostFailure> {
-        if self.at_once {
-            self.has_headers(header.name())?;
-            return all_headers(&mut self.headers).map(|headers| headers.pseudo(header));
+    /// A pseudo-header, kept in the slot that `of` picks where it is asked for by itself.
+    fn pseudo(
+        &mut self,
+        of: fn(&mut Self) -> &mut Option<Option<Bytes>>,
+        name: &'static str,
+    ) -> Result<Option<&[u8]>, HostFailure> {
+        if !self.at_once {
+            return self.only(of, name);
         }
-        let of: fn(&mut Self) -> &mut Option<Option<Bytes>> = match header {
-            PseudoHeader::Method => |stream| &mut stream.method,
-            PseudoHeader::Authority => |stream| &mut stream.host,
-            PseudoHeader::Path => |stream| &mut stream.path,
-        };
-        self.only(of, header.name())
+        self.has_headers(name)?;
+        all_headers(&mut self.headers)?.first(name).map_err(no_map)
     }
 
     /// A header that is there once, kept in the slot that `of` picks.
@@ -158,7 +158,11 @@ fn all_headers(slot: &mut Option<HeaderMap>) -> Result<&HeaderMap, HostFailure> 
 
 /// The values of one header.
 fn among_all<'s>(slot: &'s mut Option<HeaderMap>, name: &str) -> Result<HeaderValues<'s>, HostFailure> {
-    all_headers(slot)?.values(name).ok_or(HostFailure { attribute: HEADERS, answer: "not a header map" })
+    all_headers(slot)?.values(name).map_err(no_map)
+}
+
+fn no_map(_: CutOff) -> HostFailure {
+    HostFailure { attribute: HEADERS, answer: "not a header map" }
 }
 
 const HEADERS: &str = "request.headers";
@@ -215,15 +219,15 @@ impl Request for CurrentStream<'_> {
     }
 
     fn method(&mut self) -> Result<Option<&[u8]>, HostFailure> {
-        self.pseudo(PseudoHeader::Method)
+        self.pseudo(|stream| &mut stream.method, ":method")
     }
 
     fn host(&mut self) -> Result<Option<&[u8]>, HostFailure> {
-        self.pseudo(PseudoHeader::Authority)
+        self.pseudo(|stream| &mut stream.host, ":authority")
     }
 
     fn path(&mut self) -> Result<Option<&[u8]>, HostFailure> {
-        self.pseudo(PseudoHeader::Path)
+        self.pseudo(|stream| &mut stream.path, ":path")
     }
 
     fn header(&mut self, name: &str) -> Result<HeaderValues<'_>, HostFailure> {

@@ -1,6 +1,7 @@
 //! The encoding in which a proxy hands over a header map.
 
-use std::ops::{Deref, Range};
+use std::ops::Deref;
+use std::slice;
 
 use sallyport_policy::{HeaderValues, same_bytes};
 
@@ -11,123 +12,85 @@ pub(crate) struct HeaderMap<B = Bytes> {
     bytes: B,
     /// Where the lengths end and the texts begin.
     texts: usize,
-    /// The first value of each pseudo-header.
-    pseudo: [Option<Range<usize>>; 3],
 }
 
-/// A header that says what a request is for (RFC 9113, section 8.3.1).
+/// A pair lies outside of the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum PseudoHeader {
-    Method,
-    Authority,
-    Path,
-}
-
-impl PseudoHeader {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Method => ":method",
-            Self::Authority => ":authority",
-            Self::Path => ":path",
-        }
-    }
-
-    /// Byte by byte, which takes fewer steps for so short names than any call.
-    #[inline(always)]
-    fn named(name: &[u8]) -> Option<Self> {
-        match name {
-            [b':', b'm', b'e', b't', b'h', b'o', b'd'] => Some(Self::Method),
-            [b':', b'a', b'u', b't', b'h', b'o', b'r', b'i', b't', b'y'] => Some(Self::Authority),
-            [b':', b'p', b'a', b't', b'h'] => Some(Self::Path),
-            _ => None,
-        }
-    }
-}
+pub(crate) struct CutOff;
 
 /// The bytes of a count or a length.
 const NUMBER: usize = 4;
 
 impl<B: Deref<Target = [u8]>> HeaderMap<B> {
     /// Takes the bytes of the encoding; `None` where they cannot hold as many pairs as they say, or hold none: every
-    /// request has headers, and Envoy answers so where it has let go of them. `None` as well where a pair lies outside
-    /// of them before all pseudo-headers are found, which come first.
+    /// request has headers, and Envoy answers so where it has let go of them.
     pub(crate) fn new(bytes: B) -> Option<Self> {
         let (count, _) = bytes.split_first_chunk()?;
         let count = usize::try_from(u32::from_le_bytes(*count)).ok().filter(|count| *count > 0)?;
         let texts = count.checked_mul(2 * NUMBER)?.checked_add(NUMBER)?;
-        if texts > bytes.len() {
-            return None;
-        }
-        let pseudo = find_pseudo(&bytes, texts)?;
-        Some(Self { bytes, texts, pseudo })
+        (texts <= bytes.len()).then_some(Self { bytes, texts })
     }
 
-    /// The first value of a pseudo-header, if it is there.
-    pub(crate) fn pseudo(&self, header: PseudoHeader) -> Option<&[u8]> {
-        let [method, authority, path] = &self.pseudo;
-        let value = match header {
-            PseudoHeader::Method => method,
-            PseudoHeader::Authority => authority,
-            PseudoHeader::Path => path,
-        };
-        value.clone().and_then(|value| self.bytes.get(value))
+    /// The first value of a header, if it is there; `name` is in lower case.
+    pub(crate) fn first(&self, name: &str) -> Result<Option<&[u8]>, CutOff> {
+        self.named(name)?.next()
     }
 
-    /// The values of a header, in their order; `name` is in lower case. `None` where a pair lies outside the bytes.
-    pub(crate) fn values(&self, name: &str) -> Option<HeaderValues<'_>> {
+    /// The values of a header, in their order; `name` is in lower case.
+    pub(crate) fn values(&self, name: &str) -> Result<HeaderValues<'_>, CutOff> {
         let mut values = HeaderValues::new();
-        let mut at = self.texts;
-        for lengths in lengths(&self.bytes, self.texts)? {
-            let pair = next(&self.bytes, lengths, &mut at)?;
-            if same_bytes(pair.name, name.as_bytes()) {
-                values.push(self.bytes.get(pair.value)?);
+        let mut named = self.named(name)?;
+        while let Some(value) = named.next()? {
+            values.push(value);
+        }
+        Ok(values)
+    }
+
+    #[inline(always)]
+    fn named<'n>(&self, name: &'n str) -> Result<Named<'_, 'n>, CutOff> {
+        let lengths = self.bytes.get(NUMBER..self.texts).ok_or(CutOff)?.as_chunks().0.iter();
+        let at = u64::try_from(self.texts).map_err(|_| CutOff)?;
+        Ok(Named { name: name.as_bytes(), bytes: &self.bytes, lengths, at })
+    }
+}
+
+/// The headers of one name that are still to come.
+struct Named<'m, 'n> {
+    name: &'n [u8],
+    bytes: &'m [u8],
+    lengths: slice::Iter<'m, [u8; 2 * NUMBER]>,
+    /// Where the next pair begins, in as many bits as no sum of lengths fills.
+    at: u64,
+}
+
+impl<'m> Named<'m, '_> {
+    #[inline(always)]
+    fn next(&mut self) -> Result<Option<&'m [u8]>, CutOff> {
+        while let Some([a, b, c, d, e, f, g, h]) = self.lengths.next() {
+            let of_name = u64::from(u32::from_le_bytes([*a, *b, *c, *d]));
+            let of_value = u64::from(u32::from_le_bytes([*e, *f, *g, *h]));
+            let start = self.at;
+            let value = start + of_name + 1;
+            self.at = value + of_value + 1;
+            // Most names are of another length, which is seen without them.
+            if usize::try_from(of_name) == Ok(self.name.len()) && same_bytes(self.text(start, of_name)?, self.name) {
+                return self.text(value, of_value).map(Some);
             }
         }
-        Some(values)
+        // What was passed over was not looked at, so it may lie outside.
+        match usize::try_from(self.at) {
+            Ok(end) if end <= self.bytes.len() => Ok(None),
+            _ => Err(CutOff),
+        }
     }
-}
 
-/// The two lengths of each pair, where the texts begin at `texts`.
-fn lengths(bytes: &[u8], texts: usize) -> Option<&[[u8; 2 * NUMBER]]> {
-    Some(bytes.get(NUMBER..texts)?.as_chunks().0)
-}
-
-fn find_pseudo(bytes: &[u8], texts: usize) -> Option<[Option<Range<usize>>; 3]> {
-    let [mut method, mut authority, mut path] = [None, None, None];
-    let mut at = texts;
-    for lengths in lengths(bytes, texts)? {
-        let Pair { name, value } = next(bytes, lengths, &mut at)?;
-        let slot = match PseudoHeader::named(name) {
-            Some(PseudoHeader::Method) => &mut method,
-            Some(PseudoHeader::Authority) => &mut authority,
-            Some(PseudoHeader::Path) => &mut path,
-            None => continue,
+    #[inline(always)]
+    fn text(&self, start: u64, length: u64) -> Result<&'m [u8], CutOff> {
+        let (Ok(start), Ok(end)) = (usize::try_from(start), usize::try_from(start + length)) else {
+            return Err(CutOff);
         };
-        if slot.is_none() {
-            *slot = Some(value);
-        }
-        if method.is_some() && authority.is_some() && path.is_some() {
-            break;
-        }
+        self.bytes.get(start..end).ok_or(CutOff)
     }
-    Some([method, authority, path])
-}
-
-/// A name, and where its value is.
-struct Pair<'b> {
-    name: &'b [u8],
-    value: Range<usize>,
-}
-
-/// The pair that has these lengths and begins `at` a place, which moves behind it; `None` where it is outside the bytes.
-#[inline(always)]
-fn next<'b>(bytes: &'b [u8], lengths: &[u8; 2 * NUMBER], at: &mut usize) -> Option<Pair<'b>> {
-    let [a, b, c, d, e, f, g, h] = *lengths;
-    let name = bytes.get(*at..)?.get(..usize::try_from(u32::from_le_bytes([a, b, c, d])).ok()?)?;
-    let start = at.checked_add(name.len())?.checked_add(1)?;
-    let end = start.checked_add(usize::try_from(u32::from_le_bytes([e, f, g, h])).ok()?)?;
-    *at = end.checked_add(1)?;
-    (end <= bytes.len()).then_some(Pair { name, value: start..end })
 }
 
 #[cfg(test)]
@@ -136,9 +99,11 @@ mod tests {
 
     const PAIRS: &[u8] = b"\x03\0\0\0\x01\0\0\0\x02\0\0\0\x01\0\0\0\0\0\0\0\x01\0\0\0\x01\0\0\0a\0xy\0a\0\0b\0\xff\0";
 
+    const PSEUDO: [&str; 3] = [":method", ":authority", ":path"];
+
     fn values(bytes: &[u8], name: &str) -> Option<Vec<Vec<u8>>> {
         let map = HeaderMap::new(bytes.to_vec())?;
-        map.values(name).map(|values| values.iter().map(|value| value.to_vec()).collect())
+        map.values(name).ok().map(|values| values.iter().map(|value| value.to_vec()).collect())
     }
 
     #[test]
@@ -176,13 +141,14 @@ mod tests {
         ];
         for (pairs, expected) in rows {
             let map = HeaderMap::new(encoded(&pairs)).expect("a map");
-            let headers = [PseudoHeader::Method, PseudoHeader::Authority, PseudoHeader::Path];
-            let found = headers.map(|header| map.pseudo(header));
-            assert_eq!(found, expected.map(|value| value.map(str::as_bytes)), "{pairs:?}");
+            let found = PSEUDO.map(|name| map.first(name));
+            assert_eq!(found, expected.map(|value| Ok(value.map(str::as_bytes))), "{pairs:?}");
         }
         let whole = encoded(&[(":method", "GET"), (":path", "/a")]);
         for end in 0..whole.len() - 1 {
-            assert!(HeaderMap::new(&whole[..end]).is_none(), "cut at {end}");
+            let cut = HeaderMap::new(&whole[..end]);
+            let found = |name| cut.as_ref().map_or(Err(CutOff), |map| map.first(name));
+            assert_eq!(PSEUDO.map(found)[1..], [Err(CutOff), Err(CutOff)], "cut at {end}");
         }
     }
 

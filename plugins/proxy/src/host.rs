@@ -99,7 +99,7 @@ pub fn property(path: &str) -> Result<Option<Bytes>, Failed> {
 
 /// Whether there is an attribute, and the proxy tells it.
 pub(crate) fn has_property(path: &str) -> bool {
-    abi::property(path.as_bytes()).is_ok()
+    abi::has_property(path.as_bytes())
 }
 
 fn found(answer: Result<Bytes, Status>) -> Result<Option<Bytes>, Failed> {

@@ -161,7 +161,13 @@ pub(super) fn received(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Re
     if status != Status::OK {
         return Err(status);
     }
-    let Some(data) = NonNull::new(data).filter(|_| length > 0) else { return Ok(Bytes::default()) };
+    Ok(taken(data, length))
+}
+
+/// What a host function has given that succeeded, by what it wrote of where that is.
+#[inline(always)]
+pub(super) fn taken(data: *mut u8, length: usize) -> Bytes {
+    let Some(data) = NonNull::new(data).filter(|_| length > 0) else { return Bytes::default() };
     // On success the host has had these `length` bytes made by `allocate`, has written them all, and has given up the
     // pointer.
     let place = ARENA.with(|arena| {
@@ -177,7 +183,7 @@ pub(super) fn received(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Re
             false => Place::Own,
         })
     });
-    Ok(Bytes { data, length, place })
+    Bytes { data, length, place }
 }
 
 #[cfg(test)]

@@ -197,6 +197,23 @@ fn on_a_connection_seen_before_a_request_costs_few_crossings() -> Result<()> {
     Ok(())
 }
 
+/// Counted in instructions of the module, which are the same on every machine.
+#[test]
+fn exact_methods_and_paths_of_a_known_caller_are_compared_without_a_lookup() -> Result<()> {
+    let module = filter::load_metered("identity-authz")?;
+    let instructions = |to: &str| -> Result<u64> {
+        let (mut vm, root) = Vm::configured(&module, &configuration(to, false))?;
+        vm.request(root, Connection::mtls(7, WEB), get("/a"))?;
+        let outcome = vm.request(root, Connection::mtls(7, WEB), get("/a"))?;
+        ensure!(outcome.goes_on, "{to}: {outcome:?}");
+        Ok(outcome.instructions)
+    };
+    let exact = instructions(r#"{"methods": ["GET"], "paths": ["/a"]}"#)?;
+    let prefix = instructions(r#"{"methods": ["GET"], "paths": ["/a*"]}"#)?;
+    ensure!(exact * 10 < prefix * 7, "{exact} instructions for exact texts, {prefix} where one is a prefix");
+    Ok(())
+}
+
 /// A rule for each of so many callers: a path of its own.
 fn a_path_for_each(callers: u64) -> String {
     let rule = |number: u64| {

@@ -53,24 +53,26 @@ const fn zeros(eight: u64) -> u64 {
 }
 
 /// Where the first of two bytes is.
-pub(crate) fn position_of_either(mut bytes: &[u8], one: u8, other: u8) -> Option<usize> {
+pub(crate) fn position_of_either(bytes: &[u8], one: u8, other: u8) -> Option<usize> {
     let (each_one, each_other) = (ONES * u64::from(one), ONES * u64::from(other));
+    let within = |eight: &[u8; 8]| {
+        let eight = u64::from_le_bytes(*eight);
+        let bits = zeros(eight ^ each_one) | zeros(eight ^ each_other);
+        // The lowest bit that is set is of the first byte; those above it need not be of any.
+        (bits != 0).then(|| usize::try_from(bits.trailing_zeros() / 8).unwrap_or_default())
+    };
+    let Some(last) = bytes.last_chunk() else {
+        return bytes.iter().position(|byte| *byte == one || *byte == other);
+    };
     let mut at = 0;
-    while let [a, b, c, d, e, f, g, h, more @ ..] = bytes {
-        let eight = eight([a, b, c, d, e, f, g, h]);
-        if zeros(eight ^ each_one) | zeros(eight ^ each_other) != 0 {
-            break;
+    for eight in bytes.as_chunks().0 {
+        if let Some(place) = within(eight) {
+            return Some(at + place);
         }
         at += 8;
-        bytes = more;
     }
-    for byte in bytes {
-        if *byte == one || *byte == other {
-            return Some(at);
-        }
-        at += 1;
-    }
-    None
+    // What is left over is searched together with some that were searched before.
+    within(last).map(|place| bytes.len() - 8 + place)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod connection;
 pub(crate) mod explanation;
+mod ways_in;
 
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -77,8 +78,7 @@ impl<R: Request + ?Sized> MatchedValues for Lookups<'_, R> {
     type Error = Obstacle;
 
     fn matched(&mut self, field: Field) -> Result<&FieldMatch, Obstacle> {
-        let settled = self.connection.filter(|_| field.is_of_the_connection());
-        match settled.and_then(|connection| connection.of(field)) {
+        match self.connection.and_then(|connection| connection.of(field)) {
             Some(known) => Ok(known),
             None => self.matched.of(field, |found| self.fields.lookup(field, self.request, found)),
         }
@@ -170,6 +170,9 @@ impl CompiledPolicy {
         connection: Option<&ConnectionMatches>,
         request: &mut R,
     ) -> Decision<'_> {
+        if connection.is_some_and(|connection| connection.ways_in.let_in(request)) {
+            return Decision::Allow;
+        }
         let mut lookups = self.lookups(connection, request);
         match self.enforced(&mut lookups) {
             Ok(None) => match self.reported(&mut lookups) {
@@ -242,13 +245,13 @@ impl CompiledPolicy {
     pub fn decides_by_connection(&self) -> bool {
         self.audit.is_empty()
             && !self.mutual_tls.asks_for_the_port()
-            && self.clauses().flat_map(Clause::conditions).all(|condition| condition.field.is_of_the_connection())
+            && self.clauses().flat_map(Clause::conditions).all(|condition| condition.field.kind.is_of_the_connection())
     }
 
     /// Whether its rules ask for more than one header, pseudo-headers among them.
     pub fn asks_for_several_headers(&self) -> bool {
         let fields = self.clauses().flat_map(Clause::conditions).map(|condition| condition.field);
-        let mut headers = fields.filter(|field| field.is_a_header());
+        let mut headers = fields.filter(|field| field.kind.is_a_header());
         headers.next().is_some_and(|first| headers.any(|other| other != first))
     }
 
@@ -423,7 +426,7 @@ impl Builder {
                 None => {
                     let (field, values) = self.fields.add(&term.values);
                     let set = self.sets.add(values);
-                    if field.is_of_the_connection() && !self.of_the_connection.contains(&field) {
+                    if field.kind.is_of_the_connection() && !self.of_the_connection.contains(&field) {
                         self.of_the_connection.push(field);
                     }
                     if explained {

@@ -1,6 +1,6 @@
 //! The match fields of the policy language: one module a field, with its value type, its index and its lookup.
 //!
-//! This file is the one list of them. A new field gets a module, a variant of [`Field`] at the place of its cost, a
+//! This file is the one list of them. A new field gets a module, a variant of [`FieldKind`] at the place of its cost, a
 //! variant of [`Values`] and a line in each `match` here; the compiler names every place that lacks it.
 
 /// Numbers and prints a pattern as the text that it holds.
@@ -55,8 +55,6 @@ use std::hash::Hash;
 #[cfg(test)]
 use std::net::IpAddr;
 
-use smallvec::SmallVec;
-
 use crate::claims::ClaimSource;
 #[cfg(test)]
 use crate::index::Of;
@@ -67,26 +65,41 @@ use crate::request::{HostFailure, Obstacle, Request};
 use crate::table::Table;
 use request_principal::RequestPrincipal;
 
-/// A match field, in the order of what it costs to know: what belongs to the connection before what belongs to the
-/// request.
+/// A match field: two numbers, which are quick to compare.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum Field {
+pub(crate) struct Field {
+    pub(crate) kind: FieldKind,
+    /// Which of its kind: headers and values of metadata are numbered in the order of first mention, of the others there
+    /// is one.
+    number: u32,
+}
+
+/// What a match field is of, in the order of what it costs to know: what belongs to the connection before what belongs to
+/// the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum FieldKind {
     Principal,
     Namespace,
     ServiceAccount,
     TrustDomain,
-    Ip(Address),
+    SourceIp,
+    RemoteIp,
+    DestinationIp,
     Port,
     ServerName,
     Time,
     Method,
     Host,
     Path,
-    /// A header, numbered in the order of first mention.
-    Header(u32),
+    Header,
     RequestPrincipal,
-    /// A value of metadata, numbered in the order of first mention.
-    Metadata(u32),
+    Metadata,
+}
+
+impl From<FieldKind> for Field {
+    fn from(kind: FieldKind) -> Self {
+        Self { kind, number: 0 }
+    }
 }
 
 /// Whose address is compared.
@@ -111,27 +124,29 @@ impl Address {
     }
 }
 
-impl Field {
+impl FieldKind {
     /// Whether it is the same for all requests of one connection: what the handshake has fixed.
     pub(crate) fn is_of_the_connection(self) -> bool {
         match self {
             Self::Principal | Self::Namespace | Self::ServiceAccount | Self::TrustDomain | Self::ServerName => true,
             // An address can change while a connection lasts, as QUIC's do.
-            Self::Ip(_)
+            Self::SourceIp
+            | Self::RemoteIp
+            | Self::DestinationIp
             | Self::Port
             | Self::Time
             | Self::Method
             | Self::Host
             | Self::Path
-            | Self::Header(_)
+            | Self::Header
             | Self::RequestPrincipal
-            | Self::Metadata(_) => false,
+            | Self::Metadata => false,
         }
     }
 
     /// Whether it is read from the request's headers, pseudo-headers among them.
     pub(crate) fn is_a_header(self) -> bool {
-        matches!(self, Self::Method | Self::Host | Self::Path | Self::Header(_))
+        matches!(self, Self::Method | Self::Host | Self::Path | Self::Header)
     }
 }
 
@@ -146,15 +161,20 @@ pub(crate) struct FieldMatch {
     /// The values that the request matches: by one of its values, where there are several.
     pub(crate) any: Matched,
     /// For each value of a header, what it matches by itself; other fields have one value and leave this empty.
-    pub(crate) each: Vec<Matched>,
+    pub(crate) each: Box<[Matched]>,
 }
 
 /// What a request has of the fields `F` that were looked up, each once: a few of many.
-pub(crate) struct FieldMatches<F>(SmallVec<[(F, FieldMatch); 4]>);
+pub(crate) struct FieldMatches<F> {
+    /// Those that most policies ask for, in place.
+    first: [(Option<F>, FieldMatch); 3],
+    more: Vec<(F, FieldMatch)>,
+}
 
 impl<F> Default for FieldMatches<F> {
     fn default() -> Self {
-        Self(SmallVec::new())
+        let empty = || (None, FieldMatch::default());
+        Self { first: [empty(), empty(), empty()], more: Vec::new() }
     }
 }
 
@@ -165,28 +185,43 @@ impl<F: Copy + Eq> FieldMatches<F> {
         field: F,
         look_up: impl FnOnce(&mut FieldMatch) -> Result<(), Obstacle>,
     ) -> Result<&FieldMatch, Obstacle> {
-        let known = self.0.iter().position(|(known, _)| *known == field);
-        let place = match known {
+        for (known, found) in &mut self.first {
+            match known {
+                Some(known) if *known == field => return Ok(found),
+                Some(_) => {}
+                None => {
+                    if let Err(obstacle) = look_up(found) {
+                        *found = FieldMatch::default();
+                        return Err(obstacle);
+                    }
+                    *known = Some(field);
+                    return Ok(found);
+                }
+            }
+        }
+        let place = match self.more.iter().position(|(known, _)| *known == field) {
             Some(place) => place,
             None => {
-                let place = self.0.len();
-                self.0.push((field, FieldMatch::default()));
-                let looked_up = self.0.last_mut().map(|(_, matched)| look_up(matched));
-                if let Some(Err(obstacle)) = looked_up {
-                    self.0.pop();
-                    return Err(obstacle);
-                }
-                place
+                let mut found = FieldMatch::default();
+                look_up(&mut found)?;
+                self.more.push((field, found));
+                self.more.len() - 1
             }
         };
-        self.0.get(place).map(|(_, matched)| matched).ok_or_else(no_index)
+        self.more.get(place).map(|(_, found)| found).ok_or_else(no_index)
     }
 }
 
 impl<F> FieldMatches<F> {
     /// All that was looked up.
     pub(crate) fn into_entries(self) -> Box<[(F, FieldMatch)]> {
-        self.0.into_vec().into()
+        let mut entries = self.more;
+        for (field, found) in self.first {
+            if let Some(field) = field {
+                entries.push((field, found));
+            }
+        }
+        entries.into()
     }
 }
 
@@ -403,7 +438,7 @@ impl NumberedTexts {
 }
 
 /// What a field without an index is: asking for it stops a decision.
-const NOWHERE: Field = Field::Header(u32::MAX);
+const NOWHERE: Field = Field { kind: FieldKind::Header, number: u32::MAX };
 
 /// Collects the values of the fields of `source`, for filters that know no others.
 #[derive(Default)]
@@ -419,11 +454,11 @@ impl SourcesBuilder {
     /// The field that some values are of, and their numbers within it.
     pub(crate) fn add(&mut self, values: &Values) -> (Field, Vec<ValueId>) {
         match values {
-            Values::Principals(values) => (Field::Principal, self.principals.number(values)),
-            Values::Namespaces(values) => (Field::Namespace, self.namespaces.number(values)),
-            Values::ServiceAccounts(values) => (Field::ServiceAccount, self.service_accounts.number(values)),
-            Values::TrustDomains(values) => (Field::TrustDomain, self.trust_domains.number(values)),
-            Values::Ips(Address::Source, values) => (Field::Ip(Address::Source), self.source_ips.number(values)),
+            Values::Principals(values) => (FieldKind::Principal.into(), self.principals.number(values)),
+            Values::Namespaces(values) => (FieldKind::Namespace.into(), self.namespaces.number(values)),
+            Values::ServiceAccounts(values) => (FieldKind::ServiceAccount.into(), self.service_accounts.number(values)),
+            Values::TrustDomains(values) => (FieldKind::TrustDomain.into(), self.trust_domains.number(values)),
+            Values::Ips(Address::Source, values) => (FieldKind::SourceIp.into(), self.source_ips.number(values)),
             Values::Ips(..)
             | Values::Ports(_)
             | Values::ServerNames(_)
@@ -469,12 +504,12 @@ impl Sources {
         found: &mut FieldMatch,
     ) -> Result<(), Obstacle> {
         let matched = &mut found.any;
-        match field {
-            Field::Principal => principal::look_up(&self.principals, request.peer()?.usable()?, matched),
-            Field::Namespace => self.namespaces.lookup(request.peer()?.usable()?, matched),
-            Field::ServiceAccount => self.service_accounts.lookup(request.peer()?.usable()?, matched),
-            Field::TrustDomain => trust_domain::look_up(&self.trust_domains, request.peer()?.usable()?, matched),
-            Field::Ip(Address::Source) => self.source_ips.lookup(request.source_ip()?, matched),
+        match field.kind {
+            FieldKind::Principal => principal::look_up(&self.principals, request.peer()?.usable()?, matched),
+            FieldKind::Namespace => self.namespaces.lookup(request.peer()?.usable()?, matched),
+            FieldKind::ServiceAccount => self.service_accounts.lookup(request.peer()?.usable()?, matched),
+            FieldKind::TrustDomain => trust_domain::look_up(&self.trust_domains, request.peer()?.usable()?, matched),
+            FieldKind::SourceIp => self.source_ips.lookup(request.source_ip()?, matched),
             _ => return Err(no_index()),
         }
         Ok(())
@@ -527,19 +562,21 @@ impl FieldsBuilder {
             | Values::ServiceAccounts(_)
             | Values::TrustDomains(_)
             | Values::Ips(Address::Source, _) => self.sources.add(values),
-            Values::Ips(Address::Remote, values) => (Field::Ip(Address::Remote), self.remote_ips.number(values)),
+            Values::Ips(Address::Remote, values) => (FieldKind::RemoteIp.into(), self.remote_ips.number(values)),
             Values::Ips(Address::Destination, values) => {
-                (Field::Ip(Address::Destination), self.destination_ips.number(values))
+                (FieldKind::DestinationIp.into(), self.destination_ips.number(values))
             }
-            Values::Ports(values) => (Field::Port, self.ports.number(values)),
-            Values::ServerNames(values) => (Field::ServerName, self.server_names.number(values)),
-            Values::Times(values) => (Field::Time, self.times.number(values)),
-            Values::Methods(values) => (Field::Method, self.methods.number(values)),
-            Values::Hosts(values) => (Field::Host, self.hosts.number(values)),
-            Values::Paths(values) => (Field::Path, self.paths.number(values)),
-            Values::Header(name, values) => add_named(&mut self.headers, name, values, Field::Header),
-            Values::RequestPrincipals(values) => (Field::RequestPrincipal, self.request_principals.number(values)),
-            Values::Metadata(key, values) => add_named(&mut self.metadata, key, values, Field::Metadata),
+            Values::Ports(values) => (FieldKind::Port.into(), self.ports.number(values)),
+            Values::ServerNames(values) => (FieldKind::ServerName.into(), self.server_names.number(values)),
+            Values::Times(values) => (FieldKind::Time.into(), self.times.number(values)),
+            Values::Methods(values) => (FieldKind::Method.into(), self.methods.number(values)),
+            Values::Hosts(values) => (FieldKind::Host.into(), self.hosts.number(values)),
+            Values::Paths(values) => (FieldKind::Path.into(), self.paths.number(values)),
+            Values::Header(name, values) => add_named(&mut self.headers, FieldKind::Header, name, values),
+            Values::RequestPrincipals(values) => {
+                (FieldKind::RequestPrincipal.into(), self.request_principals.number(values))
+            }
+            Values::Metadata(key, values) => add_named(&mut self.metadata, FieldKind::Metadata, key, values),
         }
     }
 
@@ -574,13 +611,13 @@ type NumberedLists<N, P> = Table<N, (u32, Numbered<P>)>;
 /// Numbers values of which there are several lists, each under a name.
 fn add_named<N: Clone + Eq + Hash, P: Clone + Eq + Hash>(
     lists: &mut NumberedLists<N, P>,
+    kind: FieldKind,
     name: &N,
     values: &[P],
-    field: impl Fn(u32) -> Field,
 ) -> (Field, Vec<ValueId>) {
     let next = u32::try_from(lists.len()).unwrap_or(u32::MAX);
     let new = || (next, Numbered::default());
-    lists.change(name.clone(), new, |(number, numbered)| (field(*number), numbered.number(values)))
+    lists.change(name.clone(), new, |(number, numbered)| (Field { kind, number: *number }, numbered.number(values)))
 }
 
 /// The indexes of all fields.
@@ -618,6 +655,7 @@ impl Header {
 
 impl Fields {
     /// Fills in what a request has of `field`. Fails as [`Sources::lookup`] does.
+    #[inline(never)]
     pub(crate) fn lookup<R: Request + ?Sized>(
         &self,
         field: Field,
@@ -625,40 +663,50 @@ impl Fields {
         found: &mut FieldMatch,
     ) -> Result<(), Obstacle> {
         let matched = &mut found.any;
-        match field {
-            Field::Principal
-            | Field::Namespace
-            | Field::ServiceAccount
-            | Field::TrustDomain
-            | Field::Ip(Address::Source) => return self.sources.lookup(field, request, found),
-            Field::Ip(Address::Remote) => self.remote_ips.lookup(request.remote_ip()?, matched),
-            Field::Ip(Address::Destination) => self.destination_ips.lookup(request.destination_ip()?, matched),
-            Field::Port => self.ports.lookup(request.destination_port()?, matched),
-            Field::ServerName => server_name::look_up(&self.server_names, request.server_name()?, matched),
-            Field::Time => self.times.lookup(request.time()?, matched),
-            Field::Method => method::look_up(&self.methods, request.method()?, matched),
-            Field::Host => host::look_up(&self.hosts, request.host()?, matched),
-            Field::Path => self.paths.lookup(request.path()?, matched),
-            Field::Header(number) => {
-                let header = self.headers.get(place(number)).ok_or_else(no_index)?;
+        match field.kind {
+            FieldKind::Principal
+            | FieldKind::Namespace
+            | FieldKind::ServiceAccount
+            | FieldKind::TrustDomain
+            | FieldKind::SourceIp => return self.sources.lookup(field, request, found),
+            FieldKind::RemoteIp => self.remote_ips.lookup(request.remote_ip()?, matched),
+            FieldKind::DestinationIp => self.destination_ips.lookup(request.destination_ip()?, matched),
+            FieldKind::Port => self.ports.lookup(request.destination_port()?, matched),
+            FieldKind::ServerName => server_name::look_up(&self.server_names, request.server_name()?, matched),
+            FieldKind::Time => self.times.lookup(request.time()?, matched),
+            FieldKind::Method => method::look_up(&self.methods, request.method()?, matched),
+            FieldKind::Host => host::look_up(&self.hosts, request.host()?, matched),
+            FieldKind::Path => self.paths.lookup(request.path()?, matched),
+            FieldKind::Header => {
+                let header = self.headers.get(place(field.number)).ok_or_else(no_index)?;
                 header.index.lookup(&request.header(header.name.as_str())?, found);
             }
-            Field::RequestPrincipal => {
+            FieldKind::RequestPrincipal => {
                 let principal = RequestPrincipal::of(&self.claims.claims(request)?);
                 self.request_principals.lookup(principal.as_ref(), matched);
             }
-            Field::Metadata(number) => {
-                let (key, index) = self.metadata.get(place(number)).ok_or_else(no_index)?;
+            FieldKind::Metadata => {
+                let (key, index) = self.metadata.get(place(field.number)).ok_or_else(no_index)?;
                 index.lookup(self.claims.value(key, request)?.as_ref(), matched);
             }
         }
         Ok(())
     }
 
+    /// The text that a value of a pseudo-header stands for, if it is one text exactly; none for other fields.
+    pub(crate) fn exact_text(&self, kind: FieldKind, value: ValueId) -> Option<&[u8]> {
+        let index = match kind {
+            FieldKind::Method => &self.methods,
+            FieldKind::Host => &self.hosts,
+            FieldKind::Path => self.paths.texts(),
+            _ => return None,
+        };
+        index.exact_text(value)
+    }
+
     /// A header's name and one of its patterns, as they were written.
     pub(crate) fn header_pattern(&self, field: Field, value: ValueId) -> Option<(&str, &str)> {
-        let Field::Header(number) = field else { return None };
-        let header = self.headers.get(place(number))?;
+        let header = self.headers.get(place(field.number)).filter(|_| field.kind == FieldKind::Header)?;
         let pattern = usize::try_from(value.0).ok().and_then(|at| header.patterns.get(at))?;
         Some((header.name.as_str(), pattern))
     }

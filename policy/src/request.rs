@@ -10,8 +10,8 @@ use crate::bytes::position_of_either;
 use crate::metadata::DynamicMetadata;
 use crate::peer::{NoIdentity, Peer};
 
-/// A request as its proxy sees it. A compiled policy asks for what its rules need, each at most once for a decision,
-/// and for nothing else.
+/// A request as its proxy sees it. A compiled policy asks for what its rules need and for nothing else; where it has to
+/// look at method, host or path twice it asks for them twice, so an implementation keeps what is dear to know.
 ///
 /// `Ok(None)` means that the request has no such thing: a positive match on it is false, a negative one true. An
 /// error stops the decision, and the request is denied. What an implementation leaves out fails in this way.

@@ -75,7 +75,12 @@ impl<K: Eq + Hash, V> Table<K, V> {
     where
         K: Borrow<Q>,
     {
-        if self.entries.is_empty() {
+        if self.entries.len() <= FEW {
+            for (known, value) in &self.entries {
+                if known.borrow() == key {
+                    return Some(value);
+                }
+            }
             return None;
         }
         let place = self.place(hashed(key), key)?;

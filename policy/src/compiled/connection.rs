@@ -1,6 +1,7 @@
 //! What a connection's handshake has settled for all its requests.
 
 use super::CompiledPolicy;
+use super::ways_in::WaysIn;
 use crate::field::{Field, FieldMatch};
 use crate::index::MatchedValues;
 use crate::request::Request;
@@ -10,11 +11,15 @@ use crate::request::Request;
 /// Connections of which this is equal are decided alike. It is of the policy that has made it, and means nothing to
 /// another.
 #[derive(Debug, PartialEq, Eq)]
-pub struct ConnectionMatches(Box<[(Field, FieldMatch)]>);
+pub struct ConnectionMatches {
+    matches: Box<[(Field, FieldMatch)]>,
+    /// What follows from that.
+    pub(super) ways_in: WaysIn,
+}
 
 impl ConnectionMatches {
     pub(super) fn of(&self, field: Field) -> Option<&FieldMatch> {
-        self.0.iter().find(|(known, _)| *known == field).map(|(_, matched)| matched)
+        self.matches.iter().find(|(known, _)| *known == field).map(|(_, matched)| matched)
     }
 }
 
@@ -31,6 +36,7 @@ impl CompiledPolicy {
         for field in &self.of_the_connection {
             lookups.matched(*field).ok()?;
         }
-        Some(ConnectionMatches(lookups.matched.into_entries()))
+        let matches = lookups.matched.into_entries();
+        Some(ConnectionMatches { ways_in: self.ways_in(&matches), matches })
     }
 }

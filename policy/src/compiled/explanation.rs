@@ -2,7 +2,7 @@
 
 use super::{CompiledPolicy, Lookups};
 use crate::decision::Denial;
-use crate::field::{Address, Field, Values};
+use crate::field::{Field, FieldKind, Values};
 use crate::index::{Condition, SetId, nearness};
 use crate::request::{HostFailure, Obstacle, Request, without_query};
 use crate::table::Table;
@@ -28,10 +28,10 @@ impl Descriptions {
     /// What a condition asks for, as in `GET or POST`, `under /api/` or `port 8080`.
     fn of(&self, condition: &Condition<Field>) -> String {
         let Some((subject, values)) = self.0.get(&(condition.field, condition.set)) else { return String::new() };
-        match (condition.field, condition.negated) {
-            (Field::Method, false) | (Field::Path, false) => values.to_string(),
-            (Field::Method, true) => format!("a method other than {values}"),
-            (Field::Path, true) => format!("not {values}"),
+        match (condition.field.kind, condition.negated) {
+            (FieldKind::Method, false) | (FieldKind::Path, false) => values.to_string(),
+            (FieldKind::Method, true) => format!("a method other than {values}"),
+            (FieldKind::Path, true) => format!("not {values}"),
             (_, negated) => wanted(subject, negated, values),
         }
     }
@@ -92,11 +92,11 @@ fn nearest<R: Request + ?Sized>(policy: &CompiledPolicy, request: &mut R) -> Res
     };
     let mut failing = Vec::new();
     nearness(clause, &policy.sets, &mut lookups, &mut |condition| failing.push(condition))?;
-    let fails = |fields: &[Field]| failing.iter().any(|condition| fields.contains(&condition.field));
+    let fails = |kinds: &[FieldKind]| failing.iter().any(|condition| kinds.contains(&condition.field.kind));
     // A method makes sense with its path, and the other way round.
-    let operation = fails(&[Field::Method, Field::Path]);
+    let operation = fails(&[FieldKind::Method, FieldKind::Path]);
     let part_of_it = |condition: &&Condition<Field>| {
-        operation && [Field::Method, Field::Path].contains(&condition.field) || failing.contains(condition)
+        operation && [FieldKind::Method, FieldKind::Path].contains(&condition.field.kind) || failing.contains(condition)
     };
     let name = policy.rule(clause.rule).map(|rule| policy.short_name(rule.policy())).unwrap_or_default();
     let wanted = sentence(clause.conditions().iter().filter(part_of_it), &policy.descriptions);
@@ -107,9 +107,9 @@ fn nearest<R: Request + ?Sized>(policy: &CompiledPolicy, request: &mut R) -> Res
 fn sentence<'c>(conditions: impl Iterator<Item = &'c Condition<Field>>, descriptions: &Descriptions) -> String {
     let (mut methods, mut paths, mut others) = (Vec::new(), Vec::new(), Vec::new());
     for condition in conditions {
-        let words = match condition.field {
-            Field::Method => &mut methods,
-            Field::Path => &mut paths,
+        let words = match condition.field.kind {
+            FieldKind::Method => &mut methods,
+            FieldKind::Path => &mut paths,
             _ => &mut others,
         };
         words.push(descriptions.of(condition));
@@ -128,23 +128,23 @@ fn sentence<'c>(conditions: impl Iterator<Item = &'c Condition<Field>>, descript
 fn instead<R: Request + ?Sized>(failing: &[&Condition<Field>], request: &mut R) -> String {
     let mut parts = vec![asked_for(request)];
     for condition in failing {
-        let part = match condition.field {
-            Field::Principal | Field::Namespace | Field::ServiceAccount | Field::TrustDomain => Some(by(request)),
-            Field::Host => request.host().ok().flatten().map(|host| format!("to host {}", printable(host))),
-            Field::Port if !request.is_connection() => {
+        let part = match condition.field.kind {
+            FieldKind::Principal | FieldKind::Namespace | FieldKind::ServiceAccount | FieldKind::TrustDomain => {
+                Some(by(request))
+            }
+            FieldKind::Host => request.host().ok().flatten().map(|host| format!("to host {}", printable(host))),
+            FieldKind::Port if !request.is_connection() => {
                 request.destination_port().ok().flatten().map(|port| format!("at port {port}"))
             }
-            Field::Ip(Address::Source) => request.source_ip().ok().flatten().map(|address| format!("from {address}")),
-            Field::Ip(Address::Remote) => request.remote_ip().ok().flatten().map(|address| format!("from {address}")),
-            Field::Ip(Address::Destination) => {
-                request.destination_ip().ok().flatten().map(|address| format!("to {address}"))
-            }
-            Field::ServerName => match request.server_name().ok().flatten() {
+            FieldKind::SourceIp => request.source_ip().ok().flatten().map(|address| format!("from {address}")),
+            FieldKind::RemoteIp => request.remote_ip().ok().flatten().map(|address| format!("from {address}")),
+            FieldKind::DestinationIp => request.destination_ip().ok().flatten().map(|address| format!("to {address}")),
+            FieldKind::ServerName => match request.server_name().ok().flatten() {
                 Some(name) => Some(format!("for SNI {}", printable(name))),
                 None => Some("without SNI".to_owned()),
             },
-            Field::Port | Field::Time | Field::Method | Field::Path | Field::Header(_) => None,
-            Field::RequestPrincipal | Field::Metadata(_) => None,
+            FieldKind::Port | FieldKind::Time | FieldKind::Method | FieldKind::Path | FieldKind::Header => None,
+            FieldKind::RequestPrincipal | FieldKind::Metadata => None,
         };
         parts.extend(part.filter(|part| !parts.contains(part)));
     }

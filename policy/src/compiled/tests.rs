@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+mod ways_in;
 mod work;
 
 use super::*;

@@ -76,10 +76,11 @@ pub(crate) trait HeaderIndex {
 
     /// Looks up every value of a header, and their join by commas, which is how a proxy may hand several on.
     fn lookup(&self, values: &[&[u8]], found: &mut FieldMatch) {
+        let mut each = Vec::with_capacity(values.len());
         for value in values {
-            let whole = self.look_up(value, &mut found.any);
-            found.each.push(whole);
+            each.push(self.look_up(value, &mut found.any));
         }
+        found.each = each.into();
         if values.len() > 1 {
             self.look_up(&values.join(&b','), &mut found.any);
         }

@@ -118,6 +118,11 @@ impl Index {
         Self { not_empty, text: TextIndex::new(texts), templates }
     }
 
+    /// Those that are texts.
+    pub(super) fn texts(&self) -> &TextIndex {
+        &self.text
+    }
+
     pub(crate) fn lookup(&self, path: Option<&[u8]>, matched: &mut Matched) {
         let Some(path) = path.map(without_query) else { return };
         if let Some(id) = self.not_empty

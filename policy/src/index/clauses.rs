@@ -262,6 +262,43 @@ impl<F: FieldName> ClauseIndex<F> {
         Ok(first.get())
     }
 
+    /// The clauses that `known` of some fields leaves to be matched by others, none where there are more than `most` or
+    /// finding them takes more than is known.
+    pub(crate) fn left<'k>(
+        &self,
+        sets: &ValueSets,
+        known: &dyn Fn(F) -> Option<&'k FieldMatch>,
+        most: usize,
+    ) -> Option<Vec<&Clause<F>>> {
+        let mut left = Vec::new();
+        let mut open = vec![0];
+        while let Some(node) = open.pop().and_then(|place| self.nodes.get(place)) {
+            match node {
+                Node::Leaf(leaf) => {
+                    for clause in leaf.clauses(&self.clauses, most)? {
+                        let fails = |condition: &Condition<F>| {
+                            known(condition.field).is_some_and(|found| !condition.holds(sets, found))
+                        };
+                        if clause.conditions.iter().any(fails) {
+                            continue;
+                        }
+                        if left.len() == most {
+                            return None;
+                        }
+                        left.push(clause);
+                    }
+                }
+                Node::Branch(branch) => {
+                    for value in &known(branch.field)?.any {
+                        open.extend(branch.by_value.get(value));
+                    }
+                    open.extend(branch.otherwise);
+                }
+            }
+        }
+        Some(left)
+    }
+
     fn clause(&self, number: u32) -> Option<&Clause<F>> {
         leaf::clause(&self.clauses, number)
     }
@@ -340,20 +377,27 @@ impl<F: FieldName> ClauseIndex<F> {
         checked: &mut dyn FnMut(&'c Clause<F>, bool) -> Visit,
     ) -> Result<(), M::Error> {
         let mut open: SmallVec<[usize; 16]> = SmallVec::new();
-        open.push(0);
-        while let Some(node) = open.pop().and_then(|place| self.nodes.get(place)) {
+        let mut next = Some(0);
+        while let Some(node) = next.and_then(|place| self.nodes.get(place)) {
             match node {
                 Node::Leaf(leaf) => {
                     if leaf.walk(&self.clauses, sets, values, checked)? == Visit::Stop {
                         return Ok(());
                     }
+                    next = None;
                 }
                 Node::Branch(branch) => {
-                    open.extend(branch.otherwise);
-                    let found = values.matched(branch.field)?;
-                    open.extend(found.any.iter().filter_map(|value| branch.by_value.get(value)).copied());
+                    next = branch.otherwise;
+                    for value in &values.matched(branch.field)?.any {
+                        if let Some(place) = branch.by_value.get(value)
+                            && let Some(before) = next.replace(*place)
+                        {
+                            open.push(before);
+                        }
+                    }
                 }
             }
+            next = next.or_else(|| open.pop());
         }
         Ok(())
     }

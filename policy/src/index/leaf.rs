@@ -95,6 +95,12 @@ impl<F: FieldName> Leaf<F> {
         Ok(Visit::GoOn)
     }
 
+    /// Its clauses, if there are no more than `most`.
+    pub(super) fn clauses<'c>(&self, all: &'c [Clause<F>], most: usize) -> Option<impl Iterator<Item = &'c Clause<F>>> {
+        let clauses = self.clauses.iter().filter_map(|number| clause(all, *number));
+        (self.clauses.len() <= most).then_some(clauses)
+    }
+
     /// The place after those that fail as the clause at `at` does, by `failing` and what was found of its field.
     fn after(&self, at: u32, failing: &Condition<F>, found: &FieldMatch) -> u32 {
         let end = |by| self.end(at, &Failing { field: failing.field, of: failing.of, by });

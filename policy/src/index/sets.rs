@@ -71,7 +71,7 @@ impl ValueSets {
         self.numbers = Table::default();
     }
 
-    pub(super) fn values<'s>(&'s self, id: &'s SetId) -> &'s [ValueId] {
+    pub(crate) fn values<'s>(&'s self, id: &'s SetId) -> &'s [ValueId] {
         match id {
             SetId::One(only) => slice::from_ref(only),
             SetId::Several(place) => self.several(*place).map_or(&[], |set| &set.values),

@@ -41,6 +41,13 @@ impl TextIndex {
         index
     }
 
+    /// The text that a value of the field stands for, if it is one text exactly.
+    pub(crate) fn exact_text(&self, value: ValueId) -> Option<&[u8]> {
+        // They were numbered in their order.
+        let place = self.exact.entries().binary_search_by_key(&value, |(_, value)| *value).ok()?;
+        self.exact.entries().get(place).map(|(text, _)| &**text)
+    }
+
     /// Adds the patterns that match `value`.
     pub(crate) fn lookup(&self, value: &[u8], matched: &mut Matched) {
         if let Some(present) = self.present {

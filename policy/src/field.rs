@@ -103,7 +103,7 @@ impl From<FieldKind> for Field {
 }
 
 /// Whose address is compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Address {
     /// The peer of the connection, whatever a request says of addresses.
     Source,

@@ -152,7 +152,7 @@ pub(crate) fn has_property(path: &[u8]) -> bool {
     // SAFETY: as for `property`.
     let status = unsafe { imports::proxy_get_property(path.as_ptr(), path.len(), &raw mut data, &raw mut length) };
     let told = Status(status) == Status::OK;
-    if told {
+    if told && length > 0 {
         drop(taken(data, length));
     }
     told

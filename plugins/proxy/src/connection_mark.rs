@@ -1,6 +1,7 @@
 //! A mark on connections that the proxy keeps for as long as they last.
 
-use crate::{host, name};
+use crate::host;
+use crate::name::Name;
 
 /// The key under which each connection says how many marks it has.
 const COUNT: &str = "sallyport.marks";
@@ -16,7 +17,7 @@ const MOST: u8 = 16;
 /// of other types and names.
 #[derive(Debug)]
 pub(crate) struct ConnectionMark {
-    name: String,
+    name: Name,
 }
 
 impl ConnectionMark {
@@ -30,14 +31,14 @@ impl ConnectionMark {
     }
 
     fn new() -> Option<Self> {
-        let name = name::new('+')?;
-        host::declare_for_connections(&name).ok()?;
+        let name = Name::new(b'+')?;
+        host::declare_for_connections(name.as_str()).ok()?;
         Some(Self { name })
     }
 
     /// Whether the connection of the current request has it. Where the proxy does not tell, it has not.
     pub(crate) fn is_set(&self) -> bool {
-        host::has_property(&self.name)
+        host::has_property(self.name.as_bytes())
     }
 
     /// Marks the connection of the current request, which does not have it, unless it has too many marks already.
@@ -49,7 +50,7 @@ impl ConnectionMark {
             Some(_) => return,
         };
         if count < MOST && host::set_filter_state(COUNT, &[count + 1]).is_ok() {
-            let _unmarked = host::set_filter_state(&self.name, b"");
+            let _unmarked = host::set_filter_state(self.name.as_str(), b"");
         }
     }
 }

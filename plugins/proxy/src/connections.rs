@@ -8,8 +8,9 @@ use rustc_hash::FxBuildHasher;
 use sallyport_policy::{HostFailure, NoIdentity, Peer, PeerId};
 
 use crate::counter::Counter;
+use crate::host;
+use crate::name::Name;
 use crate::settled::Settled;
-use crate::{host, name};
 
 /// How many connections one half of the table holds.
 const HALF: usize = 4096;
@@ -68,9 +69,9 @@ impl Connections {
     pub fn uncounted() -> Self {
         KEY.with(|known| {
             if known.get().is_none()
-                && let Some(key) = name::new('#')
+                && let Some(key) = Name::new(b'#')
             {
-                let _made = known.set(key);
+                let _made = known.set(key.as_str().to_owned());
             }
         });
         // Each root context has to declare it.

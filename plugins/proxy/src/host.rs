@@ -98,8 +98,8 @@ pub fn property(path: &str) -> Result<Option<Bytes>, Failed> {
 }
 
 /// Whether there is an attribute, and the proxy tells it.
-pub(crate) fn has_property(path: &str) -> bool {
-    abi::has_property(path.as_bytes())
+pub(crate) fn has_property(path: &[u8]) -> bool {
+    abi::has_property(path)
 }
 
 fn found(answer: Result<Bytes, Status>) -> Result<Option<Bytes>, Failed> {

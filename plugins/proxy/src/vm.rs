@@ -1,6 +1,7 @@
 //! What a VM holds: the plugins by root context, and the callbacks by which the proxy reaches them.
 
 use std::cell::{Cell, RefCell};
+use std::num::NonZeroU32;
 use std::panic;
 use std::rc::Rc;
 
@@ -63,7 +64,7 @@ pub struct Vm<P> {
     plugins: RefCell<Vec<(u32, Rc<P>)>>,
     /// The context that was made last and its root context. Envoy makes a context right before it says what it is of: a
     /// request's headers, or a new connection. Of a request that was answered before this filter it says nothing.
-    newest: Cell<Option<(u32, u32)>>,
+    newest: Cell<Option<(u32, NonZeroU32)>>,
     /// The connections of network filters that are there, by context.
     connections: RefCell<HashMap<u32, Known, FxBuildHasher>>,
 }
@@ -92,8 +93,8 @@ impl<P: Plugin> Vm<P> {
 
     /// A context came to be; a root context has no parent.
     pub fn on_context_create(&self, context: u32, parent: u32) {
-        if parent != 0 {
-            self.newest.set(Some((context, parent)));
+        if let Some(root) = NonZeroU32::new(parent) {
+            self.newest.set(Some((context, root)));
         }
     }
 
@@ -138,22 +139,18 @@ impl<P: Plugin> Vm<P> {
 
     /// The headers of a request are there. A stream whose plugin is not known is turned away.
     pub fn on_request_headers(&self, context: u32) -> Action {
-        match self.root_of(context).and_then(|root| self.plugin(root)) {
-            Some(plugin) => plugin.on_request_headers(),
-            None => {
-                host::log(Level::Error, &format!("sallyport {}: a request came before any configuration", P::NAME));
-                // Without an answer the request stays paused: shut either way.
-                let _unsent = host::reply_denied(503, "sallyport_not_configured", "");
-                Action::Pause
-            }
-        }
+        let decided = self.root_of(context).and_then(|root| self.ask(root, P::on_request_headers));
+        decided.unwrap_or_else(|| {
+            host::log(Level::Error, &format!("sallyport {}: a request came before any configuration", P::NAME));
+            // Without an answer the request stays paused: shut either way.
+            let _unsent = host::reply_denied(503, "sallyport_not_configured", "");
+            Action::Pause
+        })
     }
 
     /// A second has gone by.
     pub fn on_tick(&self, context: u32) {
-        if let Some(plugin) = self.plugin(context) {
-            plugin.on_tick();
-        }
+        let _unknown = self.ask(context, P::on_tick);
         self.forget_who_is_gone(context);
     }
 
@@ -176,15 +173,18 @@ impl<P: Plugin> Vm<P> {
         gone.iter().for_each(|plugin| plugin.on_tick());
     }
 
-    fn plugin(&self, root: u32) -> Option<Rc<P>> {
+    /// What the plugin of a root context says. While it does, none is made and none goes away: no host function that a
+    /// plugin calls makes the proxy configure another.
+    fn ask<T>(&self, root: u32, question: impl FnOnce(&P) -> T) -> Option<T> {
         let plugins = self.plugins.borrow();
         let place = plugins.binary_search_by_key(&root, |(root, _)| *root).ok()?;
-        plugins.get(place).map(|(_, plugin)| Rc::clone(plugin))
+        plugins.get(place).map(|(_, plugin)| question(plugin))
     }
 
     /// The root context of the context that was made last, which is asked for it once.
+    #[inline(always)]
     fn root_of(&self, context: u32) -> Option<u32> {
-        self.newest.take().filter(|(newest, _)| *newest == context).map(|(_, root)| root)
+        self.newest.take().filter(|(newest, _)| *newest == context).map(|(_, root)| root.get())
     }
 }
 
@@ -235,13 +235,10 @@ impl<P: Plugin> Vm<P> {
     }
 
     fn decide(&self, context: u32, root: Option<u32>, decide: impl FnOnce(&P) -> Action) -> Action {
-        let action = match root.and_then(|root| self.plugin(root)) {
-            Some(plugin) => decide(&plugin),
-            None => {
-                host::log(Level::Error, &format!("sallyport {}: a connection came before any configuration", P::NAME));
-                Action::Pause
-            }
-        };
+        let action = root.and_then(|root| self.ask(root, decide)).unwrap_or_else(|| {
+            host::log(Level::Error, &format!("sallyport {}: a connection came before any configuration", P::NAME));
+            Action::Pause
+        });
         let known = match action {
             Action::Continue => Known::Open,
             Action::Pause => Known::Shut,

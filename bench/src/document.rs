@@ -61,7 +61,8 @@ fn write_requests(page: &mut String, results: &Results) -> Result<()> {
          *Added* is the CPU time of the worker (from /proc) for one request less that of a request \
          without filter, of which as many go between those of a row: the median of the rounds, with the median distance \
          from it; the row without a filter shows how exact that is. *Whole* is all of it. Every row has had its requests \
-         before, since V8 translates anew, and better, what runs often. *Waits* are the client's at a fixed rate of 500 \
+         before, since V8 translates anew, and better, what runs often, and the first ones of its turn are not counted, \
+         since the caches are full of other rows then. *Waits* are the client's at a fixed rate of 500 \
          requests a second, one at a time: for half of the requests and for 99 of 100. Timings of two runs or two machines are not to be compared: compare the rows.\n\n\
          The client's certificate has a SPIFFE ID and a DNS name, which is the kinder to native RBAC: of one \
          without a DNS name, as Istio and SPIRE issue them, Envoy (1.40) reads the names again for each principal that \

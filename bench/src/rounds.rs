@@ -13,8 +13,9 @@ use crate::variant::{REQUEST, Series, Variant};
 /// Requests that are sent at once.
 const BATCH: usize = 50;
 
-/// Requests after which those without a filter have their go: so many that the caches are warm for the most of them, so few
-/// that a machine which slows down meets both.
+/// Requests after which those without a filter have their go, so few that a machine which slows down meets both. A turn
+/// begins with so many that are not counted: the caches are full of the other variants then, and a worker in production
+/// has no others.
 const STRETCH: usize = 4 * BATCH;
 
 /// The most requests of a turn.
@@ -117,6 +118,7 @@ impl Contestant {
 
     /// Sends the requests of a turn, and between them as many to the listener without a filter.
     fn turn(&mut self, server: &Server, beside: &mut Http2Connection) -> Result<()> {
+        send(&mut self.connection, STRETCH.min(self.requests))?;
         let (mut own, mut without) = (Duration::ZERO, Duration::ZERO);
         let mut left = self.requests;
         while left > 0 {

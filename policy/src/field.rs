@@ -58,7 +58,7 @@ use std::net::IpAddr;
 use crate::claims::ClaimSource;
 #[cfg(test)]
 use crate::index::Of;
-use crate::index::{Matched, TextIndex, ValueId};
+use crate::index::{Beginning, Matched, TextIndex, ValueId};
 use crate::order::sort_by;
 use crate::pattern::TextPattern;
 use crate::request::{HostFailure, Obstacle, Request};
@@ -166,7 +166,7 @@ pub(crate) struct FieldMatch {
 
 /// What a request has of the fields `F` that were looked up, each once: a few of many.
 pub(crate) struct FieldMatches<F> {
-    /// Those that most policies ask for, in place.
+    /// The first ones, in place: most requests are asked for no more.
     first: [(Option<F>, FieldMatch); 3],
     more: Vec<(F, FieldMatch)>,
 }
@@ -693,15 +693,15 @@ impl Fields {
         Ok(())
     }
 
-    /// The text that a value of a pseudo-header stands for, if it is one text exactly; none for other fields.
-    pub(crate) fn exact_text(&self, kind: FieldKind, value: ValueId) -> Option<&[u8]> {
+    /// What a value of a pseudo-header begins with, by [`TextIndex::beginning`]; none for other fields.
+    pub(crate) fn beginning(&self, kind: FieldKind, value: ValueId) -> Option<Beginning<'_>> {
         let index = match kind {
             FieldKind::Method => &self.methods,
             FieldKind::Host => &self.hosts,
             FieldKind::Path => self.paths.texts(),
             _ => return None,
         };
-        index.exact_text(value)
+        index.beginning(value)
     }
 
     /// A header's name and one of its patterns, as they were written.

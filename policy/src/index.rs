@@ -14,7 +14,7 @@ pub(crate) use contains::{GlobIndex, Pieced};
 pub(crate) use destinations::DestinationIndex;
 pub(crate) use sets::{SetId, ValueSets};
 pub(crate) use templates::TemplateIndex;
-pub(crate) use text::TextIndex;
+pub(crate) use text::{Beginning, TextIndex};
 
 use smallvec::SmallVec;
 

@@ -146,7 +146,7 @@ pub(crate) fn property(path: &[u8]) -> Result<Bytes, Status> {
     received(|data, length| unsafe { imports::proxy_get_property(path.as_ptr(), path.len(), data, length) })
 }
 
-/// As [`property`], of which the bytes do not matter.
+/// As [`property`], where there are no bytes to make room for: only whether it is there matters.
 pub(crate) fn has_property(path: &[u8]) -> bool {
     let (mut data, mut length) = (std::ptr::null_mut(), 0);
     // SAFETY: as for `property`.

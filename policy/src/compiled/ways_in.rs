@@ -3,6 +3,7 @@
 use super::CompiledPolicy;
 use crate::bytes::same_bytes;
 use crate::field::{Field, FieldKind, FieldMatch};
+use crate::index::Beginning;
 use crate::request::Request;
 
 /// How many ways there may be: each has a bit.
@@ -12,7 +13,7 @@ const MOST_WAYS: usize = 8;
 const MOST_TEXTS: usize = 4;
 
 /// What lets the requests of some connections in, where that is a few ways that ask for nothing but certain methods,
-/// hosts and paths, and nothing can keep them out.
+/// hosts and paths, or what they begin with, and nothing can keep them out.
 ///
 /// Whom it does not let in is decided as everybody else: it only ever says yes, and only where that decision would.
 #[derive(Debug, PartialEq, Eq)]
@@ -29,8 +30,17 @@ struct Question {
     kind: FieldKind,
     /// The ways that do not ask for it.
     indifferent: u8,
-    /// The texts that ways want, each with the one that does.
-    texts: Vec<(Box<[u8]>, u8)>,
+    texts: Vec<Wanted>,
+}
+
+/// What a value begins with.
+#[derive(Debug, PartialEq, Eq)]
+struct Wanted {
+    text: Box<[u8]>,
+    /// Whether that is all of it.
+    whole: bool,
+    /// The way that wants it.
+    way: u8,
 }
 
 impl WaysIn {
@@ -66,21 +76,23 @@ impl Question {
     fn answer(&self, value: Option<&[u8]>) -> u8 {
         let mut open = self.indifferent;
         let Some(value) = value else { return open };
-        for (text, way) in &self.texts {
-            if self.is(value, text) {
+        for Wanted { text, whole, way } in &self.texts {
+            let Some((start, rest)) = value.split_at_checked(text.len()) else { continue };
+            // A path is compared without query and fragment; no text of a path has either.
+            let over = match rest {
+                [] => true,
+                [b'?' | b'#', ..] => self.kind == FieldKind::Path,
+                _ => false,
+            };
+            let same = match self.kind {
+                FieldKind::Host => start.eq_ignore_ascii_case(text),
+                _ => same_bytes(start, text),
+            };
+            if same && (over || !whole) {
                 open |= way;
             }
         }
         open
-    }
-
-    /// Whether a value is `text`, a path without its query and fragment: no text of a path has one.
-    fn is(&self, value: &[u8], text: &[u8]) -> bool {
-        let (value, rest) = match self.kind {
-            FieldKind::Path => value.split_at_checked(text.len()).unwrap_or_default(),
-            _ => (value, &[][..]),
-        };
-        same_bytes(value, text) && matches!(rest, [] | [b'?' | b'#', ..])
     }
 }
 
@@ -102,6 +114,7 @@ impl CompiledPolicy {
             let way = 1 << place;
             ways.all |= way;
             for condition in clause.conditions() {
+                // What is known comes before what is asked here, so it holds.
                 if of(condition.field).is_some() {
                     continue;
                 }
@@ -113,8 +126,8 @@ impl CompiledPolicy {
                 }
                 question.indifferent &= !way;
                 for value in values {
-                    let text = self.fields.exact_text(condition.field.kind, *value)?;
-                    question.texts.push((text.into(), way));
+                    let Beginning { text, whole } = self.fields.beginning(condition.field.kind, *value)?;
+                    question.texts.push(Wanted { text: text.into(), whole, way });
                 }
             }
         }

@@ -262,8 +262,8 @@ impl<F: FieldName> ClauseIndex<F> {
         Ok(first.get())
     }
 
-    /// The clauses that `known` of some fields leaves to be matched by others, none where there are more than `most` or
-    /// finding them takes more than is known.
+    /// The clauses that are not over with what is `known` of some fields, before anything else is asked for; none where
+    /// there are more than `most` or finding them takes more than is known.
     pub(crate) fn left<'k>(
         &self,
         sets: &ValueSets,
@@ -276,10 +276,9 @@ impl<F: FieldName> ClauseIndex<F> {
             match node {
                 Node::Leaf(leaf) => {
                     for clause in leaf.clauses(&self.clauses, most)? {
-                        let fails = |condition: &Condition<F>| {
-                            known(condition.field).is_some_and(|found| !condition.holds(sets, found))
-                        };
-                        if clause.conditions.iter().any(fails) {
+                        let mut told =
+                            clause.conditions.iter().map_while(|of| known(of.field).map(|found| (of, found)));
+                        if told.any(|(condition, found)| !condition.holds(sets, found)) {
                             continue;
                         }
                         if left.len() == most {

@@ -36,6 +36,15 @@ impl PrefixTable {
         Self { entries }
     }
 
+    /// The entry of a value, looked for where there are few.
+    pub(super) fn text(&self, value: ValueId) -> Option<&[u8]> {
+        const FEW: usize = 64;
+        if self.entries.len() > FEW {
+            return None;
+        }
+        self.entries.iter().find(|entry| entry.value == value).map(|entry| &*entry.prefix)
+    }
+
     /// Adds the entries that `value` starts with.
     pub(crate) fn lookup(&self, value: &[u8], matched: &mut Matched) {
         if self.entries.is_empty() {

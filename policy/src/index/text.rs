@@ -17,6 +17,13 @@ pub(crate) struct TextIndex {
     globs: Option<GlobIndex<Glob>>,
 }
 
+/// A text that a value begins with.
+pub(crate) struct Beginning<'t> {
+    pub(crate) text: &'t [u8],
+    /// Whether it is all of it.
+    pub(crate) whole: bool,
+}
+
 impl TextIndex {
     #[inline(never)]
     pub(crate) fn new(patterns: Vec<(TextPattern, ValueId)>) -> Self {
@@ -41,11 +48,14 @@ impl TextIndex {
         index
     }
 
-    /// The text that a value of the field stands for, if it is one text exactly.
-    pub(crate) fn exact_text(&self, value: ValueId) -> Option<&[u8]> {
+    /// What a value of the field stands for, if that is one text, or one that others begin with, and found soon.
+    pub(crate) fn beginning(&self, value: ValueId) -> Option<Beginning<'_>> {
         // They were numbered in their order.
-        let place = self.exact.entries().binary_search_by_key(&value, |(_, value)| *value).ok()?;
-        self.exact.entries().get(place).map(|(text, _)| &**text)
+        let exact = self.exact.entries().binary_search_by_key(&value, |(_, value)| *value);
+        match exact.ok().and_then(|place| self.exact.entries().get(place)) {
+            Some((text, _)) => Some(Beginning { text, whole: true }),
+            None => self.prefixes.text(value).map(|text| Beginning { text, whole: false }),
+        }
     }
 
     /// Adds the patterns that match `value`.

@@ -58,9 +58,10 @@ fn write_requests(page: &mut String, results: &Results) -> Result<()> {
          certificate sends the same request to all of them, HTTP/2 over mTLS on loopback, 50 at once on a connection \
          that stays, {} rounds in which the rows take turns in changing order; Envoy answers by itself, without an \
          upstream. All of them let the request in, and what they list has the wanted value in its middle, but where a row says otherwise. \
-         *Added* is the CPU time of the worker (from /proc) for one request less that of a request \
-         without filter, of which as many go between those of a row: the median of the rounds, with the median distance \
-         from it; the row without a filter shows how exact that is. *Whole* is all of it. Every row has had its requests \
+         Requests without a filter go between those of a row; the CPU time of the worker (from /proc) for \
+         both tells how many times the one costs the other, which stays the same where the machine slows down. *Whole* is \
+         the median of that over the rounds, times the median request without a filter; *added* is what of it is beyond \
+         that request, with the median distance; the row without a filter shows how exact that is. Every row has had its requests \
          before, since V8 translates anew, and better, what runs often, and the first ones of its turn are not counted, \
          since the caches are full of other rows then. *Waits* are the client's at a fixed rate of 500 \
          requests a second, one at a time: for half of the requests and for 99 of 100. Timings of two runs or two machines are not to be compared: compare the rows.\n\n\

@@ -32,7 +32,7 @@ const INTERVAL: Duration = Duration::from_millis(2);
 /// What was measured of one variant.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Measured {
-    /// CPU time a request of the server, in microseconds, that of requests without a filter in the same turn taken off.
+    /// CPU time a request of the server, in microseconds, beyond that of requests without a filter.
     pub(crate) added: f64,
     /// Half of the rounds lie this close to `added`.
     pub(crate) spread: f64,
@@ -45,8 +45,10 @@ pub(crate) struct Measured {
 struct Contestant {
     connection: Http2Connection,
     requests: usize,
-    whole: Vec<f64>,
-    added: Vec<f64>,
+    /// How many times a request without a filter one with it costs, turn by turn: a machine that slows down slows both.
+    times: Vec<f64>,
+    /// What requests without a filter cost meanwhile, in microseconds.
+    without: Vec<f64>,
     waits: Vec<f64>,
 }
 
@@ -92,7 +94,9 @@ pub(crate) fn measure(server: &Server, variants: &[Variant], settings: &Settings
             contestant.wait_for(settings.timed.div_ceil(turns))?;
         }
     }
-    Ok(Found { rounds, measured: contestants.iter().map(Contestant::measured).collect() })
+    let without: Vec<_> = contestants.iter().flat_map(|contestant| contestant.without.iter().copied()).collect();
+    let without = median(&without);
+    Ok(Found { rounds, measured: contestants.iter().map(|contestant| contestant.measured(without)).collect() })
 }
 
 fn send(connection: &mut Http2Connection, requests: usize) -> Result<()> {
@@ -103,7 +107,7 @@ impl Contestant {
     /// Connects, and sends requests until the server is used to them.
     fn warm(server: &Server, variant: Variant, turn: Duration) -> Result<Self> {
         let connection = server.client(variant)?.http2()?;
-        let mut warm = Self { connection, requests: BATCH, whole: Vec::new(), added: Vec::new(), waits: Vec::new() };
+        let mut warm = Self { connection, requests: BATCH, times: Vec::new(), without: Vec::new(), waits: Vec::new() };
         let (mut sent, mut taken) = (0, Duration::ZERO);
         let mut cost = Duration::ZERO;
         while sent < WARM_REQUESTS && taken < WARM_TIME {
@@ -116,20 +120,22 @@ impl Contestant {
         Ok(warm)
     }
 
-    /// Sends the requests of a turn, and between them as many to the listener without a filter.
+    /// Sends the requests of a turn, and between them others to the listener without a filter: a whole stretch each time,
+    /// since a row that walks long lists leaves them cold caches.
     fn turn(&mut self, server: &Server, beside: &mut Http2Connection) -> Result<()> {
         send(&mut self.connection, STRETCH.min(self.requests))?;
         let (mut own, mut without) = (Duration::ZERO, Duration::ZERO);
-        let mut left = self.requests;
+        let (mut left, mut others) = (self.requests, 0);
         while left > 0 {
             let now = left.min(STRETCH);
             own += server.cpu_time_of(|| send(&mut self.connection, now))?;
-            without += server.cpu_time_of(|| send(beside, now))?;
+            without += server.cpu_time_of(|| send(beside, STRETCH))?;
             left -= now;
+            others += STRETCH;
         }
-        let [own, without] = [own, without].map(|time| microseconds_each(time, self.requests));
-        self.whole.push(own);
-        self.added.push(own - without);
+        let (own, without) = (microseconds_each(own, self.requests), microseconds_each(without, others));
+        self.times.push(own / without);
+        self.without.push(without);
         Ok(())
     }
 
@@ -146,13 +152,14 @@ impl Contestant {
         Ok(())
     }
 
-    fn measured(&self) -> Measured {
-        let added = median(&self.added);
-        let distances: Vec<_> = self.added.iter().map(|value| (value - added).abs()).collect();
+    /// Where a request without a filter takes so many microseconds.
+    fn measured(&self, without: f64) -> Measured {
+        let times = median(&self.times);
+        let distances: Vec<_> = self.times.iter().map(|value| (value - times).abs()).collect();
         Measured {
-            added,
-            spread: median(&distances),
-            whole: median(&self.whole),
+            added: (times - 1.0) * without,
+            spread: median(&distances) * without,
+            whole: times * without,
             waits: [percentile(&self.waits, 50), percentile(&self.waits, 99)],
         }
     }

@@ -78,7 +78,7 @@ impl<R: Request + ?Sized> MatchedValues for Lookups<'_, R> {
     type Error = Obstacle;
 
     fn matched(&mut self, field: Field) -> Result<&FieldMatch, Obstacle> {
-        match self.connection.and_then(|connection| connection.of(field)) {
+        match self.connection.and_then(|connection| connection.known.of(field)) {
             Some(known) => Ok(known),
             None => self.matched.of(field, |found| self.fields.lookup(field, self.request, found)),
         }
@@ -170,7 +170,9 @@ impl CompiledPolicy {
         connection: Option<&ConnectionMatches>,
         request: &mut R,
     ) -> Decision<'_> {
-        if connection.is_some_and(|connection| connection.ways_in.let_in(request)) {
+        if let Some(ConnectionMatches { known, ways_in }) = connection
+            && ways_in.get_or_init(|| self.ways_in(known)).let_in(request)
+        {
             return Decision::Allow;
         }
         let mut lookups = self.lookups(connection, request);

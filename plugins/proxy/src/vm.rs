@@ -3,7 +3,6 @@
 use std::cell::{Cell, RefCell};
 use std::num::NonZeroU32;
 use std::panic;
-use std::rc::Rc;
 
 use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
@@ -61,7 +60,7 @@ const TICK_MILLISECONDS: u32 = 1000;
 /// The plugins of one VM. [`filter!`](crate::filter) makes one.
 pub struct Vm<P> {
     /// In the order of their root contexts.
-    plugins: RefCell<Vec<(u32, Rc<P>)>>,
+    plugins: RefCell<Vec<(u32, Box<P>)>>,
     /// The context that was made last and its root context. Envoy makes a context right before it says what it is of: a
     /// request's headers, or a new connection. Of a request that was answered before this filter it says nothing.
     newest: Cell<Option<(u32, NonZeroU32)>>,
@@ -116,7 +115,7 @@ impl<P: Plugin> Vm<P> {
                 let mut plugins = self.plugins.borrow_mut();
                 plugins.retain(|(root, _)| *root != context);
                 let place = plugins.partition_point(|(root, _)| *root < context);
-                plugins.insert(place, (context, Rc::new(plugin)));
+                plugins.insert(place, (context, Box::new(plugin)));
                 if host::set_tick_period(TICK_MILLISECONDS).is_err() {
                     host::log(
                         Level::Warn,
@@ -161,16 +160,10 @@ impl<P: Plugin> Vm<P> {
         if self.plugins.borrow().len() < 2 {
             return;
         }
-        let mut gone = Vec::new();
-        self.plugins.borrow_mut().retain(|(root, plugin)| {
-            let stays = *root == ticking || host::is_alive(*root);
-            if !stays {
-                gone.push(Rc::clone(plugin));
-            }
-            stays
-        });
+        let is_gone = |(root, _): &mut (u32, Box<P>)| *root != ticking && !host::is_alive(*root);
+        let gone: Vec<_> = self.plugins.borrow_mut().extract_if(.., is_gone).collect();
         host::return_to(ticking);
-        gone.iter().for_each(|plugin| plugin.on_tick());
+        gone.iter().for_each(|(_, plugin)| plugin.on_tick());
     }
 
     /// What the plugin of a root context says. While it does, none is made and none goes away: no host function that a

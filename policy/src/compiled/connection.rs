@@ -1,5 +1,7 @@
 //! What a connection's handshake has settled for all its requests.
 
+use std::cell::OnceCell;
+
 use super::CompiledPolicy;
 use super::ways_in::WaysIn;
 use crate::field::{Field, FieldMatch};
@@ -10,16 +12,41 @@ use crate::request::Request;
 ///
 /// Connections of which this is equal are decided alike. It is of the policy that has made it, and means nothing to
 /// another.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct ConnectionMatches {
-    matches: Box<[(Field, FieldMatch)]>,
-    /// What follows from that.
-    pub(super) ways_in: WaysIn,
+    pub(super) known: Known,
+    /// What follows from that, once it was asked for.
+    pub(super) ways_in: OnceCell<WaysIn>,
 }
 
-impl ConnectionMatches {
+impl PartialEq for ConnectionMatches {
+    fn eq(&self, other: &Self) -> bool {
+        self.known == other.known
+    }
+}
+
+impl Eq for ConnectionMatches {}
+
+/// What was looked up of the fields that the handshake has fixed.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Known(Box<[(Field, FieldMatch)]>);
+
+/// A field of which nothing is known before a request.
+#[derive(Debug)]
+pub(super) struct Unknown;
+
+impl Known {
     pub(super) fn of(&self, field: Field) -> Option<&FieldMatch> {
-        self.matches.iter().find(|(known, _)| *known == field).map(|(_, matched)| matched)
+        self.0.iter().find(|(known, _)| *known == field).map(|(_, matched)| matched)
+    }
+}
+
+impl MatchedValues for &Known {
+    type Field = Field;
+    type Error = Unknown;
+
+    fn matched(&mut self, field: Field) -> Result<&FieldMatch, Unknown> {
+        self.of(field).ok_or(Unknown)
     }
 }
 
@@ -36,7 +63,6 @@ impl CompiledPolicy {
         for field in &self.of_the_connection {
             lookups.matched(*field).ok()?;
         }
-        let matches = lookups.matched.into_entries();
-        Some(ConnectionMatches { ways_in: self.ways_in(&matches), matches })
+        Some(ConnectionMatches { known: Known(lookups.matched.into_entries()), ways_in: OnceCell::new() })
     }
 }

@@ -1,8 +1,9 @@
 //! The short way to let a request in, on connections of which the handshake leaves little to ask.
 
 use super::CompiledPolicy;
+use super::connection::Known;
 use crate::bytes::same_bytes;
-use crate::field::{Field, FieldKind, FieldMatch};
+use crate::field::FieldKind;
 use crate::index::Beginning;
 use crate::request::Request;
 
@@ -98,24 +99,23 @@ impl Question {
 
 impl CompiledPolicy {
     /// The ways in for connections that match this, none where they are not so simple.
-    pub(super) fn ways_in(&self, known: &[(Field, FieldMatch)]) -> WaysIn {
+    pub(super) fn ways_in(&self, known: &Known) -> WaysIn {
         self.simple_ways_in(known).unwrap_or_else(WaysIn::none)
     }
 
-    fn simple_ways_in(&self, known: &[(Field, FieldMatch)]) -> Option<WaysIn> {
-        let of = |field: Field| known.iter().find(|(known, _)| *known == field).map(|(_, found)| found);
+    fn simple_ways_in(&self, mut known: &Known) -> Option<WaysIn> {
         for index in [&self.deny.enforced, &self.deny.reported] {
-            if !index.left(&self.sets, &of, MOST_WAYS)?.is_empty() {
+            if !index.left(&self.sets, &mut known, MOST_WAYS)?.is_empty() {
                 return None;
             }
         }
         let mut ways = WaysIn::none();
-        for (place, clause) in self.allow.enforced.left(&self.sets, &of, MOST_WAYS)?.into_iter().enumerate() {
+        for (place, clause) in self.allow.enforced.left(&self.sets, &mut known, MOST_WAYS)?.into_iter().enumerate() {
             let way = 1 << place;
             ways.all |= way;
             for condition in clause.conditions() {
                 // What is known comes before what is asked here, so it holds.
-                if of(condition.field).is_some() {
+                if known.of(condition.field).is_some() {
                     continue;
                 }
                 let question = ways.questions.iter_mut().find(|question| question.kind == condition.field.kind)?;

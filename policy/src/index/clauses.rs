@@ -262,12 +262,12 @@ impl<F: FieldName> ClauseIndex<F> {
         Ok(first.get())
     }
 
-    /// The clauses that are not over with what is `known` of some fields, before anything else is asked for; none where
+    /// The clauses that do not fail by what is `known` of some fields, before anything else is asked for; none where
     /// there are more than `most` or finding them takes more than is known.
-    pub(crate) fn left<'k>(
+    pub(crate) fn left<M: MatchedValues<Field = F>>(
         &self,
         sets: &ValueSets,
-        known: &dyn Fn(F) -> Option<&'k FieldMatch>,
+        known: &mut M,
         most: usize,
     ) -> Option<Vec<&Clause<F>>> {
         let mut left = Vec::new();
@@ -276,9 +276,7 @@ impl<F: FieldName> ClauseIndex<F> {
             match node {
                 Node::Leaf(leaf) => {
                     for clause in leaf.clauses(&self.clauses, most)? {
-                        let mut told =
-                            clause.conditions.iter().map_while(|of| known(of.field).map(|found| (of, found)));
-                        if told.any(|(condition, found)| !condition.holds(sets, found)) {
+                        if let Ok(Some(_)) = clause.first_failing(sets, known) {
                             continue;
                         }
                         if left.len() == most {
@@ -288,7 +286,7 @@ impl<F: FieldName> ClauseIndex<F> {
                     }
                 }
                 Node::Branch(branch) => {
-                    for value in &known(branch.field)?.any {
+                    for value in &known.matched(branch.field).ok()?.any {
                         open.extend(branch.by_value.get(value));
                     }
                     open.extend(branch.otherwise);

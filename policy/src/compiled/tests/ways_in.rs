@@ -13,7 +13,7 @@ fn policies(specs: &[&str]) -> CompiledPolicy {
 /// Whether a request takes the short way.
 fn let_in(policy: &CompiledPolicy, request: &mut Asked) -> bool {
     let matches = policy.connection_matches(request).expect("nothing fails");
-    matches.ways_in.let_in(request)
+    policy.ways_in(&matches.known).let_in(request)
 }
 
 /// An ALLOW policy of rules for the callers of the namespace `shop`, each with what it wants of the operation.

@@ -6,9 +6,10 @@
 
 mod memory;
 
+use memory::{received, taken};
+
 pub use memory::Bytes;
 pub(crate) use memory::allocate;
-use memory::{received, taken};
 
 /// What a host function answers (`proxy_status_t`). Values beyond the known ones are kept as they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,7 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use anyhow::{Context, Result};
-use sallyport_policy::{EgressAllowlist, EgressRequest, HeaderValues, HostFailure, NoIdentity, Peer, PeerId, Request};
+use sallyport_policy::{
+    AttributeError, EgressAllowlist, EgressRequest, HeaderValues, Peer, Request, SpiffeId, UnauthenticatedReason,
+};
 use serde_json::Value;
 use testbed::{Gateway, Reached};
 
@@ -105,13 +107,13 @@ fn visit(gateway: &Gateway, rules: &EgressAllowlist, attempt: &Try) -> Result<Vi
 /// The filter does not tell which rule has let a request out; the same code decides here.
 fn allowing_rule(rules: &EgressAllowlist, attempt: &Try, authority: &str, port: u16) -> Result<String> {
     let peer = match attempt.principal {
-        Some(principal) => {
-            Peer::Proven(PeerId::parse(format!("spiffe://{principal}").as_bytes()).ok().context("no SPIFFE ID")?)
-        }
-        None => Peer::Unproven(NoIdentity::PassedThrough),
+        Some(principal) => Peer::Authenticated(
+            SpiffeId::parse(format!("spiffe://{principal}").as_bytes()).ok().context("no SPIFFE ID")?,
+        ),
+        None => Peer::Unauthenticated(UnauthenticatedReason::TlsPassthrough),
     };
     let mut asked = Asked { peer, passes: attempt.way == Way::Passing, host: attempt.host, authority, port };
-    let rule = rules.policy().allowed_by(&mut asked).ok().flatten();
+    let rule = rules.policy().matching_allow_rule(&mut asked).ok().flatten();
     let rule = rule.with_context(|| format!("{} was reached, and no rule allows it", attempt.host))?;
     Ok(rule.policy().to_string())
 }
@@ -126,41 +128,41 @@ struct Asked<'t> {
 }
 
 impl Request for Asked<'_> {
-    fn peer(&mut self) -> Result<&Peer, HostFailure> {
+    fn peer(&mut self) -> Result<&Peer, AttributeError> {
         Ok(&self.peer)
     }
 
-    fn source_ip(&mut self) -> Result<Option<IpAddr>, HostFailure> {
+    fn source_ip(&mut self) -> Result<Option<IpAddr>, AttributeError> {
         Ok(None)
     }
 
-    fn server_name(&mut self) -> Result<Option<&[u8]>, HostFailure> {
+    fn server_name(&mut self) -> Result<Option<&[u8]>, AttributeError> {
         Ok(Some(self.host.as_bytes()))
     }
 
-    fn destination_port(&mut self) -> Result<Option<u16>, HostFailure> {
+    fn destination_port(&mut self) -> Result<Option<u16>, AttributeError> {
         Ok(Some(self.port))
     }
 
-    fn method(&mut self) -> Result<Option<&[u8]>, HostFailure> {
+    fn method(&mut self) -> Result<Option<&[u8]>, AttributeError> {
         Ok(Some(b"CONNECT"))
     }
 
-    fn host(&mut self) -> Result<Option<&[u8]>, HostFailure> {
+    fn host(&mut self) -> Result<Option<&[u8]>, AttributeError> {
         Ok(Some(self.authority.as_bytes()))
     }
 
-    fn path(&mut self) -> Result<Option<&[u8]>, HostFailure> {
+    fn path(&mut self) -> Result<Option<&[u8]>, AttributeError> {
         Ok(None)
     }
 
-    fn header(&mut self, _: &str) -> Result<HeaderValues<'_>, HostFailure> {
+    fn header(&mut self, _: &str) -> Result<HeaderValues<'_>, AttributeError> {
         Ok(HeaderValues::new())
     }
 }
 
 impl EgressRequest for Asked<'_> {
-    fn passes_through(&self) -> bool {
+    fn is_tls_passthrough(&self) -> bool {
         self.passes
     }
 }

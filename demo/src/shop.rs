@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use sallyport_policy::{HeaderValues, HostFailure, IdentityAuthz, Peer, PeerId, Request};
+use sallyport_policy::{AttributeError, HeaderValues, IdentityAuthz, Peer, Request, SpiffeId};
 use serde_json::{Value, json};
 use testbed::{Authority, Client, Configuration, Envoy, Identity, Name, Options, access_log};
 
@@ -288,9 +288,9 @@ impl Shop {
     /// The filter does not tell which policy has let a request in; the same code decides here.
     fn allowing_rule(&self, visitor: &Visitor, errand: &Errand) -> Result<String> {
         let principal = visitor.principal.context("a visitor without a certificate was let in")?;
-        let peer = PeerId::parse(format!("spiffe://{principal}").as_bytes()).map(Peer::Proven);
+        let peer = SpiffeId::parse(format!("spiffe://{principal}").as_bytes()).map(Peer::Authenticated);
         let mut asked = Asked { peer: peer.ok().context("not a SPIFFE ID")?, errand };
-        match self.policies.policy().allowed_by(&mut asked) {
+        match self.policies.policy().matching_allow_rule(&mut asked) {
             Ok(Some(rule)) => Ok(rule.policy().to_string()),
             Ok(None) => bail!("{} was let in, and no policy allows it", errand.path),
             Err(failure) => bail!("{failure}"),
@@ -343,31 +343,31 @@ struct Asked<'e> {
 }
 
 impl Request for Asked<'_> {
-    fn peer(&mut self) -> Result<&Peer, HostFailure> {
+    fn peer(&mut self) -> Result<&Peer, AttributeError> {
         Ok(&self.peer)
     }
 
-    fn source_ip(&mut self) -> Result<Option<IpAddr>, HostFailure> {
+    fn source_ip(&mut self) -> Result<Option<IpAddr>, AttributeError> {
         Ok(None)
     }
 
-    fn destination_port(&mut self) -> Result<Option<u16>, HostFailure> {
+    fn destination_port(&mut self) -> Result<Option<u16>, AttributeError> {
         Ok(None)
     }
 
-    fn method(&mut self) -> Result<Option<&[u8]>, HostFailure> {
+    fn method(&mut self) -> Result<Option<&[u8]>, AttributeError> {
         Ok(Some(self.errand.method.as_bytes()))
     }
 
-    fn host(&mut self) -> Result<Option<&[u8]>, HostFailure> {
+    fn host(&mut self) -> Result<Option<&[u8]>, AttributeError> {
         Ok(None)
     }
 
-    fn path(&mut self) -> Result<Option<&[u8]>, HostFailure> {
+    fn path(&mut self) -> Result<Option<&[u8]>, AttributeError> {
         Ok(Some(self.errand.path.as_bytes()))
     }
 
-    fn header(&mut self, _: &str) -> Result<HeaderValues<'_>, HostFailure> {
+    fn header(&mut self, _: &str) -> Result<HeaderValues<'_>, AttributeError> {
         Ok(HeaderValues::new())
     }
 }

@@ -12,16 +12,16 @@ use crate::attributes::jwt_claims::ClaimSource;
 use crate::attributes::request::Request;
 use crate::authz::compiled::{CompiledPolicy, DefaultAction};
 use crate::authz::decision::{Decision, Denial};
-use crate::authz::fields::header::BASELINE;
+use crate::authz::fields::header::GLOB_SYNTAX;
 use crate::authz::policy_name::{PolicyName, RuleLabel, RuleName};
 use crate::authz::resources::authorization_policy::{AuthorizationPolicy, Context};
 use crate::authz::resources::read_resources;
-use crate::config::deny_response::DenyReply;
-use crate::config::diagnostics::{Fault, Faults, Refusal};
-use crate::config::document::{Document, Items};
+use crate::config::deny_response::DenyResponse;
+use crate::config::diagnostics::{ConfigError, ConfigErrors, Diagnostics};
+use crate::config::document::{StreamedList, Value};
 use crate::config::enforcement_mode::Mode;
-use crate::config::reader::{Node, Object};
-use crate::identity::error::HostFailure;
+use crate::config::reader::{ConfigNode, Object};
+use crate::identity::error::AttributeError;
 use crate::identity::trust_domains::TrustDomains;
 
 const USER_AGENT: &str = "user-agent";
@@ -36,27 +36,31 @@ pub struct BaselineDeny {
     missing: Option<RuleName>,
     empty: Option<RuleName>,
     report_only: bool,
-    reply: DenyReply,
+    reply: DenyResponse,
     summary: String,
 }
 
 impl BaselineDeny {
-    /// Reads and compiles a configuration. Fails with all its faults, each with its place.
+    /// Reads and compiles a configuration. Fails with all its diagnostics, each with its place.
     ///
     /// ```
     /// use sallyport_policy::BaselineDeny;
     /// let refusal = BaselineDeny::parse(br#"{"presets": ["scanner"]}"#).err().unwrap();
     /// assert_eq!(refusal.to_string(), "presets[0]: unknown value `scanner`, did you mean \"scanners\"?");
     /// ```
-    pub fn parse(json: &[u8]) -> Result<Self, Refusal> {
-        let (document, resources) = Document::parse_apart(json, "resources")?;
-        let faults = Faults::default();
-        let read = read(&Node::root(&document, &faults), &resources);
-        let Configuration { presets, mut policies, exempt, missing, empty, mode, reply } = faults.unless_any(read)?;
+    pub fn parse(json: &[u8]) -> Result<Self, ConfigErrors> {
+        let (document, resources) = Value::parse_streaming(json, "resources")?;
+        let diagnostics = Diagnostics::default();
+        let read = read(&ConfigNode::root(&document, &diagnostics), &resources);
+        let Configuration { presets, mut policies, exempt, missing, empty, mode, reply } =
+            diagnostics.into_result(read)?;
         let mut lists = Vec::new();
         for preset in presets {
             let Some((policy, version)) = preset.policy() else {
-                return Err(Refusal::of(Fault::new("presets", "a built-in list is broken, this build cannot be used")));
+                return Err(ConfigErrors::of(ConfigError::new(
+                    "presets",
+                    "a built-in list is broken, this build cannot be used",
+                )));
             };
             lists.push(format!("{} version {version} with {} tools", policy.name, policy.rules.len()));
             policies.push(policy);
@@ -65,8 +69,8 @@ impl BaselineDeny {
         let summary = summary(&policies, &lists, report_only);
         let policies = policies.into_iter().map(Cow::Owned).collect();
         let policy =
-            CompiledPolicy::new(policies, &BASELINE, ClaimSource::default(), DefaultAction::Allow, report_only);
-        let rule = |label: &str| RuleName::new(PolicyName::of_setting("userAgent"), RuleLabel::Word(label.to_owned()));
+            CompiledPolicy::new(policies, &GLOB_SYNTAX, ClaimSource::default(), DefaultAction::Allow, report_only);
+        let rule = |label: &str| RuleName::new(PolicyName::of_setting("userAgent"), RuleLabel::Name(label.to_owned()));
         Ok(Self {
             policy,
             exempt,
@@ -89,8 +93,8 @@ impl BaselineDeny {
             Decision::Deny(denial) => Decision::Deny(denial),
             other => match self.without_user_agent(request) {
                 Ok(None) => other,
-                Ok(Some(rule)) => self.turned_away(Denial::Matched(rule)),
-                Err(failure) => self.turned_away(Denial::Undecidable(failure.into())),
+                Ok(Some(rule)) => self.deny_or_report(Denial::Matched(rule)),
+                Err(failure) => self.deny_or_report(Denial::Undecidable(failure.into())),
             },
         };
         match decision {
@@ -98,7 +102,7 @@ impl BaselineDeny {
                 match self.is_exempt(request) {
                     Ok(true) => Decision::Allow,
                     Ok(false) => decision,
-                    Err(failure) => self.turned_away(Denial::Undecidable(failure.into())),
+                    Err(failure) => self.deny_or_report(Denial::Undecidable(failure.into())),
                 }
             }
             other => other,
@@ -126,12 +130,12 @@ impl BaselineDeny {
                 (format!("{} rule {}, {told}: {asked}", rule.policy(), rule.label()), pattern)
             }
             Denial::Undecidable(obstacle) => (format!("{obstacle}: {asked}"), None),
-            Denial::NoAllowMatches | Denial::DefaultAction | Denial::NotMutualTls(_) => (asked, None),
+            Denial::NoAllowMatches | Denial::DefaultAction | Denial::MtlsRequired(_) => (asked, None),
         }
     }
 
     /// What a denied client is told.
-    pub fn reply(&self) -> &DenyReply {
+    pub fn reply(&self) -> &DenyResponse {
         &self.reply
     }
 
@@ -146,7 +150,7 @@ impl BaselineDeny {
         &self.summary
     }
 
-    fn without_user_agent<R: Request + ?Sized>(&self, request: &mut R) -> Result<Option<&RuleName>, HostFailure> {
+    fn without_user_agent<R: Request + ?Sized>(&self, request: &mut R) -> Result<Option<&RuleName>, AttributeError> {
         if self.missing.is_none() && self.empty.is_none() {
             return Ok(None);
         }
@@ -158,11 +162,11 @@ impl BaselineDeny {
         })
     }
 
-    fn is_exempt<R: Request + ?Sized>(&self, request: &mut R) -> Result<bool, HostFailure> {
+    fn is_exempt<R: Request + ?Sized>(&self, request: &mut R) -> Result<bool, AttributeError> {
         self.exempt.as_ref().map_or(Ok(false), |exempt| exempt.hold(request))
     }
 
-    fn turned_away<'p>(&self, denial: Denial<'p>) -> Decision<'p> {
+    fn deny_or_report<'p>(&self, denial: Denial<'p>) -> Decision<'p> {
         match self.report_only {
             true => Decision::WouldDeny(denial),
             false => Decision::Deny(denial),
@@ -172,7 +176,7 @@ impl BaselineDeny {
 
 /// Who asked for what, as far as a client without identity goes.
 fn asked<R: Request + ?Sized>(request: &mut R) -> String {
-    let what = crate::attributes::wording::asked_for(request);
+    let what = crate::attributes::wording::describe_operation(request);
     let agent = request
         .header(USER_AGENT)
         .ok()
@@ -191,10 +195,10 @@ struct Configuration {
     missing: bool,
     empty: bool,
     mode: Mode,
-    reply: DenyReply,
+    reply: DenyResponse,
 }
 
-fn read(node: &Node<'_>, items: &Items<'_>) -> Option<Configuration> {
+fn read(node: &ConfigNode<'_>, items: &StreamedList<'_>) -> Option<Configuration> {
     let object = node.object()?;
     let presets_node = object.optional("presets");
     let presets = match &presets_node {
@@ -210,16 +214,18 @@ fn read(node: &Node<'_>, items: &Items<'_>) -> Option<Configuration> {
         None => Some(None),
     };
     let mode = Mode::read(object.optional("mode").as_ref());
-    let reply = DenyReply::read(object.optional("deny").as_ref());
+    let reply = DenyResponse::read(object.optional("deny").as_ref());
     let resources = object.optional("resources");
     let trust_domains = TrustDomains::new("cluster.local".to_owned(), Vec::new());
     let policies = match &resources {
-        Some(node) => read_resources(node, items, &Context { trust_domains: &trust_domains, dialect: &BASELINE })
-            .map(|resources| resources.policies),
+        Some(node) => {
+            read_resources(node, items, &Context { trust_domains: &trust_domains, header_syntax: &GLOB_SYNTAX })
+                .map(|resources| resources.policies)
+        }
         None => Some(Vec::new()),
     };
     if presets_node.is_none() && resources.is_none() && user_agent == Some((false, false)) {
-        object.fault("denies nothing: write presets: [scanners], or resources");
+        object.error("denies nothing: write presets: [scanners], or resources");
     }
     object.finish();
     let (missing, empty) = user_agent?;
@@ -234,22 +240,22 @@ fn read(node: &Node<'_>, items: &Items<'_>) -> Option<Configuration> {
     })
 }
 
-fn read_presets(node: &Node<'_>) -> Option<Vec<Preset>> {
+fn read_presets(node: &ConfigNode<'_>) -> Option<Vec<Preset>> {
     let mut presets: Vec<Preset> = Vec::new();
     for item in node.items()? {
-        let preset = item.word(&Preset::NAMES)?;
+        let preset = item.enum_value(&Preset::NAMES)?;
         if presets.contains(&preset) {
-            item.fault("listed twice, keep one");
+            item.error("listed twice, keep one");
         }
         presets.push(preset);
     }
     Some(presets)
 }
 
-fn read_user_agent(node: &Node<'_>) -> Option<(bool, bool)> {
+fn read_user_agent(node: &ConfigNode<'_>) -> Option<(bool, bool)> {
     let object = node.object()?;
     let denies = |object: &Object<'_>, key| match object.optional(key) {
-        Some(node) => node.word(&[("allow", false), ("deny", true)]),
+        Some(node) => node.enum_value(&[("allow", false), ("deny", true)]),
         None => Some(false),
     };
     let (missing, empty) = (denies(&object, "missing"), denies(&object, "empty"));

@@ -12,13 +12,13 @@ pub(crate) mod request;
 pub(crate) mod rule;
 pub(crate) mod service_entry;
 
-use crate::authz::resources::MOST_RESOURCES;
+use crate::authz::resources::MAX_RESOURCES;
 use crate::authz::resources::authorization_policy::read_values;
-use crate::config::deny_response::DenyReply;
-use crate::config::diagnostics::{Faults, Refusal};
-use crate::config::document::Document;
+use crate::config::deny_response::DenyResponse;
+use crate::config::diagnostics::{ConfigErrors, Diagnostics};
+use crate::config::document::Value;
 use crate::config::enforcement_mode::Mode;
-use crate::config::reader::{Node, Object};
+use crate::config::reader::{ConfigNode, Object};
 use crate::egress::cilium_network_policy::{Cluster, LabelledWorkload};
 use crate::egress::compiled::EgressPolicy;
 use crate::egress::rule::{Rule, Rules};
@@ -28,7 +28,7 @@ use crate::identity::trust_domains::TrustDomains;
 /// A configuration of `egress-allowlist`, read without a fault and compiled.
 pub struct EgressAllowlist {
     policy: EgressPolicy,
-    reply: DenyReply,
+    reply: DenyResponse,
     summary: Summary,
 }
 
@@ -42,7 +42,7 @@ struct Summary {
 }
 
 impl EgressAllowlist {
-    /// Reads and compiles a configuration. Fails with all its faults, each with its place.
+    /// Reads and compiles a configuration. Fails with all its diagnostics, each with its place.
     ///
     /// ```
     /// use sallyport_policy::EgressAllowlist;
@@ -52,13 +52,13 @@ impl EgressAllowlist {
     ///     "rules[0].hosts[0]: bad host `*x.com`: a star stands for whole labels, or `evilx.com` would match too; write `*.x.com`",
     /// );
     /// ```
-    pub fn parse(json: &[u8]) -> Result<Self, Refusal> {
-        let document = Document::parse(json)?;
-        let faults = Faults::default();
-        let read = read(&Node::root(&document, &faults));
+    pub fn parse(json: &[u8]) -> Result<Self, ConfigErrors> {
+        let document = Value::parse(json)?;
+        let diagnostics = Diagnostics::default();
+        let read = read(&ConfigNode::root(&document, &diagnostics));
         // The memory of a VM does not shrink: what is made of the tree goes where the tree was.
         drop(document);
-        let Configuration { rules, written, reply, mode, server_name_must_match } = faults.unless_any(read)?;
+        let Configuration { rules, written, reply, mode, server_name_must_match } = diagnostics.into_result(read)?;
         let summary = Summary {
             rules: written,
             resources: rules.resources,
@@ -76,7 +76,7 @@ impl EgressAllowlist {
     }
 
     /// What a denied HTTP client is told.
-    pub fn reply(&self) -> &DenyReply {
+    pub fn reply(&self) -> &DenyResponse {
         &self.reply
     }
 
@@ -92,7 +92,7 @@ struct Configuration {
     rules: Rules,
     /// How many rules there are beside those that resources stand for.
     written: usize,
-    reply: DenyReply,
+    reply: DenyResponse,
     mode: Mode,
     server_name_must_match: bool,
 }
@@ -104,7 +104,7 @@ pub(crate) struct EgressContext<'c> {
     addresses: bool,
 }
 
-fn read(node: &Node<'_>) -> Option<Configuration> {
+fn read(node: &ConfigNode<'_>) -> Option<Configuration> {
     let object = node.object()?;
     let trust_domains = read_trust_domains(&object);
     if let Some(identity) = object.optional("identity") {
@@ -112,14 +112,14 @@ fn read(node: &Node<'_>) -> Option<Configuration> {
     }
     let mode = Mode::read(object.optional("mode").as_ref());
     let addresses = match object.optional("ipAddresses") {
-        Some(node) => node.word(&[("deny", false), ("allow", true)]),
+        Some(node) => node.enum_value(&[("deny", false), ("allow", true)]),
         None => Some(false),
     };
     let server_name_must_match = match object.optional("sniMustMatchHost") {
-        Some(node) => node.truth(),
+        Some(node) => node.bool(),
         None => Some(true),
     };
-    let reply = DenyReply::read(object.optional("deny").as_ref());
+    let reply = DenyResponse::read(object.optional("deny").as_ref());
     let workloads = match object.optional("workloads") {
         Some(node) => {
             let workloads: Vec<_> = node.items()?.map(|item| LabelledWorkload::read(&item)).collect();
@@ -130,7 +130,7 @@ fn read(node: &Node<'_>) -> Option<Configuration> {
     let written = object.optional("rules");
     let resources = object.optional("resources");
     if written.is_none() && resources.is_none() {
-        object.fault("has neither rules nor resources; list the hosts that may be reached, or write rules: [] to deny everything");
+        object.error("has neither rules nor resources; list the hosts that may be reached, or write rules: [] to deny everything");
     }
     let context = trust_domains.as_ref().zip(workloads.as_deref()).map(|(trust_domains, workloads)| EgressContext {
         trust_domains,
@@ -146,8 +146,8 @@ fn read(node: &Node<'_>) -> Option<Configuration> {
 
 /// The rules and those that resources stand for, in the order in which they are reported.
 fn read_all(
-    rules: Option<&Node<'_>>,
-    resources: Option<&Node<'_>>,
+    rules: Option<&ConfigNode<'_>>,
+    resources: Option<&ConfigNode<'_>>,
     context: &EgressContext<'_>,
 ) -> Option<(Rules, usize)> {
     let mut read = Rules::default();
@@ -157,23 +157,23 @@ fn read_all(
     }
     let written = read.list.len();
     if let Some(resources) = resources {
-        for item in resources.items_up_to(MOST_RESOURCES)? {
+        for item in resources.items_up_to(MAX_RESOURCES)? {
             complete &= read.add_resource(&item, context).is_some();
         }
     }
     complete.then_some((read, written))
 }
 
-fn read_rules(node: &Node<'_>, context: &EgressContext<'_>, read: &mut Rules) -> Option<()> {
-    let mut names = crate::collections::map::Table::default();
+fn read_rules(node: &ConfigNode<'_>, context: &EgressContext<'_>, read: &mut Rules) -> Option<()> {
+    let mut names = crate::collections::map::OrderedMap::default();
     let mut complete = true;
-    for (number, item) in node.items_up_to(MOST_RESOURCES)?.enumerate() {
+    for (number, item) in node.items_up_to(MAX_RESOURCES)?.enumerate() {
         let Some(rule) = Rule::read(&item, number, context) else {
             complete = false;
             continue;
         };
         if let Some(earlier) = names.insert(rule.name.policy().clone(), number) {
-            item.fault(format!(
+            item.error(format!(
                 "the name {} is that of {}[{earlier}] already, denials are reported under it",
                 rule.name.policy().name(),
                 node.place()
@@ -192,13 +192,13 @@ fn read_kind(object: &Object<'_>) -> Option<&'static str> {
         "ServiceEntry" => Some(("ServiceEntry", "networking.istio.io")),
         "CiliumNetworkPolicy" => Some(("CiliumNetworkPolicy", "cilium.io")),
         "CiliumClusterwideNetworkPolicy" => {
-            node.fault(
+            node.error(
                 "CiliumClusterwideNetworkPolicy is not supported, write a CiliumNetworkPolicy for each namespace",
             );
             None
         }
         other => {
-            node.fault(format!("unknown kind `{other}`, expected ServiceEntry or CiliumNetworkPolicy"));
+            node.error(format!("unknown kind `{other}`, expected ServiceEntry or CiliumNetworkPolicy"));
             None
         }
     })?;
@@ -206,7 +206,7 @@ fn read_kind(object: &Object<'_>) -> Option<&'static str> {
     let text = version.text()?;
     if text.split('/').next() != Some(group) {
         version
-            .fault(format!("`{text}` has no {kind}, write {group}/{}", if group == "cilium.io" { "v2" } else { "v1" }));
+            .error(format!("`{text}` has no {kind}, write {group}/{}", if group == "cilium.io" { "v2" } else { "v1" }));
         return None;
     }
     object.optional("status");

@@ -6,9 +6,9 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use crate::attributes::names::{HeaderName, MetadataKey};
 use crate::attributes::request::Request;
-use crate::config::document::Document;
+use crate::config::document::Value;
 use crate::config::reader::Object;
-use crate::identity::error::{HostFailure, Obstacle};
+use crate::identity::error::{AttributeError, EvalError};
 
 /// Where Envoy's JWT filter leaves what it has validated, and the key under which Istio has it keep the payload
 /// (`payload_in_metadata`).
@@ -31,9 +31,9 @@ impl ClaimSource {
         let Some(node) = identity.optional("jwt") else { return Some(Self::default()) };
         let object = node.object()?;
         let header = object.required("header", "name the header that carries the token's payload");
-        let name = header
-            .as_ref()
-            .and_then(|header| HeaderName::parse(header.some_text()?).map_err(|problem| header.fault(problem)).ok());
+        let name = header.as_ref().and_then(|header| {
+            HeaderName::parse(header.non_empty_str()?).map_err(|problem| header.error(problem)).ok()
+        });
         object.finish();
         name.map(Self::Header)
     }
@@ -45,15 +45,15 @@ impl ClaimSource {
         &self,
         key: &MetadataKey,
         request: &mut R,
-    ) -> Result<Option<Document>, Obstacle> {
+    ) -> Result<Option<Value>, EvalError> {
         match key {
             MetadataKey::Claim(names) => Ok(self.claims(request)?.value(names).cloned()),
             MetadataKey::Filter { filter, key } => Ok(request.metadata()?.value(filter, key)?),
         }
     }
 
-    pub(crate) fn claims<R: Request + ?Sized>(&self, request: &mut R) -> Result<Claims, Obstacle> {
-        let unreadable = |answer| HostFailure { attribute: "the token's payload", answer };
+    pub(crate) fn claims<R: Request + ?Sized>(&self, request: &mut R) -> Result<Claims, EvalError> {
+        let unreadable = |status| AttributeError { attribute: "the token's payload", status };
         match self {
             Self::JwtFilter => Ok(request.metadata()?.value(JWT_FILTER, PAYLOAD)?.map(Claims).unwrap_or_default()),
             Self::Header(name) => match request.header(name.as_str())?.as_slice() {
@@ -76,24 +76,24 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 
 /// The claims of a token: a JSON object (RFC 7519, section 4). None at all where there is no token.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Claims(Document);
+pub(crate) struct Claims(Value);
 
 impl Default for Claims {
     fn default() -> Self {
-        Self(Document::Null)
+        Self(Value::Null)
     }
 }
 
 impl Claims {
     /// Reads the decoded payload of a token; none where it is not a JSON object.
     pub(crate) fn of_payload(json: &[u8]) -> Option<Self> {
-        Document::of_json(json).filter(|document| matches!(document, Document::Object(_))).map(Self)
+        Value::of_json(json).filter(|document| matches!(document, Value::Object(_))).map(Self)
     }
 
-    /// The claim at the end of a way of names. Of a name that is given twice the last counts, as in Envoy.
-    pub(crate) fn value<N: AsRef<str>>(&self, names: &[N]) -> Option<&Document> {
+    /// The claim at the end of a way of names. Quantifier a name that is given twice the last counts, as in Envoy.
+    pub(crate) fn value<N: AsRef<str>>(&self, names: &[N]) -> Option<&Value> {
         names.iter().try_fold(&self.0, |value, name| match value {
-            Document::Object(entries) => {
+            Value::Object(entries) => {
                 entries.iter().rev().find(|(key, _)| key == name.as_ref()).map(|(_, value)| value)
             }
             _ => None,
@@ -108,7 +108,7 @@ mod tests {
     #[test]
     fn claims_are_found_by_the_names_on_the_way() {
         let claims = Claims::of_payload(br#"{"a": {"b": "x", "c": [1]}, "d": "y", "d": "z"}"#).expect("an object");
-        let text = |names: &[&str]| claims.value(names).and_then(Document::text).map(str::to_owned);
+        let text = |names: &[&str]| claims.value(names).and_then(Value::text).map(str::to_owned);
         assert_eq!(text(&["a", "b"]).as_deref(), Some("x"));
         assert_eq!(text(&["d"]).as_deref(), Some("z"));
         assert_eq!(text(&["a", "b", "c"]), None);

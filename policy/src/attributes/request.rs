@@ -6,8 +6,8 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use crate::attributes::dynamic_metadata::DynamicMetadata;
-use crate::collections::bytes::position_of_either;
-use crate::identity::error::HostFailure;
+use crate::collections::bytes::memchr2;
+use crate::identity::error::AttributeError;
 use crate::identity::peer::Peer;
 
 /// A request as its proxy sees it. A compiled policy asks for what its rules need and for nothing else; where it has to
@@ -22,56 +22,56 @@ pub trait Request {
     }
 
     /// Who sent it.
-    fn peer(&mut self) -> Result<&Peer, HostFailure>;
+    fn peer(&mut self) -> Result<&Peer, AttributeError>;
 
     /// The address of the connection's other end, whatever a request says of addresses (`source.ip`).
-    fn source_ip(&mut self) -> Result<Option<IpAddr>, HostFailure>;
+    fn source_ip(&mut self) -> Result<Option<IpAddr>, AttributeError>;
 
     /// The address of the client as the proxy finds it out: by `X-Forwarded-For` or the PROXY protocol where it trusts
     /// them (`remote.ip`).
-    fn remote_ip(&mut self) -> Result<Option<IpAddr>, HostFailure> {
-        untold("remote.ip")
+    fn remote_ip(&mut self) -> Result<Option<IpAddr>, AttributeError> {
+        unsupported("remote.ip")
     }
 
     /// The address that the connection was addressed to, on the proxy's side (`destination.ip`).
-    fn destination_ip(&mut self) -> Result<Option<IpAddr>, HostFailure> {
-        untold("destination.ip")
+    fn destination_ip(&mut self) -> Result<Option<IpAddr>, AttributeError> {
+        unsupported("destination.ip")
     }
 
     /// The port that the connection was addressed to, on the proxy's side.
-    fn destination_port(&mut self) -> Result<Option<u16>, HostFailure>;
+    fn destination_port(&mut self) -> Result<Option<u16>, AttributeError>;
 
     /// The server name that the client's TLS asks for (SNI, RFC 6066, section 3), where the proxy has read it.
-    fn server_name(&mut self) -> Result<Option<&[u8]>, HostFailure> {
-        untold("connection.sni")
+    fn server_name(&mut self) -> Result<Option<&[u8]>, AttributeError> {
+        unsupported("connection.sni")
     }
 
     /// When it is decided, since the Unix epoch.
-    fn time(&mut self) -> Result<Duration, HostFailure> {
-        untold("request.time")
+    fn time(&mut self) -> Result<Duration, AttributeError> {
+        unsupported("request.time")
     }
 
     /// What filters before this one have found out about it.
-    fn metadata(&mut self) -> Result<&DynamicMetadata, HostFailure> {
-        untold("metadata")
+    fn metadata(&mut self) -> Result<&DynamicMetadata, AttributeError> {
+        unsupported("metadata")
     }
 
     /// The request method (`:method`), as sent.
-    fn method(&mut self) -> Result<Option<&[u8]>, HostFailure>;
+    fn method(&mut self) -> Result<Option<&[u8]>, AttributeError>;
 
     /// The host that it is addressed to (`:authority`), with its port if it names one, as sent.
-    fn host(&mut self) -> Result<Option<&[u8]>, HostFailure>;
+    fn host(&mut self) -> Result<Option<&[u8]>, AttributeError>;
 
     /// The path with query and fragment (`:path`), as the proxy hands it over.
-    fn path(&mut self) -> Result<Option<&[u8]>, HostFailure>;
+    fn path(&mut self) -> Result<Option<&[u8]>, AttributeError>;
 
     /// The values of a header, whose name is given in lower case: none where it is absent, several where it is
     /// repeated, as bytes, since they need not be UTF-8.
-    fn header(&mut self, name: &str) -> Result<HeaderValues<'_>, HostFailure>;
+    fn header(&mut self, name: &str) -> Result<HeaderValues<'_>, AttributeError>;
 }
 
-fn untold<T>(attribute: &'static str) -> Result<T, HostFailure> {
-    Err(HostFailure { attribute, answer: "it is not known here" })
+fn unsupported<T>(attribute: &'static str) -> Result<T, AttributeError> {
+    Err(AttributeError { attribute, status: "it is not known here" })
 }
 
 /// The values of one header, of which there is mostly one.
@@ -79,6 +79,6 @@ pub type HeaderValues<'v> = SmallVec<[&'v [u8]; 2]>;
 
 /// A path without query and fragment, as Envoy's path matcher has it (`PathUtil::removeQueryAndFragment`).
 pub(crate) fn without_query(path: &[u8]) -> &[u8] {
-    let end = position_of_either(path, b'?', b'#');
+    let end = memchr2(path, b'?', b'#');
     end.and_then(|end| path.get(..end)).unwrap_or(path)
 }

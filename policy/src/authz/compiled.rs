@@ -9,20 +9,20 @@ use std::rc::Rc;
 
 use crate::attributes::jwt_claims::ClaimSource;
 use crate::attributes::request::Request;
-use crate::attributes::wording::LOOKED_AT;
-use crate::authz::compiled::connection_cache::ConnectionMatches;
+use crate::attributes::wording::MAX_RULES_EXPLAINED;
+use crate::authz::compiled::connection_cache::ConnectionCache;
 use crate::authz::compiled::explain::Descriptions;
 use crate::authz::decision::{Decision, Denial};
-use crate::authz::fields::header::HeaderDialect;
+use crate::authz::fields::header::HeaderSyntax;
 use crate::authz::fields::{Field, Fields, FieldsBuilder, Values};
 use crate::authz::mtls_mode::MutualTls;
 use crate::authz::policy_name::{PolicyName, RuleName};
-use crate::authz::resources::authorization_policy::{Action, AuthorizationPolicy, Term};
-use crate::collections::map::Table;
-use crate::collections::sort::{in_order, sort_by};
+use crate::authz::resources::authorization_policy::{Action, AuthorizationPolicy, Predicate};
+use crate::collections::map::OrderedMap;
+use crate::collections::sort::{sort_by, sorted_indices};
 use crate::config::enforcement_mode::Enforcement;
-use crate::identity::error::{HostFailure, Obstacle};
-use crate::matcher::clause::{Clause, Condition, MatchedValues, Of};
+use crate::identity::error::{AttributeError, EvalError};
+use crate::matcher::clause::{Clause, Condition, MatchedValues, Quantifier};
 use crate::matcher::field_match::{FieldMatch, FieldMatches};
 use crate::matcher::rule_tree::ClauseIndex;
 use crate::matcher::value_set::{SetId, ValueSets};
@@ -69,15 +69,15 @@ struct Group {
 struct Lookups<'l, R: ?Sized> {
     fields: &'l Fields,
     request: &'l mut R,
-    connection: Option<&'l ConnectionMatches>,
+    connection: Option<&'l ConnectionCache>,
     matched: FieldMatches<Field>,
 }
 
 impl<R: Request + ?Sized> MatchedValues for Lookups<'_, R> {
     type Field = Field;
-    type Error = Obstacle;
+    type Error = EvalError;
 
-    fn matched(&mut self, field: Field) -> Result<&FieldMatch, Obstacle> {
+    fn matched(&mut self, field: Field) -> Result<&FieldMatch, EvalError> {
         match self.connection.and_then(|connection| connection.known.of(field)) {
             Some(known) => Ok(known),
             None => self.matched.of(field, |found| self.fields.lookup(field, self.request, found)),
@@ -90,7 +90,7 @@ impl CompiledPolicy {
     /// took serves the ones after it.
     pub(crate) fn new(
         policies: Vec<Cow<'_, AuthorizationPolicy>>,
-        dialect: &'static HeaderDialect,
+        header_syntax: &'static HeaderSyntax,
         claims: ClaimSource,
         default_action: DefaultAction,
         report_only: bool,
@@ -104,14 +104,14 @@ impl CompiledPolicy {
         let groups = |action| [Enforcement::Enforced, Enforcement::Reported].map(|wanted| has(action, wanted));
         let (any_deny, any_allow) = (groups(Action::Deny), groups(Action::Allow));
         let mut places = places.into_iter();
-        let mut builder = Builder::new(dialect, claims);
+        let mut builder = Builder::new(header_syntax, claims);
         for policy in policies {
             for (clauses, place) in policy.rules.iter().zip(&mut places) {
-                builder.numbered = Table::default();
+                builder.numbered = OrderedMap::default();
                 for clause in clauses {
                     let before = builder.clauses(policy.action, enforcement(&policy)).len();
                     // What no explanation looks at needs no words.
-                    let explained = policy.action == Action::Allow && before < LOOKED_AT;
+                    let explained = policy.action == Action::Allow && before < MAX_RULES_EXPLAINED;
                     let clause = builder.clause(clause, policy.action, place, explained);
                     builder.clauses(policy.action, enforcement(&policy)).push(clause);
                 }
@@ -161,16 +161,16 @@ impl CompiledPolicy {
     /// What stops the decision on the way is a denial. Policies in dry run take part in a second decision, made by the
     /// same steps over all policies, whose denial is only reported; in report mode every denial is.
     pub fn decide<R: Request + ?Sized>(&self, request: &mut R) -> Decision<'_> {
-        self.decide_on(None, request)
+        self.decide_cached(None, request)
     }
 
     /// The same, where it is known what the request's connection matches.
-    pub fn decide_on<R: Request + ?Sized>(
+    pub fn decide_cached<R: Request + ?Sized>(
         &self,
-        connection: Option<&ConnectionMatches>,
+        connection: Option<&ConnectionCache>,
         request: &mut R,
     ) -> Decision<'_> {
-        if let Some(ConnectionMatches { known, ways_in }) = connection
+        if let Some(ConnectionCache { known, ways_in }) = connection
             && ways_in.get_or_init(|| self.ways_in(known)).let_in(request)
         {
             return Decision::Allow;
@@ -182,17 +182,17 @@ impl CompiledPolicy {
                 Ok(Some(denial)) => Decision::WouldDeny(denial),
                 Err(obstacle) => Decision::WouldDeny(Denial::Undecidable(obstacle)),
             },
-            Ok(Some(denial)) => self.turned_away(denial),
-            Err(obstacle) => self.turned_away(Denial::Undecidable(obstacle)),
+            Ok(Some(denial)) => self.deny_or_report(denial),
+            Err(obstacle) => self.deny_or_report(Denial::Undecidable(obstacle)),
         }
     }
 
     /// The AUDIT rule that matches a request, the first of several, whatever is decided of it.
     ///
     /// Marks nothing where the proxy does not tell what it takes: an audit never stands in the way.
-    pub fn audited<R: Request + ?Sized>(
+    pub fn matching_audit_rule<R: Request + ?Sized>(
         &self,
-        connection: Option<&ConnectionMatches>,
+        connection: Option<&ConnectionCache>,
         request: &mut R,
     ) -> Option<&RuleName> {
         if self.audit.is_empty() {
@@ -204,7 +204,7 @@ impl CompiledPolicy {
 
     /// The ALLOW rule that lets a request in, the first of several; for tools that show why, since a filter needs to
     /// know only that there is one.
-    pub fn allowed_by<R: Request + ?Sized>(&self, request: &mut R) -> Result<Option<&RuleName>, Obstacle> {
+    pub fn matching_allow_rule<R: Request + ?Sized>(&self, request: &mut R) -> Result<Option<&RuleName>, EvalError> {
         let clause = self.allow.enforced.first(&self.sets, &mut self.lookups(None, request))?;
         Ok(clause.and_then(|clause| self.rule(clause.rule)))
     }
@@ -222,7 +222,7 @@ impl CompiledPolicy {
         &self,
         rule: &RuleName,
         request: &mut R,
-    ) -> Result<Option<(String, String)>, Obstacle> {
+    ) -> Result<Option<(String, String)>, EvalError> {
         let mut lookups = self.lookups(None, request);
         let mut of_the_rule = None;
         for index in [&self.deny.enforced, &self.deny.reported] {
@@ -246,7 +246,7 @@ impl CompiledPolicy {
     /// from one to the next.
     pub fn decides_by_connection(&self) -> bool {
         self.audit.is_empty()
-            && !self.mutual_tls.asks_for_the_port()
+            && !self.mutual_tls.depends_on_port()
             && self.clauses().flat_map(Clause::conditions).all(|condition| condition.field.kind.is_of_the_connection())
     }
 
@@ -288,24 +288,24 @@ impl CompiledPolicy {
 
     fn lookups<'l, R: Request + ?Sized>(
         &'l self,
-        connection: Option<&'l ConnectionMatches>,
+        connection: Option<&'l ConnectionCache>,
         request: &'l mut R,
     ) -> Lookups<'l, R> {
         Lookups { fields: &self.fields, request, connection, matched: FieldMatches::default() }
     }
 
-    fn turned_away<'p>(&'p self, denial: Denial<'p>) -> Decision<'p> {
+    fn deny_or_report<'p>(&'p self, denial: Denial<'p>) -> Decision<'p> {
         match self.report_only {
             true => Decision::WouldDeny(denial),
             false => Decision::Deny(denial),
         }
     }
 
-    fn enforced<R: Request + ?Sized>(&self, lookups: &mut Lookups<'_, R>) -> Result<Option<Denial<'_>>, Obstacle> {
+    fn enforced<R: Request + ?Sized>(&self, lookups: &mut Lookups<'_, R>) -> Result<Option<Denial<'_>>, EvalError> {
         if lookups.connection.is_none()
-            && let Some(name) = self.mutual_tls.turns_away(lookups.request)?
+            && let Some(name) = self.mutual_tls.rejects(lookups.request)?
         {
-            return Ok(Some(Denial::NotMutualTls(name)));
+            return Ok(Some(Denial::MtlsRequired(name)));
         }
         if let Some(denial) = self.first_deny(&self.deny.enforced, lookups)? {
             return Ok(Some(denial));
@@ -320,7 +320,7 @@ impl CompiledPolicy {
     }
 
     /// The decision over all policies, for a request that the enforced ones allow.
-    fn reported<R: Request + ?Sized>(&self, lookups: &mut Lookups<'_, R>) -> Result<Option<Denial<'_>>, Obstacle> {
+    fn reported<R: Request + ?Sized>(&self, lookups: &mut Lookups<'_, R>) -> Result<Option<Denial<'_>>, EvalError> {
         if self.deny.any_reported
             && let Some(denial) = self.first_deny(&self.deny.reported, lookups)?
         {
@@ -337,12 +337,12 @@ impl CompiledPolicy {
         &self,
         index: &ClauseIndex<Field>,
         lookups: &mut Lookups<'_, R>,
-    ) -> Result<Option<Denial<'_>>, Obstacle> {
+    ) -> Result<Option<Denial<'_>>, EvalError> {
         if index.is_empty() {
             return Ok(None);
         }
         let Some(clause) = index.first(&self.sets, lookups)? else { return Ok(None) };
-        let unnamed = HostFailure { attribute: "the rule that matches", answer: "it has no name" };
+        let unnamed = AttributeError { attribute: "the rule that matches", status: "it has no name" };
         Ok(Some(self.rule(clause.rule).map_or(Denial::Undecidable(unnamed.into()), Denial::Matched)))
     }
 
@@ -368,7 +368,7 @@ fn enforcement(policy: &AuthorizationPolicy) -> Enforcement {
 
 /// Whether several policies have one name, each in a namespace of its own.
 fn names_repeat(policies: &[Cow<'_, AuthorizationPolicy>]) -> bool {
-    let mut seen: Table<&str, ()> = Table::default();
+    let mut seen: OrderedMap<&str, ()> = OrderedMap::default();
     policies.iter().any(|policy| seen.insert(policy.name.name(), ()).is_some())
 }
 
@@ -377,15 +377,16 @@ fn names_repeat(policies: &[Cow<'_, AuthorizationPolicy>]) -> bool {
 /// The text of a rule begins with its policy in brackets, which no other policy's begins with: so policies are put in
 /// order first, then the rules of each by the rest of their texts.
 fn rules_in_order(policies: &[Cow<'_, AuthorizationPolicy>]) -> (Vec<RuleName>, Vec<u32>) {
-    let in_order = |texts: Vec<String>| in_order(texts.len(), &|one, other| texts.get(one).cmp(&texts.get(other)));
+    let sorted_indices =
+        |texts: Vec<String>| sorted_indices(texts.len(), &|one, other| texts.get(one).cmp(&texts.get(other)));
     let mut rules = Vec::new();
     let mut places = vec![Vec::new(); policies.len()];
-    for at in in_order(policies.iter().map(|policy| policy.name.bracketed()).collect()) {
+    for at in sorted_indices(policies.iter().map(|policy| policy.name.bracketed()).collect()) {
         let (Some(policy), Some(places)) = (policies.get(at), places.get_mut(at)) else { continue };
         let name = Rc::new(policy.name.clone());
         let rule = |number| RuleName::new(Rc::clone(&name), policy.rule_label(number));
         places.resize(policy.rules.len(), 0);
-        for number in in_order((0..policy.rules.len()).map(|number| rule(number).text_in_policy()).collect()) {
+        for number in sorted_indices((0..policy.rules.len()).map(|number| rule(number).text_in_policy()).collect()) {
             if let Some(place) = places.get_mut(number) {
                 *place = u32::try_from(rules.len()).unwrap_or(u32::MAX);
             }
@@ -403,48 +404,48 @@ struct Builder {
     groups: [Vec<Clause<Field>>; 5],
     of_the_connection: Vec<Field>,
     /// By the lists of one rule, which stay where they are while this is built.
-    numbered: Table<*const Values, (Field, SetId)>,
+    numbered: OrderedMap<*const Values, (Field, SetId)>,
 }
 
 impl Builder {
-    fn new(dialect: &'static HeaderDialect, claims: ClaimSource) -> Self {
+    fn new(header_syntax: &'static HeaderSyntax, claims: ClaimSource) -> Self {
         Self {
-            fields: FieldsBuilder::new(dialect, claims),
+            fields: FieldsBuilder::new(header_syntax, claims),
             sets: ValueSets::default(),
             descriptions: Descriptions::default(),
             groups: Default::default(),
             of_the_connection: Vec::new(),
-            numbered: Table::default(),
+            numbered: OrderedMap::default(),
         }
     }
 
-    fn clause(&mut self, terms: &[Term], action: Action, rule: u32, explained: bool) -> Clause<Field> {
-        let mut conditions = Vec::with_capacity(terms.len());
-        for term in terms {
+    fn clause(&mut self, predicates: &[Predicate], action: Action, rule: u32, explained: bool) -> Clause<Field> {
+        let mut conditions = Vec::with_capacity(predicates.len());
+        for predicate in predicates {
             // Clauses of one rule share their lists; each is numbered once.
-            let known = self.numbered.get(&Rc::as_ptr(&term.values)).copied();
+            let known = self.numbered.get(&Rc::as_ptr(&predicate.values)).copied();
             let (field, set) = match known {
                 Some(known) => known,
                 None => {
-                    let (field, values) = self.fields.add(&term.values);
+                    let (field, values) = self.fields.add(&predicate.values);
                     let set = self.sets.add(values);
                     if field.kind.is_of_the_connection() && !self.of_the_connection.contains(&field) {
                         self.of_the_connection.push(field);
                     }
                     if explained {
-                        self.descriptions.add(field, set, &term.values);
+                        self.descriptions.add(field, set, &predicate.values);
                     }
-                    self.numbered.insert(Rc::as_ptr(&term.values), (field, set));
+                    self.numbered.insert(Rc::as_ptr(&predicate.values), (field, set));
                     (field, set)
                 }
             };
             // Among several values of a header, one that matches keeps a request out, and one that does not keeps it
             // from being let in.
-            let of = match (action, term.negated) {
-                (Action::Deny | Action::Audit, false) | (Action::Allow, true) => Of::Any,
-                (Action::Deny | Action::Audit, true) | (Action::Allow, false) => Of::Every,
+            let of = match (action, predicate.negated) {
+                (Action::Deny | Action::Audit, false) | (Action::Allow, true) => Quantifier::Any,
+                (Action::Deny | Action::Audit, true) | (Action::Allow, false) => Quantifier::All,
             };
-            conditions.push(Condition { field, negated: term.negated, set, of });
+            conditions.push(Condition { field, negated: predicate.negated, set, of });
         }
         Clause::new(conditions, rule)
     }

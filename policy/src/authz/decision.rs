@@ -1,7 +1,7 @@
 //! The answer to one request, as a value: replies, log lines and counters are made from it, elsewhere.
 
 use crate::authz::policy_name::{PolicyName, RuleName};
-use crate::identity::error::Obstacle;
+use crate::identity::error::EvalError;
 
 /// What happens to a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,9 +24,9 @@ pub enum Denial<'p> {
     /// There is no ALLOW policy for this workload, and `defaultAction` is DENY.
     DefaultAction,
     /// This PeerAuthentication requires a validated certificate, and the connection has none.
-    NotMutualTls(&'p PolicyName),
+    MtlsRequired(&'p PolicyName),
     /// It cannot be decided.
-    Undecidable(Obstacle),
+    Undecidable(EvalError),
 }
 
 impl Denial<'_> {
@@ -35,7 +35,7 @@ impl Denial<'_> {
     pub fn details(&self, filter: &str) -> String {
         match self {
             Self::Matched(rule) => format!("{filter}_access_denied_matched_policy[{rule}]"),
-            Self::NotMutualTls(name) => format!("{filter}_access_denied_matched_policy[{}]", name.bracketed()),
+            Self::MtlsRequired(name) => format!("{filter}_access_denied_matched_policy[{}]", name.bracketed()),
             Self::NoAllowMatches | Self::DefaultAction | Self::Undecidable(_) => {
                 format!("{filter}_access_denied_matched_policy[none]")
             }
@@ -44,14 +44,14 @@ impl Denial<'_> {
 
     /// Whether the proxy failed to say what the decision needs.
     pub fn is_failure(&self) -> bool {
-        matches!(self, Self::Undecidable(Obstacle::Host(_)))
+        matches!(self, Self::Undecidable(EvalError::AttributeUnavailable(_)))
     }
 
     /// The policy that matched, if one did.
     pub fn policy(&self) -> Option<&PolicyName> {
         match self {
             Self::Matched(rule) => Some(rule.policy()),
-            Self::NotMutualTls(name) => Some(name),
+            Self::MtlsRequired(name) => Some(name),
             Self::NoAllowMatches | Self::DefaultAction | Self::Undecidable(_) => None,
         }
     }

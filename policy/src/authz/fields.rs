@@ -4,10 +4,10 @@
 //! variant of [`Values`] and a line in each `match` here; the compiler names every place that lacks it.
 
 /// Numbers and prints a pattern as the text that it holds.
-macro_rules! text_by_another_name {
+macro_rules! string_pattern_newtype {
     ($pattern:ty) => {
-        impl AsRef<crate::matcher::string_pattern::TextPattern> for $pattern {
-            fn as_ref(&self) -> &crate::matcher::string_pattern::TextPattern {
+        impl AsRef<crate::matcher::string_pattern::StringPattern> for $pattern {
+            fn as_ref(&self) -> &crate::matcher::string_pattern::StringPattern {
                 &self.0
             }
         }
@@ -43,7 +43,7 @@ use request_principal::RequestPrincipal;
 use crate::attributes::jwt_claims::ClaimSource;
 use crate::attributes::names::{HeaderName, MetadataKey};
 use crate::attributes::request::Request;
-use crate::authz::fields::header::{HeaderDialect, HeaderIndex, HeaderPattern};
+use crate::authz::fields::header::{HeaderIndex, HeaderPattern, HeaderSyntax};
 use crate::authz::fields::host::HostPattern;
 use crate::authz::fields::ip_block::IpBlock;
 use crate::authz::fields::metadata::MetadataPattern;
@@ -57,16 +57,16 @@ use crate::authz::fields::server_name::ServerNamePattern;
 use crate::authz::fields::service_account::ServiceAccount;
 use crate::authz::fields::time::TimeWindow;
 use crate::authz::fields::trust_domain::TrustDomainPattern;
-use crate::collections::map::Table;
+use crate::collections::map::OrderedMap;
 use crate::collections::sort::sort_by;
 #[cfg(test)]
-use crate::identity::error::HostFailure;
-use crate::identity::error::Obstacle;
+use crate::identity::error::AttributeError;
+use crate::identity::error::EvalError;
 #[cfg(test)]
-use crate::matcher::clause::Of;
+use crate::matcher::clause::Quantifier;
 use crate::matcher::field_match::{FieldMatch, missing_index, position};
-use crate::matcher::string_index::{Beginning, TextIndex};
-use crate::matcher::value_ids::{Numbered, NumberedTexts, ValueId};
+use crate::matcher::string_index::{LiteralPrefix, StringIndex};
+use crate::matcher::value_ids::{Interner, StringInterner, ValueId};
 #[cfg(test)]
 use std::net::IpAddr;
 
@@ -120,7 +120,7 @@ pub(crate) enum Address {
 
 #[cfg(test)]
 impl Address {
-    fn of<R: Request + ?Sized>(self, request: &mut R) -> Result<Option<IpAddr>, HostFailure> {
+    fn of<R: Request + ?Sized>(self, request: &mut R) -> Result<Option<IpAddr>, AttributeError> {
         match self {
             Self::Source => request.source_ip(),
             Self::Remote => request.remote_ip(),
@@ -243,7 +243,7 @@ impl Values {
     }
 
     /// Takes in the values of `more`, if they are of the same field of `source` or `operation`.
-    pub(crate) fn absorb(&mut self, more: &Self) -> bool {
+    pub(crate) fn merge_values(&mut self, more: &Self) -> bool {
         match (self, more) {
             (Self::Principals(values), Self::Principals(more)) => values.extend_from_slice(more),
             (Self::Namespaces(values), Self::Namespaces(more)) => values.extend_from_slice(more),
@@ -262,7 +262,7 @@ impl Values {
 
     /// The definition of what a list matches; the indexes must agree with it.
     #[cfg(test)]
-    pub(crate) fn matches<R: Request + ?Sized>(&self, request: &mut R, of: Of) -> Result<bool, Obstacle> {
+    pub(crate) fn matches<R: Request + ?Sized>(&self, request: &mut R, of: Quantifier) -> Result<bool, EvalError> {
         Ok(match self {
             Self::Principals(values) => {
                 request.peer()?.id().is_some_and(|id| values.iter().any(|value| value.matches(id)))
@@ -296,10 +296,10 @@ impl Values {
                 let values = request.header(name.as_str())?;
                 let listed = |value: &[u8]| patterns.iter().any(|pattern| pattern.matches(value));
                 match of {
-                    Of::Any => {
+                    Quantifier::Any => {
                         values.iter().any(|value| listed(value)) || (values.len() > 1 && listed(&values.join(&b',')))
                     }
-                    Of::Every => !values.is_empty() && values.iter().all(|value| listed(value)),
+                    Quantifier::All => !values.is_empty() && values.iter().all(|value| listed(value)),
                 }
             }
             Self::RequestPrincipals(values) => {
@@ -315,16 +315,16 @@ impl Values {
 }
 
 /// What a field without an index is: asking for it stops a decision.
-const NOWHERE: Field = Field { kind: FieldKind::Header, number: u32::MAX };
+const UNINDEXED: Field = Field { kind: FieldKind::Header, number: u32::MAX };
 
 /// Collects the values of the fields of `source`, for filters that know no others.
 #[derive(Default)]
 pub(crate) struct SourcesBuilder {
-    principals: NumberedTexts,
-    namespaces: Numbered<NamespacePattern>,
-    service_accounts: Numbered<ServiceAccount>,
-    trust_domains: NumberedTexts,
-    source_ips: Numbered<IpBlock>,
+    principals: StringInterner,
+    namespaces: Interner<NamespacePattern>,
+    service_accounts: Interner<ServiceAccount>,
+    trust_domains: StringInterner,
+    source_ips: Interner<IpBlock>,
 }
 
 impl SourcesBuilder {
@@ -345,16 +345,16 @@ impl SourcesBuilder {
             | Values::Paths(_)
             | Values::Header(..)
             | Values::RequestPrincipals(_)
-            | Values::Metadata(..) => (NOWHERE, Vec::new()),
+            | Values::Metadata(..) => (UNINDEXED, Vec::new()),
         }
     }
 
     pub(crate) fn finish(self) -> Sources {
         Sources {
-            principals: TextIndex::new(self.principals.into_entries()),
+            principals: StringIndex::new(self.principals.into_entries()),
             namespaces: namespace::Index::new(self.namespaces.into_entries()),
             service_accounts: service_account::Index::new(self.service_accounts.into_entries()),
-            trust_domains: TextIndex::new(self.trust_domains.into_entries()),
+            trust_domains: StringIndex::new(self.trust_domains.into_entries()),
             source_ips: ip_block::Index::new(self.source_ips.into_entries()),
         }
     }
@@ -362,10 +362,10 @@ impl SourcesBuilder {
 
 /// The indexes of the fields of `source`.
 pub(crate) struct Sources {
-    principals: TextIndex,
+    principals: StringIndex,
     namespaces: namespace::Index,
     service_accounts: service_account::Index,
-    trust_domains: TextIndex,
+    trust_domains: StringIndex,
     source_ips: ip_block::Index,
 }
 
@@ -379,13 +379,15 @@ impl Sources {
         field: Field,
         request: &mut R,
         found: &mut FieldMatch,
-    ) -> Result<(), Obstacle> {
+    ) -> Result<(), EvalError> {
         let matched = &mut found.any;
         match field.kind {
-            FieldKind::Principal => principal::look_up(&self.principals, request.peer()?.usable()?, matched),
-            FieldKind::Namespace => self.namespaces.lookup(request.peer()?.usable()?, matched),
-            FieldKind::ServiceAccount => self.service_accounts.lookup(request.peer()?.usable()?, matched),
-            FieldKind::TrustDomain => trust_domain::look_up(&self.trust_domains, request.peer()?.usable()?, matched),
+            FieldKind::Principal => principal::look_up(&self.principals, request.peer()?.require_verified()?, matched),
+            FieldKind::Namespace => self.namespaces.lookup(request.peer()?.require_verified()?, matched),
+            FieldKind::ServiceAccount => self.service_accounts.lookup(request.peer()?.require_verified()?, matched),
+            FieldKind::TrustDomain => {
+                trust_domain::look_up(&self.trust_domains, request.peer()?.require_verified()?, matched)
+            }
             FieldKind::SourceIp => self.source_ips.lookup(request.source_ip()?, matched),
             _ => return Err(missing_index()),
         }
@@ -395,39 +397,39 @@ impl Sources {
 
 /// Collects the values of all fields; [`finish`](Self::finish) makes the indexes.
 pub(crate) struct FieldsBuilder {
-    dialect: &'static HeaderDialect,
+    header_syntax: &'static HeaderSyntax,
     claims: ClaimSource,
     sources: SourcesBuilder,
-    remote_ips: Numbered<IpBlock>,
-    destination_ips: Numbered<IpBlock>,
-    ports: Numbered<Port>,
-    server_names: NumberedTexts,
-    times: Numbered<TimeWindow>,
-    methods: NumberedTexts,
-    hosts: NumberedTexts,
-    paths: Numbered<PathPattern>,
+    remote_ips: Interner<IpBlock>,
+    destination_ips: Interner<IpBlock>,
+    ports: Interner<Port>,
+    server_names: StringInterner,
+    times: Interner<TimeWindow>,
+    methods: StringInterner,
+    hosts: StringInterner,
+    paths: Interner<PathPattern>,
     headers: NumberedLists<HeaderName, HeaderPattern>,
-    request_principals: Numbered<RequestPrincipalPattern>,
+    request_principals: Interner<RequestPrincipalPattern>,
     metadata: NumberedLists<MetadataKey, MetadataPattern>,
 }
 
 impl FieldsBuilder {
-    pub(crate) fn new(dialect: &'static HeaderDialect, claims: ClaimSource) -> Self {
+    pub(crate) fn new(header_syntax: &'static HeaderSyntax, claims: ClaimSource) -> Self {
         Self {
-            dialect,
+            header_syntax,
             claims,
             sources: SourcesBuilder::default(),
-            remote_ips: Numbered::default(),
-            destination_ips: Numbered::default(),
-            ports: Numbered::default(),
-            server_names: NumberedTexts::default(),
-            times: Numbered::default(),
-            methods: NumberedTexts::default(),
-            hosts: NumberedTexts::default(),
-            paths: Numbered::default(),
-            headers: Table::default(),
-            request_principals: Numbered::default(),
-            metadata: Table::default(),
+            remote_ips: Interner::default(),
+            destination_ips: Interner::default(),
+            ports: Interner::default(),
+            server_names: StringInterner::default(),
+            times: Interner::default(),
+            methods: StringInterner::default(),
+            hosts: StringInterner::default(),
+            paths: Interner::default(),
+            headers: OrderedMap::default(),
+            request_principals: Interner::default(),
+            metadata: OrderedMap::default(),
         }
     }
 
@@ -459,9 +461,9 @@ impl FieldsBuilder {
 
     /// Makes the indexes.
     pub(crate) fn finish(self) -> Fields {
-        let dialect = self.dialect;
-        let header = |(name, (_, numbered))| Header::new(dialect, name, numbered);
-        let metadata = |(key, (_, numbered)): (MetadataKey, (u32, Numbered<MetadataPattern>))| {
+        let header_syntax = self.header_syntax;
+        let header = |(name, (_, numbered))| Header::new(header_syntax, name, numbered);
+        let metadata = |(key, (_, numbered)): (MetadataKey, (u32, Interner<MetadataPattern>))| {
             (key, metadata::Index::new(numbered.into_entries()))
         };
         Fields {
@@ -470,10 +472,10 @@ impl FieldsBuilder {
             remote_ips: ip_block::Index::new(self.remote_ips.into_entries()),
             destination_ips: ip_block::Index::new(self.destination_ips.into_entries()),
             ports: port::Index::new(self.ports.into_entries()),
-            server_names: TextIndex::new(self.server_names.into_entries()),
+            server_names: StringIndex::new(self.server_names.into_entries()),
             times: time::Index::new(self.times.into_entries()),
-            methods: TextIndex::new(self.methods.into_entries()),
-            hosts: TextIndex::new(self.hosts.into_entries()),
+            methods: StringIndex::new(self.methods.into_entries()),
+            hosts: StringIndex::new(self.hosts.into_entries()),
             paths: path::Index::new(self.paths.into_entries()),
             headers: self.headers.into_entries().into_iter().map(header).collect(),
             request_principals: request_principal::Index::new(self.request_principals.into_entries()),
@@ -483,7 +485,7 @@ impl FieldsBuilder {
 }
 
 /// Lists of values under names, each with its number in the order of first mention.
-type NumberedLists<N, P> = Table<N, (u32, Numbered<P>)>;
+type NumberedLists<N, P> = OrderedMap<N, (u32, Interner<P>)>;
 
 /// Numbers values of which there are several lists, each under a name.
 fn add_named<N: Clone + Eq + Hash, P: Clone + Eq + Hash>(
@@ -493,8 +495,10 @@ fn add_named<N: Clone + Eq + Hash, P: Clone + Eq + Hash>(
     values: &[P],
 ) -> (Field, Vec<ValueId>) {
     let next = u32::try_from(lists.len()).unwrap_or(u32::MAX);
-    let new = || (next, Numbered::default());
-    lists.change(name.clone(), new, |(number, numbered)| (Field { kind, number: *number }, numbered.number(values)))
+    let new = || (next, Interner::default());
+    lists.entry_or_insert_with(name.clone(), new, |(number, numbered)| {
+        (Field { kind, number: *number }, numbered.number(values))
+    })
 }
 
 /// The indexes of all fields.
@@ -504,10 +508,10 @@ pub(crate) struct Fields {
     remote_ips: ip_block::Index,
     destination_ips: ip_block::Index,
     ports: port::Index,
-    server_names: TextIndex,
+    server_names: StringIndex,
     times: time::Index,
-    methods: TextIndex,
-    hosts: TextIndex,
+    methods: StringIndex,
+    hosts: StringIndex,
     paths: path::Index,
     headers: Vec<Header>,
     request_principals: request_principal::Index,
@@ -522,11 +526,11 @@ struct Header {
 }
 
 impl Header {
-    fn new(dialect: &HeaderDialect, name: HeaderName, numbered: Numbered<HeaderPattern>) -> Self {
+    fn new(header_syntax: &HeaderSyntax, name: HeaderName, numbered: Interner<HeaderPattern>) -> Self {
         let mut entries: Vec<_> = numbered.into_entries().collect();
         sort_by(&mut entries, |(_, one), (_, other)| one.cmp(other));
         let patterns = entries.iter().map(|(pattern, _)| pattern.to_string()).collect();
-        Self { name, index: (dialect.index)(entries), patterns }
+        Self { name, index: (header_syntax.index)(entries), patterns }
     }
 }
 
@@ -538,7 +542,7 @@ impl Fields {
         field: Field,
         request: &mut R,
         found: &mut FieldMatch,
-    ) -> Result<(), Obstacle> {
+    ) -> Result<(), EvalError> {
         let matched = &mut found.any;
         match field.kind {
             FieldKind::Principal
@@ -570,15 +574,15 @@ impl Fields {
         Ok(())
     }
 
-    /// What a value of a pseudo-header begins with, by [`TextIndex::beginning`]; none for other fields.
-    pub(crate) fn beginning(&self, kind: FieldKind, value: ValueId) -> Option<Beginning<'_>> {
+    /// What a value of a pseudo-header begins with, by [`StringIndex::beginning`]; none for other fields.
+    pub(crate) fn literal_prefix(&self, kind: FieldKind, value: ValueId) -> Option<LiteralPrefix<'_>> {
         let index = match kind {
             FieldKind::Method => &self.methods,
             FieldKind::Host => &self.hosts,
             FieldKind::Path => self.paths.texts(),
             _ => return None,
         };
-        index.beginning(value)
+        index.literal_prefix(value)
     }
 
     /// A header's name and one of its patterns, as they were written.

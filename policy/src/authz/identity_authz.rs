@@ -4,17 +4,17 @@ use std::borrow::Cow;
 
 use crate::attributes::jwt_claims::ClaimSource;
 use crate::authz::compiled::{CompiledPolicy, DefaultAction};
-use crate::authz::fields::header::ISTIO;
+use crate::authz::fields::header::ISTIO_SYNTAX;
 use crate::authz::mtls_mode::MutualTls;
 use crate::authz::resources::authorization_policy::{Action, AuthorizationPolicy, Context};
 use crate::authz::resources::object_meta::read_namespace;
 use crate::authz::resources::workload::Workload;
 use crate::authz::resources::{Resources, read_resources};
-use crate::config::deny_response::DenyReply;
-use crate::config::diagnostics::{Fault, Faults, Refusal};
-use crate::config::document::{Document, Items};
+use crate::config::deny_response::DenyResponse;
+use crate::config::diagnostics::{ConfigError, ConfigErrors, Diagnostics};
+use crate::config::document::{StreamedList, Value};
 use crate::config::enforcement_mode::Mode;
-use crate::config::reader::Node;
+use crate::config::reader::ConfigNode;
 use crate::identity::settings::{IdentitySource, PEER_PRINCIPAL, read_filter_state_key, read_trust_domains};
 
 /// A configuration of `identity-authz`, read without a fault and compiled.
@@ -23,7 +23,7 @@ pub struct IdentityAuthz {
     /// What the policies mean for connections, where that is something else.
     connections: Option<CompiledPolicy>,
     connection_warnings: Vec<String>,
-    reply: DenyReply,
+    reply: DenyResponse,
     identity_source: IdentitySource,
     direct_remote_address: DirectRemoteAddress,
     summary: Summary,
@@ -42,7 +42,7 @@ pub enum DirectRemoteAddress {
 }
 
 /// How many lines are said about rules of one kind.
-const MOST_WARNINGS: usize = 20;
+const MAX_WARNINGS: usize = 20;
 
 /// What was loaded, for the log.
 struct Summary {
@@ -54,19 +54,19 @@ struct Summary {
 }
 
 impl IdentityAuthz {
-    /// Reads and compiles a configuration. Fails with all its faults, each with its place.
+    /// Reads and compiles a configuration. Fails with all its diagnostics, each with its place.
     ///
     /// ```
     /// use sallyport_policy::IdentityAuthz;
     /// let refusal = IdentityAuthz::parse(br#"{"resources": [], "mode": "enforced", "defaultAction": "DENY"}"#).err().unwrap();
     /// assert_eq!(refusal.to_string(), "mode: unknown value `enforced`, did you mean \"enforce\"?");
     /// ```
-    pub fn parse(json: impl AsRef<[u8]>) -> Result<Self, Refusal> {
+    pub fn parse(json: impl AsRef<[u8]>) -> Result<Self, ConfigErrors> {
         let configuration = {
-            let (document, resources) = Document::parse_apart(json.as_ref(), "resources")?;
-            let faults = Faults::default();
-            let read = read(&Node::root(&document, &faults), &resources);
-            faults.unless_any(read)?
+            let (document, resources) = Value::parse_streaming(json.as_ref(), "resources")?;
+            let diagnostics = Diagnostics::default();
+            let read = read(&ConfigNode::root(&document, &diagnostics), &resources);
+            diagnostics.into_result(read)?
         };
         // The memory of a VM does not shrink: what is made of the text goes where the text was.
         drop(json);
@@ -89,7 +89,7 @@ impl IdentityAuthz {
     }
 
     /// What a denied client is told.
-    pub fn reply(&self) -> &DenyReply {
+    pub fn reply(&self) -> &DenyResponse {
         &self.reply
     }
 
@@ -122,7 +122,7 @@ impl IdentityAuthz {
 
 struct Configuration {
     loaded: Resources,
-    reply: DenyReply,
+    reply: DenyResponse,
     claims: ClaimSource,
     identity_source: IdentitySource,
     direct_remote_address: DirectRemoteAddress,
@@ -134,7 +134,7 @@ struct Configuration {
 
 impl Configuration {
     /// Compiles what applies here. Fails with what only all resources together show to be wrong.
-    fn compile(self) -> Result<IdentityAuthz, Refusal> {
+    fn compile(self) -> Result<IdentityAuthz, ConfigErrors> {
         let Configuration {
             loaded,
             reply,
@@ -152,35 +152,37 @@ impl Configuration {
                 policy
                     .name
                     .namespace()
-                    .is_some_and(|namespace| policy.target.picks(namespace, &root_namespace, workload))
+                    .is_some_and(|namespace| policy.target.selects(namespace, &root_namespace, workload))
             })
         };
         let here: Vec<_> = loaded.iter().filter(|policy| applies(policy)).collect();
         let enforced_allow = here.iter().any(|policy| policy.action == Action::Allow && !policy.dry_run);
         let mut warnings = Vec::new();
-        let faults = Faults::default();
-        for (policy, missing) in workload.iter().flat_map(|workload| undecided(&loaded, workload, &root_namespace)) {
+        let diagnostics = Diagnostics::default();
+        for (policy, missing) in
+            workload.iter().flat_map(|workload| missing_attribute(&loaded, workload, &root_namespace))
+        {
             let name = &policy.name;
             match policy.action {
-                Action::Deny => faults.add(Fault::new(missing, format!("missing, and without it cannot be told whether the DENY policy {name} is meant for this workload"))),
+                Action::Deny => diagnostics.add(ConfigError::new(missing, format!("missing, and without it cannot be told whether the DENY policy {name} is meant for this workload"))),
                 // If it is meant for it, whoever it does not let in is denied.
-                Action::Allow if default_action == Some(DefaultAction::Allow) && !enforced_allow && !policy.dry_run => faults.add(Fault::new(missing, format!("missing, and without it cannot be told whether the ALLOW policy {name} is meant for this workload, or everybody is let in by defaultAction"))),
+                Action::Allow if default_action == Some(DefaultAction::Allow) && !enforced_allow && !policy.dry_run => diagnostics.add(ConfigError::new(missing, format!("missing, and without it cannot be told whether the ALLOW policy {name} is meant for this workload, or everybody is let in by defaultAction"))),
                 Action::Allow | Action::Audit => warnings.push(format!("the policy {name} does not apply here: whom it picks cannot be told without {missing}")),
             }
         }
         for policy in &loaded {
             let name = &policy.name;
-            if name.namespace().is_some_and(|namespace| policy.target.is_passed_over(namespace, &root_namespace)) {
-                faults.add(Fault::new("resources", format!("{name} is for a GatewayClass, which Istio passes over outside the root namespace; write it in {root_namespace}")));
+            if name.namespace().is_some_and(|namespace| policy.target.is_ignored(namespace, &root_namespace)) {
+                diagnostics.add(ConfigError::new("resources", format!("{name} is for a GatewayClass, which Istio passes over outside the root namespace; write it in {root_namespace}")));
             }
         }
         let (mutual_tls, strict_here) =
-            MutualTls::new(&peer_authentications, workload.as_ref(), &root_namespace, &faults);
-        faults.unless_any(Some(()))?;
+            MutualTls::new(&peer_authentications, workload.as_ref(), &root_namespace, &diagnostics);
+        diagnostics.into_result(Some(()))?;
         let default_action = match (default_action, enforced_allow) {
             (Some(action), _) => action,
             (None, true) => DefaultAction::Deny,
-            (None, false) => return Err(Refusal::of(no_allow_policy(loaded.is_empty(), here.is_empty()))),
+            (None, false) => return Err(ConfigErrors::of(no_allow_policy(loaded.is_empty(), here.is_empty()))),
         };
         let summary = Summary {
             resources: loaded.len() + peer_authentications.len(),
@@ -191,13 +193,13 @@ impl Configuration {
         };
         let compile = |policies: Vec<Cow<'_, AuthorizationPolicy>>, mutual_tls| {
             let report_only = mode == Mode::Report;
-            CompiledPolicy::new(policies, &ISTIO, claims.clone(), default_action, report_only)
+            CompiledPolicy::new(policies, &ISTIO_SYNTAX, claims.clone(), default_action, report_only)
                 .with_mutual_tls(mutual_tls)
         };
         let (mut connection_warnings, mut unsaid) = (Vec::new(), 0);
         let mut narrow = |policy: &&AuthorizationPolicy| {
             let (narrowed, warnings) = policy.for_connections()?;
-            let room = MOST_WARNINGS.saturating_sub(connection_warnings.len());
+            let room = MAX_WARNINGS.saturating_sub(connection_warnings.len());
             unsaid += warnings.len().saturating_sub(room);
             connection_warnings.extend(warnings.into_iter().take(room));
             Some(narrowed)
@@ -224,7 +226,7 @@ impl Configuration {
     }
 }
 
-fn read(node: &Node<'_>, items: &Items<'_>) -> Option<Configuration> {
+fn read(node: &ConfigNode<'_>, items: &StreamedList<'_>) -> Option<Configuration> {
     let object = node.object()?;
     let workload = object.optional("workload").map(|node| Workload::read(&node));
     let root_namespace = match object.optional("rootNamespace") {
@@ -237,7 +239,7 @@ fn read(node: &Node<'_>, items: &Items<'_>) -> Option<Configuration> {
         None => (Some(ClaimSource::default()), Some(IdentitySource::default())),
     };
     let direct_remote_address = match object.optional("directRemoteAddress") {
-        Some(node) => node.word(&[
+        Some(node) => node.enum_value(&[
             ("filterState", DirectRemoteAddress::FilterState),
             ("connection", DirectRemoteAddress::Connection),
         ]),
@@ -245,14 +247,13 @@ fn read(node: &Node<'_>, items: &Items<'_>) -> Option<Configuration> {
     };
     let default_action = object
         .optional("defaultAction")
-        .map(|node| node.word(&[("ALLOW", DefaultAction::Allow), ("DENY", DefaultAction::Deny)]));
+        .map(|node| node.enum_value(&[("ALLOW", DefaultAction::Allow), ("DENY", DefaultAction::Deny)]));
     let mode = Mode::read(object.optional("mode").as_ref());
-    let reply = DenyReply::read(object.optional("deny").as_ref());
+    let reply = DenyResponse::read(object.optional("deny").as_ref());
     let resources = object.required("resources", "list the policies, or write [] for none");
-    let loaded = resources
-        .as_ref()
-        .zip(trust_domains.as_ref())
-        .and_then(|(node, trust_domains)| read_resources(node, items, &Context { trust_domains, dialect: &ISTIO }));
+    let loaded = resources.as_ref().zip(trust_domains.as_ref()).and_then(|(node, trust_domains)| {
+        read_resources(node, items, &Context { trust_domains, header_syntax: &ISTIO_SYNTAX })
+    });
     object.finish();
     Some(Configuration {
         loaded: loaded?,
@@ -274,13 +275,13 @@ fn read(node: &Node<'_>, items: &Items<'_>) -> Option<Configuration> {
 }
 
 /// Reads `identity`.
-fn read_identity(node: &Node<'_>) -> (Option<ClaimSource>, Option<IdentitySource>) {
+fn read_identity(node: &ConfigNode<'_>) -> (Option<ClaimSource>, Option<IdentitySource>) {
     let Some(object) = node.object() else { return (None, None) };
     let claims = ClaimSource::read(&object);
     let source = match object.optional("source") {
         None => Some("peerCertificate"),
         Some(source) => {
-            source.word(&["peerCertificate", "filterState", "forwardedClientCert"].map(|source| (source, source)))
+            source.enum_value(&["peerCertificate", "filterState", "forwardedClientCert"].map(|source| (source, source)))
         }
     };
     let source = match source {
@@ -300,13 +301,13 @@ fn read_identity(node: &Node<'_>) -> (Option<ClaimSource>, Option<IdentitySource
     (claims, source)
 }
 
-fn no_allow_policy(none_loaded: bool, none_here: bool) -> Fault {
+fn no_allow_policy(none_loaded: bool, none_here: bool) -> ConfigError {
     let why = match (none_loaded, none_here) {
         (true, _) => "there are no policies",
         (false, true) => "none of the policies is meant for this workload",
         (false, false) => "none of the policies for this workload is an enforced ALLOW",
     };
-    Fault::new(
+    ConfigError::new(
         "defaultAction",
         format!("missing, and {why}; say what happens to a request then, DENY or ALLOW (Istio would let it through)"),
     )
@@ -314,7 +315,7 @@ fn no_allow_policy(none_loaded: bool, none_here: bool) -> Fault {
 
 /// The policies within reach of a workload of which it cannot be told whether they are meant for it, with what the
 /// workload would have to say.
-fn undecided<'p>(
+fn missing_attribute<'p>(
     policies: &'p [AuthorizationPolicy],
     workload: &'p Workload,
     root_namespace: &'p str,
@@ -322,10 +323,10 @@ fn undecided<'p>(
     let in_reach = move |policy: &&AuthorizationPolicy| {
         policy.name.namespace().is_some_and(|namespace| {
             let in_reach = [root_namespace, workload.namespace.as_str()].contains(&namespace);
-            in_reach && !policy.target.picks(namespace, root_namespace, workload)
+            in_reach && !policy.target.selects(namespace, root_namespace, workload)
         })
     };
-    policies.iter().filter(in_reach).filter_map(|policy| Some((policy, policy.target.undecided(workload)?)))
+    policies.iter().filter(in_reach).filter_map(|policy| Some((policy, policy.target.missing_attribute(workload)?)))
 }
 
 #[cfg(test)]

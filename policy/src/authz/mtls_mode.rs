@@ -4,15 +4,15 @@ use crate::attributes::request::Request;
 use crate::authz::policy_name::PolicyName;
 use crate::authz::resources::peer_authentication::{MtlsMode, PeerAuthentication};
 use crate::authz::resources::workload::{Target, Workload};
-use crate::collections::map::Table;
-use crate::config::diagnostics::{Fault, Faults};
-use crate::identity::error::HostFailure;
+use crate::collections::map::OrderedMap;
+use crate::config::diagnostics::{ConfigError, Diagnostics};
+use crate::identity::error::AttributeError;
 
 /// What PeerAuthentication asks of connections.
 #[derive(Clone, Default)]
 pub(crate) struct MutualTls {
     elsewhere: Requirement,
-    ports: Table<u16, Requirement>,
+    ports: OrderedMap<u16, Requirement>,
 }
 
 /// The PeerAuthentication that requires a validated certificate, if one does.
@@ -31,7 +31,7 @@ impl MutualTls {
         all: &[PeerAuthentication],
         workload: Option<&Workload>,
         root_namespace: &str,
-        faults: &Faults,
+        diagnostics: &Diagnostics,
     ) -> (Self, usize) {
         let mut scopes: [Option<&PeerAuthentication>; 3] = [None; 3];
         let mut here = 0;
@@ -42,20 +42,20 @@ impl MutualTls {
                 Target::All if namespace == root_namespace => 0,
                 Target::All => 1,
                 _ if namespace == root_namespace => {
-                    faults.add(Fault::new("resources", format!("{name} stands in the root namespace with a selector, where Istio passes it over; write it in the namespace of the workload")));
+                    diagnostics.add(ConfigError::new("resources", format!("{name} stands in the root namespace with a selector, where Istio passes it over; write it in the namespace of the workload")));
                     continue;
                 }
                 _ => 2,
             };
             if let Some(workload) = workload {
-                if scope == 2 && namespace == workload.namespace && one.target.undecided(workload).is_some() {
-                    faults.add(Fault::new(
+                if scope == 2 && namespace == workload.namespace && one.target.missing_attribute(workload).is_some() {
+                    diagnostics.add(ConfigError::new(
                         "workload.labels",
                         format!("missing, and without it cannot be told whether {name} is meant for this workload"),
                     ));
                     continue;
                 }
-                if !one.target.picks(namespace, root_namespace, workload) {
+                if !one.target.selects(namespace, root_namespace, workload) {
                     continue;
                 }
             }
@@ -64,7 +64,7 @@ impl MutualTls {
             let slot = [mesh, of_namespace, of_workload].into_iter().nth(scope);
             if let Some(earlier) = slot.and_then(|slot| slot.replace(one)) {
                 let scope = SCOPES.get(scope).copied().unwrap_or_default();
-                faults.add(Fault::new("resources", format!("{} and {name} are both for {scope}; Istio takes the older, which cannot be told here, keep one", earlier.name)));
+                diagnostics.add(ConfigError::new("resources", format!("{} and {name} are both for {scope}; Istio takes the older, which cannot be told here, keep one", earlier.name)));
             }
         }
         let requirement = |mode: MtlsMode, name: &PolicyName| (mode == MtlsMode::Strict).then(|| name.clone());
@@ -87,12 +87,12 @@ impl MutualTls {
     }
 
     /// Whether some port has a requirement of its own.
-    pub(crate) fn asks_for_the_port(&self) -> bool {
+    pub(crate) fn depends_on_port(&self) -> bool {
         !self.ports.is_empty()
     }
 
     /// The PeerAuthentication that turns a connection away: it requires a validated certificate, and there is none.
-    pub(crate) fn turns_away<R: Request + ?Sized>(&self, request: &mut R) -> Result<Option<&PolicyName>, HostFailure> {
+    pub(crate) fn rejects<R: Request + ?Sized>(&self, request: &mut R) -> Result<Option<&PolicyName>, AttributeError> {
         let requirement = match self.ports.is_empty() {
             true => &self.elsewhere,
             false => {

@@ -107,7 +107,7 @@ pub(crate) enum RuleLabel {
     /// Its place in `spec.rules`, from 0.
     Number(usize),
     /// What it is about.
-    Word(String),
+    Name(String),
 }
 
 impl RuleName {
@@ -129,7 +129,7 @@ impl RuleName {
     pub fn label(&self) -> String {
         match &self.label {
             RuleLabel::Number(number) => number.to_string(),
-            RuleLabel::Word(word) => word.clone(),
+            RuleLabel::Name(word) => word.clone(),
         }
     }
 }

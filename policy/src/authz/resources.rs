@@ -9,12 +9,12 @@ use std::cell::RefCell;
 
 use crate::authz::resources::authorization_policy::{AuthorizationPolicy, Context};
 use crate::authz::resources::peer_authentication::PeerAuthentication;
-use crate::collections::map::Table;
-use crate::config::document::Items;
-use crate::config::reader::Node;
+use crate::collections::map::OrderedMap;
+use crate::config::document::StreamedList;
+use crate::config::reader::ConfigNode;
 
 /// So many resources are more than any mesh has.
-pub(crate) const MOST_RESOURCES: usize = 1_000_000;
+pub(crate) const MAX_RESOURCES: usize = 1_000_000;
 
 /// The resources of a configuration, by kind.
 #[derive(Default)]
@@ -24,16 +24,20 @@ pub(crate) struct Resources {
 }
 
 /// Reads a list of AuthorizationPolicy and PeerAuthentication resources, of which the items are apart.
-pub(crate) fn read_resources(node: &Node<'_>, items: &Items<'_>, context: &Context<'_>) -> Option<Resources> {
+pub(crate) fn read_resources(
+    node: &ConfigNode<'_>,
+    items: &StreamedList<'_>,
+    context: &Context<'_>,
+) -> Option<Resources> {
     // Where it is no list, that is a fault, and there are no items.
     let _empty = node.items()?;
-    if items.count() > MOST_RESOURCES {
-        node.fault(format!("has {} items, the limit is {MOST_RESOURCES}", items.count()));
+    if items.count() > MAX_RESOURCES {
+        node.error(format!("has {} items, the limit is {MAX_RESOURCES}", items.count()));
         return None;
     }
     let read = RefCell::new(Some(Resources::default()));
-    let names = RefCell::new(Table::default());
-    let all_came = node.items_apart(items, &|position, item| {
+    let names = RefCell::new(OrderedMap::default());
+    let all_came = node.for_each_item(items, &|position, item| {
         let Some(resource) = Resource::read(item, context) else {
             read.take();
             return;
@@ -44,7 +48,7 @@ pub(crate) fn read_resources(node: &Node<'_>, items: &Items<'_>, context: &Conte
         };
         if let Some(earlier) = names.borrow_mut().insert(name.clone(), position) {
             let list = node.place();
-            item.fault(format!("the policy {name} stands at {list}[{earlier}] already, a cluster has one of a name"));
+            item.error(format!("the policy {name} stands at {list}[{earlier}] already, a cluster has one of a name"));
         }
         let mut read = read.borrow_mut();
         match (resource, read.as_mut()) {
@@ -66,31 +70,31 @@ pub(crate) enum Resource {
 }
 
 impl Resource {
-    pub(crate) fn read(node: &Node<'_>, context: &Context<'_>) -> Option<Self> {
+    pub(crate) fn read(node: &ConfigNode<'_>, context: &Context<'_>) -> Option<Self> {
         let object = node.object()?;
         let kind = object.required("kind", "write kind: AuthorizationPolicy");
         let version = object.required("apiVersion", "write apiVersion: security.istio.io/v1");
         let kind = kind.as_ref().and_then(|kind| match kind.text()? {
             known @ ("AuthorizationPolicy" | "PeerAuthentication") => Some((kind, known)),
             "RequestAuthentication" => {
-                kind.fault("RequestAuthentication is the work of envoy.filters.http.jwt_authn, configure that filter before this one");
+                kind.error("RequestAuthentication is the work of envoy.filters.http.jwt_authn, configure that filter before this one");
                 None
             }
             other => {
-                kind.fault(format!("unknown kind `{other}`, expected AuthorizationPolicy or PeerAuthentication"));
+                kind.error(format!("unknown kind `{other}`, expected AuthorizationPolicy or PeerAuthentication"));
                 None
             }
         });
         let (kind, name) = kind?;
-        if name == "PeerAuthentication" && context.dialect.announced_only {
-            kind.fault("this filter knows no identities, use identity-authz for PeerAuthentication");
+        if name == "PeerAuthentication" && context.header_syntax.client_asserted_only {
+            kind.error("this filter knows no identities, use identity-authz for PeerAuthentication");
             return None;
         }
         if let Some(version) = &version
             && let Some(text) = version.text()
             && text.split('/').next() != Some(SECURITY_GROUP)
         {
-            version.fault(format!("`{text}` has no {name}, write {SECURITY_GROUP}/v1"));
+            version.error(format!("`{text}` has no {name}, write {SECURITY_GROUP}/v1"));
         }
         object.optional("status");
         let resource = match name {

@@ -1,11 +1,11 @@
 //! `exempt`: whom and what no denial reaches.
 
 use crate::attributes::request::Request;
-use crate::authz::fields::header::{HeaderPattern, PartsIndex};
+use crate::authz::fields::header::{HeaderPattern, ListElementIndex};
 use crate::authz::fields::path::{Index as PathIndex, PathPattern};
 use crate::baseline::USER_AGENT;
-use crate::config::reader::{Node, Object};
-use crate::identity::error::HostFailure;
+use crate::config::reader::{ConfigNode, Object};
+use crate::identity::error::AttributeError;
 use crate::matcher::path_template::SegmentBytes;
 use crate::matcher::value_ids::{Matched, ValueId};
 
@@ -14,7 +14,7 @@ const MOST: usize = 100_000;
 
 /// User agents and paths that beat every denial.
 pub(crate) struct Exemptions {
-    user_agents: PartsIndex,
+    user_agents: ListElementIndex,
     paths: PathIndex,
     /// Whether a request has to be asked for its path.
     any_path: bool,
@@ -22,7 +22,7 @@ pub(crate) struct Exemptions {
 }
 
 impl Exemptions {
-    pub(crate) fn read(node: &Node<'_>) -> Option<Self> {
+    pub(crate) fn read(node: &ConfigNode<'_>) -> Option<Self> {
         let object = node.object()?;
         let agents = patterns(&object, "userAgents", HeaderPattern::parse_glob);
         // An exemption lets a request in, so a template stands for no more than in an ALLOW.
@@ -30,13 +30,13 @@ impl Exemptions {
         object.finish();
         let (agents, paths) = (agents?, paths?);
         let (any_path, any_user_agent) = (!paths.is_empty(), !agents.is_empty());
-        let user_agents = PartsIndex::new(agents.into_iter());
+        let user_agents = ListElementIndex::new(agents.into_iter());
         let paths = PathIndex::new(paths.into_iter());
         Some(Self { user_agents, paths, any_path, any_user_agent })
     }
 
     /// Whether a request is exempt.
-    pub(crate) fn hold<R: Request + ?Sized>(&self, request: &mut R) -> Result<bool, HostFailure> {
+    pub(crate) fn hold<R: Request + ?Sized>(&self, request: &mut R) -> Result<bool, AttributeError> {
         if self.any_path {
             let mut matched = Matched::new();
             self.paths.lookup(request.path()?, &mut matched);
@@ -79,10 +79,10 @@ fn patterns<P>(
     let mut patterns = Vec::new();
     let mut complete = true;
     for (number, item) in (0..).zip(node.items_up_to(MOST)?) {
-        match item.some_text().map(&parse) {
+        match item.non_empty_str().map(&parse) {
             Some(Ok(pattern)) => patterns.push((pattern, ValueId(number))),
             Some(Err(problem)) => {
-                item.fault(problem);
+                item.error(problem);
                 complete = false;
             }
             None => complete = false,

@@ -6,11 +6,11 @@ use crate::attributes::names::HeaderName;
 use crate::authz::fields::Values;
 use crate::authz::fields::header::HeaderPattern;
 use crate::authz::policy_name::PolicyName;
-use crate::authz::resources::authorization_policy::{Action, AuthorizationPolicy, Term};
+use crate::authz::resources::authorization_policy::{Action, AuthorizationPolicy, Predicate};
 use crate::authz::resources::workload::Target;
-use crate::config::diagnostics::Faults;
-use crate::config::document::Document;
-use crate::config::reader::Node;
+use crate::config::diagnostics::Diagnostics;
+use crate::config::document::Value;
+use crate::config::reader::ConfigNode;
 
 /// A built-in list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub(crate) enum Preset {
 }
 
 /// The most tools of a list.
-const MOST_TOOLS: usize = 10_000;
+const MAX_TOOLS: usize = 10_000;
 
 impl Preset {
     pub(crate) const NAMES: [(&'static str, Self); 1] = [("scanners", Self::Scanners)];
@@ -41,15 +41,15 @@ impl Preset {
     ///
     /// `None` if the file is broken, which the tests rule out.
     pub(crate) fn policy(self) -> Option<(AuthorizationPolicy, u64)> {
-        let document = Document::parse(self.data().as_bytes()).ok()?;
-        let faults = Faults::default();
-        let list = read(&Node::root(&document, &faults));
-        let (version, tools) = faults.unless_any(list).ok()?;
+        let document = Value::parse(self.data().as_bytes()).ok()?;
+        let diagnostics = Diagnostics::default();
+        let list = read(&ConfigNode::root(&document, &diagnostics));
+        let (version, tools) = diagnostics.into_result(list).ok()?;
         let (words, rules) = tools
             .into_iter()
             .map(|(tool, pattern)| {
                 let values = Rc::new(Values::Header(HeaderName::user_agent(), vec![pattern]));
-                (tool, vec![vec![Term { values, negated: false }]])
+                (tool, vec![vec![Predicate { values, negated: false }]])
             })
             .unzip();
         let name = PolicyName::of_preset(self.name(), version);
@@ -62,21 +62,21 @@ impl Preset {
 
 /// `{version, tools: [{tool, contains | word, why}]}`: the tool's name for details and counters, what its user agent
 /// contains or which word stands in it with no letter beside it, and why it is in the list.
-fn read(node: &Node<'_>) -> Option<(u64, Vec<(String, HeaderPattern)>)> {
+fn read(node: &ConfigNode<'_>) -> Option<(u64, Vec<(String, HeaderPattern)>)> {
     let list = node.object()?;
     let version = list.required("version", "count the list's versions").and_then(|node| node.whole_number(1, u64::MAX));
     let mut tools = Vec::new();
-    for item in list.required("tools", "list the tools")?.some_items(MOST_TOOLS, "of a list without tools")? {
+    for item in list.required("tools", "list the tools")?.non_empty_list(MAX_TOOLS, "of a list without tools")? {
         let tool = item.object()?;
-        let name = tool.required("tool", "name the tool")?.some_text()?.to_owned();
-        tool.required("why", "say why it is here")?.some_text()?;
-        let contains = tool.optional("contains").map(|node| node.some_text().map(str::to_owned));
-        let word = tool.optional("word").map(|node| node.some_text().map(str::to_owned));
+        let name = tool.required("tool", "name the tool")?.non_empty_str()?.to_owned();
+        tool.required("why", "say why it is here")?.non_empty_str()?;
+        let contains = tool.optional("contains").map(|node| node.non_empty_str().map(str::to_owned));
+        let word = tool.optional("word").map(|node| node.non_empty_str().map(str::to_owned));
         let pattern = match (contains, word) {
             (Some(text), None) => HeaderPattern::parse_glob(&format!("*{}*", text?)).ok()?,
             (None, Some(text)) => HeaderPattern::word(&text?),
             _ => {
-                item.fault("has neither or both of contains and word");
+                item.error("has neither or both of contains and word");
                 return None;
             }
         };

@@ -2,7 +2,7 @@
 //! of them in a small module goes one by one.
 
 /// Whether bytes are the same.
-pub fn same_bytes(one: &[u8], other: &[u8]) -> bool {
+pub fn bytes_eq(one: &[u8], other: &[u8]) -> bool {
     if one.len() != other.len() {
         return false;
     }
@@ -53,7 +53,7 @@ const fn zeros(eight: u64) -> u64 {
 }
 
 /// Where the first of two bytes is.
-pub(crate) fn position_of_either(bytes: &[u8], one: u8, other: u8) -> Option<usize> {
+pub(crate) fn memchr2(bytes: &[u8], one: u8, other: u8) -> Option<usize> {
     let (each_one, each_other) = (ONES * u64::from(one), ONES * u64::from(other));
     let within = |eight: &[u8; 8]| {
         let eight = u64::from_le_bytes(*eight);
@@ -84,14 +84,14 @@ mod tests {
     fn agrees_with_a_comparison_one_by_one() {
         for length in 0..40 {
             let one: Vec<u8> = (0..length).collect();
-            assert!(same_bytes(&one, &one.clone()), "{length}");
+            assert!(bytes_eq(&one, &one.clone()), "{length}");
             for at in 0..one.len() {
                 for other in [0x80, 1] {
                     let mut changed = one.clone();
                     changed[at] ^= other;
-                    assert!(!same_bytes(&one, &changed), "{length}, another at {at}");
+                    assert!(!bytes_eq(&one, &changed), "{length}, another at {at}");
                 }
-                assert!(!same_bytes(&one, &one[..at]), "{length} and {at}");
+                assert!(!bytes_eq(&one, &one[..at]), "{length} and {at}");
             }
         }
     }
@@ -103,7 +103,7 @@ mod tests {
         for _ in 0..20_000 {
             let bytes: Vec<u8> = (0..dice.below(40)).map(|_| FACES[dice.below(FACES.len())]).collect();
             let expected = bytes.iter().position(|byte| matches!(byte, b'?' | b'#'));
-            assert_eq!(position_of_either(&bytes, b'?', b'#'), expected, "{bytes:?}");
+            assert_eq!(memchr2(&bytes, b'?', b'#'), expected, "{bytes:?}");
         }
     }
 }

@@ -8,7 +8,7 @@ use std::hash::{BuildHasher, Hash};
 use hashbrown::HashTable;
 use rustc_hash::FxBuildHasher;
 
-use crate::collections::bytes::same_bytes;
+use crate::collections::bytes::bytes_eq;
 
 /// A usual map, for the few places that need all of one.
 pub(crate) type HashMap<K, V> = hashbrown::HashMap<K, V, FxBuildHasher>;
@@ -18,13 +18,13 @@ pub(crate) type HashMap<K, V> = hashbrown::HashMap<K, V, FxBuildHasher>;
 /// The table itself is of places and hashes alone, the same type for all keys and values: each instance of a usual map
 /// is some kilobytes of a module.
 #[derive(Clone, Debug)]
-pub(crate) struct Table<K, V> {
+pub(crate) struct OrderedMap<K, V> {
     entries: Vec<(K, V)>,
     /// With half of the hash, since a policy has many small tables and some large ones.
     places: HashTable<(u32, u32)>,
 }
 
-impl<K, V> Default for Table<K, V> {
+impl<K, V> Default for OrderedMap<K, V> {
     fn default() -> Self {
         Self { entries: Vec::new(), places: HashTable::new() }
     }
@@ -52,7 +52,7 @@ fn put(places: &mut HashTable<(u32, u32)>, hash: u32, place: usize) {
 }
 
 /// So few entries are cheaper to look through than a key is to hash.
-const FEW: usize = 4;
+const LINEAR_SCAN_MAX: usize = 4;
 
 /// Of the entries with this hash the one that `is` wanted; one instance, for the same reason.
 fn find(places: &HashTable<(u32, u32)>, hash: u32, is: &dyn Fn(u32) -> bool) -> Option<u32> {
@@ -63,7 +63,7 @@ fn entry<K, V>(entries: &[(K, V)], place: u32) -> Option<&(K, V)> {
     usize::try_from(place).ok().and_then(|place| entries.get(place))
 }
 
-impl<K: Eq + Hash, V> Table<K, V> {
+impl<K: Eq + Hash, V> OrderedMap<K, V> {
     fn place<Q: Eq + Hash + ?Sized>(&self, hash: u32, key: &Q) -> Option<u32>
     where
         K: Borrow<Q>,
@@ -75,7 +75,7 @@ impl<K: Eq + Hash, V> Table<K, V> {
     where
         K: Borrow<Q>,
     {
-        if self.entries.len() <= FEW {
+        if self.entries.len() <= LINEAR_SCAN_MAX {
             for (known, value) in &self.entries {
                 if known.borrow() == key {
                     return Some(value);
@@ -88,7 +88,12 @@ impl<K: Eq + Hash, V> Table<K, V> {
     }
 
     /// Changes the value under `key`, which is `new` where there is none.
-    pub(crate) fn change<T>(&mut self, key: K, new: impl FnOnce() -> V, change: impl FnOnce(&mut V) -> T) -> T {
+    pub(crate) fn entry_or_insert_with<T>(
+        &mut self,
+        key: K,
+        new: impl FnOnce() -> V,
+        change: impl FnOnce(&mut V) -> T,
+    ) -> T {
         let hash = hashed(&key);
         let known = self.place(hash, &key).and_then(|place| usize::try_from(place).ok());
         if let Some((_, value)) = known.and_then(|place| self.entries.get_mut(place)) {
@@ -114,24 +119,24 @@ impl<K: Eq + Hash, V> Table<K, V> {
     }
 }
 
-impl<V> Table<Box<[u8]>, V> {
+impl<V> OrderedMap<Box<[u8]>, V> {
     /// As [`get`](Self::get), and quicker: for what requests are asked for.
     pub(crate) fn get_bytes(&self, key: &[u8]) -> Option<&V> {
-        if self.entries.len() <= FEW {
+        if self.entries.len() <= LINEAR_SCAN_MAX {
             for (known, value) in &self.entries {
-                if same_bytes(known, key) {
+                if bytes_eq(known, key) {
                     return Some(value);
                 }
             }
             return None;
         }
-        let is = |place| entry(&self.entries, place).is_some_and(|(known, _)| same_bytes(known, key));
+        let is = |place| entry(&self.entries, place).is_some_and(|(known, _)| bytes_eq(known, key));
         let place = find(&self.places, hashed(key), &is)?;
         entry(&self.entries, place).map(|(_, value)| value)
     }
 }
 
-impl<K, V> Table<K, V> {
+impl<K, V> OrderedMap<K, V> {
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
@@ -153,7 +158,7 @@ impl<K, V> Table<K, V> {
     }
 }
 
-impl<K: Eq + Hash, V> FromIterator<(K, V)> for Table<K, V> {
+impl<K: Eq + Hash, V> FromIterator<(K, V)> for OrderedMap<K, V> {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(entries: I) -> Self {
         let mut table = Self::default();
         for (key, value) in entries {
@@ -169,7 +174,7 @@ mod tests {
 
     #[test]
     fn agrees_with_a_usual_map() {
-        let mut table: Table<String, usize> = Table::default();
+        let mut table: OrderedMap<String, usize> = OrderedMap::default();
         let mut usual = std::collections::HashMap::new();
         for number in 0..5000_usize {
             let key = format!("k{}", number * 7919 % 1700);
@@ -177,7 +182,7 @@ mod tests {
             match number % 3 {
                 0 => assert_eq!(table.insert(key.clone(), number), usual.insert(key, number)),
                 _ => {
-                    table.change(key.clone(), || 0, |value| *value += number);
+                    table.entry_or_insert_with(key.clone(), || 0, |value| *value += number);
                     *usual.entry(key).or_default() += number;
                 }
             }

@@ -4,15 +4,15 @@ use std::cmp::Ordering;
 
 /// Sorts `items`, equal ones in their order.
 pub(crate) fn sort_by<T>(items: &mut [T], compare: impl Fn(&T, &T) -> Ordering) {
-    let order = in_order(items.len(), &|one, other| match (items.get(one), items.get(other)) {
+    let order = sorted_indices(items.len(), &|one, other| match (items.get(one), items.get(other)) {
         (Some(one), Some(other)) => compare(one, other),
         _ => Ordering::Equal,
     });
-    swap_into(order, &mut |one, other| items.swap(one, other));
+    apply_permutation(order, &mut |one, other| items.swap(one, other));
 }
 
 /// Brings items into an order by swaps: each item moves once, and no second list of them takes memory.
-fn swap_into(mut order: Vec<usize>, swap: &mut dyn FnMut(usize, usize)) {
+fn apply_permutation(mut order: Vec<usize>, swap: &mut dyn FnMut(usize, usize)) {
     for start in 0..order.len() {
         let mut at = start;
         while let Some(wanted) = order.get_mut(at).map(|wanted| std::mem::replace(wanted, at)) {
@@ -26,7 +26,7 @@ fn swap_into(mut order: Vec<usize>, swap: &mut dyn FnMut(usize, usize)) {
 }
 
 /// The places of `count` items in their order, equal ones as they stand.
-pub(crate) fn in_order(count: usize, compare: &dyn Fn(usize, usize) -> Ordering) -> Vec<usize> {
+pub(crate) fn sorted_indices(count: usize, compare: &dyn Fn(usize, usize) -> Ordering) -> Vec<usize> {
     let mut order: Vec<usize> = (0..count).collect();
     order.sort_unstable_by(|one, other| compare(*one, *other).then(one.cmp(other)));
     order

@@ -1,24 +1,24 @@
 //! What a client that is turned away is told: no policy, no reason.
 
-use crate::config::reader::Node;
+use crate::config::reader::ConfigNode;
 
 /// `deny`: the reply to a denied HTTP request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DenyReply {
+pub struct DenyResponse {
     status: u32,
     body: String,
 }
 
 /// A body is a sentence, not a page: it is kept in every worker.
-const LONGEST_BODY: usize = 4096;
+const MAX_BODY: usize = 4096;
 
-impl Default for DenyReply {
+impl Default for DenyResponse {
     fn default() -> Self {
         Self { status: 403, body: "RBAC: access denied".to_owned() }
     }
 }
 
-impl DenyReply {
+impl DenyResponse {
     /// The HTTP status, 400 to 599. Default: 403.
     pub fn status(&self) -> u32 {
         self.status
@@ -29,7 +29,7 @@ impl DenyReply {
         &self.body
     }
 
-    pub(crate) fn read(node: Option<&Node<'_>>) -> Option<Self> {
+    pub(crate) fn read(node: Option<&ConfigNode<'_>>) -> Option<Self> {
         let Some(node) = node else { return Some(Self::default()) };
         let object = node.object()?;
         let Self { status, body } = Self::default();
@@ -46,10 +46,10 @@ impl DenyReply {
     }
 }
 
-fn read_body(node: &Node<'_>) -> Option<String> {
+fn read_body(node: &ConfigNode<'_>) -> Option<String> {
     let text = node.text()?;
-    if text.len() > LONGEST_BODY {
-        node.fault(format!("has {} bytes, the limit is {LONGEST_BODY}", text.len()));
+    if text.len() > MAX_BODY {
+        node.error(format!("has {} bytes, the limit is {MAX_BODY}", text.len()));
         return None;
     }
     Some(text.to_owned())

@@ -3,26 +3,26 @@
 use std::cell::RefCell;
 use std::fmt;
 
-/// How many faults [`Refusal`] prints; the rest are counted.
+/// How many diagnostics [`ConfigErrors`] prints; the rest are counted.
 ///
 /// A generated configuration can hold the same mistake thousands of times, and a log has to stay readable.
 const PRINTED: usize = 100;
 
 /// One fault: where it stands in the configuration and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub struct ConfigError {
     path: String,
     problem: String,
 }
 
-impl Fault {
+impl ConfigError {
     /// A fault of `path`, as in `resources[2].spec.action`; an empty path stands for the whole configuration.
     pub(crate) fn new(path: impl Into<String>, problem: impl Into<String>) -> Self {
         Self { path: path.into(), problem: problem.into() }
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.path.is_empty() {
             true => f.write_str(&self.problem),
@@ -31,29 +31,29 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Collects faults while a configuration is read, so that one reading reports them all.
+/// Collects diagnostics while a configuration is read, so that one reading reports them all.
 #[derive(Debug)]
-pub(crate) struct Faults(RefCell<Refusal>);
+pub(crate) struct Diagnostics(RefCell<ConfigErrors>);
 
-impl Default for Faults {
+impl Default for Diagnostics {
     fn default() -> Self {
-        Self(RefCell::new(Refusal { faults: Vec::new(), hidden: 0 }))
+        Self(RefCell::new(ConfigErrors { diagnostics: Vec::new(), hidden: 0 }))
     }
 }
 
-impl Faults {
-    pub(crate) fn add(&self, fault: Fault) {
+impl Diagnostics {
+    pub(crate) fn add(&self, fault: ConfigError) {
         self.0.borrow_mut().add(fault);
     }
 
-    /// `value` if nothing was wrong, all the faults otherwise.
-    pub(crate) fn unless_any<T>(self, value: Option<T>) -> Result<T, Refusal> {
+    /// `value` if nothing was wrong, all the diagnostics otherwise.
+    pub(crate) fn into_result<T>(self, value: Option<T>) -> Result<T, ConfigErrors> {
         let mut refusal = self.0.into_inner();
         match value {
-            Some(value) if refusal.faults.is_empty() => Ok(value),
+            Some(value) if refusal.diagnostics.is_empty() => Ok(value),
             _ => {
-                if refusal.faults.is_empty() {
-                    refusal.add(Fault::new("", "the configuration could not be read"));
+                if refusal.diagnostics.is_empty() {
+                    refusal.add(ConfigError::new("", "the configuration could not be read"));
                 }
                 Err(refusal)
             }
@@ -61,22 +61,22 @@ impl Faults {
     }
 }
 
-/// A configuration that was refused: at least one [`Fault`], in the order of the configuration.
+/// A configuration that was refused: at least one [`ConfigError`], in the order of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    faults: Vec<Fault>,
+pub struct ConfigErrors {
+    diagnostics: Vec<ConfigError>,
     /// How many there are beyond those that are printed, which are not kept: a VM never gives memory back.
     hidden: usize,
 }
 
-impl Refusal {
-    pub(crate) fn of(fault: Fault) -> Self {
-        Self { faults: vec![fault], hidden: 0 }
+impl ConfigErrors {
+    pub(crate) fn of(fault: ConfigError) -> Self {
+        Self { diagnostics: vec![fault], hidden: 0 }
     }
 
-    fn add(&mut self, fault: Fault) {
-        match self.faults.len() < PRINTED {
-            true => self.faults.push(fault),
+    fn add(&mut self, fault: ConfigError) {
+        match self.diagnostics.len() < PRINTED {
+            true => self.diagnostics.push(fault),
             false => self.hidden += 1,
         }
     }
@@ -84,16 +84,16 @@ impl Refusal {
     /// The lines to log: one for each fault, with a last line that counts those beyond the first hundred.
     pub fn lines(&self) -> impl Iterator<Item = String> + '_ {
         let last = (self.hidden > 0).then(|| format!("and {} more", self.hidden));
-        self.faults.iter().map(Fault::to_string).chain(last)
+        self.diagnostics.iter().map(ConfigError::to_string).chain(last)
     }
 
-    /// How many faults there are.
+    /// How many diagnostics there are.
     pub fn count(&self) -> usize {
-        self.faults.len() + self.hidden
+        self.diagnostics.len() + self.hidden
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (number, line) in self.lines().enumerate() {
             if number > 0 {
@@ -105,7 +105,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-impl std::error::Error for Refusal {}
+impl std::error::Error for ConfigErrors {}
 
 #[cfg(test)]
 mod tests {
@@ -113,12 +113,12 @@ mod tests {
 
     #[test]
     fn a_long_list_of_faults_is_cut_and_counted() {
-        let faults = Faults::default();
+        let diagnostics = Diagnostics::default();
         for number in 0..130 {
-            faults.add(Fault::new(format!("resources[{number}]"), "unknown kind"));
+            diagnostics.add(ConfigError::new(format!("resources[{number}]"), "unknown kind"));
         }
-        let refusal = faults.unless_any(Some(())).err();
-        let lines: Vec<_> = refusal.iter().flat_map(Refusal::lines).collect();
+        let refusal = diagnostics.into_result(Some(())).err();
+        let lines: Vec<_> = refusal.iter().flat_map(ConfigErrors::lines).collect();
         assert_eq!(lines.len(), 101);
         assert_eq!(lines.last().map(String::as_str), Some("and 30 more"));
         assert_eq!(refusal.map(|refusal| refusal.count()), Some(130));
@@ -126,6 +126,6 @@ mod tests {
 
     #[test]
     fn nothing_read_is_a_refusal_even_without_a_fault() {
-        assert!(Faults::default().unless_any(None::<()>).is_err());
+        assert!(Diagnostics::default().into_result(None::<()>).is_err());
     }
 }

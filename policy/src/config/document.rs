@@ -7,19 +7,19 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
-use crate::config::diagnostics::{Fault, Refusal};
+use crate::config::diagnostics::{ConfigError, ConfigErrors};
 
 /// A JSON value. Objects keep their entries in order and keep repeated keys, so that a key that is given twice
 /// is reported and not quietly decided by the last one.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Document {
+pub(crate) enum Value {
     Null,
     Bool(bool),
     /// Rare, and by itself larger than all others.
     Number(Box<Number>),
     Text(String),
-    List(Vec<Document>),
-    Object(Vec<(String, Document)>),
+    List(Vec<Value>),
+    Object(Vec<(String, Value)>),
 }
 
 /// A number of a configuration. Nothing there takes one that is not whole, so of that no more is kept.
@@ -28,27 +28,30 @@ pub(crate) enum Number {
     Whole(u64),
     Negative(i64),
     /// With a fraction, or beyond 64 bits.
-    Other,
+    NonInteger,
 }
 
-impl Document {
+impl Value {
     /// Reads a plugin configuration as Envoy hands it over: the JSON text (RFC 8259) of a `StringValue` or
     /// `BytesValue`, or the wire form of a `google.protobuf.Struct`. Fails on anything that is neither.
     ///
     /// The two cannot be taken for each other: the wire form of an object with a key holds bytes that JSON forbids.
-    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, Refusal> {
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, ConfigErrors> {
         read(bytes, &Reading::whole).map(|(document, _)| document)
     }
 
     /// The same, of which the list under `key` stays empty: its items are checked, and read one by one later.
-    pub(crate) fn parse_apart<'b>(bytes: &'b [u8], key: &'static str) -> Result<(Self, Items<'b>), Refusal> {
+    pub(crate) fn parse_streaming<'b>(
+        bytes: &'b [u8],
+        key: &'static str,
+    ) -> Result<(Self, StreamedList<'b>), ConfigErrors> {
         let count = Cell::new(0);
         let counting = |_| count.set(count.get() + 1);
         let (document, form) = read(bytes, &|| {
             count.set(0);
-            Reading { kept: true, apart: Apart::Under(key), items_kept: false, take: Some(&counting) }
+            Reading { kept: true, apart: Stream::Under(key), items_kept: false, take: Some(&counting) }
         })?;
-        Ok((document, Items { bytes, key, form, count: count.get() }))
+        Ok((document, StreamedList { bytes, key, form, count: count.get() }))
     }
 
     /// Reads a JSON text, or `None` where it is none.
@@ -57,7 +60,7 @@ impl Document {
     }
 
     /// JSON and protobuf have one kind of number: 403.0 is 403.
-    fn from_double(value: f64) -> Self {
+    fn from_f64(value: f64) -> Self {
         /// Up to here every whole number is a double of its own.
         const EXACT: f64 = 9_007_199_254_740_992.0;
         match value.fract() == 0.0 && value.abs() <= EXACT {
@@ -66,7 +69,7 @@ impl Document {
                 let whole = value as i64;
                 Self::from_whole(whole)
             }
-            false => Self::Number(Box::new(Number::Other)),
+            false => Self::Number(Box::new(Number::NonInteger)),
         }
     }
 
@@ -95,24 +98,24 @@ impl Document {
     }
 }
 
-/// The items of a list that [`Document::parse_apart`] has left out. The trees of all of them at once would be most of the
+/// The items of a list that [`Value::parse_streaming`] has left out. The trees of all of them at once would be most of the
 /// memory that a configuration takes, and the memory of a VM never shrinks.
-pub(crate) struct Items<'b> {
+pub(crate) struct StreamedList<'b> {
     bytes: &'b [u8],
     key: &'static str,
     form: Form,
     count: usize,
 }
 
-impl Items<'_> {
+impl StreamedList<'_> {
     /// How many there are: none where there is no such list.
     pub(crate) fn count(&self) -> usize {
         self.count
     }
 
     /// Reads them one after the other; `take` has each before the next one is read.
-    pub(crate) fn each(&self, take: &dyn Fn(Document)) {
-        let reading = Reading { kept: false, apart: Apart::Under(self.key), items_kept: true, take: Some(take) };
+    pub(crate) fn each(&self, take: &dyn Fn(Value)) {
+        let reading = Reading { kept: false, apart: Stream::Under(self.key), items_kept: true, take: Some(take) };
         // It was read before, and is the same.
         let _nothing = match self.form {
             Form::Json => read_json(self.bytes, reading).ok(),
@@ -128,8 +131,8 @@ enum Form {
     Struct,
 }
 
-fn read<'r>(bytes: &[u8], reading: &dyn Fn() -> Reading<'r>) -> Result<(Document, Form), Refusal> {
-    let refused = |problem: String| Err(Refusal::of(Fault::new("", problem)));
+fn read<'r>(bytes: &[u8], reading: &dyn Fn() -> Reading<'r>) -> Result<(Value, Form), ConfigErrors> {
+    let refused = |problem: String| Err(ConfigErrors::of(ConfigError::new("", problem)));
     if bytes.is_empty() {
         return refused(
             "the filter has no configuration, give it one as a google.protobuf.Struct or StringValue".to_owned(),
@@ -144,7 +147,7 @@ fn read<'r>(bytes: &[u8], reading: &dyn Fn() -> Reading<'r>) -> Result<(Document
     }
 }
 
-fn read_json(bytes: &[u8], reading: Reading<'_>) -> serde_json::Result<Document> {
+fn read_json(bytes: &[u8], reading: Reading<'_>) -> serde_json::Result<Value> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let document = reading.deserialize(&mut deserializer)?;
     deserializer.end().map(|()| document)
@@ -155,36 +158,36 @@ fn read_json(bytes: &[u8], reading: Reading<'_>) -> serde_json::Result<Document>
 pub(crate) struct Reading<'r> {
     /// Whether a tree is made of it; otherwise it is checked, and comes out as null.
     kept: bool,
-    apart: Apart,
+    apart: Stream,
     /// The same as `kept`, for the items that are apart.
     items_kept: bool,
     /// What has the items that are apart.
-    take: Option<&'r dyn Fn(Document)>,
+    take: Option<&'r dyn Fn(Value)>,
 }
 
 /// What of a value is given away, item by item.
 #[derive(Clone, Copy)]
-enum Apart {
+enum Stream {
     Nothing,
     /// Of an object what is under this key, the first time that it is given.
     Under(&'static str),
     /// Of a list the items.
-    Items,
+    StreamedList,
 }
 
 impl Reading<'_> {
     fn whole() -> Self {
-        Self { kept: true, apart: Apart::Nothing, items_kept: true, take: None }
+        Self { kept: true, apart: Stream::Nothing, items_kept: true, take: None }
     }
 
     /// How the value of a key of an object is read.
     fn of_key(&mut self, key: &str) -> Self {
         let apart = match self.apart {
-            Apart::Under(wanted) if wanted == key => {
-                self.apart = Apart::Nothing;
-                Apart::Items
+            Stream::Under(wanted) if wanted == key => {
+                self.apart = Stream::Nothing;
+                Stream::StreamedList
             }
-            _ => Apart::Nothing,
+            _ => Stream::Nothing,
         };
         Self { apart, ..*self }
     }
@@ -192,15 +195,15 @@ impl Reading<'_> {
     /// How an item of a list is read.
     fn of_item(self) -> Self {
         match self.apart {
-            Apart::Items => Self { kept: self.items_kept, apart: Apart::Nothing, ..self },
-            _ => Self { apart: Apart::Nothing, ..self },
+            Stream::StreamedList => Self { kept: self.items_kept, apart: Stream::Nothing, ..self },
+            _ => Self { apart: Stream::Nothing, ..self },
         }
     }
 
     /// Puts an item where it belongs.
-    fn put_item(self, item: Document, items: &mut Vec<Document>) {
+    fn put_item(self, item: Value, items: &mut Vec<Value>) {
         match self.apart {
-            Apart::Items => {
+            Stream::StreamedList => {
                 if let Some(take) = self.take {
                     take(item);
                 }
@@ -210,54 +213,54 @@ impl Reading<'_> {
         }
     }
 
-    fn text(self, text: &str) -> Document {
+    fn text(self, text: &str) -> Value {
         match self.kept {
-            true => Document::Text(text.to_owned()),
-            false => Document::Null,
+            true => Value::Text(text.to_owned()),
+            false => Value::Null,
         }
     }
 }
 
 impl<'de> DeserializeSeed<'de> for Reading<'_> {
-    type Value = Document;
+    type Value = Value;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Document, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
         deserializer.deserialize_any(self)
     }
 }
 
 impl<'de> Visitor<'de> for Reading<'_> {
-    type Value = Document;
+    type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a JSON value")
     }
 
-    fn visit_unit<E>(self) -> Result<Document, E> {
-        Ok(Document::Null)
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
     }
 
-    fn visit_bool<E>(self, value: bool) -> Result<Document, E> {
-        Ok(Document::Bool(value))
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
     }
 
-    fn visit_i64<E>(self, value: i64) -> Result<Document, E> {
-        Ok(Document::from_whole(value))
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::from_whole(value))
     }
 
-    fn visit_u64<E>(self, value: u64) -> Result<Document, E> {
-        Ok(Document::Number(Box::new(Number::Whole(value))))
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::Number(Box::new(Number::Whole(value))))
     }
 
-    fn visit_f64<E>(self, value: f64) -> Result<Document, E> {
-        Ok(Document::from_double(value))
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(Value::from_f64(value))
     }
 
-    fn visit_str<E>(self, value: &str) -> Result<Document, E> {
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
         Ok(self.text(value))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Document, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
         // For the most there is one.
         let mut items = Vec::with_capacity(usize::from(self.kept));
         while let Some(item) = list.next_element_seed(self.of_item())? {
@@ -265,16 +268,16 @@ impl<'de> Visitor<'de> for Reading<'_> {
         }
         // Policies are small objects by the thousand: room for more would be most of the memory.
         items.shrink_to_fit();
-        Ok(Document::List(items))
+        Ok(Value::List(items))
     }
 
-    fn visit_map<A: MapAccess<'de>>(mut self, mut object: A) -> Result<Document, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(mut self, mut object: A) -> Result<Value, A::Error> {
         let mut entries = Vec::with_capacity(usize::from(self.kept));
-        // Of what is not kept only a key that is looked for matters.
-        let key = Self { kept: self.kept || matches!(self.apart, Apart::Under(_)), ..Reading::whole() };
+        // Quantifier what is not kept only a key that is looked for matters.
+        let key = Self { kept: self.kept || matches!(self.apart, Stream::Under(_)), ..Reading::whole() };
         while let Some(key) = object.next_key_seed(key)? {
             let key = match key {
-                Document::Text(key) => key,
+                Value::Text(key) => key,
                 _ => String::new(),
             };
             let value = object.next_value_seed(self.of_key(&key))?;
@@ -283,7 +286,7 @@ impl<'de> Visitor<'de> for Reading<'_> {
             }
         }
         entries.shrink_to_fit();
-        Ok(Document::Object(entries))
+        Ok(Value::Object(entries))
     }
 }
 
@@ -298,18 +301,18 @@ mod tests {
             ("403.0", Number::Whole(403)),
             ("-1", Number::Negative(-1)),
             ("18446744073709551615", Number::Whole(u64::MAX)),
-            ("1.5", Number::Other),
-            ("1e300", Number::Other),
+            ("1.5", Number::NonInteger),
+            ("1e300", Number::NonInteger),
         ];
         for (text, expected) in rows {
-            let written = Document::parse(text.as_bytes()).ok();
-            assert_eq!(written, Some(Document::Number(Box::new(expected))), "{text}");
+            let written = Value::parse(text.as_bytes()).ok();
+            assert_eq!(written, Some(Value::Number(Box::new(expected))), "{text}");
         }
     }
 
     /// What is left of a configuration when the items under `list` are apart, and those items.
-    fn apart(bytes: &[u8]) -> Result<(Document, Vec<Document>), Refusal> {
-        let (document, items) = Document::parse_apart(bytes, "list")?;
+    fn apart(bytes: &[u8]) -> Result<(Value, Vec<Value>), ConfigErrors> {
+        let (document, items) = Value::parse_streaming(bytes, "list")?;
         let read = std::cell::RefCell::new(Vec::new());
         items.each(&|item| read.borrow_mut().push(item));
         let read = read.into_inner();
@@ -333,10 +336,10 @@ mod tests {
             (r#"["list", {"list": [1]}]"#, r#"["list", {"list": [1]}]"#, &[]),
         ];
         for (json, left, items) in rows {
-            let parse = |json: &str| Document::parse(json.as_bytes()).expect("JSON");
+            let parse = |json: &str| Value::parse(json.as_bytes()).expect("JSON");
             let expected = (parse(left), items.iter().map(|item| parse(item)).collect());
             assert_eq!(apart(json.as_bytes()).as_ref(), Ok(&expected), "{json}");
-            if let structure @ Document::Object(_) = parse(json) {
+            if let structure @ Value::Object(_) = parse(json) {
                 assert_eq!(apart(&protobuf_struct::writing::structure(&structure)), Ok(expected), "{json} as a Struct");
             }
         }
@@ -359,7 +362,7 @@ mod tests {
         let cut = (0..json.len()).map(|end| &json.as_bytes()[..end]);
         let strange = [&b"{\"list\": [\"\xff\"]}"[..], b"{\"list\": [{\"\xff\": 1}]}"];
         for bytes in broken.into_iter().map(str::as_bytes).chain(cut).chain(strange) {
-            let whole = Document::parse(bytes).map(|_| ()).expect_err("no JSON");
+            let whole = Value::parse(bytes).map(|_| ()).expect_err("no JSON");
             assert_eq!(apart(bytes).map(|_| ()), Err(whole), "{}", bytes.escape_ascii());
         }
         assert!(apart(json.as_bytes()).is_ok());
@@ -368,7 +371,7 @@ mod tests {
     #[test]
     fn what_is_neither_json_nor_a_struct_is_refused_as_json() {
         for bytes in [&b"resources: []"[..], b"\n", b"\n\x03abc", b"{\"a\": }", b"\xff\xfe"] {
-            let refusal = Document::parse(bytes).err().map(|refusal| refusal.to_string()).unwrap_or_default();
+            let refusal = Value::parse(bytes).err().map(|refusal| refusal.to_string()).unwrap_or_default();
             assert!(refusal.starts_with("the configuration is not valid JSON: "), "{refusal}");
         }
     }

@@ -1,6 +1,6 @@
 //! `mode`: whether a filter or a rule turns requests away, or only tells which it would.
 
-use crate::config::reader::Node;
+use crate::config::reader::ConfigNode;
 
 /// `mode` of a filter's configuration, or of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,9 +11,9 @@ pub(crate) enum Mode {
 
 impl Mode {
     /// Reads the value of the key `mode`, where it is given. Default: enforce.
-    pub(crate) fn read(node: Option<&Node<'_>>) -> Option<Self> {
+    pub(crate) fn read(node: Option<&ConfigNode<'_>>) -> Option<Self> {
         match node {
-            Some(node) => node.word(&[("enforce", Self::Enforce), ("report", Self::Report)]),
+            Some(node) => node.enum_value(&[("enforce", Self::Enforce), ("report", Self::Report)]),
             None => Some(Self::Enforce),
         }
     }

@@ -1,17 +1,17 @@
-//! Reads a [`Document`] key by key, and reports everything that is not as it must be.
+//! Reads a [`Value`] key by key, and reports everything that is not as it must be.
 //!
 //! A reading method returns `None` when it has reported a fault. The reading goes on elsewhere, so that all the
-//! faults come out together.
+//! diagnostics come out together.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
 
-use crate::collections::map::Table;
-use crate::config::diagnostics::{Fault, Faults};
-use crate::config::document::{Document, Items, Number};
+use crate::collections::map::OrderedMap;
+use crate::config::diagnostics::{ConfigError, Diagnostics};
+use crate::config::document::{Number, StreamedList, Value};
 
 /// How alike two keys must be, by Jaro-Winkler similarity, for one to be suggested instead of the other.
-const ALIKE: f64 = 0.8;
+const MIN_SIMILARITY: f64 = 0.8;
 
 /// The way from the root of the configuration to a value.
 #[derive(Clone, Copy)]
@@ -49,50 +49,50 @@ impl fmt::Display for Path<'_> {
 }
 
 /// A value of the configuration, with its place.
-pub(crate) struct Node<'a> {
-    document: &'a Document,
+pub(crate) struct ConfigNode<'a> {
+    document: &'a Value,
     path: Path<'a>,
-    faults: &'a Faults,
+    diagnostics: &'a Diagnostics,
 }
 
-impl<'a> Node<'a> {
-    pub(crate) fn root(document: &'a Document, faults: &'a Faults) -> Self {
-        Self { document, path: Path { parent: None, step: Step::Root }, faults }
+impl<'a> ConfigNode<'a> {
+    pub(crate) fn root(document: &'a Value, diagnostics: &'a Diagnostics) -> Self {
+        Self { document, path: Path { parent: None, step: Step::Root }, diagnostics }
     }
 
     /// Reports a fault of this value.
-    pub(crate) fn fault(&self, problem: impl Into<String>) {
-        self.faults.add(Fault::new(self.path.to_string(), problem));
+    pub(crate) fn error(&self, problem: impl Into<String>) {
+        self.diagnostics.add(ConfigError::new(self.path.to_string(), problem));
     }
 
     fn wrong_type(&self, wanted: &str) {
         match self.document {
-            Document::Null => self.fault(format!("is null, expected {wanted}; remove the key if it is not wanted")),
-            other => self.fault(format!("expected {wanted}, this is {}", other.kind())),
+            Value::Null => self.error(format!("is null, expected {wanted}; remove the key if it is not wanted")),
+            other => self.error(format!("expected {wanted}, this is {}", other.kind())),
         }
     }
 
     pub(crate) fn is_null(&self) -> bool {
-        matches!(self.document, Document::Null)
+        matches!(self.document, Value::Null)
     }
 
     pub(crate) fn object(&self) -> Option<Object<'_>> {
-        let Document::Object(entries) = self.document else {
+        let Value::Object(entries) = self.document else {
             self.wrong_type("an object");
             return None;
         };
-        let mut seen: Table<&str, ()> = Table::default();
+        let mut seen: OrderedMap<&str, ()> = OrderedMap::default();
         for (key, value) in entries {
             if seen.insert(key, ()).is_some() {
-                self.child(Step::Key(key), value).fault("given twice, keep one");
+                self.child(Step::Key(key), value).error("given twice, keep one");
             }
         }
         Some(Object { node: self, entries, known: RefCell::new(Vec::new()) })
     }
 
     /// The items of a list that may be empty.
-    pub(crate) fn items(&self) -> Option<impl Iterator<Item = Node<'_>>> {
-        let Document::List(items) = self.document else {
+    pub(crate) fn items(&self) -> Option<impl Iterator<Item = ConfigNode<'_>>> {
+        let Value::List(items) = self.document else {
             self.wrong_type("a list");
             return None;
         };
@@ -100,11 +100,11 @@ impl<'a> Node<'a> {
     }
 
     /// The items of a list that may be empty and must have no more than `most`.
-    pub(crate) fn items_up_to(&self, most: usize) -> Option<impl Iterator<Item = Node<'_>>> {
+    pub(crate) fn items_up_to(&self, most: usize) -> Option<impl Iterator<Item = ConfigNode<'_>>> {
         let items = self.items()?;
         match self.document {
-            Document::List(list) if list.len() > most => {
-                self.fault(format!("has {} items, the limit is {most}", list.len()));
+            Value::List(list) if list.len() > most => {
+                self.error(format!("has {} items, the limit is {most}", list.len()));
                 None
             }
             _ => Some(items),
@@ -113,7 +113,7 @@ impl<'a> Node<'a> {
 
     /// Gives `read` the items of a list that were left out of it, each with its place, and drops each when it has been
     /// read. False where not all of them came.
-    pub(crate) fn items_apart(&self, items: &Items<'_>, read: &dyn Fn(usize, &Node<'_>)) -> bool {
+    pub(crate) fn for_each_item(&self, items: &StreamedList<'_>, read: &dyn Fn(usize, &ConfigNode<'_>)) -> bool {
         let next = Cell::new(0);
         items.each(&|item| {
             let index = next.replace(next.get() + 1);
@@ -123,9 +123,9 @@ impl<'a> Node<'a> {
     }
 
     /// The items of a list that must have one to `most`; `meaning` says what leaving the key out would mean.
-    pub(crate) fn some_items(&self, most: usize, meaning: &str) -> Option<impl Iterator<Item = Node<'_>>> {
-        if matches!(self.document, Document::List(list) if list.is_empty()) {
-            self.fault(format!("empty list, add a value, or remove the key {meaning}"));
+    pub(crate) fn non_empty_list(&self, most: usize, meaning: &str) -> Option<impl Iterator<Item = ConfigNode<'_>>> {
+        if matches!(self.document, Value::List(list) if list.is_empty()) {
+            self.error(format!("empty list, add a value, or remove the key {meaning}"));
             return None;
         }
         self.items_up_to(most)
@@ -133,14 +133,14 @@ impl<'a> Node<'a> {
 
     pub(crate) fn text(&self) -> Option<&str> {
         match self.document {
-            Document::Text(text) => Some(text),
-            Document::Number(number) => {
+            Value::Text(text) => Some(text),
+            Value::Number(number) => {
                 let fix = match **number {
                     Number::Whole(number) => format!("write \"{number}\""),
                     Number::Negative(number) => format!("write \"{number}\""),
-                    Number::Other => "put it in quotes".to_owned(),
+                    Number::NonInteger => "put it in quotes".to_owned(),
                 };
-                self.fault(format!("expected a string, this is a number; {fix}"));
+                self.error(format!("expected a string, this is a number; {fix}"));
                 None
             }
             _ => {
@@ -151,18 +151,18 @@ impl<'a> Node<'a> {
     }
 
     /// A string that is not empty.
-    pub(crate) fn some_text(&self) -> Option<&str> {
+    pub(crate) fn non_empty_str(&self) -> Option<&str> {
         let text = self.text()?;
         if text.is_empty() {
-            self.fault("empty string");
+            self.error("empty string");
             return None;
         }
         Some(text)
     }
 
-    pub(crate) fn truth(&self) -> Option<bool> {
+    pub(crate) fn bool(&self) -> Option<bool> {
         match self.document {
-            Document::Bool(value) => Some(*value),
+            Value::Bool(value) => Some(*value),
             _ => {
                 self.wrong_type("true or false");
                 None
@@ -173,7 +173,7 @@ impl<'a> Node<'a> {
     /// A whole number of `least` to `most`, written as a number.
     pub(crate) fn whole_number(&self, least: u64, most: u64) -> Option<u64> {
         let number = match self.document {
-            Document::Number(number) => **number,
+            Value::Number(number) => **number,
             _ => {
                 self.wrong_type(&format!("a number of {least} to {most}"));
                 return None;
@@ -181,21 +181,21 @@ impl<'a> Node<'a> {
         };
         let whole = match number {
             Number::Whole(whole) => Some(whole).filter(|whole| (least..=most).contains(whole)),
-            Number::Negative(_) | Number::Other => None,
+            Number::Negative(_) | Number::NonInteger => None,
         };
         if whole.is_none() {
             let found = match number {
                 Number::Whole(number) => format!("`{number}`"),
                 Number::Negative(number) => format!("`{number}`"),
-                Number::Other => "none".to_owned(),
+                Number::NonInteger => "none".to_owned(),
             };
-            self.fault(format!("expected a whole number of {least} to {most}, this is {found}"));
+            self.error(format!("expected a whole number of {least} to {most}, this is {found}"));
         }
         whole
     }
 
     /// One of a few words, each with what it stands for.
-    pub(crate) fn word<T: Copy>(&self, words: &[(&str, T)]) -> Option<T> {
+    pub(crate) fn enum_value<T: Copy>(&self, words: &[(&str, T)]) -> Option<T> {
         let text = self.text()?;
         let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
         if found.is_none() {
@@ -204,7 +204,7 @@ impl<'a> Node<'a> {
                 Some(word) => format!("did you mean \"{word}\"?"),
                 None => format!("expected {}", one_of(listed)),
             };
-            self.fault(format!("unknown value `{text}`, {hint}"));
+            self.error(format!("unknown value `{text}`, {hint}"));
         }
         found
     }
@@ -214,32 +214,32 @@ impl<'a> Node<'a> {
         self.path.to_string()
     }
 
-    fn child<'c>(&'c self, step: Step<'c>, document: &'c Document) -> Node<'c> {
-        Node { document, path: Path { parent: Some(&self.path), step }, faults: self.faults }
+    fn child<'c>(&'c self, step: Step<'c>, document: &'c Value) -> ConfigNode<'c> {
+        ConfigNode { document, path: Path { parent: Some(&self.path), step }, diagnostics: self.diagnostics }
     }
 }
 
 /// An object whose keys are asked for one by one; [`finish`](Self::finish) reports those that nobody asked for.
 pub(crate) struct Object<'a> {
-    node: &'a Node<'a>,
-    entries: &'a [(String, Document)],
+    node: &'a ConfigNode<'a>,
+    entries: &'a [(String, Value)],
     known: RefCell<Vec<&'static str>>,
 }
 
 impl Object<'_> {
     /// The value of a key that may be absent.
-    pub(crate) fn optional(&self, key: &'static str) -> Option<Node<'_>> {
+    pub(crate) fn optional(&self, key: &'static str) -> Option<ConfigNode<'_>> {
         self.known.borrow_mut().push(key);
         let (key, value) = self.entries.iter().find(|(name, _)| name == key)?;
         Some(self.node.child(Step::Key(key), value))
     }
 
     /// The value of a key that must be there; `fix` says what to write.
-    pub(crate) fn required(&self, key: &'static str, fix: &str) -> Option<Node<'_>> {
+    pub(crate) fn required(&self, key: &'static str, fix: &str) -> Option<ConfigNode<'_>> {
         let found = self.optional(key);
         if found.is_none() {
             let place = Path { parent: Some(&self.node.path), step: Step::Key(key) };
-            self.node.faults.add(Fault::new(place.to_string(), format!("missing, {fix}")));
+            self.node.diagnostics.add(ConfigError::new(place.to_string(), format!("missing, {fix}")));
         }
         found
     }
@@ -247,18 +247,18 @@ impl Object<'_> {
     /// Reports a key that means something in Istio and that this filter cannot carry out, where it is given.
     pub(crate) fn refused(&self, key: &'static str, why: &str) {
         if let Some(node) = self.optional(key) {
-            node.fault(why);
+            node.error(why);
         }
     }
 
     /// All entries, for objects whose keys are free, such as labels.
-    pub(crate) fn all(&self) -> impl Iterator<Item = (&str, Node<'_>)> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&str, ConfigNode<'_>)> {
         self.entries.iter().map(|(key, value)| (key.as_str(), self.node.child(Step::Key(key), value)))
     }
 
     /// Reports the object itself.
-    pub(crate) fn fault(&self, problem: impl Into<String>) {
-        self.node.fault(problem);
+    pub(crate) fn error(&self, problem: impl Into<String>) {
+        self.node.error(problem);
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -276,7 +276,7 @@ impl Object<'_> {
                 Some(name) => format!("did you mean \"{name}\"?"),
                 None => format!("expected {}", one_of(known.iter().copied())),
             };
-            self.node.child(Step::Key(key), value).fault(format!("unknown field, {hint}"));
+            self.node.child(Step::Key(key), value).error(format!("unknown field, {hint}"));
         }
     }
 }
@@ -286,7 +286,7 @@ pub(crate) fn nearest<'w>(word: &str, candidates: impl Iterator<Item = &'w str>)
     let word = word.to_ascii_lowercase();
     candidates
         .map(|candidate| (strsim::jaro_winkler(&word, &candidate.to_ascii_lowercase()), candidate))
-        .filter(|(alike, _)| *alike >= ALIKE)
+        .filter(|(alike, _)| *alike >= MIN_SIMILARITY)
         .max_by(|(one, _), (other, _)| one.total_cmp(other))
         .map(|(_, candidate)| candidate)
 }
@@ -305,11 +305,11 @@ pub(crate) fn one_of<'w>(words: impl Iterator<Item = &'w str>) -> String {
 mod tests {
     use super::*;
 
-    fn faults(json: &str, read: impl Fn(&Node<'_>) -> Option<()>) -> String {
-        let faults = Faults::default();
-        let document = Document::parse(json.as_bytes());
-        let value = document.as_ref().ok().and_then(|document| read(&Node::root(document, &faults)));
-        faults.unless_any(value).err().map(|refusal| refusal.to_string()).unwrap_or_default()
+    fn diagnostics(json: &str, read: impl Fn(&ConfigNode<'_>) -> Option<()>) -> String {
+        let diagnostics = Diagnostics::default();
+        let document = Value::parse(json.as_bytes());
+        let value = document.as_ref().ok().and_then(|document| read(&ConfigNode::root(document, &diagnostics)));
+        diagnostics.into_result(value).err().map(|refusal| refusal.to_string()).unwrap_or_default()
     }
 
     #[test]
@@ -324,11 +324,11 @@ mod tests {
             (r#"{"mode": "enforce", "mode": "report"}"#, "mode: given twice, keep one"),
         ];
         for (json, expected) in rows {
-            let found = faults(json, |node| {
+            let found = diagnostics(json, |node| {
                 let object = node.object()?;
                 let mode = object
                     .required("mode", "write enforce")
-                    .and_then(|node| node.word(&[("enforce", 1), ("report", 2)]));
+                    .and_then(|node| node.enum_value(&[("enforce", 1), ("report", 2)]));
                 object.finish();
                 mode.map(|_| ())
             });
@@ -338,12 +338,12 @@ mod tests {
 
     #[test]
     fn a_place_is_written_as_people_write_it() {
-        let found = faults(r#"{"a": [{"b-c": [0, ""]}]}"#, |node| {
+        let found = diagnostics(r#"{"a": [{"b-c": [0, ""]}]}"#, |node| {
             let object = node.object()?;
             for item in object.optional("a")?.items()? {
                 let item = item.object()?;
                 for item in item.optional("b-c")?.items()? {
-                    item.some_text();
+                    item.non_empty_str();
                 }
             }
             Some(())

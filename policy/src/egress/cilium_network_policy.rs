@@ -8,9 +8,9 @@ use crate::authz::resources::authorization_policy::read_listed;
 use crate::authz::resources::object_meta::Metadata;
 use crate::authz::resources::workload::{read_labels, transpose};
 use crate::collections::map::HashMap;
-use crate::config::reader::{Node, Object};
-use crate::egress::host_pattern::{DestinationPattern, Stars};
-use crate::egress::port::{PortPattern, Via};
+use crate::config::reader::{ConfigNode, Object};
+use crate::egress::host_pattern::{DestinationPattern, WildcardScope};
+use crate::egress::port::{PortPattern, ProtocolSet};
 use crate::identity::trust_domains::TrustDomains;
 
 /// So many values in a list are more than any policy needs.
@@ -34,20 +34,20 @@ pub(crate) struct LabelledWorkload {
 }
 
 impl LabelledWorkload {
-    pub(crate) fn read(node: &Node<'_>) -> Option<Self> {
+    pub(crate) fn read(node: &ConfigNode<'_>) -> Option<Self> {
         let object = node.object()?;
         let principal = object.required("principal", "write the SPIFFE ID, as in cluster.local/ns/shop/sa/web");
         let labels = object.required("labels", "write the labels that its pods have");
         let named = principal.as_ref().and_then(|node| {
-            let text = node.some_text()?;
+            let text = node.non_empty_str()?;
             let id = text.strip_prefix("spiffe://").unwrap_or(text);
             let parts: Vec<_> = id.split('/').collect();
             let [_, "ns", namespace, "sa", account] = parts.as_slice() else {
-                node.fault(format!("bad principal `{text}`: labels are those of a Kubernetes workload, write trust-domain/ns/namespace/sa/name"));
+                node.error(format!("bad principal `{text}`: labels are those of a Kubernetes workload, write trust-domain/ns/namespace/sa/name"));
                 return None;
             };
             if text.contains('*') {
-                node.fault(format!("bad principal `{text}`: a workload has one identity, write it without stars"));
+                node.error(format!("bad principal `{text}`: a workload has one identity, write it without stars"));
                 return None;
             }
             Some((id.to_owned(), (*namespace).to_owned(), (*account).to_owned()))
@@ -110,7 +110,7 @@ impl CiliumNetworkPolicy {
         let egress = spec.required("egress", "write toPorts with serverNames");
         let rules = egress.and_then(|node| {
             let rules: Vec<_> =
-                node.some_items(MOST, "and the policy with it")?.map(|item| read_egress(&item)).collect();
+                node.non_empty_list(MOST, "and the policy with it")?.map(|item| read_egress(&item)).collect();
             rules.into_iter().collect::<Option<Vec<_>>>()
         });
         spec.finish();
@@ -118,19 +118,19 @@ impl CiliumNetworkPolicy {
     }
 }
 
-fn read_default_deny(node: &Node<'_>) -> Option<()> {
+fn read_default_deny(node: &ConfigNode<'_>) -> Option<()> {
     let object = node.object()?;
     object.optional("ingress");
     if let Some(egress) = object.optional("egress")
-        && !egress.truth()?
+        && !egress.bool()?
     {
-        egress.fault("here everything is denied that nothing allows; remove it");
+        egress.error("here everything is denied that nothing allows; remove it");
     }
     object.finish();
     Some(())
 }
 
-/// One term of a selector, over the labels of a workload.
+/// One predicate of a selector, over the labels of a workload.
 enum Requirement {
     In(String, Vec<String>),
     NotIn(String, Vec<String>),
@@ -156,7 +156,7 @@ impl Requirement {
 }
 
 /// The principals that `endpointSelector` picks: by the service account alone, or through `workloads`.
-fn read_selector(node: &Node<'_>, namespace: &str, cluster: &Cluster<'_>) -> Option<Vec<String>> {
+fn read_selector(node: &ConfigNode<'_>, namespace: &str, cluster: &Cluster<'_>) -> Option<Vec<String>> {
     let requirements = read_requirements(node)?;
     let own = cluster.trust_domains.own();
     if requirements.is_empty() {
@@ -175,7 +175,7 @@ fn read_selector(node: &Node<'_>, namespace: &str, cluster: &Cluster<'_>) -> Opt
         cluster.workloads.iter().filter(picked).map(|workload| workload.principal.clone()).collect();
     if principals.is_empty() {
         let keys: Vec<_> = requirements.iter().map(|requirement| format!("`{}`", requirement.key())).collect();
-        node.fault(format!(
+        node.error(format!(
             "no entry of workloads in the namespace {namespace} has what it asks of {}, so it cannot be told whom it picks; add {{principal: {own}/ns/{namespace}/sa/…, labels: {{…}}}} to workloads, or select by {SERVICE_ACCOUNT}",
             keys.join(" and ")
         ));
@@ -184,11 +184,12 @@ fn read_selector(node: &Node<'_>, namespace: &str, cluster: &Cluster<'_>) -> Opt
     Some(principals)
 }
 
-fn read_requirements(node: &Node<'_>) -> Option<Vec<Requirement>> {
+fn read_requirements(node: &ConfigNode<'_>) -> Option<Vec<Requirement>> {
     let object = node.object()?;
     let labels = transpose(object.optional("matchLabels").as_ref().map(read_labels));
     let expressions = transpose(object.optional("matchExpressions").map(|node| {
-        let read: Vec<_> = node.some_items(MOST, "to ask for nothing")?.map(|item| read_expression(&item)).collect();
+        let read: Vec<_> =
+            node.non_empty_list(MOST, "to ask for nothing")?.map(|item| read_expression(&item)).collect();
         read.into_iter().collect::<Option<Vec<_>>>()
     }));
     object.finish();
@@ -196,15 +197,15 @@ fn read_requirements(node: &Node<'_>) -> Option<Vec<Requirement>> {
     Some(labels?.unwrap_or_default().into_iter().map(by_label).chain(expressions?.unwrap_or_default()).collect())
 }
 
-fn read_expression(node: &Node<'_>) -> Option<Requirement> {
+fn read_expression(node: &ConfigNode<'_>) -> Option<Requirement> {
     let object = node.object()?;
     let key = object.required("key", "name the label");
     let operator = object.required("operator", "write In, NotIn, Exists or DoesNotExist");
     let values = object.optional("values").map(|node| super::read_values(&node, |text| Ok(text.to_owned())));
-    let key = key.as_ref().and_then(Node::some_text).map(|key| bare(key).to_owned());
+    let key = key.as_ref().and_then(ConfigNode::non_empty_str).map(|key| bare(key).to_owned());
     let words =
         [("In", (true, true)), ("NotIn", (false, true)), ("Exists", (true, false)), ("DoesNotExist", (false, false))];
-    let operator = operator.as_ref().and_then(|node| node.word(&words));
+    let operator = operator.as_ref().and_then(|node| node.enum_value(&words));
     object.finish();
     let (key, values) = (key?, transpose(values)?);
     match (operator?, values) {
@@ -213,7 +214,7 @@ fn read_expression(node: &Node<'_>) -> Option<Requirement> {
         ((true, false), None) => Some(Requirement::Exists(key)),
         ((false, false), None) => Some(Requirement::DoesNotExist(key)),
         _ => {
-            node.fault("In and NotIn take values, Exists and DoesNotExist take none");
+            node.error("In and NotIn take values, Exists and DoesNotExist take none");
             None
         }
     }
@@ -225,24 +226,24 @@ fn bare(key: &str) -> &str {
 }
 
 /// One rule of `egress`: to the world, by server names on ports.
-fn read_egress(node: &Node<'_>) -> Option<Vec<Entry>> {
+fn read_egress(node: &ConfigNode<'_>) -> Option<Vec<Entry>> {
     let rule = node.object()?;
     let mut complete = true;
     for key in ["toEndpoints", "toServices", "toNodes"] {
         if let Some(node) = rule.optional(key) {
-            node.fault("is about traffic within the cluster, and this filter decides what leaves it by serverNames; keep it in the cluster and remove it here");
+            node.error("is about traffic within the cluster, and this filter decides what leaves it by serverNames; keep it in the cluster and remove it here");
             complete = false;
         }
     }
     for key in ["toCIDR", "toCIDRSet", "toGroups"] {
         if let Some(node) = rule.optional(key) {
-            node.fault("is about addresses, and this filter decides by name; write serverNames under toPorts");
+            node.error("is about addresses, and this filter decides by name; write serverNames under toPorts");
             complete = false;
         }
     }
     for key in ["toFQDNs", "icmps", "authentication"] {
         if let Some(node) = rule.optional(key) {
-            node.fault("is not supported; write serverNames under toPorts");
+            node.error("is not supported; write serverNames under toPorts");
             complete = false;
         }
     }
@@ -252,12 +253,12 @@ fn read_egress(node: &Node<'_>) -> Option<Vec<Entry>> {
     let entries = match rule.optional("toPorts") {
         Some(ports) => {
             let entries: Vec<_> =
-                ports.some_items(MOST, "and the rule with it")?.map(|item| read_to_ports(&item)).collect();
+                ports.non_empty_list(MOST, "and the rule with it")?.map(|item| read_to_ports(&item)).collect();
             entries.into_iter().collect::<Option<Vec<_>>>()
         }
         None => {
             if complete {
-                node.fault("lists no host; write toPorts with serverNames, or leave the rule out here");
+                node.error("lists no host; write toPorts with serverNames, or leave the rule out here");
             }
             None
         }
@@ -266,13 +267,13 @@ fn read_egress(node: &Node<'_>) -> Option<Vec<Entry>> {
     entries.filter(|_| complete)
 }
 
-fn read_entities(node: &Node<'_>) -> Option<()> {
+fn read_entities(node: &ConfigNode<'_>) -> Option<()> {
     let mut complete = true;
-    for item in node.some_items(MOST, "to mean the world")? {
-        match item.some_text() {
+    for item in node.non_empty_list(MOST, "to mean the world")? {
+        match item.non_empty_str() {
             Some("world" | "all") => {}
             Some(other) => {
-                item.fault(format!(
+                item.error(format!(
                     "`{other}` is not the world outside, and this filter decides what leaves the cluster; write world"
                 ));
                 complete = false;
@@ -283,17 +284,19 @@ fn read_entities(node: &Node<'_>) -> Option<()> {
     complete.then_some(())
 }
 
-fn read_to_ports(node: &Node<'_>) -> Option<Entry> {
+fn read_to_ports(node: &ConfigNode<'_>) -> Option<Entry> {
     let object = node.object()?;
     let names = object.required(
         "serverNames",
         "without them it is about addresses, which this filter does not decide by; list the hosts",
     );
     let hosts = names.and_then(|node| {
-        read_listed(&node, "and the entry with it", |text| DestinationPattern::parse(text, Stars::OneLabel, false))
+        read_listed(&node, "and the entry with it", |text| {
+            DestinationPattern::parse(text, WildcardScope::OneLabel, false)
+        })
     });
     let ports = object.required("ports", "list the ports, as in [{port: \"443\"}]").and_then(|node| {
-        let ports: Vec<_> = node.some_items(MOST, "and the entry with it")?.map(|item| read_port(&item)).collect();
+        let ports: Vec<_> = node.non_empty_list(MOST, "and the entry with it")?.map(|item| read_port(&item)).collect();
         ports.into_iter().collect()
     });
     for key in ["rules", "listener", "originatingTLS", "terminatingTLS"] {
@@ -303,23 +306,23 @@ fn read_to_ports(node: &Node<'_>) -> Option<Entry> {
     Some(Entry { hosts: hosts?, ports: ports? })
 }
 
-fn read_port(node: &Node<'_>) -> Option<PortPattern> {
+fn read_port(node: &ConfigNode<'_>) -> Option<PortPattern> {
     let object = node.object()?;
     let port = object.required("port", "write the port, as in \"443\"");
     let port = port.and_then(|node| {
-        let text = node.some_text()?;
+        let text = node.non_empty_str()?;
         let number = text.parse::<u16>().ok().filter(|number| *number > 0 && number.to_string() == text);
         if number.is_none() {
-            node.fault(format!("bad port `{text}`: expected a number of 1 to 65535, as in \"443\""));
+            node.error(format!("bad port `{text}`: expected a number of 1 to 65535, as in \"443\""));
         }
         number
     });
     object.refused("endPort", "ranges are not supported, list the ports");
     if let Some(protocol) = object.optional("protocol")
-        && protocol.word(&[("TCP", true), ("ANY", true), ("UDP", false), ("SCTP", false)]) == Some(false)
+        && protocol.enum_value(&[("TCP", true), ("ANY", true), ("UDP", false), ("SCTP", false)]) == Some(false)
     {
-        protocol.fault("server names are seen on TCP alone, write TCP");
+        protocol.error("server names are seen on TCP alone, write TCP");
     }
     object.finish();
-    Some(PortPattern::Number { port: port?, via: Via::ConnectOrTls })
+    Some(PortPattern::Number { port: port?, via: ProtocolSet::ConnectOrTls })
 }

@@ -1,9 +1,9 @@
 //! The rules, compiled: what the hot path looks up.
 
-use crate::attributes::wording::{LOOKED_AT, SHOWN, listed};
+use crate::attributes::wording::{MAX_RULES_EXPLAINED, MAX_VALUES_SHOWN, join_values};
 use crate::authz::fields::{Field, Sources, SourcesBuilder};
 use crate::authz::policy_name::{PolicyName, RuleName};
-use crate::collections::map::Table;
+use crate::collections::map::OrderedMap;
 use crate::collections::sort::sort_by;
 use crate::config::enforcement_mode::Mode;
 use crate::egress::decision::{EgressDecision, EgressDenial};
@@ -11,13 +11,13 @@ use crate::egress::destination::{Destination, Host};
 use crate::egress::host_index::DestinationIndex;
 use crate::egress::host_pattern::DestinationPattern;
 use crate::egress::port::{PortIndex, PortPattern};
-use crate::egress::request::{Access, EgressRequest};
+use crate::egress::request::{EgressProtocol, EgressRequest};
 use crate::egress::rule::{Rule, RuleAction};
-use crate::identity::error::{HostFailure, Obstacle};
-use crate::matcher::clause::{Clause, Condition, MatchedValues, Of};
+use crate::identity::error::{AttributeError, EvalError};
+use crate::matcher::clause::{Clause, Condition, MatchedValues, Quantifier};
 use crate::matcher::field_match::{FieldMatch, FieldMatches};
 use crate::matcher::rule_tree::ClauseIndex;
-use crate::matcher::value_ids::{Numbered, ValueId};
+use crate::matcher::value_ids::{Interner, ValueId};
 use crate::matcher::value_set::{SetId, ValueSets};
 
 /// What a rule is about, in the order of what it costs to know: the destination is known before any source is asked.
@@ -37,7 +37,7 @@ pub struct EgressPolicy {
     ports: PortIndex,
     sources: Sources,
     pub(crate) sets: ValueSets,
-    pub(crate) descriptions: Table<(EgressField, SetId), (String, Box<str>)>,
+    pub(crate) descriptions: OrderedMap<(EgressField, SetId), (String, Box<str>)>,
     /// In the order in which they are reported; a clause names its rule by its place here.
     rules: Vec<RuleName>,
     pub(crate) deny: Group,
@@ -55,7 +55,7 @@ pub(crate) struct Group {
 /// Where a request wants to go, once that is read.
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
-    pub(crate) access: Access,
+    pub(crate) access: EgressProtocol,
     pub(crate) host: Host,
     pub(crate) port: u16,
 }
@@ -70,9 +70,9 @@ pub(crate) struct Lookups<'l, R: ?Sized> {
 
 impl<R: EgressRequest + ?Sized> MatchedValues for Lookups<'_, R> {
     type Field = EgressField;
-    type Error = Obstacle;
+    type Error = EvalError;
 
-    fn matched(&mut self, field: EgressField) -> Result<&FieldMatch, Obstacle> {
+    fn matched(&mut self, field: EgressField) -> Result<&FieldMatch, EvalError> {
         self.matched.of(field, |found| {
             match field {
                 EgressField::Host => self.policy.hosts.lookup(&self.target.host, &mut found.any),
@@ -87,12 +87,12 @@ impl<R: EgressRequest + ?Sized> MatchedValues for Lookups<'_, R> {
 /// What stops a request before any rule is asked.
 enum Stop {
     Denial(EgressDenial<'static>),
-    Obstacle(Obstacle),
+    EvalError(EvalError),
 }
 
-impl From<HostFailure> for Stop {
-    fn from(failure: HostFailure) -> Self {
-        Self::Obstacle(failure.into())
+impl From<AttributeError> for Stop {
+    fn from(failure: AttributeError) -> Self {
+        Self::EvalError(failure.into())
     }
 }
 
@@ -144,7 +144,7 @@ impl EgressPolicy {
                 Err(obstacle) => EgressDenial::Undecidable(obstacle),
             },
             Err(Stop::Denial(denial)) => denial,
-            Err(Stop::Obstacle(obstacle)) => EgressDenial::Undecidable(obstacle),
+            Err(Stop::EvalError(obstacle)) => EgressDenial::Undecidable(obstacle),
         };
         match self.report_only {
             true => EgressDecision::WouldDeny(denial),
@@ -153,11 +153,14 @@ impl EgressPolicy {
     }
 
     /// The ALLOW rule that lets a request out, the first of several; for tools that show why.
-    pub fn allowed_by<R: EgressRequest + ?Sized>(&self, request: &mut R) -> Result<Option<&RuleName>, Obstacle> {
+    pub fn matching_allow_rule<R: EgressRequest + ?Sized>(
+        &self,
+        request: &mut R,
+    ) -> Result<Option<&RuleName>, EvalError> {
         match self.target(request) {
             Ok(target) => self.first(&self.allow.enforced, &mut self.lookups(&target, request)),
             Err(Stop::Denial(_)) => Ok(None),
-            Err(Stop::Obstacle(obstacle)) => Err(obstacle),
+            Err(Stop::EvalError(obstacle)) => Err(obstacle),
         }
     }
 
@@ -182,22 +185,22 @@ impl EgressPolicy {
 
     /// Reads where a request wants to go. Without a destination there is nothing to decide by.
     fn target<R: EgressRequest + ?Sized>(&self, request: &mut R) -> Result<Target, Stop> {
-        if request.passes_through() {
+        if request.is_tls_passthrough() {
             return passing_target(request);
         }
         let access = match request.method()? {
-            Some(b"CONNECT") => Access::Connect,
-            _ => Access::Http,
+            Some(b"CONNECT") => EgressProtocol::Connect,
+            _ => EgressProtocol::Http,
         };
         let Destination { host, port } = read_authority(request.host()?)?;
         let port = match (access, port) {
             (_, Some(port)) => port,
-            (Access::Connect, None) => return Err(Stop::Denial(EgressDenial::NoPort)),
+            (EgressProtocol::Connect, None) => return Err(Stop::Denial(EgressDenial::NoPort)),
             (access, None) => access.usual_port(),
         };
         // The TLS that CONNECT comes by is with this proxy, so its server name says nothing of the tunnel's end.
         if self.server_name_must_match
-            && access == Access::Http
+            && access == EgressProtocol::Http
             && let Some(name) = request.server_name()?
             && Host::parse(name).as_ref() != Ok(&host)
         {
@@ -222,7 +225,7 @@ impl EgressPolicy {
         &self,
         target: &Target,
         request: &mut R,
-    ) -> Result<Option<EgressDenial<'_>>, Obstacle> {
+    ) -> Result<Option<EgressDenial<'_>>, EvalError> {
         let mut lookups = self.lookups(target, request);
         if let Some(denial) = self.first_deny(&self.deny.enforced, &mut lookups)? {
             return Ok(Some(denial));
@@ -234,7 +237,7 @@ impl EgressPolicy {
         &self,
         index: &ClauseIndex<EgressField>,
         lookups: &mut Lookups<'_, R>,
-    ) -> Result<Option<EgressDenial<'_>>, Obstacle> {
+    ) -> Result<Option<EgressDenial<'_>>, EvalError> {
         Ok(self.first(index, lookups)?.map(EgressDenial::Matched))
     }
 
@@ -242,12 +245,12 @@ impl EgressPolicy {
         &self,
         index: &ClauseIndex<EgressField>,
         lookups: &mut Lookups<'_, R>,
-    ) -> Result<Option<&RuleName>, Obstacle> {
+    ) -> Result<Option<&RuleName>, EvalError> {
         if index.is_empty() {
             return Ok(None);
         }
         let Some(clause) = index.first(&self.sets, lookups)? else { return Ok(None) };
-        let unnamed = HostFailure { attribute: "the rule that matches", answer: "it has no name" };
+        let unnamed = AttributeError { attribute: "the rule that matches", status: "it has no name" };
         self.rule(clause.rule).map(Some).ok_or(unnamed.into())
     }
 
@@ -260,24 +263,24 @@ impl EgressPolicy {
 fn passing_target<R: EgressRequest + ?Sized>(request: &mut R) -> Result<Target, Stop> {
     let host = match request.server_name()? {
         None | Some([]) => return Err(Stop::Denial(EgressDenial::NoServerName)),
-        Some(name) => Host::parse(name).map_err(|problem| Stop::Denial(EgressDenial::NotADestination(problem)))?,
+        Some(name) => Host::parse(name).map_err(|problem| Stop::Denial(EgressDenial::InvalidAuthority(problem)))?,
     };
     let port =
-        request.destination_port()?.ok_or(HostFailure { attribute: "destination.port", answer: "there is none" })?;
-    Ok(Target { access: Access::Tls, host, port })
+        request.destination_port()?.ok_or(AttributeError { attribute: "destination.port", status: "there is none" })?;
+    Ok(Target { access: EgressProtocol::Tls, host, port })
 }
 
 fn read_authority(authority: Option<&[u8]>) -> Result<Destination, Stop> {
     Destination::parse(authority.unwrap_or_default())
-        .map_err(|problem| Stop::Denial(EgressDenial::NotADestination(problem)))
+        .map_err(|problem| Stop::Denial(EgressDenial::InvalidAuthority(problem)))
 }
 
 struct Builder {
-    hosts: Numbered<DestinationPattern>,
-    ports: Numbered<PortPattern>,
+    hosts: Interner<DestinationPattern>,
+    ports: Interner<PortPattern>,
     sources: SourcesBuilder,
     sets: ValueSets,
-    descriptions: Table<(EgressField, SetId), (String, Box<str>)>,
+    descriptions: OrderedMap<(EgressField, SetId), (String, Box<str>)>,
     groups: [Vec<Clause<EgressField>>; 4],
     /// Whether an explanation can look at the rule that is being added: what it does not needs no words.
     explained: bool,
@@ -286,11 +289,11 @@ struct Builder {
 impl Builder {
     fn new() -> Self {
         Self {
-            hosts: Numbered::default(),
-            ports: Numbered::default(),
+            hosts: Interner::default(),
+            ports: Interner::default(),
             sources: SourcesBuilder::default(),
             sets: ValueSets::default(),
-            descriptions: Table::default(),
+            descriptions: OrderedMap::default(),
             groups: Default::default(),
             explained: false,
         }
@@ -298,17 +301,17 @@ impl Builder {
 
     fn add(&mut self, rule: &Rule, place: u32) {
         let [_, _, allowed, _] = &self.groups;
-        self.explained = rule.action == RuleAction::Allow && allowed.len() < LOOKED_AT;
+        self.explained = rule.action == RuleAction::Allow && allowed.len() < MAX_RULES_EXPLAINED;
         let hosts = self.hosts.number(&rule.hosts);
         let hosts = self.condition(EgressField::Host, hosts, false, || ("host".to_owned(), first(&rule.hosts)));
         let ports = self.ports.number(&rule.ports);
         let ports = self.condition(EgressField::Port, ports, false, || ("port".to_owned(), first(&rule.ports)));
         for source in &rule.sources {
             let mut conditions = vec![hosts.clone(), ports.clone()];
-            for term in source {
-                let (field, values) = self.sources.add(&term.values);
-                conditions.push(self.condition(EgressField::Source(field), values, term.negated, || {
-                    (term.values.subject(), term.values.sample(SHOWN))
+            for predicate in source {
+                let (field, values) = self.sources.add(&predicate.values);
+                conditions.push(self.condition(EgressField::Source(field), values, predicate.negated, || {
+                    (predicate.values.subject(), predicate.values.sample(MAX_VALUES_SHOWN))
                 }));
             }
             let [deny_enforced, deny_reported, allow_enforced, allow_reported] = &mut self.groups;
@@ -332,15 +335,15 @@ impl Builder {
         let set = self.sets.add(values);
         let describe = || {
             let (subject, values) = shown();
-            (subject, listed(values))
+            (subject, join_values(values))
         };
         if self.explained {
-            self.descriptions.change((field, set), describe, |_| ());
+            self.descriptions.entry_or_insert_with((field, set), describe, |_| ());
         }
-        Condition { field, negated, set, of: Of::Any }
+        Condition { field, negated, set, of: Quantifier::Any }
     }
 }
 
 fn first<P: ToString>(values: &[P]) -> (usize, Vec<String>) {
-    (values.len(), values.iter().take(SHOWN).map(P::to_string).collect())
+    (values.len(), values.iter().take(MAX_VALUES_SHOWN).map(P::to_string).collect())
 }

@@ -1,8 +1,8 @@
 //! The answer to one request, as a value.
 
 use crate::authz::policy_name::{PolicyName, RuleName};
-use crate::egress::destination::NotADestination;
-use crate::identity::error::Obstacle;
+use crate::egress::destination::InvalidAuthority;
+use crate::identity::error::EvalError;
 
 /// What happens to a request on its way out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub enum EgressDecision<'p> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EgressDenial<'p> {
     /// What it names is not one host in its one spelling.
-    NotADestination(NotADestination),
+    InvalidAuthority(InvalidAuthority),
     /// A connection that passes through is not TLS, or its TLS names no server.
     NoServerName,
     /// CONNECT has to name a port.
@@ -31,7 +31,7 @@ pub enum EgressDenial<'p> {
     /// No ALLOW rule matches.
     NoRuleMatches,
     /// It cannot be decided.
-    Undecidable(Obstacle),
+    Undecidable(EvalError),
 }
 
 impl EgressDenial<'_> {
@@ -45,7 +45,7 @@ impl EgressDenial<'_> {
 
     /// Whether the proxy failed to say what the decision needs.
     pub fn is_failure(&self) -> bool {
-        matches!(self, Self::Undecidable(Obstacle::Host(_)))
+        matches!(self, Self::Undecidable(EvalError::AttributeUnavailable(_)))
     }
 
     /// The rule that matched, as the policy that counters and filter state name; those of `rules` are in `rules`.

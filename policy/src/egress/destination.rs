@@ -7,8 +7,8 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The most bytes of a domain name without its final dot, and of one label (RFC 1035, section 2.3.4).
-const LONGEST_NAME: usize = 253;
-const LONGEST_LABEL: usize = 63;
+const MAX_NAME: usize = 253;
+const MAX_LABEL: usize = 63;
 
 /// A domain name: letters in lower case, digits, `-` and `_`, in labels of 1 to 63, without the final dot.
 ///
@@ -18,17 +18,17 @@ const LONGEST_LABEL: usize = 63;
 pub struct DomainName(Box<str>);
 
 impl DomainName {
-    fn parse(bytes: &[u8]) -> Result<Self, NotADestination> {
+    fn parse(bytes: &[u8]) -> Result<Self, InvalidAuthority> {
         if bytes.is_empty() {
-            return Err(NotADestination::NoHost);
+            return Err(InvalidAuthority::NoHost);
         }
-        if bytes.len() > LONGEST_NAME {
-            return Err(NotADestination::LongName);
+        if bytes.len() > MAX_NAME {
+            return Err(InvalidAuthority::LongName);
         }
         for label in bytes.split(|byte| *byte == b'.') {
             check_label(label)?;
         }
-        let text = str::from_utf8(bytes).map_err(|_| NotADestination::NotAscii)?;
+        let text = str::from_utf8(bytes).map_err(|_| InvalidAuthority::NotAscii)?;
         Ok(Self(text.to_ascii_lowercase().into()))
     }
 
@@ -45,18 +45,18 @@ impl fmt::Display for DomainName {
 }
 
 /// Checks one label of a domain name, in any case.
-pub(crate) fn check_label(label: &[u8]) -> Result<(), NotADestination> {
+pub(crate) fn check_label(label: &[u8]) -> Result<(), InvalidAuthority> {
     if label.is_empty() {
-        return Err(NotADestination::EmptyLabel);
+        return Err(InvalidAuthority::EmptyLabel);
     }
-    if label.len() > LONGEST_LABEL {
-        return Err(NotADestination::LongLabel);
+    if label.len() > MAX_LABEL {
+        return Err(InvalidAuthority::LongLabel);
     }
     if !label.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')) {
-        return Err(NotADestination::BadByte);
+        return Err(InvalidAuthority::BadByte);
     }
     match label {
-        [b'-', ..] | [.., b'-'] => Err(NotADestination::Hyphen),
+        [b'-', ..] | [.., b'-'] => Err(InvalidAuthority::Hyphen),
         _ => Ok(()),
     }
 }
@@ -82,26 +82,26 @@ impl Host {
     /// address needs its brackets.
     ///
     /// Fails with what keeps the bytes from being one host in its one spelling.
-    pub fn parse(bytes: &[u8]) -> Result<Self, NotADestination> {
+    pub fn parse(bytes: &[u8]) -> Result<Self, InvalidAuthority> {
         if let [b'[', inside @ .., b']'] = bytes {
             return ipv6(inside).map(|address| Self::Address(address.to_canonical()));
         }
         check_bytes(bytes)?;
         if bytes.contains(&b':') {
             return Err(match str::from_utf8(bytes).ok().and_then(|text| text.parse::<Ipv6Addr>().ok()) {
-                Some(_) => NotADestination::BareIpv6,
-                None => NotADestination::BadByte,
+                Some(_) => InvalidAuthority::BareIpv6,
+                None => InvalidAuthority::BadByte,
             });
         }
         let name = match bytes {
-            [b'.'] => return Err(NotADestination::NoHost),
-            [.., b'.', b'.'] => return Err(NotADestination::FinalDots),
+            [b'.'] => return Err(InvalidAuthority::NoHost),
+            [.., b'.', b'.'] => return Err(InvalidAuthority::FinalDots),
             [name @ .., b'.'] => name,
             name => name,
         };
         if ends_in_number(name) {
             // The dot at the end of a name is the root's; an address has none.
-            return canonical_ipv4(bytes).map(|address| Self::Address(address.into())).ok_or(NotADestination::BadIpv4);
+            return canonical_ipv4(bytes).map(|address| Self::Address(address.into())).ok_or(InvalidAuthority::BadIpv4);
         }
         DomainName::parse(name).map(Self::Name)
     }
@@ -124,26 +124,26 @@ fn canonical_ipv4(bytes: &[u8]) -> Option<Ipv4Addr> {
 }
 
 /// What stands between brackets.
-fn ipv6(inside: &[u8]) -> Result<IpAddr, NotADestination> {
+fn ipv6(inside: &[u8]) -> Result<IpAddr, InvalidAuthority> {
     if inside.contains(&b'%') {
-        return Err(NotADestination::ZoneId);
+        return Err(InvalidAuthority::ZoneId);
     }
-    let text = str::from_utf8(inside).map_err(|_| NotADestination::Brackets)?;
-    text.parse::<Ipv6Addr>().map(IpAddr::V6).map_err(|_| NotADestination::Brackets)
+    let text = str::from_utf8(inside).map_err(|_| InvalidAuthority::Brackets)?;
+    text.parse::<Ipv6Addr>().map(IpAddr::V6).map_err(|_| InvalidAuthority::Brackets)
 }
 
 /// Names the characters by which hosts have been smuggled, each with its own reason.
-fn check_bytes(bytes: &[u8]) -> Result<(), NotADestination> {
+fn check_bytes(bytes: &[u8]) -> Result<(), InvalidAuthority> {
     for byte in bytes {
         match byte {
-            b'@' => return Err(NotADestination::UserInfo),
-            b'%' => return Err(NotADestination::Escape),
-            b',' => return Err(NotADestination::Several),
-            b'[' | b']' => return Err(NotADestination::Brackets),
-            0x80.. => return Err(NotADestination::NotAscii),
+            b'@' => return Err(InvalidAuthority::UserInfo),
+            b'%' => return Err(InvalidAuthority::Escape),
+            b',' => return Err(InvalidAuthority::Several),
+            b'[' | b']' => return Err(InvalidAuthority::Brackets),
+            0x80.. => return Err(InvalidAuthority::NotAscii),
             b'.' | b'-' | b'_' | b':' => {}
             byte if byte.is_ascii_alphanumeric() => {}
-            _ => return Err(NotADestination::BadByte),
+            _ => return Err(InvalidAuthority::BadByte),
         }
     }
     Ok(())
@@ -164,22 +164,22 @@ impl Destination {
     /// Fails on everything that is not one host in its one spelling, with at most one port in its one spelling.
     ///
     /// ```
-    /// use sallyport_policy::{Destination, NotADestination};
+    /// use sallyport_policy::{Destination, InvalidAuthority};
     /// let stripe = Destination::parse(b"API.Stripe.com.:443")?;
     /// assert_eq!((stripe.host.to_string().as_str(), stripe.port), ("api.stripe.com", Some(443)));
-    /// assert_eq!(Destination::parse(b"api.stripe.com:0443"), Err(NotADestination::BadPort));
-    /// assert_eq!(Destination::parse(b"api.stripe.com@evil.test"), Err(NotADestination::UserInfo));
-    /// # Ok::<(), NotADestination>(())
+    /// assert_eq!(Destination::parse(b"api.stripe.com:0443"), Err(InvalidAuthority::BadPort));
+    /// assert_eq!(Destination::parse(b"api.stripe.com@evil.test"), Err(InvalidAuthority::UserInfo));
+    /// # Ok::<(), InvalidAuthority>(())
     /// ```
-    pub fn parse(bytes: &[u8]) -> Result<Self, NotADestination> {
+    pub fn parse(bytes: &[u8]) -> Result<Self, InvalidAuthority> {
         let (host, port) = match bytes {
             [b'[', rest @ ..] => {
-                let end = rest.iter().position(|byte| *byte == b']').ok_or(NotADestination::Brackets)?;
-                let (host, after) = bytes.split_at_checked(end + 2).ok_or(NotADestination::Brackets)?;
+                let end = rest.iter().position(|byte| *byte == b']').ok_or(InvalidAuthority::Brackets)?;
+                let (host, after) = bytes.split_at_checked(end + 2).ok_or(InvalidAuthority::Brackets)?;
                 match after {
                     [] => (host, None),
                     [b':', port @ ..] => (host, Some(port)),
-                    _ => return Err(NotADestination::Brackets),
+                    _ => return Err(InvalidAuthority::Brackets),
                 }
             }
             _ => {
@@ -195,27 +195,27 @@ impl Destination {
     }
 }
 
-fn check_bytes_before_port(bytes: &[u8]) -> Result<(), NotADestination> {
+fn check_bytes_before_port(bytes: &[u8]) -> Result<(), InvalidAuthority> {
     if bytes.iter().filter(|byte| **byte == b':').count() > 1 {
         check_bytes(bytes)?;
         return Err(match str::from_utf8(bytes).ok().and_then(|text| text.parse::<Ipv6Addr>().ok()) {
-            Some(_) => NotADestination::BareIpv6,
-            None => NotADestination::BadPort,
+            Some(_) => InvalidAuthority::BareIpv6,
+            None => InvalidAuthority::BadPort,
         });
     }
     bytes.iter().find(|byte| matches!(byte, b'@' | b',')).map_or(Ok(()), |byte| check_bytes(&[*byte]))
 }
 
 /// Digits without a leading zero, 1 to 65535.
-fn read_port(digits: &[u8]) -> Result<u16, NotADestination> {
+fn read_port(digits: &[u8]) -> Result<u16, InvalidAuthority> {
     let plain = matches!(digits, [b'1'..=b'9', ..]) && digits.iter().all(u8::is_ascii_digit);
-    let text = str::from_utf8(digits).ok().filter(|_| plain).ok_or(NotADestination::BadPort)?;
-    text.parse().map_err(|_| NotADestination::BadPort)
+    let text = str::from_utf8(digits).ok().filter(|_| plain).ok_or(InvalidAuthority::BadPort)?;
+    text.parse().map_err(|_| InvalidAuthority::BadPort)
 }
 
 /// Why bytes are not one host in its one spelling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum NotADestination {
+pub enum InvalidAuthority {
     /// There is no host.
     NoHost,
     /// More than 253 bytes.
@@ -250,7 +250,7 @@ pub enum NotADestination {
     BadPort,
 }
 
-impl fmt::Display for NotADestination {
+impl fmt::Display for InvalidAuthority {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NoHost => "it names no host",

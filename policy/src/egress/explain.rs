@@ -1,12 +1,12 @@
 //! Why a request does not leave, in a person's words. Nothing here runs for one that does.
 
-use crate::attributes::wording::{LOOKED_AT, printable, wanted};
+use crate::attributes::wording::{MAX_RULES_EXPLAINED, printable, wanted};
 use crate::egress::compiled::{EgressField, EgressPolicy, Target};
 use crate::egress::decision::EgressDenial;
 use crate::egress::request::EgressRequest;
-use crate::identity::error::Obstacle;
+use crate::identity::error::EvalError;
 use crate::matcher::clause::{Condition, MatchedValues};
-use crate::matcher::rule_tree::nearness;
+use crate::matcher::rule_tree::match_distance;
 
 pub(crate) fn explain<R: EgressRequest + ?Sized>(
     policy: &EgressPolicy,
@@ -16,7 +16,7 @@ pub(crate) fn explain<R: EgressRequest + ?Sized>(
     let target = policy.target_if_any(request);
     let asked = asked(target.as_ref(), request);
     match denial {
-        EgressDenial::NotADestination(problem) => format!("no destination can be read from it, {problem}: {asked}"),
+        EgressDenial::InvalidAuthority(problem) => format!("no destination can be read from it, {problem}: {asked}"),
         EgressDenial::NoServerName => {
             format!("a connection that passes through has to name its server by SNI in TLS: {asked}")
         }
@@ -42,7 +42,7 @@ fn unmatched<R: EgressRequest + ?Sized>(
     target: &Target,
     request: &mut R,
     asked: &str,
-) -> Result<String, Obstacle> {
+) -> Result<String, EvalError> {
     let mut lookups = policy.lookups(target, request);
     if let Some(rule) = policy.first(&policy.allow.reported, &mut lookups)? {
         return Ok(format!("the rule {} would allow it, and is in report mode: {asked}", rule.policy()));
@@ -51,9 +51,9 @@ fn unmatched<R: EgressRequest + ?Sized>(
         return Ok(format!("no rule lists this host: {asked}"));
     }
     let mut best = None;
-    for clause in policy.allow.enforced.sample(LOOKED_AT) {
+    for clause in policy.allow.enforced.sample(MAX_RULES_EXPLAINED) {
         let mut of_host = false;
-        let near = nearness(clause, &policy.sets, &mut lookups, &mut |condition| {
+        let near = match_distance(clause, &policy.sets, &mut lookups, &mut |condition| {
             of_host |= condition.field == EgressField::Host;
         })?;
         let rank = (of_host, near);
@@ -64,7 +64,9 @@ fn unmatched<R: EgressRequest + ?Sized>(
     Ok(match best {
         Some(((false, _), clause)) => {
             let mut wanted = Vec::new();
-            nearness(clause, &policy.sets, &mut lookups, &mut |condition| wanted.push(describe(policy, condition)))?;
+            match_distance(clause, &policy.sets, &mut lookups, &mut |condition| {
+                wanted.push(describe(policy, condition))
+            })?;
             let name = policy.rule(clause.rule).map(|rule| rule.policy().to_string()).unwrap_or_default();
             format!("no rule allows it: {name} wants {}, this was {asked}", wanted.join(" and "))
         }
@@ -82,7 +84,7 @@ fn asked<R: EgressRequest + ?Sized>(target: Option<&Target>, request: &mut R) ->
     let peer = request.peer().map_or_else(|failure| format!("someone ({failure})"), ToString::to_string);
     let what = match target {
         Some(Target { access, host, port }) => format!("{access} {host}:{port}"),
-        None if request.passes_through() => {
+        None if request.is_tls_passthrough() => {
             let name = request.server_name().ok().flatten().map(printable);
             name.map_or_else(|| "a connection without a server name".to_owned(), |name| format!("TLS to {name}"))
         }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use smallvec::SmallVec;
 
-use crate::collections::map::Table;
+use crate::collections::map::OrderedMap;
 use crate::egress::destination::Host;
 use crate::egress::host_pattern::DestinationPattern;
 use crate::matcher::value_ids::{Matched, ValueId};
@@ -13,9 +13,9 @@ use crate::matcher::value_ids::{Matched, ValueId};
 /// the right for entries with open labels.
 #[derive(Default)]
 pub(crate) struct DestinationIndex {
-    names: Table<Box<str>, ValueId>,
-    addresses: Table<IpAddr, ValueId>,
-    below: Table<Box<str>, ValueId>,
+    names: OrderedMap<Box<str>, ValueId>,
+    addresses: OrderedMap<IpAddr, ValueId>,
+    below: OrderedMap<Box<str>, ValueId>,
     /// The most labels of an entry in `below`: longer ends of a name need no lookup.
     longest: usize,
     tree: Vec<Node>,
@@ -23,7 +23,7 @@ pub(crate) struct DestinationIndex {
 
 #[derive(Default)]
 struct Node {
-    given: Table<Box<str>, usize>,
+    given: OrderedMap<Box<str>, usize>,
     open: Option<usize>,
     ends: Option<ValueId>,
     below: Option<ValueId>,
@@ -88,7 +88,7 @@ impl DestinationIndex {
             let next = self.tree.len();
             let Some(node) = self.tree.get_mut(at) else { return };
             at = match label {
-                Some(label) => node.given.change(label.clone(), || next, |known| *known),
+                Some(label) => node.given.entry_or_insert_with(label.clone(), || next, |known| *known),
                 None => *node.open.get_or_insert(next),
             };
             if at == next {
@@ -126,7 +126,7 @@ impl DestinationIndex {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::egress::host_pattern::Stars;
+    use crate::egress::host_pattern::WildcardScope;
 
     #[test]
     fn finds_what_each_entry_by_itself_matches() {
@@ -149,9 +149,9 @@ mod tests {
             "*.a.b.a.x.com",
         ];
         let mut patterns: Vec<_> =
-            texts.iter().map(|text| DestinationPattern::parse(text, Stars::AnyDepth, true)).collect();
-        patterns.push(DestinationPattern::parse("*.x.com", Stars::OneLabel, false));
-        patterns.push(DestinationPattern::parse("*.a.x.com", Stars::OneLabel, false));
+            texts.iter().map(|text| DestinationPattern::parse(text, WildcardScope::AnyDepth, true)).collect();
+        patterns.push(DestinationPattern::parse("*.x.com", WildcardScope::OneLabel, false));
+        patterns.push(DestinationPattern::parse("*.a.x.com", WildcardScope::OneLabel, false));
         let patterns: Vec<_> = patterns.into_iter().flatten().collect();
         assert_eq!(patterns.len(), texts.len() + 2);
         let index = DestinationIndex::new(patterns.iter().cloned().zip((0..).map(ValueId)));

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use crate::egress::destination::{Host, NotADestination, check_label, ends_in_number};
+use crate::egress::destination::{Host, InvalidAuthority, check_label, ends_in_number};
 
 /// What one entry of a list of hosts stands for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -17,7 +17,7 @@ pub(crate) enum DestinationPattern {
 
 /// How deep a star at the start of a pattern reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stars {
+pub(crate) enum WildcardScope {
     /// `*.x.com` is any depth below x.com, as Envoy and Istio have it.
     AnyDepth,
     /// `*.x.com` is one label, `**.x.com` any depth, as Cilium has it.
@@ -26,7 +26,7 @@ pub(crate) enum Stars {
 
 impl DestinationPattern {
     /// Parses one entry. Fails with what is wrong and what to write instead.
-    pub(crate) fn parse(text: &str, stars: Stars, addresses: bool) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str, stars: WildcardScope, addresses: bool) -> Result<Self, String> {
         let bad = |problem: String| Err(format!("bad host `{text}`: {problem}"));
         if let Some(problem) = not_a_host(text) {
             return bad(problem);
@@ -50,11 +50,11 @@ impl DestinationPattern {
             };
         }
         let (below, rest) = match (stars, text.strip_prefix("**."), text.strip_prefix("*.")) {
-            (Stars::OneLabel, Some(rest), _) => (true, rest),
-            (Stars::AnyDepth, Some(rest), _) => {
+            (WildcardScope::OneLabel, Some(rest), _) => (true, rest),
+            (WildcardScope::AnyDepth, Some(rest), _) => {
                 return bad(format!("write `*.{rest}`, which is any depth below `{rest}` here"));
             }
-            (Stars::AnyDepth, None, Some(rest)) => match rest.trim_start_matches("*.") {
+            (WildcardScope::AnyDepth, None, Some(rest)) => match rest.trim_start_matches("*.") {
                 domain if domain != rest && domain != "*" => {
                     return bad(format!("write `*.{domain}`, which is any depth below `{domain}`"));
                 }
@@ -116,14 +116,14 @@ fn not_a_host(text: &str) -> Option<String> {
 fn address(text: &str) -> Option<IpAddr> {
     match Host::parse(text.as_bytes()) {
         Ok(Host::Address(address)) => Some(address),
-        Err(NotADestination::BareIpv6) => text.parse().ok(),
+        Err(InvalidAuthority::BareIpv6) => text.parse().ok(),
         _ => None,
     }
 }
 
-fn hint(text: &str, problem: NotADestination) -> String {
+fn hint(text: &str, problem: InvalidAuthority) -> String {
     match (problem, text.strip_prefix('.')) {
-        (NotADestination::EmptyLabel, Some(rest)) if !rest.starts_with('.') => {
+        (InvalidAuthority::EmptyLabel, Some(rest)) if !rest.starts_with('.') => {
             format!("write `*.{rest}` for every name below it, and `{rest}` beside it for the name itself")
         }
         _ => problem.to_string(),
@@ -186,8 +186,8 @@ mod tests {
 
     #[test]
     fn rows() {
-        use Stars::{AnyDepth, OneLabel};
-        let rows: [(&str, Stars, &str, bool); 31] = [
+        use WildcardScope::{AnyDepth, OneLabel};
+        let rows: [(&str, WildcardScope, &str, bool); 31] = [
             ("x.com", AnyDepth, "x.com", true),
             ("X.com", AnyDepth, "x.COM.", true),
             ("x.com", AnyDepth, "a.x.com", false),
@@ -271,7 +271,7 @@ mod tests {
             ("*.x-.com", "a label of its name begins or ends with a hyphen"),
         ];
         for (text, message) in rows {
-            let found = DestinationPattern::parse(text, Stars::AnyDepth, false).expect_err(text);
+            let found = DestinationPattern::parse(text, WildcardScope::AnyDepth, false).expect_err(text);
             assert_eq!(found, format!("bad host `{text}`: {message}"));
         }
     }

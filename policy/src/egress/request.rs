@@ -6,7 +6,7 @@ use crate::attributes::request::Request;
 
 /// The way by which a host is to be reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Access {
+pub enum EgressProtocol {
     /// A plain HTTP request that the proxy forwards.
     Http,
     /// A tunnel.
@@ -15,7 +15,7 @@ pub enum Access {
     Tls,
 }
 
-impl Access {
+impl EgressProtocol {
     /// The port where none is named.
     pub(crate) fn usual_port(self) -> u16 {
         match self {
@@ -25,7 +25,7 @@ impl Access {
     }
 }
 
-impl fmt::Display for Access {
+impl fmt::Display for EgressProtocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Http => "HTTP to",
@@ -42,5 +42,5 @@ impl fmt::Display for Access {
 /// of its rules say what else.
 pub trait EgressRequest: Request {
     /// Whether it is a connection whose bytes pass through, rather than an HTTP request.
-    fn passes_through(&self) -> bool;
+    fn is_tls_passthrough(&self) -> bool;
 }

@@ -3,16 +3,16 @@
 use std::rc::Rc;
 
 use crate::authz::fields::Values;
-use crate::authz::fields::header::ISTIO;
+use crate::authz::fields::header::ISTIO_SYNTAX;
 use crate::authz::fields::principal::PrincipalPattern;
 use crate::authz::policy_name::{PolicyName, RuleLabel, RuleName};
-use crate::authz::resources::authorization_policy::{Context, Term, read_listed, read_sources};
+use crate::authz::resources::authorization_policy::{Context, Predicate, read_listed, read_sources};
 use crate::authz::resources::object_meta::label;
 use crate::config::enforcement_mode::Mode;
-use crate::config::reader::Node;
+use crate::config::reader::ConfigNode;
 use crate::egress::cilium_network_policy::CiliumNetworkPolicy;
-use crate::egress::host_pattern::{DestinationPattern, Stars};
-use crate::egress::port::{PortPattern, Via};
+use crate::egress::host_pattern::{DestinationPattern, WildcardScope};
+use crate::egress::port::{PortPattern, ProtocolSet};
 use crate::egress::service_entry::{ExportedTo, ServiceEntry};
 use crate::egress::{EgressContext, read_kind};
 
@@ -20,7 +20,7 @@ use crate::egress::{EgressContext, read_kind};
 const RULES: &str = "rules";
 
 /// The most ports of a rule.
-const MOST_PORTS: usize = 65_535;
+const MAX_PORTS: usize = 65_535;
 
 /// `action` of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,8 +34,8 @@ pub(crate) struct Rule {
     pub(crate) name: RuleName,
     pub(crate) action: RuleAction,
     pub(crate) mode: Mode,
-    /// One of them has to hold, all its terms together; one without terms is anyone.
-    pub(crate) sources: Vec<Vec<Term>>,
+    /// One of them has to hold, all its predicates together; one without predicates is anyone.
+    pub(crate) sources: Vec<Vec<Predicate>>,
     pub(crate) hosts: Vec<DestinationPattern>,
     pub(crate) ports: Vec<PortPattern>,
 }
@@ -49,27 +49,29 @@ pub(crate) struct Rules {
 }
 
 impl Rule {
-    pub(crate) fn read(node: &Node<'_>, number: usize, context: &EgressContext<'_>) -> Option<Self> {
+    pub(crate) fn read(node: &ConfigNode<'_>, number: usize, context: &EgressContext<'_>) -> Option<Self> {
         let object = node.object()?;
         let name = object.required("name", "name the rule; denials are reported under it");
         let name = name.and_then(|node| label(&node, 253, true));
         let action = match object.optional("action") {
-            Some(node) => node.word(&[("ALLOW", RuleAction::Allow), ("DENY", RuleAction::Deny)]),
+            Some(node) => node.enum_value(&[("ALLOW", RuleAction::Allow), ("DENY", RuleAction::Deny)]),
             None => Some(RuleAction::Allow),
         };
         let mode = Mode::read(object.optional("mode").as_ref());
         let sources = match object.optional("from") {
-            Some(from) => read_sources(&from, &Context { trust_domains: context.trust_domains, dialect: &ISTIO }),
+            Some(from) => {
+                read_sources(&from, &Context { trust_domains: context.trust_domains, header_syntax: &ISTIO_SYNTAX })
+            }
             None => Some(vec![Vec::new()]),
         };
         let hosts = object.required("hosts", "list the hosts, as in [\"api.x.com\", \"*.x.com\"]").and_then(|node| {
             read_listed(&node, "and the rule with it", |text| {
-                DestinationPattern::parse(text, Stars::AnyDepth, context.addresses)
+                DestinationPattern::parse(text, WildcardScope::AnyDepth, context.addresses)
             })
         });
         let ports = match object.optional("ports") {
             Some(node) => read_ports(&node),
-            None => Some(vec![PortPattern::Usual]),
+            None => Some(vec![PortPattern::DefaultPort]),
         };
         object.finish();
         Some(Self {
@@ -83,12 +85,12 @@ impl Rule {
     }
 }
 
-fn read_ports(node: &Node<'_>) -> Option<Vec<PortPattern>> {
-    let items = node.some_items(MOST_PORTS, "to mean 80 for HTTP and 443 for CONNECT and TLS")?;
+fn read_ports(node: &ConfigNode<'_>) -> Option<Vec<PortPattern>> {
+    let items = node.non_empty_list(MAX_PORTS, "to mean 80 for HTTP and 443 for CONNECT and TLS")?;
     let ports: Vec<_> =
         items.map(|item| item.whole_number(1, 65_535).and_then(|port| u16::try_from(port).ok())).collect();
     let ports: Option<Vec<_>> = ports.into_iter().collect();
-    Some(ports?.into_iter().map(|port| PortPattern::Number { port, via: Via::Any }).collect())
+    Some(ports?.into_iter().map(|port| PortPattern::Number { port, via: ProtocolSet::Any }).collect())
 }
 
 impl Rules {
@@ -98,7 +100,7 @@ impl Rules {
     }
 
     /// Reads an object of `resources` and adds the rules that it stands for.
-    pub(crate) fn add_resource(&mut self, node: &Node<'_>, context: &EgressContext<'_>) -> Option<()> {
+    pub(crate) fn add_resource(&mut self, node: &ConfigNode<'_>, context: &EgressContext<'_>) -> Option<()> {
         let object = node.object()?;
         let read = match read_kind(&object)? {
             "ServiceEntry" => {
@@ -115,7 +117,7 @@ impl Rules {
     fn add_service_entry(&mut self, entry: ServiceEntry, context: &EgressContext<'_>) {
         let ServiceEntry { name, hosts, ports, exported_to } = entry;
         let sources = match exported_to {
-            ExportedTo::Everyone => vec![Vec::new()],
+            ExportedTo::Public => vec![Vec::new()],
             ExportedTo::Namespaces(namespaces) => {
                 let own = context.trust_domains.own();
                 source(namespaces.iter().map(|namespace| format!("{own}/ns/{namespace}/*")), context)
@@ -138,7 +140,7 @@ impl Rules {
         &mut self,
         name: PolicyName,
         number: usize,
-        sources: Vec<Vec<Term>>,
+        sources: Vec<Vec<Predicate>>,
         hosts: Vec<DestinationPattern>,
         ports: Vec<PortPattern>,
     ) {
@@ -148,9 +150,9 @@ impl Rules {
 }
 
 /// Whoever proves one of these principals.
-fn source(principals: impl Iterator<Item = String>, context: &EgressContext<'_>) -> Vec<Vec<Term>> {
+fn source(principals: impl Iterator<Item = String>, context: &EgressContext<'_>) -> Vec<Vec<Predicate>> {
     // What cannot be a principal is nobody's, so leaving it out lets nobody out.
     let principals =
         principals.flat_map(|text| PrincipalPattern::parse(&text, context.trust_domains)).flatten().collect();
-    vec![vec![Term { values: Rc::new(Values::Principals(principals)), negated: false }]]
+    vec![vec![Predicate { values: Rc::new(Values::Principals(principals)), negated: false }]]
 }

@@ -3,18 +3,18 @@
 use crate::authz::policy_name::PolicyName;
 use crate::authz::resources::authorization_policy::read_listed;
 use crate::authz::resources::object_meta::{Metadata, label};
-use crate::config::reader::{Node, Object};
-use crate::egress::host_pattern::{DestinationPattern, Stars};
-use crate::egress::port::{PortPattern, Via};
+use crate::config::reader::{ConfigNode, Object};
+use crate::egress::host_pattern::{DestinationPattern, WildcardScope};
+use crate::egress::port::{PortPattern, ProtocolSet};
 
 /// The CRD's `maxItems` for ports, and more than `exportTo` needs.
-const MOST_ITEMS: usize = 256;
+const MAX_ITEMS: usize = 256;
 
 /// Who sees an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ExportedTo {
     /// Whoever asks.
-    Everyone,
+    Public,
     /// Workloads of these namespaces.
     Namespaces(Vec<String>),
 }
@@ -43,17 +43,17 @@ impl ServiceEntry {
                 .and_then(|metadata| Some(ExportedTo::Namespaces(vec![metadata.name.namespace()?.to_owned()]))),
         };
         if let Some(location) = spec.optional("location")
-            && location.word(&[("MESH_EXTERNAL", true), ("MESH_INTERNAL", false)]) == Some(false)
+            && location.enum_value(&[("MESH_EXTERNAL", true), ("MESH_INTERNAL", false)]) == Some(false)
         {
-            location.fault(
+            location.error(
                 "MESH_INTERNAL is a part of the mesh, and this filter decides what leaves it; leave the entry out here",
             );
         }
         if let Some(resolution) = spec.optional("resolution") {
             let words =
                 [("DNS", true), ("DNS_ROUND_ROBIN", true), ("DYNAMIC_DNS", true), ("NONE", true), ("STATIC", false)];
-            if resolution.word(&words) == Some(false) {
-                resolution.fault("STATIC sends to endpoints of its own, which no filter can; the gateway resolves the host, write DNS");
+            if resolution.enum_value(&words) == Some(false) {
+                resolution.error("STATIC sends to endpoints of its own, which no filter can; the gateway resolves the host, write DNS");
             }
         }
         // By these Istio's own proxies catch traffic on its way here; what may be reached does not depend on them.
@@ -77,66 +77,68 @@ impl ServiceEntry {
     }
 }
 
-fn read_hosts(node: &Node<'_>, addresses: bool) -> Option<Vec<DestinationPattern>> {
-    read_listed(node, "and the entry with it", |text| DestinationPattern::parse(text, Stars::AnyDepth, addresses))
+fn read_hosts(node: &ConfigNode<'_>, addresses: bool) -> Option<Vec<DestinationPattern>> {
+    read_listed(node, "and the entry with it", |text| {
+        DestinationPattern::parse(text, WildcardScope::AnyDepth, addresses)
+    })
 }
 
-fn read_texts(node: &Node<'_>) -> Option<()> {
+fn read_texts(node: &ConfigNode<'_>) -> Option<()> {
     node.items()?.for_each(|item| {
-        item.some_text();
+        item.non_empty_str();
     });
     Some(())
 }
 
-fn read_ports(node: &Node<'_>) -> Option<Vec<PortPattern>> {
-    let ports: Vec<_> = node.some_items(MOST_ITEMS, "and the entry with it")?.map(|item| read_port(&item)).collect();
+fn read_ports(node: &ConfigNode<'_>) -> Option<Vec<PortPattern>> {
+    let ports: Vec<_> = node.non_empty_list(MAX_ITEMS, "and the entry with it")?.map(|item| read_port(&item)).collect();
     ports.into_iter().collect()
 }
 
-fn read_port(node: &Node<'_>) -> Option<PortPattern> {
+fn read_port(node: &ConfigNode<'_>) -> Option<PortPattern> {
     let object = node.object()?;
     let number = object.required("number", "write the port that clients name");
     let number = number.and_then(|node| node.whole_number(1, 65_535)).and_then(|number| u16::try_from(number).ok());
     if let Some(name) = object.optional("name") {
-        name.some_text();
+        name.non_empty_str();
     }
     let via = match object.optional("protocol") {
         // Without one Istio looks at the bytes.
-        None => Some(Via::Any),
-        Some(node) => node.word(&[
-            ("HTTP", Via::HttpOrConnect),
-            ("HTTP2", Via::HttpOrConnect),
-            ("GRPC", Via::HttpOrConnect),
-            ("GRPC-WEB", Via::HttpOrConnect),
-            ("HTTPS", Via::ConnectOrTls),
-            ("TLS", Via::ConnectOrTls),
-            ("TCP", Via::ConnectOrTls),
-            ("MONGO", Via::ConnectOrTls),
-            ("MYSQL", Via::ConnectOrTls),
-            ("REDIS", Via::ConnectOrTls),
+        None => Some(ProtocolSet::Any),
+        Some(node) => node.enum_value(&[
+            ("HTTP", ProtocolSet::HttpOrConnect),
+            ("HTTP2", ProtocolSet::HttpOrConnect),
+            ("GRPC", ProtocolSet::HttpOrConnect),
+            ("GRPC-WEB", ProtocolSet::HttpOrConnect),
+            ("HTTPS", ProtocolSet::ConnectOrTls),
+            ("TLS", ProtocolSet::ConnectOrTls),
+            ("TCP", ProtocolSet::ConnectOrTls),
+            ("MONGO", ProtocolSet::ConnectOrTls),
+            ("MYSQL", ProtocolSet::ConnectOrTls),
+            ("REDIS", ProtocolSet::ConnectOrTls),
         ]),
     };
     if let Some(target) = object.optional("targetPort")
         && let Some(target_number) = target.whole_number(1, 65_535)
         && number.is_some_and(|number| u64::from(number) != target_number)
     {
-        target.fault("the gateway sends to the port that the client names; remove it, and route in Envoy");
+        target.error("the gateway sends to the port that the client names; remove it, and route in Envoy");
     }
     object.finish();
     Some(PortPattern::Number { port: number?, via: via? })
 }
 
 /// `exportTo`: `*`, `.` for the entry's own namespace, or names.
-fn read_exported_to(node: &Node<'_>, own: Option<&str>) -> Option<ExportedTo> {
+fn read_exported_to(node: &ConfigNode<'_>, own: Option<&str>) -> Option<ExportedTo> {
     let mut namespaces = Vec::new();
     let mut everyone = false;
     let mut complete = true;
-    for item in node.some_items(MOST_ITEMS, "to mean the entry's own namespace")? {
-        match item.some_text() {
+    for item in node.non_empty_list(MAX_ITEMS, "to mean the entry's own namespace")? {
+        match item.non_empty_str() {
             Some("*") => everyone = true,
             Some(".") => namespaces.extend(own.map(str::to_owned)),
             Some("~") => {
-                item.fault("`~` shows it to nobody; leave the entry out");
+                item.error("`~` shows it to nobody; leave the entry out");
                 complete = false;
             }
             Some(_) => match label(&item, 63, false) {
@@ -146,5 +148,5 @@ fn read_exported_to(node: &Node<'_>, own: Option<&str>) -> Option<ExportedTo> {
             None => complete = false,
         }
     }
-    complete.then_some(if everyone { ExportedTo::Everyone } else { ExportedTo::Namespaces(namespaces) })
+    complete.then_some(if everyone { ExportedTo::Public } else { ExportedTo::Namespaces(namespaces) })
 }

@@ -4,46 +4,46 @@ use std::fmt;
 
 /// The proxy did not say what a decision needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HostFailure {
+pub struct AttributeError {
     /// What was asked for, in Envoy's name for it.
     pub attribute: &'static str,
     /// How the proxy answered.
-    pub answer: &'static str,
+    pub status: &'static str,
 }
 
-impl fmt::Display for HostFailure {
+impl fmt::Display for AttributeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the proxy did not tell {}: {}", self.attribute, self.answer)
+        write!(f, "the proxy did not tell {}: {}", self.attribute, self.status)
     }
 }
 
 /// What stops a decision, and so denies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Obstacle {
+pub enum EvalError {
     /// The proxy did not say what it needs.
-    Host(HostFailure),
+    AttributeUnavailable(AttributeError),
     /// It depends on who asks, and the certificate that they presented proves nothing.
-    Certificate(NoIdentity),
+    UnverifiedPeer(UnauthenticatedReason),
 }
 
-impl From<HostFailure> for Obstacle {
-    fn from(failure: HostFailure) -> Self {
-        Self::Host(failure)
+impl From<AttributeError> for EvalError {
+    fn from(failure: AttributeError) -> Self {
+        Self::AttributeUnavailable(failure)
     }
 }
 
-impl fmt::Display for Obstacle {
+impl fmt::Display for EvalError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Host(failure) => failure.fmt(f),
-            Self::Certificate(reason) => write!(f, "who this is cannot be told, because {reason}"),
+            Self::AttributeUnavailable(failure) => failure.fmt(f),
+            Self::UnverifiedPeer(reason) => write!(f, "who this is cannot be told, because {reason}"),
         }
     }
 }
 
 /// Why a certificate's URI is not a workload's SPIFFE ID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NotSpiffe {
+pub enum SpiffeIdError {
     /// It breaks the grammar of SPIFFE-ID section 2, or is not UTF-8.
     Malformed,
     /// Scheme or trust domain hold capitals, which an issuer may not write (SPIFFE-ID section 2.1).
@@ -54,7 +54,7 @@ pub enum NotSpiffe {
     TooLong,
 }
 
-impl fmt::Display for NotSpiffe {
+impl fmt::Display for SpiffeIdError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Malformed => "the URI of its certificate is not a SPIFFE ID",
@@ -70,33 +70,33 @@ impl fmt::Display for NotSpiffe {
 /// Without a certificate, or with one that carries no URI, a peer has none: a positive match on an identity fails, a
 /// negative one holds. The other reasons stop every decision that asks for an identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NoIdentity {
+pub enum UnauthenticatedReason {
     /// Plaintext, or TLS without a client certificate.
     NoCertificate,
     /// A certificate was presented, and the proxy has not validated it; on a resumed TLS session Envoy no longer knows.
     NotValidated,
     /// TLS passes through this proxy unread, so no certificate is seen.
-    PassedThrough,
+    TlsPassthrough,
     /// The proxy before this one forwards nothing about who asks.
-    NothingForwarded,
+    NoForwardedIdentity,
     /// What the proxy before this one forwards cannot be read.
     MalformedForwarding,
     /// The certificate is validated and carries no URI.
     NoUri,
     /// The certificate is validated and carries a URI that is not a workload's SPIFFE ID.
-    NotSpiffe(NotSpiffe),
+    InvalidSpiffeId(SpiffeIdError),
 }
 
-impl fmt::Display for NoIdentity {
+impl fmt::Display for UnauthenticatedReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoCertificate => f.write_str("it presented no certificate"),
             Self::NotValidated => f.write_str("the proxy has not validated its certificate"),
-            Self::PassedThrough => f.write_str("its TLS passes through, so no certificate is seen"),
-            Self::NothingForwarded => f.write_str("nothing is forwarded about it"),
+            Self::TlsPassthrough => f.write_str("its TLS passes through, so no certificate is seen"),
+            Self::NoForwardedIdentity => f.write_str("nothing is forwarded about it"),
             Self::MalformedForwarding => f.write_str("what is forwarded about it is malformed"),
             Self::NoUri => f.write_str("its certificate has no URI, so no SPIFFE ID"),
-            Self::NotSpiffe(reason) => reason.fmt(f),
+            Self::InvalidSpiffeId(reason) => reason.fmt(f),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Settings of a filter that say who the mesh is and where identities come from.
 
-use crate::config::reader::{Node, Object};
+use crate::config::reader::{ConfigNode, Object};
 use crate::identity::trust_domains::TrustDomains;
 
 /// `identity.source`: where the proxy tells who asks.
@@ -31,21 +31,21 @@ pub(crate) fn read_trust_domains(object: &Object<'_>) -> Option<TrustDomains> {
 }
 
 /// SPIFFE-ID section 2.1.
-fn read_trust_domain(node: &Node<'_>) -> Option<String> {
-    let text = node.some_text()?;
+fn read_trust_domain(node: &ConfigNode<'_>) -> Option<String> {
+    let text = node.non_empty_str()?;
     let good = text.len() <= 255
         && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-_".contains(&byte));
     if !good {
-        node.fault(format!("bad trust domain `{text}`: expected a-z, 0-9, `.`, `-` and `_`, at most 255 characters, as in cluster.local"));
+        node.error(format!("bad trust domain `{text}`: expected a-z, 0-9, `.`, `-` and `_`, at most 255 characters, as in cluster.local"));
     }
     good.then(|| text.to_owned())
 }
 
 /// The key of a filter state. What this filter sets is under `wasm.`, so nothing there can tell who asks.
-pub(crate) fn read_filter_state_key(node: &Node<'_>) -> Option<String> {
-    let key = node.some_text()?;
+pub(crate) fn read_filter_state_key(node: &ConfigNode<'_>) -> Option<String> {
+    let key = node.non_empty_str()?;
     if key.contains('\0') || key.starts_with("wasm.") {
-        node.fault(format!(
+        node.error(format!(
             "bad key `{}`: expected the key of a filter state, as in {PEER_PRINCIPAL}",
             key.escape_default()
         ));
@@ -55,16 +55,16 @@ pub(crate) fn read_filter_state_key(node: &Node<'_>) -> Option<String> {
 }
 
 /// Reads `identity` for a filter that knows certificates alone.
-pub(crate) fn read_certificate_identity(node: &Node<'_>) {
+pub(crate) fn read_certificate_identity(node: &ConfigNode<'_>) {
     let Some(object) = node.object() else { return };
     if let Some(source) = object.optional("source") {
         match source.text() {
             Some(text @ ("filterState" | "forwardedClientCert")) => {
                 source
-                    .fault(format!("`{text}` is not supported here, write peerCertificate and end TLS at this proxy"));
+                    .error(format!("`{text}` is not supported here, write peerCertificate and end TLS at this proxy"));
             }
             Some(_) => {
-                source.word(&[("peerCertificate", ())]);
+                source.enum_value(&[("peerCertificate", ())]);
             }
             None => {}
         }

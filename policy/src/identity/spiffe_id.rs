@@ -2,13 +2,11 @@
 
 use std::fmt;
 
-use spiffe::SpiffeId;
-
-use crate::identity::error::NotSpiffe;
+use crate::identity::error::SpiffeIdError;
 
 /// The most bytes of a SPIFFE ID that implementations must support, and so the most that this one takes
 /// (SPIFFE-ID section 2.3).
-const LONGEST_ID: usize = 2048;
+const MAX_ID: usize = 2048;
 
 const SCHEME: &str = "spiffe://";
 
@@ -18,32 +16,32 @@ const SCHEME: &str = "spiffe://";
 /// path that is not empty (X.509-SVID section 2), at most 2,048 bytes, and all that the `spiffe` crate checks: path
 /// segments of `[a-zA-Z0-9.-_]`, none of them empty or dots, no port, user, query, fragment or escape.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct PeerId(String);
+pub struct SpiffeId(String);
 
-impl PeerId {
+impl SpiffeId {
     /// Reads an identity from the bytes of a certificate's URI.
     ///
     /// Fails with the rule that the bytes break; bytes that are not UTF-8 are no SPIFFE ID.
     ///
     /// ```
-    /// use sallyport_policy::{NotSpiffe, PeerId};
-    /// let id = PeerId::parse(b"spiffe://cluster.local/ns/shop/sa/web")?;
+    /// use sallyport_policy::{SpiffeIdError, SpiffeId};
+    /// let id = SpiffeId::parse(b"spiffe://cluster.local/ns/shop/sa/web")?;
     /// assert_eq!(id.principal(), "cluster.local/ns/shop/sa/web");
-    /// assert_eq!(PeerId::parse(b"spiffe://Cluster.local/ns/shop/sa/web"), Err(NotSpiffe::UpperCase));
-    /// # Ok::<(), NotSpiffe>(())
+    /// assert_eq!(SpiffeId::parse(b"spiffe://Cluster.local/ns/shop/sa/web"), Err(SpiffeIdError::UpperCase));
+    /// # Ok::<(), SpiffeIdError>(())
     /// ```
-    pub fn parse(uri: &[u8]) -> Result<Self, NotSpiffe> {
-        if uri.len() > LONGEST_ID {
-            return Err(NotSpiffe::TooLong);
+    pub fn parse(uri: &[u8]) -> Result<Self, SpiffeIdError> {
+        if uri.len() > MAX_ID {
+            return Err(SpiffeIdError::TooLong);
         }
-        let text = str::from_utf8(uri).map_err(|_| NotSpiffe::Malformed)?;
-        let id = SpiffeId::new(text).map_err(|_| NotSpiffe::Malformed)?;
+        let text = str::from_utf8(uri).map_err(|_| SpiffeIdError::Malformed)?;
+        let id = spiffe::SpiffeId::new(text).map_err(|_| SpiffeIdError::Malformed)?;
         let authority = text.strip_prefix(SCHEME).and_then(|rest| rest.split('/').next());
         if authority != Some(id.trust_domain_name()) {
-            return Err(NotSpiffe::UpperCase);
+            return Err(SpiffeIdError::UpperCase);
         }
         if id.path().is_empty() {
-            return Err(NotSpiffe::NoPath);
+            return Err(SpiffeIdError::NoPath);
         }
         Ok(Self(text.to_owned()))
     }
@@ -64,7 +62,7 @@ impl PeerId {
     }
 }
 
-impl fmt::Display for PeerId {
+impl fmt::Display for SpiffeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.principal())
     }
@@ -76,29 +74,29 @@ mod tests {
 
     #[test]
     fn identities_are_strict() {
-        let long = format!("spiffe://a/{}", "x".repeat(LONGEST_ID - 11));
+        let long = format!("spiffe://a/{}", "x".repeat(MAX_ID - 11));
         let too_long = format!("{long}x");
-        let rows: [(&[u8], Result<(), NotSpiffe>); 17] = [
+        let rows: [(&[u8], Result<(), SpiffeIdError>); 17] = [
             (b"spiffe://cluster.local/ns/a/sa/b", Ok(())),
             (b"spiffe://10.0.0.1/x", Ok(())),
             (long.as_bytes(), Ok(())),
-            (too_long.as_bytes(), Err(NotSpiffe::TooLong)),
-            (b"spiffe://Cluster.local/ns/a", Err(NotSpiffe::UpperCase)),
-            (b"SPIFFE://cluster.local/ns/a", Err(NotSpiffe::UpperCase)),
-            (b"spiffe://cluster.local", Err(NotSpiffe::NoPath)),
-            (b"spiffe://cluster.local/", Err(NotSpiffe::Malformed)),
-            (b"spiffe://cluster.local/a/", Err(NotSpiffe::Malformed)),
-            (b"spiffe://cluster.local/a//b", Err(NotSpiffe::Malformed)),
-            (b"spiffe://cluster.local/a/../b", Err(NotSpiffe::Malformed)),
-            (b"spiffe://cluster.local:80/a", Err(NotSpiffe::Malformed)),
-            (b"spiffe://u@cluster.local/a", Err(NotSpiffe::Malformed)),
-            (b"spiffe://cluster.local/a?b", Err(NotSpiffe::Malformed)),
-            (b"spiffe://td/x;URI=spiffe://td/admin", Err(NotSpiffe::Malformed)),
-            (b"spiffe://cluster.local/\xff", Err(NotSpiffe::Malformed)),
-            (b"https://cluster.local/a", Err(NotSpiffe::Malformed)),
+            (too_long.as_bytes(), Err(SpiffeIdError::TooLong)),
+            (b"spiffe://Cluster.local/ns/a", Err(SpiffeIdError::UpperCase)),
+            (b"SPIFFE://cluster.local/ns/a", Err(SpiffeIdError::UpperCase)),
+            (b"spiffe://cluster.local", Err(SpiffeIdError::NoPath)),
+            (b"spiffe://cluster.local/", Err(SpiffeIdError::Malformed)),
+            (b"spiffe://cluster.local/a/", Err(SpiffeIdError::Malformed)),
+            (b"spiffe://cluster.local/a//b", Err(SpiffeIdError::Malformed)),
+            (b"spiffe://cluster.local/a/../b", Err(SpiffeIdError::Malformed)),
+            (b"spiffe://cluster.local:80/a", Err(SpiffeIdError::Malformed)),
+            (b"spiffe://u@cluster.local/a", Err(SpiffeIdError::Malformed)),
+            (b"spiffe://cluster.local/a?b", Err(SpiffeIdError::Malformed)),
+            (b"spiffe://td/x;URI=spiffe://td/admin", Err(SpiffeIdError::Malformed)),
+            (b"spiffe://cluster.local/\xff", Err(SpiffeIdError::Malformed)),
+            (b"https://cluster.local/a", Err(SpiffeIdError::Malformed)),
         ];
         for (uri, expected) in rows {
-            assert_eq!(PeerId::parse(uri).map(|_| ()), expected, "{}", String::from_utf8_lossy(uri));
+            assert_eq!(SpiffeId::parse(uri).map(|_| ()), expected, "{}", String::from_utf8_lossy(uri));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The trust domain of the mesh and its aliases.
 
-use crate::matcher::string_pattern::TextPattern;
+use crate::matcher::string_pattern::StringPattern;
 /// The mesh's trust domain and its aliases.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TrustDomains {
@@ -39,7 +39,7 @@ impl TrustDomains {
         }
         let anew = |domain: &String| format!("{domain}/{path}");
         if domain.contains('*') {
-            let pattern = TextPattern::new(domain);
+            let pattern = StringPattern::new(domain);
             let others = self.all().filter(|known| !pattern.matches(known.as_bytes())).map(anew);
             let some_match = self.all().any(|known| pattern.matches(known.as_bytes()));
             return [id.to_owned()].into_iter().chain(others.filter(|_| some_match)).collect();

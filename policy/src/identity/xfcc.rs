@@ -4,16 +4,16 @@
 //! connection manager, "x-forwarded-client-cert"). Envoy writes `URI` as it stands in the certificate, neither quoted
 //! nor escaped, so a certificate can hold what looks like further pairs. That is why everything unusual is refused.
 
-use crate::identity::error::NoIdentity;
+use crate::identity::error::UnauthenticatedReason;
 use crate::identity::peer::Peer;
-use crate::identity::spiffe_id::PeerId;
+use crate::identity::spiffe_id::SpiffeId;
 
 /// A header of more bytes is refused: chains of certificates and all, Envoy's own stay below.
 const LONGEST: usize = 16 * 1024;
 
 /// So many hops and pairs are more than any way through proxies has.
-const MOST_ELEMENTS: usize = 32;
-const MOST_PAIRS: usize = 32;
+const MAX_ELEMENTS: usize = 32;
+const MAX_PAIRS: usize = 32;
 
 /// Reads the identity that the last element names. Several headers are read as one, joined by commas.
 ///
@@ -22,14 +22,14 @@ const MOST_PAIRS: usize = 32;
 /// than `By` and `DNS` that comes twice, a URI that is no SPIFFE ID.
 pub fn forwarded_peer(values: &[&[u8]]) -> Peer {
     if values.is_empty() {
-        return Peer::Unproven(NoIdentity::NothingForwarded);
+        return Peer::Unauthenticated(UnauthenticatedReason::NoForwardedIdentity);
     }
     match uri_of_the_last(&values.join(&b',')) {
-        None => Peer::Unproven(NoIdentity::MalformedForwarding),
-        Some(uri) if uri.is_empty() => Peer::Unproven(NoIdentity::NoUri),
-        Some(uri) => match PeerId::parse(&uri) {
-            Ok(id) => Peer::Proven(id),
-            Err(reason) => Peer::Unproven(NoIdentity::NotSpiffe(reason)),
+        None => Peer::Unauthenticated(UnauthenticatedReason::MalformedForwarding),
+        Some(uri) if uri.is_empty() => Peer::Unauthenticated(UnauthenticatedReason::NoUri),
+        Some(uri) => match SpiffeId::parse(&uri) {
+            Ok(id) => Peer::Authenticated(id),
+            Err(reason) => Peer::Unauthenticated(UnauthenticatedReason::InvalidSpiffeId(reason)),
         },
     }
 }
@@ -41,7 +41,7 @@ fn uri_of_the_last(header: &[u8]) -> Option<Vec<u8>> {
     }
     let mut uri = None;
     let elements = split(header, b',')?;
-    if elements.len() > MOST_ELEMENTS {
+    if elements.len() > MAX_ELEMENTS {
         return None;
     }
     // Every element has to be whole: what is wrong in one can hide where the next begins.
@@ -53,7 +53,7 @@ fn uri_of_the_last(header: &[u8]) -> Option<Vec<u8>> {
 
 fn uri_of(element: &[u8]) -> Option<Vec<u8>> {
     let pairs = split(element, b';')?;
-    if pairs.len() > MOST_PAIRS {
+    if pairs.len() > MAX_PAIRS {
         return None;
     }
     let mut seen: Vec<Vec<u8>> = Vec::new();
@@ -112,8 +112,8 @@ mod tests {
     fn read(values: &[&str]) -> String {
         let values: Vec<_> = values.iter().map(|value| value.as_bytes()).collect();
         match forwarded_peer(&values) {
-            Peer::Proven(id) => id.uri().to_owned(),
-            Peer::Unproven(reason) => format!("{reason:?}"),
+            Peer::Authenticated(id) => id.uri().to_owned(),
+            Peer::Unauthenticated(reason) => format!("{reason:?}"),
         }
     }
 
@@ -122,7 +122,7 @@ mod tests {
         let long = format!("URI={WEB};Cert=\"{}\"", "x".repeat(LONGEST));
         let many = format!("{}URI={WEB}", "Hash=a,".repeat(32));
         let rows: [(&[&str], &str); 26] = [
-            (&[], "NothingForwarded"),
+            (&[], "NoForwardedIdentity"),
             (&[""], "MalformedForwarding"),
             (&["URI=spiffe://cluster.local/ns/shop/sa/web"], WEB),
             (&["uri=spiffe://cluster.local/ns/shop/sa/web"], WEB),
@@ -152,8 +152,8 @@ mod tests {
             (&["URI=spiffe://td/x;Role=admin"], "MalformedForwarding"),
             (&["URI=\"spiffe://td/x\"y\""], "MalformedForwarding"),
             (&["nonsense,URI=spiffe://td/x"], "MalformedForwarding"),
-            (&["URI=https://td/x"], "NotSpiffe(Malformed)"),
-            (&["URI= spiffe://td/x"], "NotSpiffe(Malformed)"),
+            (&["URI=https://td/x"], "InvalidSpiffeId(Malformed)"),
+            (&["URI= spiffe://td/x"], "InvalidSpiffeId(Malformed)"),
             (&[&long], "MalformedForwarding"),
             (&[&many], "MalformedForwarding"),
         ];

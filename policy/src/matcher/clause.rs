@@ -7,7 +7,7 @@ use crate::matcher::field_match::FieldMatch;
 use crate::matcher::value_set::{SetId, ValueSets};
 
 /// What names a match field: cheap to copy, and in the order of what it costs to know.
-pub(crate) trait FieldName: Copy + Ord + Hash {}
+pub(crate) trait FieldKey: Copy + Ord + Hash {}
 
 /// One field of a clause: the request's value is among `set`, or is not.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -16,24 +16,24 @@ pub(crate) struct Condition<F> {
     pub(crate) negated: bool,
     pub(crate) set: SetId,
     /// Of a header with several values, which have to be among `set`.
-    pub(crate) of: Of,
+    pub(crate) of: Quantifier,
 }
 
 /// How many of a header's values count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Of {
+pub(crate) enum Quantifier {
     /// One, or their join: for what keeps a request out.
     Any,
     /// Every one: for what lets a request in.
-    Every,
+    All,
 }
 
 impl<F> Condition<F> {
     pub(crate) fn holds(&self, sets: &ValueSets, found: &FieldMatch) -> bool {
         let among = match self.of {
-            Of::Any => sets.meets(self.set, &found.any),
-            Of::Every if found.each.is_empty() => sets.meets(self.set, &found.any),
-            Of::Every => found.each.iter().all(|matched| sets.meets(self.set, matched)),
+            Quantifier::Any => sets.meets(self.set, &found.any),
+            Quantifier::All if found.each.is_empty() => sets.meets(self.set, &found.any),
+            Quantifier::All => found.each.iter().all(|matched| sets.meets(self.set, matched)),
         };
         among != self.negated
     }
@@ -48,7 +48,7 @@ pub(crate) struct Clause<F> {
     pub(crate) rule: u32,
 }
 
-impl<F: FieldName> Clause<F> {
+impl<F: FieldKey> Clause<F> {
     pub(crate) fn new(mut conditions: Vec<Condition<F>>, rule: u32) -> Self {
         sort_by(&mut conditions, |one, other| (one.field, one.negated).cmp(&(other.field, other.negated)));
         conditions.dedup();
@@ -95,7 +95,7 @@ impl<F: FieldName> Clause<F> {
 /// Answers which values of a field the request matches; asked at most once for each field that decides.
 pub(crate) trait MatchedValues {
     /// What the fields are named by.
-    type Field: FieldName;
+    type Field: FieldKey;
 
     /// What stops a decision.
     type Error;

@@ -1,6 +1,6 @@
 //! The lookup results of one request, one for each match field.
 
-use crate::identity::error::{HostFailure, Obstacle};
+use crate::identity::error::{AttributeError, EvalError};
 use crate::matcher::value_ids::Matched;
 
 /// A number as a place; one that is beyond what this machine can count to is no place.
@@ -36,8 +36,8 @@ impl<F: Copy + Eq> FieldMatches<F> {
     pub(crate) fn of(
         &mut self,
         field: F,
-        look_up: impl FnOnce(&mut FieldMatch) -> Result<(), Obstacle>,
-    ) -> Result<&FieldMatch, Obstacle> {
+        look_up: impl FnOnce(&mut FieldMatch) -> Result<(), EvalError>,
+    ) -> Result<&FieldMatch, EvalError> {
         for (known, found) in &mut self.first {
             match known {
                 Some(known) if *known == field => return Ok(found),
@@ -79,6 +79,6 @@ impl<F> FieldMatches<F> {
 }
 
 /// A field that nothing was made to look up in: what it matches cannot be told.
-pub(crate) fn missing_index() -> Obstacle {
-    HostFailure { attribute: "a field of the policy", answer: "it has no index" }.into()
+pub(crate) fn missing_index() -> EvalError {
+    AttributeError { attribute: "a field of the policy", status: "it has no index" }.into()
 }

@@ -1,32 +1,33 @@
 //! Clauses that are checked one after the other, but for stretches of them that all fail by the same.
 
 use smallvec::SmallVec;
+use std::ops::ControlFlow;
 
-use crate::collections::map::Table;
-use crate::matcher::clause::{Clause, Condition, FieldName, MatchedValues, Of};
+use crate::collections::map::OrderedMap;
+use crate::matcher::clause::{Clause, Condition, FieldKey, MatchedValues, Quantifier};
 use crate::matcher::field_match::FieldMatch;
 use crate::matcher::value_ids::{Matched, ValueId};
 use crate::matcher::value_set::{SetId, ValueSets};
 
 /// So many clauses are cheaper to check one by one than to look up.
-pub(crate) const FEW: usize = 4;
+pub(crate) const LINEAR_SCAN_MAX: usize = 4;
 
 /// Some clauses that no field tells apart, in the order of their rules: the first that matches is the first of all.
 pub(crate) struct Leaf<F> {
-    /// One, for the most: a list of its own for each would be much of the memory, and in as many pieces.
+    /// One, for the most: a list of its own for each would be much of the memory, and in as many required_literals.
     clauses: SmallVec<[u32; 2]>,
     /// Where they are more than a few, for all that clauses fail by: the place of the first that does, the place after
     /// the last of those that stand next to it, and so on.
     stretches: Option<Box<Stretches<F>>>,
 }
 
-type Stretches<F> = Table<Failing<F>, Vec<u32>>;
+type Stretches<F> = OrderedMap<Failing<F>, Vec<u32>>;
 
 /// What clauses fail by.
 #[derive(PartialEq, Eq, Hash)]
 struct Failing<F> {
     field: F,
-    of: Of,
+    of: Quantifier,
     by: By,
 }
 
@@ -38,26 +39,19 @@ enum By {
     Met(ValueId),
 }
 
-/// Whether a walk goes on when a clause has been checked.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Visit {
-    GoOn,
-    Stop,
-}
-
-impl<F: FieldName> Leaf<F> {
+impl<F: FieldKey> Leaf<F> {
     /// A leaf of some of the clauses `all`, by their numbers, in the order of their rules.
     pub(crate) fn new(numbers: Vec<u32>, all: &[Clause<F>], sets: &ValueSets) -> Self {
         let clauses = SmallVec::from_slice(&numbers);
-        if clauses.len() <= FEW {
+        if clauses.len() <= LINEAR_SCAN_MAX {
             return Self { clauses, stretches: None };
         }
-        let mut stretches: Stretches<F> = Table::default();
+        let mut stretches: Stretches<F> = OrderedMap::default();
         for (at, clause) in (0..).zip(clauses.iter().filter_map(|number| clause(all, *number))) {
             for condition in clause.conditions() {
                 let mut add = |by| {
                     let failing = Failing { field: condition.field, of: condition.of, by };
-                    stretches.change(failing, Vec::new, |bounds| match bounds.last_mut() {
+                    stretches.entry_or_insert_with(failing, Vec::new, |bounds| match bounds.last_mut() {
                         Some(end) if *end == at => *end = at + 1,
                         _ => bounds.extend([at, at + 1]),
                     });
@@ -82,17 +76,17 @@ impl<F: FieldName> Leaf<F> {
         all: &'c [Clause<F>],
         sets: &ValueSets,
         values: &mut M,
-        checked: &mut dyn FnMut(&'c Clause<F>, bool) -> Visit,
-    ) -> Result<Visit, M::Error> {
+        checked: &mut dyn FnMut(&'c Clause<F>, bool) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, M::Error> {
         let mut at = 0;
         while let Some(clause) = place(at).and_then(|at| self.clauses.get(at)).and_then(|number| clause(all, *number)) {
             let Some(failing) = clause.first_failing(sets, values)? else { return Ok(checked(clause, true)) };
-            if checked(clause, false) == Visit::Stop {
-                return Ok(Visit::Stop);
+            if checked(clause, false) == ControlFlow::Break(()) {
+                return Ok(ControlFlow::Break(()));
             }
             at = self.after(at, failing, values.matched(failing.field)?);
         }
-        Ok(Visit::GoOn)
+        Ok(ControlFlow::Continue(()))
     }
 
     /// Its clauses, if there are no more than `most`.
@@ -108,7 +102,7 @@ impl<F: FieldName> Leaf<F> {
         let end = match (failing.negated, failing.of) {
             (false, _) => end(By::Unmet(failing.set)),
             // All of a header's values have to be excluded.
-            (true, Of::Every) if !found.each.is_empty() => found.each.iter().map(excluded).min().flatten(),
+            (true, Quantifier::All) if !found.each.is_empty() => found.each.iter().map(excluded).min().flatten(),
             (true, _) => excluded(&found.any),
         };
         end.unwrap_or(at + 1)

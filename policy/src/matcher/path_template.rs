@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// The most operators that a template may have, as Envoy's `uri_template` allows.
-const MOST_OPERATORS: usize = 5;
+const MAX_OPERATORS: usize = 5;
 
 /// Which bytes an operator stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -79,8 +79,8 @@ impl PathTemplate {
             }
             operators += usize::from(segment.starts_with('{'));
         }
-        if operators > MOST_OPERATORS {
-            return Err(format!("`{text}` has {operators} operators, the limit is {MOST_OPERATORS}"));
+        if operators > MAX_OPERATORS {
+            return Err(format!("`{text}` has {operators} operators, the limit is {MAX_OPERATORS}"));
         }
         Ok(Self { segments, rest: rest.map(|tail| tail.into_bytes().into()), bytes })
     }

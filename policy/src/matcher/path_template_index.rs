@@ -1,6 +1,6 @@
 //! All the path templates that match a path, found segment by segment.
 
-use crate::collections::map::Table;
+use crate::collections::map::OrderedMap;
 use crate::matcher::path_template::{PathTemplate, Segment, SegmentBytes};
 use crate::matcher::prefix_index::SuffixTable;
 use crate::matcher::value_ids::{Matched, ValueId};
@@ -15,7 +15,7 @@ pub(crate) struct TemplateIndex {
 
 #[derive(Default)]
 struct Node {
-    literal: Table<Box<[u8]>, usize>,
+    literal: OrderedMap<Box<[u8]>, usize>,
     one: Option<usize>,
     /// The template that ends with this segment.
     end: Option<ValueId>,
@@ -26,14 +26,14 @@ struct Node {
 impl TemplateIndex {
     pub(crate) fn new(bytes: SegmentBytes, templates: impl Iterator<Item = (PathTemplate, ValueId)>) -> Self {
         let mut index = Self { bytes, nodes: vec![Node::default()] };
-        let mut rests: Table<usize, Vec<_>> = Table::default();
+        let mut rests: OrderedMap<usize, Vec<_>> = OrderedMap::default();
         for (template, id) in templates {
             let mut at = 0;
             for segment in template.segments {
                 at = index.child(at, segment);
             }
             match template.rest {
-                Some(rest) => rests.change(at, Vec::new, |rests| rests.push((rest, id))),
+                Some(rest) => rests.entry_or_insert_with(at, Vec::new, |rests| rests.push((rest, id))),
                 None => {
                     if let Some(node) = index.nodes.get_mut(at) {
                         node.end = Some(id);
@@ -53,7 +53,7 @@ impl TemplateIndex {
         let next = self.nodes.len();
         let Some(node) = self.nodes.get_mut(at) else { return at };
         let child = match segment {
-            Segment::Literal(literal) => node.literal.change(literal, || next, |known| *known),
+            Segment::Literal(literal) => node.literal.entry_or_insert_with(literal, || next, |known| *known),
             Segment::One => *node.one.get_or_insert(next),
         };
         if child == next {

@@ -38,8 +38,8 @@ impl PrefixTable {
 
     /// The entry of a value, looked for where there are few.
     pub(crate) fn text(&self, value: ValueId) -> Option<&[u8]> {
-        const FEW: usize = 64;
-        if self.entries.len() > FEW {
+        const LINEAR_SCAN_MAX: usize = 64;
+        if self.entries.len() > LINEAR_SCAN_MAX {
             return None;
         }
         self.entries.iter().find(|entry| entry.value == value).map(|entry| &*entry.prefix)

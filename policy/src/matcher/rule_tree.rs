@@ -3,14 +3,14 @@
 use std::cell::Cell;
 use std::cmp::Reverse;
 use std::hash::Hash;
+use std::ops::ControlFlow;
 
 use smallvec::SmallVec;
 
-use crate::collections::map::Table;
+use crate::collections::map::OrderedMap;
 use crate::collections::sort::sort_by;
-use crate::matcher::clause::{Clause, Condition, FieldName, MatchedValues};
-use crate::matcher::leaf;
-use crate::matcher::leaf::{FEW, Leaf, Visit};
+use crate::matcher::clause::{Clause, Condition, FieldKey, MatchedValues};
+use crate::matcher::leaf::{self, LINEAR_SCAN_MAX, Leaf};
 use crate::matcher::value_ids::ValueId;
 use crate::matcher::value_set::ValueSets;
 
@@ -20,7 +20,7 @@ const LEAST_BUDGET: usize = 4096;
 
 /// By how many fields, one next to the other, clauses are told apart; what is left stays together. Each of them is looked
 /// up for a request in any case.
-const MOST_FIELDS: usize = 256;
+const MAX_FIELDS: usize = 256;
 
 /// What branching on a field would do to some clauses.
 struct Split<F> {
@@ -37,7 +37,7 @@ struct Load {
     /// How many of them want something of it.
     clauses: usize,
     /// How many want each value.
-    values: Table<ValueId, u32>,
+    values: OrderedMap<ValueId, u32>,
     /// The sum of that.
     entries: usize,
     /// The sum of its squares: a value that many clauses list is asked for as often as it is listed, in want of anything
@@ -49,8 +49,11 @@ impl Load {
     fn add(&mut self, values: &[ValueId]) {
         self.clauses += 1;
         for value in values {
-            self.squares +=
-                1 + 2 * u64::from(self.values.change(*value, || 0, |count| std::mem::replace(count, *count + 1)));
+            self.squares += 1 + 2 * u64::from(self.values.entry_or_insert_with(
+                *value,
+                || 0,
+                |count| std::mem::replace(count, *count + 1),
+            ));
             self.entries += 1;
         }
     }
@@ -59,7 +62,7 @@ impl Load {
     fn remove(&mut self, values: &[ValueId]) {
         self.clauses = self.clauses.saturating_sub(1);
         for value in values {
-            let count = self.values.change(
+            let count = self.values.entry_or_insert_with(
                 *value,
                 || 0,
                 |count| {
@@ -74,8 +77,8 @@ impl Load {
 }
 
 /// The field that leaves the fewest of some clauses to check, or none where checking them all is as good.
-fn best_split<F: FieldName>(loads: &Table<F, Load>, clauses: usize, budget: usize) -> Option<Split<F>> {
-    if clauses <= FEW {
+fn best_split<F: FieldKey>(loads: &OrderedMap<F, Load>, clauses: usize, budget: usize) -> Option<Split<F>> {
+    if clauses <= LINEAR_SCAN_MAX {
         return None;
     }
     let split = |(field, load): &(F, Load)| {
@@ -85,13 +88,13 @@ fn best_split<F: FieldName>(loads: &Table<F, Load>, clauses: usize, budget: usiz
     };
     let helps = |split: &Split<F>| {
         // Those that want the same few values would all be checked against whoever has none of them.
-        split.left < clauses || (FEW..=clauses * 2).contains(&split.entries)
+        split.left < clauses || (LINEAR_SCAN_MAX..=clauses * 2).contains(&split.entries)
     };
     let splits = loads.entries().iter().map(split);
     splits.filter(|split| split.entries <= budget && helps(split)).min_by_key(|split| (split.left, split.field))
 }
 
-impl<F: Copy + Ord + Hash> FieldName for F {}
+impl<F: Copy + Ord + Hash> FieldKey for F {}
 
 /// All clauses of one action.
 pub(crate) struct ClauseIndex<F> {
@@ -108,17 +111,17 @@ enum Node<F> {
 /// Clauses by the value that they want of one field.
 struct Branch<F> {
     field: F,
-    by_value: Table<ValueId, usize>,
+    by_value: OrderedMap<ValueId, usize>,
     otherwise: Option<usize>,
 }
 
-impl<F: FieldName> ClauseIndex<F> {
+impl<F: FieldKey> ClauseIndex<F> {
     pub(crate) fn new(clauses: Vec<Clause<F>>, sets: &ValueSets) -> Self {
         let listed = |clause: &Clause<F>| {
             clause.conditions.iter().map(|condition| sets.values(&condition.set).len()).sum::<usize>()
         };
         // For the most there is a leaf for each clause, and few branches.
-        let nodes = Vec::with_capacity(clauses.len() + FEW);
+        let nodes = Vec::with_capacity(clauses.len() + LINEAR_SCAN_MAX);
         let mut index = Self { clauses, nodes };
         let mut budget = LEAST_BUDGET + BUDGET_PER_VALUE * index.clauses.iter().map(listed).sum::<usize>();
         let mut all: Vec<u32> = (0..).take(index.clauses.len()).collect();
@@ -144,7 +147,7 @@ impl<F: FieldName> ClauseIndex<F> {
         let found = Cell::new(false);
         self.walk(sets, values, &mut |_, matches| {
             found.set(matches);
-            if matches { Visit::Stop } else { Visit::GoOn }
+            if matches { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
         Ok(found.get())
     }
@@ -160,7 +163,7 @@ impl<F: FieldName> ClauseIndex<F> {
             if matches && first.get().is_none_or(|known| clause.rule < known.rule) {
                 first.set(Some(clause));
             }
-            Visit::GoOn
+            ControlFlow::Continue(())
         })?;
         Ok(first.get())
     }
@@ -211,28 +214,28 @@ impl<F: FieldName> ClauseIndex<F> {
         let start = self.nodes.len();
         let mut loads = self.loads(&clauses, used, sets);
         // What wants nothing of a field comes next to it, as often as there are fields.
-        for _ in 0..MOST_FIELDS {
+        for _ in 0..MAX_FIELDS {
             let Some(Split { field, entries, .. }) = best_split(&loads, clauses.len(), *budget) else { break };
             let place = self.nodes.len();
             self.nodes.push(Node::Leaf(Leaf::new(Vec::new(), &[], sets)));
             *budget -= entries;
-            let mut by_value: Table<ValueId, Vec<u32>> = Table::default();
+            let mut by_value: OrderedMap<ValueId, Vec<u32>> = OrderedMap::default();
             let mut rest = Vec::new();
             for number in clauses {
                 match self.clause(number).and_then(|clause| clause.wanted(field)) {
                     Some(set) => {
                         for value in sets.values(&set) {
-                            by_value.change(*value, Vec::new, |clauses| clauses.push(number));
+                            by_value.entry_or_insert_with(*value, Vec::new, |clauses| clauses.push(number));
                         }
                         self.clause(number).into_iter().flat_map(Clause::wants).for_each(|(field, set)| {
-                            loads.change(field, Load::default, |load| load.remove(sets.values(&set)));
+                            loads.entry_or_insert_with(field, Load::default, |load| load.remove(sets.values(&set)));
                         });
                     }
                     None => rest.push(number),
                 }
             }
             // Nothing wants it any more, so this is its memory alone.
-            loads.change(field, Load::default, std::mem::take);
+            loads.entry_or_insert_with(field, Load::default, std::mem::take);
             used.push(field);
             let mut by_value: Vec<_> = by_value.into_entries();
             // The fullest last: what is left of the budget goes to many small ones first.
@@ -256,14 +259,14 @@ impl<F: FieldName> ClauseIndex<F> {
     }
 
     /// What some clauses want of each field, but for those that are used.
-    fn loads(&self, clauses: &[u32], used: &[F], sets: &ValueSets) -> Table<F, Load> {
-        let mut loads: Table<F, Load> = Table::default();
-        if clauses.len() <= FEW {
+    fn loads(&self, clauses: &[u32], used: &[F], sets: &ValueSets) -> OrderedMap<F, Load> {
+        let mut loads: OrderedMap<F, Load> = OrderedMap::default();
+        if clauses.len() <= LINEAR_SCAN_MAX {
             return loads;
         }
         let wants = clauses.iter().filter_map(|number| self.clause(*number)).flat_map(Clause::wants);
         for (field, set) in wants.filter(|(field, _)| !used.contains(field)) {
-            loads.change(field, Load::default, |load| load.add(sets.values(&set)));
+            loads.entry_or_insert_with(field, Load::default, |load| load.add(sets.values(&set)));
         }
         loads
     }
@@ -274,14 +277,14 @@ impl<F: FieldName> ClauseIndex<F> {
         &'c self,
         sets: &ValueSets,
         values: &mut M,
-        checked: &mut dyn FnMut(&'c Clause<F>, bool) -> Visit,
+        checked: &mut dyn FnMut(&'c Clause<F>, bool) -> ControlFlow<()>,
     ) -> Result<(), M::Error> {
         let mut open: SmallVec<[usize; 16]> = SmallVec::new();
         let mut next = Some(0);
         while let Some(node) = next.and_then(|place| self.nodes.get(place)) {
             match node {
                 Node::Leaf(leaf) => {
-                    if leaf.walk(&self.clauses, sets, values, checked)? == Visit::Stop {
+                    if leaf.walk(&self.clauses, sets, values, checked)? == ControlFlow::Break(()) {
                         return Ok(());
                     }
                     next = None;
@@ -312,7 +315,7 @@ impl<F: FieldName> ClauseIndex<F> {
         let checked = Cell::new(0);
         self.walk(sets, values, &mut |_, _| {
             checked.set(checked.get() + 1);
-            Visit::GoOn
+            ControlFlow::Continue(())
         })?;
         Ok(checked.get())
     }
@@ -330,7 +333,7 @@ impl<F: FieldName> ClauseIndex<F> {
 
 /// How many of a clause's conditions hold, the most first, and how many do not: for an explanation, once something was
 /// denied. `failing` is told which.
-pub(crate) fn nearness<'c, M: MatchedValues>(
+pub(crate) fn match_distance<'c, M: MatchedValues>(
     clause: &'c Clause<M::Field>,
     sets: &ValueSets,
     values: &mut M,

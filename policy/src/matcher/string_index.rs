@@ -1,43 +1,43 @@
 //! All the text patterns of one field that match a value.
 
-use crate::collections::map::Table;
+use crate::collections::map::OrderedMap;
 use crate::matcher::glob_index::GlobIndex;
 use crate::matcher::prefix_index::{PrefixTable, SuffixTable};
-use crate::matcher::string_pattern::{Glob, TextPattern};
+use crate::matcher::string_pattern::{Glob, StringPattern};
 use crate::matcher::value_ids::{Matched, ValueId};
 
 /// Text patterns, each under an id, looked up by value: a hash map for the exact ones, sorted tables for prefixes and
 /// suffixes, one automaton for the rest.
 #[derive(Default)]
-pub(crate) struct TextIndex {
+pub(crate) struct StringIndex {
     present: Option<ValueId>,
-    exact: Table<Box<[u8]>, ValueId>,
+    exact: OrderedMap<Box<[u8]>, ValueId>,
     prefixes: PrefixTable,
     suffixes: SuffixTable,
     globs: Option<GlobIndex<Glob>>,
 }
 
 /// A text that a value begins with.
-pub(crate) struct Beginning<'t> {
+pub(crate) struct LiteralPrefix<'t> {
     pub(crate) text: &'t [u8],
     /// Whether it is all of it.
     pub(crate) whole: bool,
 }
 
-impl TextIndex {
+impl StringIndex {
     #[inline(never)]
-    pub(crate) fn new(patterns: Vec<(TextPattern, ValueId)>) -> Self {
+    pub(crate) fn new(patterns: Vec<(StringPattern, ValueId)>) -> Self {
         let mut index = Self::default();
         let (mut prefixes, mut suffixes, mut globs) = (Vec::new(), Vec::new(), Vec::new());
         for (pattern, id) in patterns {
             match pattern {
-                TextPattern::Present => index.present = Some(id),
-                TextPattern::Exact(text) => {
+                StringPattern::Any => index.present = Some(id),
+                StringPattern::Exact(text) => {
                     index.exact.insert(text, id);
                 }
-                TextPattern::Prefix(text) => prefixes.push((text, id)),
-                TextPattern::Suffix(text) => suffixes.push((text, id)),
-                TextPattern::Glob(glob) => globs.push((glob, id)),
+                StringPattern::Prefix(text) => prefixes.push((text, id)),
+                StringPattern::Suffix(text) => suffixes.push((text, id)),
+                StringPattern::Glob(glob) => globs.push((glob, id)),
             }
         }
         index.prefixes = PrefixTable::new(prefixes);
@@ -49,12 +49,12 @@ impl TextIndex {
     }
 
     /// What a value of the field stands for, if that is one text, or one that others begin with, and found soon.
-    pub(crate) fn beginning(&self, value: ValueId) -> Option<Beginning<'_>> {
+    pub(crate) fn literal_prefix(&self, value: ValueId) -> Option<LiteralPrefix<'_>> {
         // They were numbered in their order.
         let exact = self.exact.entries().binary_search_by_key(&value, |(_, value)| *value);
         match exact.ok().and_then(|place| self.exact.entries().get(place)) {
-            Some((text, _)) => Some(Beginning { text, whole: true }),
-            None => self.prefixes.text(value).map(|text| Beginning { text, whole: false }),
+            Some((text, _)) => Some(LiteralPrefix { text, whole: true }),
+            None => self.prefixes.text(value).map(|text| LiteralPrefix { text, whole: false }),
         }
     }
 
@@ -84,8 +84,8 @@ mod tests {
             "*", "a", "ab", "a*", "ab*", "*b", "*ab", "*a*", "*ab*", "a*b", "*b*a*", "a*b*c", "b*", "*aa*", "aa*aa",
             "*c*b", "ba",
         ];
-        let parsed: Vec<_> = patterns.iter().map(|text| TextPattern::new(text)).collect();
-        let index = TextIndex::new(parsed.iter().cloned().zip((0..).map(ValueId)).collect());
+        let parsed: Vec<_> = patterns.iter().map(|text| StringPattern::new(text)).collect();
+        let index = StringIndex::new(parsed.iter().cloned().zip((0..).map(ValueId)).collect());
         for value in ["", "a", "b", "ab", "ba", "aa", "aaa", "aaaa", "abc", "abab", "bab", "cab", "acbc", "aabbcc", "x"]
         {
             let expected: Vec<_> = (0..)

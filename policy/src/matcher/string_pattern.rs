@@ -8,22 +8,22 @@ use std::fmt;
 /// `pilot/pkg/security/authz/matcher/string.go`). More stars than these each stand for any run of bytes too, where
 /// Istio takes them literally and the value never matches. No other character is special.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum TextPattern {
+pub(crate) enum StringPattern {
     /// `*`: the value is there, empty or not.
-    Present,
+    Any,
     Exact(Box<[u8]>),
     Prefix(Box<[u8]>),
     Suffix(Box<[u8]>),
     Glob(Glob),
 }
 
-impl TextPattern {
+impl StringPattern {
     pub(crate) fn new(text: &str) -> Self {
         let stars = text.bytes().filter(|byte| *byte == b'*').count();
         let bytes = text.as_bytes();
         match (stars, bytes) {
             (0, exact) => Self::Exact(exact.into()),
-            (count, all) if count == all.len() => Self::Present,
+            (count, all) if count == all.len() => Self::Any,
             (1, [b'*', suffix @ ..]) => Self::Suffix(suffix.into()),
             (1, [prefix @ .., b'*']) => Self::Prefix(prefix.into()),
             _ => Self::Glob(Glob::new(bytes)),
@@ -33,7 +33,7 @@ impl TextPattern {
     /// The definition of what this pattern matches; the index must agree with it.
     pub(crate) fn matches(&self, value: &[u8]) -> bool {
         match self {
-            Self::Present => true,
+            Self::Any => true,
             Self::Exact(exact) => value == &**exact,
             Self::Prefix(prefix) => value.starts_with(prefix),
             Self::Suffix(suffix) => value.ends_with(suffix),
@@ -42,10 +42,10 @@ impl TextPattern {
     }
 }
 
-impl fmt::Display for TextPattern {
+impl fmt::Display for StringPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Present => f.write_str("*"),
+            Self::Any => f.write_str("*"),
             Self::Exact(exact) => f.write_str(&String::from_utf8_lossy(exact)),
             Self::Prefix(prefix) => write!(f, "{}*", String::from_utf8_lossy(prefix)),
             Self::Suffix(suffix) => write!(f, "*{}", String::from_utf8_lossy(suffix)),
@@ -54,7 +54,7 @@ impl fmt::Display for TextPattern {
     }
 }
 
-/// Literal pieces with any run of bytes between them, and before and after them unless anchored.
+/// Literal required_literals with any run of bytes between them, and before and after them unless anchored.
 ///
 /// It is made for texts that are neither exact nor one prefix or suffix: it has at least one piece.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -66,16 +66,16 @@ pub(crate) struct Glob {
 
 impl Glob {
     pub(crate) fn new(text: &[u8]) -> Self {
-        let mut pieces = text.split(|byte| *byte == b'*');
-        let head = pieces.next().unwrap_or_default();
-        let mut middle: Vec<Box<[u8]>> = pieces.map(Box::from).collect();
+        let mut required_literals = text.split(|byte| *byte == b'*');
+        let head = required_literals.next().unwrap_or_default();
+        let mut middle: Vec<Box<[u8]>> = required_literals.map(Box::from).collect();
         let tail = middle.pop().unwrap_or_default();
         middle.retain(|piece| !piece.is_empty());
         Self { head: head.into(), middle: middle.into(), tail }
     }
 
-    /// The literal pieces that a matching value holds, in their order.
-    pub(crate) fn pieces(&self) -> impl Iterator<Item = &[u8]> {
+    /// The literal required_literals that a matching value holds, in their order.
+    pub(crate) fn required_literals(&self) -> impl Iterator<Item = &[u8]> {
         [&self.head]
             .into_iter()
             .chain(&self.middle)
@@ -118,7 +118,7 @@ impl fmt::Display for Glob {
 mod tests {
     use super::*;
 
-    /// Stars by trying every split: slow, and too short to be wrong.
+    /// WildcardScope by trying every split: slow, and too short to be wrong.
     fn naive(pattern: &[u8], value: &[u8]) -> bool {
         match pattern.split_first() {
             None => value.is_empty(),
@@ -154,7 +154,7 @@ mod tests {
             ("spiffe*[x]*", "spiffe-[x]", true),
         ];
         for (pattern, value, expected) in rows {
-            assert_eq!(TextPattern::new(pattern).matches(value.as_bytes()), expected, "{pattern} on {value}");
+            assert_eq!(StringPattern::new(pattern).matches(value.as_bytes()), expected, "{pattern} on {value}");
             assert_eq!(naive(pattern.as_bytes(), value.as_bytes()), expected, "naive {pattern} on {value}");
         }
     }
@@ -175,7 +175,7 @@ mod tests {
         };
         for pattern in texts(b"ab*", 5) {
             let text = String::from_utf8_lossy(&pattern).into_owned();
-            let parsed = TextPattern::new(&text);
+            let parsed = StringPattern::new(&text);
             for value in texts(b"ab", 5) {
                 assert_eq!(
                     parsed.matches(&value),
@@ -190,7 +190,7 @@ mod tests {
     #[test]
     fn is_written_as_it_was_read() {
         for text in ["*", "a", "a*", "*a", "a*b", "*a*b*", "a*b*c"] {
-            assert_eq!(TextPattern::new(text).to_string(), text);
+            assert_eq!(StringPattern::new(text).to_string(), text);
         }
     }
 }

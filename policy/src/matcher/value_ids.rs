@@ -4,9 +4,9 @@ use std::hash::Hash;
 
 use smallvec::SmallVec;
 
-use crate::collections::map::Table;
+use crate::collections::map::OrderedMap;
 use crate::collections::sort::sort_by;
-use crate::matcher::string_pattern::TextPattern;
+use crate::matcher::string_pattern::StringPattern;
 
 /// One value of one match field, numbered within that field in the order of its first mention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -25,15 +25,15 @@ pub(crate) fn once_each(matched: &mut Matched) {
 }
 
 /// Numbers the distinct patterns of one field.
-pub(crate) struct Numbered<P>(Table<P, ValueId>);
+pub(crate) struct Interner<P>(OrderedMap<P, ValueId>);
 
-impl<P> Default for Numbered<P> {
+impl<P> Default for Interner<P> {
     fn default() -> Self {
-        Self(Table::default())
+        Self(OrderedMap::default())
     }
 }
 
-impl<P: Clone + Eq + Hash> Numbered<P> {
+impl<P: Clone + Eq + Hash> Interner<P> {
     pub(crate) fn number(&mut self, patterns: &[P]) -> Vec<ValueId> {
         let mut ids = Vec::with_capacity(patterns.len());
         ids.extend(patterns.iter().map(|pattern| self.one(pattern)));
@@ -42,7 +42,7 @@ impl<P: Clone + Eq + Hash> Numbered<P> {
 
     pub(crate) fn one(&mut self, pattern: &P) -> ValueId {
         let next = ValueId(u32::try_from(self.0.len()).unwrap_or(u32::MAX));
-        self.0.change(pattern.clone(), || next, |id| *id)
+        self.0.entry_or_insert_with(pattern.clone(), || next, |id| *id)
     }
 
     pub(crate) fn into_entries(self) -> impl Iterator<Item = (P, ValueId)> {
@@ -53,21 +53,21 @@ impl<P: Clone + Eq + Hash> Numbered<P> {
 /// Numbers the distinct patterns of a field whose patterns are texts: one instance for all such fields, which keeps the
 /// modules small.
 #[derive(Default)]
-pub(crate) struct NumberedTexts(Numbered<TextPattern>);
+pub(crate) struct StringInterner(Interner<StringPattern>);
 
-impl NumberedTexts {
-    pub(crate) fn number<P: AsRef<TextPattern>>(&mut self, patterns: &[P]) -> Vec<ValueId> {
+impl StringInterner {
+    pub(crate) fn number<P: AsRef<StringPattern>>(&mut self, patterns: &[P]) -> Vec<ValueId> {
         self.number_all(&mut patterns.iter().map(P::as_ref))
     }
 
     #[inline(never)]
-    fn number_all(&mut self, patterns: &mut dyn ExactSizeIterator<Item = &TextPattern>) -> Vec<ValueId> {
+    fn number_all(&mut self, patterns: &mut dyn ExactSizeIterator<Item = &StringPattern>) -> Vec<ValueId> {
         let mut ids = Vec::with_capacity(patterns.len());
         ids.extend(patterns.map(|pattern| self.0.one(pattern)));
         ids
     }
 
-    pub(crate) fn into_entries(self) -> Vec<(TextPattern, ValueId)> {
+    pub(crate) fn into_entries(self) -> Vec<(StringPattern, ValueId)> {
         self.0.0.into_entries()
     }
 }

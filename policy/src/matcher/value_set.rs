@@ -3,7 +3,7 @@
 use std::ops::BitOr;
 use std::slice;
 
-use crate::collections::map::Table;
+use crate::collections::map::OrderedMap;
 use crate::collections::sort::sort_by;
 use crate::matcher::value_ids::ValueId;
 
@@ -46,7 +46,7 @@ fn bit(value: ValueId) -> u64 {
 #[derive(Default)]
 pub(crate) struct ValueSets {
     sets: Vec<Set>,
-    numbers: Table<Box<[ValueId]>, SetId>,
+    numbers: OrderedMap<Box<[ValueId]>, SetId>,
 }
 
 impl ValueSets {
@@ -68,7 +68,7 @@ impl ValueSets {
 
     /// Ends the adding, and frees what only that needed.
     pub(crate) fn close(&mut self) {
-        self.numbers = Table::default();
+        self.numbers = OrderedMap::default();
     }
 
     pub(crate) fn values<'s>(&'s self, id: &'s SetId) -> &'s [ValueId] {

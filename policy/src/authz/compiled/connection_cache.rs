@@ -14,19 +14,19 @@ use crate::matcher::field_match::FieldMatch;
 /// Connections of which this is equal are decided alike. It is of the policy that has made it, and means nothing to
 /// another.
 #[derive(Debug)]
-pub struct ConnectionMatches {
+pub struct ConnectionCache {
     pub(crate) known: Known,
     /// What follows from that, once it was asked for.
     pub(crate) ways_in: OnceCell<WaysIn>,
 }
 
-impl PartialEq for ConnectionMatches {
+impl PartialEq for ConnectionCache {
     fn eq(&self, other: &Self) -> bool {
         self.known == other.known
     }
 }
 
-impl Eq for ConnectionMatches {}
+impl Eq for ConnectionCache {}
 
 /// What was looked up of the fields that the handshake has fixed.
 #[derive(Debug, PartialEq, Eq)]
@@ -52,18 +52,18 @@ impl MatchedValues for &Known {
 }
 
 impl CompiledPolicy {
-    /// What the connection of `request` matches, for [`decide_on`](Self::decide_on).
+    /// What the connection of `request` matches, for [`decide_cached`](Self::decide_cached).
     ///
     /// None where that cannot be told, where PeerAuthentication turns it away, and where that depends on more than the
     /// handshake: each request is decided by itself then.
-    pub fn connection_matches<R: Request + ?Sized>(&self, request: &mut R) -> Option<ConnectionMatches> {
-        if self.mutual_tls.asks_for_the_port() || self.mutual_tls.turns_away(request) != Ok(None) {
+    pub fn precompute_connection<R: Request + ?Sized>(&self, request: &mut R) -> Option<ConnectionCache> {
+        if self.mutual_tls.depends_on_port() || self.mutual_tls.rejects(request) != Ok(None) {
             return None;
         }
         let mut lookups = self.lookups(None, request);
         for field in &self.of_the_connection {
             lookups.matched(*field).ok()?;
         }
-        Some(ConnectionMatches { known: Known(lookups.matched.into_entries()), ways_in: OnceCell::new() })
+        Some(ConnectionCache { known: Known(lookups.matched.into_entries()), ways_in: OnceCell::new() })
     }
 }

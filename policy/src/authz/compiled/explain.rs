@@ -1,23 +1,29 @@
 //! Why a request was turned away, in a person's words. Nothing here runs for a request that is let in.
 
 use crate::attributes::request::Request;
-use crate::attributes::wording::{LOOKED_AT, SHOWN, asked_for, listed, printable, wanted};
+use crate::attributes::wording::{
+    MAX_RULES_EXPLAINED, MAX_VALUES_SHOWN, describe_operation, join_values, printable, wanted,
+};
 use crate::authz::compiled::{CompiledPolicy, Lookups};
 use crate::authz::decision::Denial;
 use crate::authz::fields::{Field, FieldKind, Values};
-use crate::collections::map::Table;
-use crate::identity::error::Obstacle;
+use crate::collections::map::OrderedMap;
+use crate::identity::error::EvalError;
 use crate::matcher::clause::Condition;
-use crate::matcher::rule_tree::nearness;
+use crate::matcher::rule_tree::match_distance;
 use crate::matcher::value_set::SetId;
 
 /// What every set is compared with, and its first values, as they were written.
 #[derive(Default)]
-pub(crate) struct Descriptions(Table<(Field, SetId), (String, Box<str>)>);
+pub(crate) struct Descriptions(OrderedMap<(Field, SetId), (String, Box<str>)>);
 
 impl Descriptions {
     pub(crate) fn add(&mut self, field: Field, set: SetId, values: &Values) {
-        self.0.change((field, set), || (values.subject(), listed(values.sample(SHOWN))), |_| ());
+        self.0.entry_or_insert_with(
+            (field, set),
+            || (values.subject(), join_values(values.sample(MAX_VALUES_SHOWN))),
+            |_| (),
+        );
     }
 
     /// What a condition asks for, as in `GET or POST`, `under /api/` or `port 8080`.
@@ -41,7 +47,7 @@ pub(crate) fn explain<R: Request + ?Sized>(policy: &CompiledPolicy, denial: &Den
         Denial::Matched(rule) => {
             format!("DENY policy {} matches with rule {}: {}", rule.policy(), rule.label(), asked(request))
         }
-        Denial::NotMutualTls(name) => {
+        Denial::MtlsRequired(name) => {
             format!("{name} is STRICT, and the connection has no validated certificate: {}", asked(request))
         }
         Denial::DefaultAction => {
@@ -53,13 +59,13 @@ pub(crate) fn explain<R: Request + ?Sized>(policy: &CompiledPolicy, denial: &Den
 
 /// The ALLOW rule of which most conditions hold, among the first ones, what it asks for beyond them, and what this was
 /// instead.
-fn nearest<R: Request + ?Sized>(policy: &CompiledPolicy, request: &mut R) -> Result<String, Obstacle> {
+fn nearest<R: Request + ?Sized>(policy: &CompiledPolicy, request: &mut R) -> Result<String, EvalError> {
     let mut lookups: Lookups<'_, R> = policy.lookups(None, request);
     let group = &policy.allow;
     let index = if group.any_enforced { &group.enforced } else { &group.reported };
     let mut best = None;
-    for clause in index.sample(LOOKED_AT) {
-        let rank = nearness(clause, &policy.sets, &mut lookups, &mut |_| ())?;
+    for clause in index.sample(MAX_RULES_EXPLAINED) {
+        let rank = match_distance(clause, &policy.sets, &mut lookups, &mut |_| ())?;
         if best.is_none_or(|(least, _)| rank < least) {
             best = Some((rank, clause));
         }
@@ -68,7 +74,7 @@ fn nearest<R: Request + ?Sized>(policy: &CompiledPolicy, request: &mut R) -> Res
         return Ok(format!("they allow nothing, this was {}", asked(request)));
     };
     let mut failing = Vec::new();
-    nearness(clause, &policy.sets, &mut lookups, &mut |condition| failing.push(condition))?;
+    match_distance(clause, &policy.sets, &mut lookups, &mut |condition| failing.push(condition))?;
     let fails = |kinds: &[FieldKind]| failing.iter().any(|condition| kinds.contains(&condition.field.kind));
     // A method makes sense with its path, and the other way round.
     let operation = fails(&[FieldKind::Method, FieldKind::Path]);
@@ -103,7 +109,7 @@ fn sentence<'c>(conditions: impl Iterator<Item = &'c Condition<Field>>, descript
 /// What was asked, with what the failing conditions are about. Values of headers and tokens are secrets at times, so
 /// they are left out.
 fn instead<R: Request + ?Sized>(failing: &[&Condition<Field>], request: &mut R) -> String {
-    let mut parts = vec![asked_for(request)];
+    let mut parts = vec![describe_operation(request)];
     for condition in failing {
         let part = match condition.field.kind {
             FieldKind::Principal | FieldKind::Namespace | FieldKind::ServiceAccount | FieldKind::TrustDomain => {
@@ -131,7 +137,7 @@ fn instead<R: Request + ?Sized>(failing: &[&Condition<Field>], request: &mut R) 
 
 /// Who asked for what. What the proxy does not tell is left out: the denial stands either way.
 fn asked<R: Request + ?Sized>(request: &mut R) -> String {
-    let (what, by) = (asked_for(request), by(request));
+    let (what, by) = (describe_operation(request), by(request));
     match what.is_empty() {
         true => by,
         false => format!("{what} {by}"),

@@ -4,14 +4,14 @@ use crate::attributes::request::Request;
 use crate::authz::compiled::CompiledPolicy;
 use crate::authz::compiled::connection_cache::Known;
 use crate::authz::fields::FieldKind;
-use crate::collections::bytes::same_bytes;
-use crate::matcher::string_index::Beginning;
+use crate::collections::bytes::bytes_eq;
+use crate::matcher::string_index::LiteralPrefix;
 
 /// How many ways there may be: each has a bit.
-const MOST_WAYS: usize = 8;
+const MAX_WAYS: usize = 8;
 
 /// How many texts a way may list for a field: so few are cheaper to compare than a value is to look up.
-const MOST_TEXTS: usize = 4;
+const MAX_TEXTS: usize = 4;
 
 /// What lets the requests of some connections in, where that is a few ways that ask for nothing but certain methods,
 /// hosts and paths, or what they begin with, and nothing can keep them out.
@@ -87,7 +87,7 @@ impl Question {
             };
             let same = match self.kind {
                 FieldKind::Host => start.eq_ignore_ascii_case(text),
-                _ => same_bytes(start, text),
+                _ => bytes_eq(start, text),
             };
             if same && (over || !whole) {
                 open |= way;
@@ -105,12 +105,12 @@ impl CompiledPolicy {
 
     fn simple_ways_in(&self, mut known: &Known) -> Option<WaysIn> {
         for index in [&self.deny.enforced, &self.deny.reported] {
-            if !index.left(&self.sets, &mut known, MOST_WAYS)?.is_empty() {
+            if !index.left(&self.sets, &mut known, MAX_WAYS)?.is_empty() {
                 return None;
             }
         }
         let mut ways = WaysIn::none();
-        for (place, clause) in self.allow.enforced.left(&self.sets, &mut known, MOST_WAYS)?.into_iter().enumerate() {
+        for (place, clause) in self.allow.enforced.left(&self.sets, &mut known, MAX_WAYS)?.into_iter().enumerate() {
             let way = 1 << place;
             ways.all |= way;
             for condition in clause.conditions() {
@@ -121,12 +121,12 @@ impl CompiledPolicy {
                 let question = ways.questions.iter_mut().find(|question| question.kind == condition.field.kind)?;
                 let values = self.sets.values(&condition.set);
                 // A second list of one field would have to be met as well.
-                if condition.negated || question.indifferent & way == 0 || values.len() > MOST_TEXTS {
+                if condition.negated || question.indifferent & way == 0 || values.len() > MAX_TEXTS {
                     return None;
                 }
                 question.indifferent &= !way;
                 for value in values {
-                    let Beginning { text, whole } = self.fields.beginning(condition.field.kind, *value)?;
+                    let LiteralPrefix { text, whole } = self.fields.literal_prefix(condition.field.kind, *value)?;
                     question.texts.push(Wanted { text: text.into(), whole, way });
                 }
             }

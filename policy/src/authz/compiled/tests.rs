@@ -9,18 +9,18 @@ mod work;
 use super::*;
 use crate::attributes::dynamic_metadata::DynamicMetadata;
 use crate::attributes::request::HeaderValues;
-use crate::authz::fields::header::ISTIO;
+use crate::authz::fields::header::ISTIO_SYNTAX;
 use crate::authz::policy_name::RuleLabel;
 use crate::authz::resources::Resource;
 use crate::authz::resources::authorization_policy::Context;
-use crate::config::diagnostics::Faults;
-use crate::config::document::Document;
-use crate::config::reader::Node;
+use crate::config::diagnostics::Diagnostics;
+use crate::config::document::Value;
+use crate::config::reader::ConfigNode;
 use crate::dice::Dice;
-use crate::identity::error::HostFailure;
-use crate::identity::error::NoIdentity;
+use crate::identity::error::AttributeError;
+use crate::identity::error::UnauthenticatedReason;
 use crate::identity::peer::Peer;
-use crate::identity::spiffe_id::PeerId;
+use crate::identity::spiffe_id::SpiffeId;
 use crate::identity::trust_domains::TrustDomains;
 
 #[derive(Clone, Debug)]
@@ -43,8 +43,8 @@ struct Asked {
 impl Asked {
     fn by(uri: &str) -> Self {
         let peer = match uri {
-            "" => Peer::Unproven(NoIdentity::NoCertificate),
-            uri => Peer::Proven(PeerId::parse(uri.as_bytes()).expect("a SPIFFE ID")),
+            "" => Peer::Unauthenticated(UnauthenticatedReason::NoCertificate),
+            uri => Peer::Authenticated(SpiffeId::parse(uri.as_bytes()).expect("a SPIFFE ID")),
         };
         let bytes = |text: &str| Some(text.as_bytes().to_vec());
         Self {
@@ -74,72 +74,72 @@ impl Asked {
         self
     }
 
-    fn ask(&mut self, attribute: &'static str) -> Result<(), HostFailure> {
+    fn ask(&mut self, attribute: &'static str) -> Result<(), AttributeError> {
         self.asked.push(attribute);
         match self.failing == Some(attribute) {
-            true => Err(HostFailure { attribute, answer: "it failed" }),
+            true => Err(AttributeError { attribute, status: "it failed" }),
             false => Ok(()),
         }
     }
 }
 
 impl Request for Asked {
-    fn peer(&mut self) -> Result<&Peer, HostFailure> {
+    fn peer(&mut self) -> Result<&Peer, AttributeError> {
         self.ask("peer")?;
         Ok(&self.peer)
     }
 
-    fn source_ip(&mut self) -> Result<Option<IpAddr>, HostFailure> {
+    fn source_ip(&mut self) -> Result<Option<IpAddr>, AttributeError> {
         self.ask("source")?;
         Ok(self.source)
     }
 
-    fn remote_ip(&mut self) -> Result<Option<IpAddr>, HostFailure> {
+    fn remote_ip(&mut self) -> Result<Option<IpAddr>, AttributeError> {
         self.ask("remote")?;
         Ok(self.remote)
     }
 
-    fn destination_ip(&mut self) -> Result<Option<IpAddr>, HostFailure> {
+    fn destination_ip(&mut self) -> Result<Option<IpAddr>, AttributeError> {
         self.ask("destination")?;
         Ok("10.0.0.1".parse().ok())
     }
 
-    fn server_name(&mut self) -> Result<Option<&[u8]>, HostFailure> {
+    fn server_name(&mut self) -> Result<Option<&[u8]>, AttributeError> {
         self.ask("server name")?;
         Ok(self.server_name.as_deref())
     }
 
-    fn time(&mut self) -> Result<Duration, HostFailure> {
+    fn time(&mut self) -> Result<Duration, AttributeError> {
         self.ask("time")?;
         Ok(self.time)
     }
 
-    fn metadata(&mut self) -> Result<&DynamicMetadata, HostFailure> {
+    fn metadata(&mut self) -> Result<&DynamicMetadata, AttributeError> {
         self.ask("metadata")?;
         Ok(&self.metadata)
     }
 
-    fn destination_port(&mut self) -> Result<Option<u16>, HostFailure> {
+    fn destination_port(&mut self) -> Result<Option<u16>, AttributeError> {
         self.ask("port")?;
         Ok(self.port)
     }
 
-    fn method(&mut self) -> Result<Option<&[u8]>, HostFailure> {
+    fn method(&mut self) -> Result<Option<&[u8]>, AttributeError> {
         self.ask("method")?;
         Ok(self.method.as_deref())
     }
 
-    fn host(&mut self) -> Result<Option<&[u8]>, HostFailure> {
+    fn host(&mut self) -> Result<Option<&[u8]>, AttributeError> {
         self.ask("host")?;
         Ok(self.host.as_deref())
     }
 
-    fn path(&mut self) -> Result<Option<&[u8]>, HostFailure> {
+    fn path(&mut self) -> Result<Option<&[u8]>, AttributeError> {
         self.ask("path")?;
         Ok(self.path.as_deref())
     }
 
-    fn header(&mut self, name: &str) -> Result<HeaderValues<'_>, HostFailure> {
+    fn header(&mut self, name: &str) -> Result<HeaderValues<'_>, AttributeError> {
         self.ask("header")?;
         Ok(self.headers.iter().filter(|(key, _)| *key == name).map(|(_, value)| value.as_slice()).collect())
     }
@@ -150,12 +150,14 @@ fn read(name: &str, spec: &str) -> AuthorizationPolicy {
         r#"{{"apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy",
             "metadata": {{"name": "{name}", "namespace": "shop"}}, "spec": {spec}}}"#
     );
-    let faults = Faults::default();
-    let document = Document::parse(json.as_bytes()).expect("JSON");
+    let diagnostics = Diagnostics::default();
+    let document = Value::parse(json.as_bytes()).expect("JSON");
     let trust_domains = TrustDomains::new("cluster.local".to_owned(), Vec::new());
-    let resource =
-        Resource::read(&Node::root(&document, &faults), &Context { trust_domains: &trust_domains, dialect: &ISTIO });
-    match faults.unless_any(resource) {
+    let resource = Resource::read(
+        &ConfigNode::root(&document, &diagnostics),
+        &Context { trust_domains: &trust_domains, header_syntax: &ISTIO_SYNTAX },
+    );
+    match diagnostics.into_result(resource) {
         Ok(Resource::AuthorizationPolicy(policy)) => policy,
         Ok(Resource::PeerAuthentication(_)) => panic!("{spec} is no AuthorizationPolicy"),
         Err(refusal) => panic!("{refusal} in {spec}"),
@@ -165,7 +167,7 @@ fn read(name: &str, spec: &str) -> AuthorizationPolicy {
 fn compile(policies: &[AuthorizationPolicy]) -> CompiledPolicy {
     CompiledPolicy::new(
         policies.iter().map(Cow::Borrowed).collect(),
-        &ISTIO,
+        &ISTIO_SYNTAX,
         ClaimSource::default(),
         DefaultAction::Deny,
         false,
@@ -178,12 +180,13 @@ fn linear(policies: &[AuthorizationPolicy], request: &mut Asked) -> String {
         let mut names = Vec::new();
         for policy in policies.iter().filter(|policy| policy.action == action) {
             for (number, clauses) in policy.rules.iter().enumerate() {
-                // Of a header's values one that matches keeps out, and all have to match to be let in.
-                let holds = |term: &Term, request: &mut Asked| {
-                    let of = if (action == Action::Deny) == term.negated { Of::Every } else { Of::Any };
-                    term.values.matches(request, of) != Ok(term.negated)
+                // Quantifier a header's values one that matches keeps out, and all have to match to be let in.
+                let holds = |predicate: &Predicate, request: &mut Asked| {
+                    let of =
+                        if (action == Action::Deny) == predicate.negated { Quantifier::All } else { Quantifier::Any };
+                    predicate.values.matches(request, of) != Ok(predicate.negated)
                 };
-                if clauses.iter().any(|clause| clause.iter().all(|term| holds(term, request))) {
+                if clauses.iter().any(|clause| clause.iter().all(|predicate| holds(predicate, request))) {
                     names.push(RuleName::new(policy.name.clone(), RuleLabel::Number(number)).to_string());
                 }
             }
@@ -206,9 +209,9 @@ fn indexed(policy: &CompiledPolicy, request: &mut Asked) -> String {
 
 /// By what the request's connection matches; a later request of it asks for nothing of the connection again.
 fn by_connection(policy: &CompiledPolicy, request: &mut Asked) -> String {
-    let matches = policy.connection_matches(request).expect("nothing fails");
+    let matches = policy.precompute_connection(request).expect("nothing fails");
     request.asked.clear();
-    let words = in_words(&policy.decide_on(Some(&matches), request));
+    let words = in_words(&policy.decide_cached(Some(&matches), request));
     assert!(!request.asked.iter().any(|asked| ["peer", "server name"].contains(asked)), "{request:?}");
     words
 }
@@ -443,7 +446,7 @@ fn a_failure_of_the_proxy_denies_whatever_it_is_about() {
     let policy = compile(&policies);
     for attribute in ["peer", "port", "method", "host", "path"] {
         let mut request = Asked { failing: Some(attribute), ..Asked::by("spiffe://cluster.local/ns/shop/sa/web") };
-        let failure = HostFailure { attribute, answer: "it failed" };
+        let failure = AttributeError { attribute, status: "it failed" };
         assert_eq!(policy.decide(&mut request), Decision::Deny(Denial::Undecidable(failure.into())), "{attribute}");
     }
     assert_eq!(policy.decide(&mut Asked::by("spiffe://cluster.local/ns/shop/sa/web")), Decision::Allow);
@@ -484,7 +487,7 @@ fn a_dry_run_never_changes_the_answer() {
     let only_dry = [dry(read("none", "{}"))];
     let policy = CompiledPolicy::new(
         only_dry.iter().map(Cow::Borrowed).collect(),
-        &ISTIO,
+        &ISTIO_SYNTAX,
         ClaimSource::default(),
         DefaultAction::Allow,
         false,
@@ -497,7 +500,7 @@ fn in_report_mode_every_denial_is_only_reported() {
     let policies = [read("none", "{}")];
     let policy = CompiledPolicy::new(
         policies.iter().map(Cow::Borrowed).collect(),
-        &ISTIO,
+        &ISTIO_SYNTAX,
         ClaimSource::default(),
         DefaultAction::Deny,
         true,
@@ -507,7 +510,7 @@ fn in_report_mode_every_denial_is_only_reported() {
     let by_principal = [read("a", r#"{"rules": [{"from": [{"source": {"principals": ["x/y"]}}]}]}"#)];
     let policy = CompiledPolicy::new(
         by_principal.iter().map(Cow::Borrowed).collect(),
-        &ISTIO,
+        &ISTIO_SYNTAX,
         ClaimSource::default(),
         DefaultAction::Deny,
         true,
@@ -560,7 +563,7 @@ fn a_denial_says_what_was_missing() {
 
 #[test]
 fn a_certificate_that_proves_nothing_is_denied_where_it_matters_who_asks() {
-    use crate::identity::error::NotSpiffe;
+    use crate::identity::error::SpiffeIdError;
     let by_identity = [
         read("deny", r#"{"action": "DENY", "rules": [{"from": [{"source": {"namespaces": ["dev"]}}]}]}"#),
         read(
@@ -572,15 +575,15 @@ fn a_certificate_that_proves_nothing_is_denied_where_it_matters_who_asks() {
     ];
     let by_path = read("deny", r#"{"action": "DENY", "rules": [{"to": [{"operation": {"paths": ["/admin"]}}]}]}"#);
     for reason in [
-        NoIdentity::NotValidated,
-        NoIdentity::NotSpiffe(NotSpiffe::UpperCase),
-        NoIdentity::NotSpiffe(NotSpiffe::Malformed),
+        UnauthenticatedReason::NotValidated,
+        UnauthenticatedReason::InvalidSpiffeId(SpiffeIdError::UpperCase),
+        UnauthenticatedReason::InvalidSpiffeId(SpiffeIdError::Malformed),
     ] {
-        let asked = || Asked { peer: Peer::Unproven(reason), ..Asked::by("") };
+        let asked = || Asked { peer: Peer::Unauthenticated(reason), ..Asked::by("") };
         let compiled = |policy: &AuthorizationPolicy| {
             CompiledPolicy::new(
                 vec![Cow::Borrowed(policy)],
-                &ISTIO,
+                &ISTIO_SYNTAX,
                 ClaimSource::default(),
                 DefaultAction::Allow,
                 false,
@@ -589,7 +592,7 @@ fn a_certificate_that_proves_nothing_is_denied_where_it_matters_who_asks() {
         for policy in &by_identity {
             assert_eq!(
                 compiled(policy).decide(&mut asked()),
-                Decision::Deny(Denial::Undecidable(Obstacle::Certificate(reason)))
+                Decision::Deny(Denial::Undecidable(EvalError::UnverifiedPeer(reason)))
             );
         }
         assert_eq!(compiled(&by_path).decide(&mut asked()), Decision::Allow, "who asks does not matter to this policy");
@@ -618,7 +621,7 @@ fn of_a_connection_is_known_what_its_handshake_settles_and_nothing_else() {
     let callers = [
         Asked::by(WEB),
         Asked::by(""),
-        caller(Peer::Unproven(NoIdentity::NotValidated)),
+        caller(Peer::Unauthenticated(UnauthenticatedReason::NotValidated)),
         Asked { failing: Some("peer"), ..Asked::by(WEB) },
     ];
     // Whether something is known of each of the callers.
@@ -636,7 +639,7 @@ fn of_a_connection_is_known_what_its_handshake_settles_and_nothing_else() {
             resources.join(", ")
         );
         let policy = crate::IdentityAuthz::parse(&configuration).expect("a configuration");
-        let known = callers.clone().map(|mut caller| policy.policy().connection_matches(&mut caller).is_some());
+        let known = callers.clone().map(|mut caller| policy.policy().precompute_connection(&mut caller).is_some());
         assert_eq!(known, expected, "{configuration}");
     }
 }
@@ -647,7 +650,7 @@ fn connections_match_alike_if_their_callers_are_alike_to_the_policy() {
         "a",
         r#"{"rules": [{"from": [{"source": {"namespaces": ["shop"]}}], "to": [{"operation": {"paths": ["/a"]}}]}]}"#,
     )]);
-    let of = |uri| policy.connection_matches(&mut Asked::by(uri));
+    let of = |uri| policy.precompute_connection(&mut Asked::by(uri));
     let web = of("spiffe://cluster.local/ns/shop/sa/web");
     assert!(web.is_some());
     assert_eq!(web, of("spiffe://cluster.local/ns/shop/sa/orders"));

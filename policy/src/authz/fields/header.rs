@@ -6,17 +6,17 @@ use std::hash::{Hash, Hasher};
 use glob::Pattern;
 
 use crate::matcher::field_match::FieldMatch;
-use crate::matcher::glob_index::{GlobIndex, Pieced};
-use crate::matcher::string_index::TextIndex;
-use crate::matcher::string_pattern::{Glob, TextPattern};
+use crate::matcher::glob_index::{GlobIndex, HasLiterals};
+use crate::matcher::string_index::StringIndex;
+use crate::matcher::string_pattern::{Glob, StringPattern};
 use crate::matcher::value_ids::{Matched, ValueId, once_each};
 
 /// How the values of header conditions are read.
 ///
 /// Each filter names the one that it needs, and only that one becomes part of its module.
-pub(crate) struct HeaderDialect {
+pub(crate) struct HeaderSyntax {
     /// Whether it is that of a filter which looks at what clients announce, and at nothing else.
-    pub(crate) announced_only: bool,
+    pub(crate) client_asserted_only: bool,
     pub(crate) parse: fn(&str) -> Result<HeaderPattern, String>,
     pub(crate) index: fn(Entries) -> Box<dyn HeaderIndex>,
 }
@@ -25,17 +25,17 @@ pub(crate) struct HeaderDialect {
 type Entries = Vec<(HeaderPattern, ValueId)>;
 
 /// As Istio has them: with regard to case, `*` for any run of bytes.
-pub(crate) static ISTIO: HeaderDialect = HeaderDialect {
-    announced_only: false,
-    parse: |text| Ok(HeaderPattern::Text(TextPattern::new(text))),
-    index: |patterns| Box::new(WholeIndex::new(patterns)),
+pub(crate) static ISTIO_SYNTAX: HeaderSyntax = HeaderSyntax {
+    client_asserted_only: false,
+    parse: |text| Ok(HeaderPattern::Text(StringPattern::new(text))),
+    index: |patterns| Box::new(WholeValueIndex::new(patterns)),
 };
 
 /// As `baseline-deny` has them: without regard to case, full globs, and a value's parts between commas count too.
-pub(crate) static BASELINE: HeaderDialect = HeaderDialect {
-    announced_only: true,
+pub(crate) static GLOB_SYNTAX: HeaderSyntax = HeaderSyntax {
+    client_asserted_only: true,
     parse: HeaderPattern::parse_glob,
-    index: |patterns| Box::new(PartsIndex::new(patterns.into_iter())),
+    index: |patterns| Box::new(ListElementIndex::new(patterns.into_iter())),
 };
 
 /// The patterns of one header, looked up by value.
@@ -59,7 +59,7 @@ pub(crate) trait HeaderIndex {
 /// A pattern for header values, as bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum HeaderPattern {
-    Text(TextPattern),
+    Text(StringPattern),
     /// A glob with `?` or `[…]` in it.
     Wild(WildPattern),
     /// A word with no letter before or after it.
@@ -72,7 +72,7 @@ impl HeaderPattern {
         let text = text.to_ascii_lowercase();
         match text.contains(['?', '[']) {
             true => WildPattern::parse(&text).map(Self::Wild),
-            false => Ok(Self::Text(TextPattern::new(&text))),
+            false => Ok(Self::Text(StringPattern::new(&text))),
         }
     }
 
@@ -183,16 +183,16 @@ fn one_character_a_byte(bytes: &[u8]) -> String {
 }
 
 /// What is looked for by a literal that a matching value has to hold.
-enum Sought {
+enum HeaderMatcher {
     Glob(Glob),
     Wild(WildPattern),
     Word(Box<[u8]>),
 }
 
-impl Pieced for Sought {
-    fn pieces(&self) -> impl Iterator<Item = &[u8]> {
+impl HasLiterals for HeaderMatcher {
+    fn required_literals(&self) -> impl Iterator<Item = &[u8]> {
         let (several, one) = match self {
-            Self::Glob(glob) => (Some(glob.pieces()), None),
+            Self::Glob(glob) => (Some(glob.required_literals()), None),
             Self::Wild(wild) => (None, Some(wild.literal())),
             Self::Word(word) => (None, Some(&**word)),
         };
@@ -208,20 +208,20 @@ impl Pieced for Sought {
     }
 }
 
-/// The index of Istio's dialect.
-struct WholeIndex(TextIndex);
+/// The index of Istio's header_syntax.
+struct WholeValueIndex(StringIndex);
 
-impl WholeIndex {
+impl WholeValueIndex {
     fn new(patterns: Entries) -> Self {
         let text = |(pattern, id)| match pattern {
             HeaderPattern::Text(text) => Some((text, id)),
             HeaderPattern::Wild(_) | HeaderPattern::Word(_) => None,
         };
-        Self(TextIndex::new(patterns.into_iter().filter_map(text).collect()))
+        Self(StringIndex::new(patterns.into_iter().filter_map(text).collect()))
     }
 }
 
-impl HeaderIndex for WholeIndex {
+impl HeaderIndex for WholeValueIndex {
     fn look_up(&self, value: &[u8], any: &mut Matched) -> Matched {
         let mut whole = Matched::new();
         self.0.lookup(value, &mut whole);
@@ -230,35 +230,35 @@ impl HeaderIndex for WholeIndex {
     }
 }
 
-/// The index of `baseline-deny`'s dialect.
-pub(crate) struct PartsIndex {
+/// The index of `baseline-deny`'s header_syntax.
+pub(crate) struct ListElementIndex {
     /// Exact values, prefixes and suffixes.
-    text: TextIndex,
+    text: StringIndex,
     /// What stands anywhere in a value: it need not be looked for in the value's parts again.
-    floating: Option<GlobIndex<Sought>>,
+    floating: Option<GlobIndex<HeaderMatcher>>,
     /// What is tied to the start or the end of a value or of a part.
-    anchored: Option<GlobIndex<Sought>>,
+    anchored: Option<GlobIndex<HeaderMatcher>>,
     /// Patterns without any literal, such as `???`: the one list here that is walked.
     bare: Vec<(WildPattern, ValueId)>,
 }
 
-impl PartsIndex {
+impl ListElementIndex {
     pub(crate) fn new(patterns: impl Iterator<Item = (HeaderPattern, ValueId)>) -> Self {
         let (mut texts, mut floating, mut anchored, mut bare) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for (pattern, id) in patterns {
             match pattern {
-                HeaderPattern::Text(TextPattern::Glob(glob)) if glob.is_anchored() => {
-                    anchored.push((Sought::Glob(glob), id))
+                HeaderPattern::Text(StringPattern::Glob(glob)) if glob.is_anchored() => {
+                    anchored.push((HeaderMatcher::Glob(glob), id))
                 }
-                HeaderPattern::Text(TextPattern::Glob(glob)) => floating.push((Sought::Glob(glob), id)),
+                HeaderPattern::Text(StringPattern::Glob(glob)) => floating.push((HeaderMatcher::Glob(glob), id)),
                 HeaderPattern::Text(text) => texts.push((text, id)),
-                HeaderPattern::Word(word) => floating.push((Sought::Word(word), id)),
+                HeaderPattern::Word(word) => floating.push((HeaderMatcher::Word(word), id)),
                 HeaderPattern::Wild(wild) if wild.literal().is_empty() => bare.push((wild, id)),
-                HeaderPattern::Wild(wild) => anchored.push((Sought::Wild(wild), id)),
+                HeaderPattern::Wild(wild) => anchored.push((HeaderMatcher::Wild(wild), id)),
             }
         }
         let index = |sought: Vec<_>| (!sought.is_empty()).then(|| GlobIndex::new(sought));
-        Self { text: TextIndex::new(texts), floating: index(floating), anchored: index(anchored), bare }
+        Self { text: StringIndex::new(texts), floating: index(floating), anchored: index(anchored), bare }
     }
 
     /// Whether some pattern matches `value` as a whole.
@@ -284,7 +284,7 @@ impl PartsIndex {
     }
 }
 
-impl HeaderIndex for PartsIndex {
+impl HeaderIndex for ListElementIndex {
     fn look_up(&self, value: &[u8], any: &mut Matched) -> Matched {
         let mut whole = Matched::new();
         let value = value.to_ascii_lowercase();

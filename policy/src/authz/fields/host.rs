@@ -1,14 +1,14 @@
 //! `operation.hosts`: the authority that the request is addressed to.
 
-use crate::matcher::string_index::TextIndex;
-use crate::matcher::string_pattern::TextPattern;
+use crate::matcher::string_index::StringIndex;
+use crate::matcher::string_pattern::StringPattern;
 use crate::matcher::value_ids::Matched;
 
 /// A pattern for the `:authority`, without regard to case (RFC 9110, section 4.2.3).
 ///
 /// As in Istio the port is part of the value: `shop.example` does not match `shop.example:8080`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct HostPattern(TextPattern);
+pub(crate) struct HostPattern(StringPattern);
 
 impl HostPattern {
     /// Fails on what no authority contains, a scheme or a path for instance.
@@ -27,7 +27,7 @@ impl HostPattern {
                 "bad host `{text}`: hosts are ASCII without blanks, write an international name as xn--…"
             ));
         }
-        Ok(Self(TextPattern::new(&text.to_ascii_lowercase())))
+        Ok(Self(StringPattern::new(&text.to_ascii_lowercase())))
     }
 
     #[cfg(test)]
@@ -36,10 +36,10 @@ impl HostPattern {
     }
 }
 
-text_by_another_name!(HostPattern);
+string_pattern_newtype!(HostPattern);
 
 /// Adds the patterns that match.
-pub(crate) fn look_up(index: &TextIndex, host: Option<&[u8]>, matched: &mut Matched) {
+pub(crate) fn look_up(index: &StringIndex, host: Option<&[u8]>, matched: &mut Matched) {
     match host {
         Some(host) if host.iter().any(u8::is_ascii_uppercase) => index.lookup(&host.to_ascii_lowercase(), matched),
         Some(host) => index.lookup(host, matched),

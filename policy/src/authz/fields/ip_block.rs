@@ -4,7 +4,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::collections::map::Table;
+use crate::collections::map::OrderedMap;
 use crate::collections::sort::sort_by;
 use crate::matcher::value_ids::{Matched, ValueId};
 
@@ -100,12 +100,12 @@ impl fmt::Display for IpBlock {
 /// Networks by family, length and first address: a lookup for each length that is listed, at most 33 or 129.
 pub(crate) struct Index {
     lengths: Vec<(Family, u8)>,
-    blocks: Table<Box<[u8]>, ValueId>,
+    blocks: OrderedMap<Box<[u8]>, ValueId>,
 }
 
 impl Index {
     pub(crate) fn new(blocks: impl Iterator<Item = (IpBlock, ValueId)>) -> Self {
-        let (mut lengths, mut by_key) = (Vec::new(), Table::default());
+        let (mut lengths, mut by_key) = (Vec::new(), OrderedMap::default());
         for (block, id) in blocks {
             lengths.push((block.family, block.bits));
             by_key.insert(Box::from(block.key()), id);

@@ -4,15 +4,15 @@
 use std::fmt;
 
 use crate::attributes::names::MetadataKey;
-use crate::config::document::Document;
-use crate::matcher::string_index::TextIndex;
-use crate::matcher::string_pattern::TextPattern;
+use crate::config::document::Value;
+use crate::matcher::string_index::StringIndex;
+use crate::matcher::string_pattern::StringPattern;
 use crate::matcher::value_ids::{Matched, ValueId, once_each};
 
 /// A pattern for text, alone or in a list. Other kinds of values never match.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct MetadataPattern {
-    text: TextPattern,
+    text: StringPattern,
     shape: Shape,
 }
 
@@ -41,16 +41,16 @@ impl MetadataPattern {
             }
             (MetadataKey::Filter { .. }, Some(inner)) => (inner, Shape::Listed),
         };
-        Ok(Self { text: TextPattern::new(text), shape })
+        Ok(Self { text: StringPattern::new(text), shape })
     }
 
     /// The definition of what it matches; the index must agree with it.
     #[cfg(test)]
-    pub(crate) fn matches(&self, value: &Document) -> bool {
+    pub(crate) fn matches(&self, value: &Value) -> bool {
         let matches = |text: &str| !text.is_empty() && self.text.matches(text.as_bytes());
         match value {
-            Document::Text(text) => self.shape != Shape::Listed && matches(text),
-            Document::List(items) => self.shape != Shape::Alone && items.iter().filter_map(Document::text).any(matches),
+            Value::Text(text) => self.shape != Shape::Listed && matches(text),
+            Value::List(items) => self.shape != Shape::Alone && items.iter().filter_map(Value::text).any(matches),
             _ => false,
         }
     }
@@ -68,8 +68,8 @@ impl fmt::Display for MetadataPattern {
 /// The patterns of one key. A star by itself stands for one character at least, as in Istio, so an empty text matches
 /// none of them.
 pub(crate) struct Index {
-    alone: TextIndex,
-    listed: TextIndex,
+    alone: StringIndex,
+    listed: StringIndex,
 }
 
 impl Index {
@@ -77,21 +77,21 @@ impl Index {
         let patterns: Vec<_> = patterns.collect();
         let index = |other: Shape| {
             let here = patterns.iter().filter(|(pattern, _)| pattern.shape != other);
-            TextIndex::new(here.map(|(pattern, id)| (pattern.text.clone(), *id)).collect())
+            StringIndex::new(here.map(|(pattern, id)| (pattern.text.clone(), *id)).collect())
         };
         Self { alone: index(Shape::Listed), listed: index(Shape::Alone) }
     }
 
-    pub(crate) fn lookup(&self, value: Option<&Document>, matched: &mut Matched) {
-        let mut look_up = |index: &TextIndex, text: &str| {
+    pub(crate) fn lookup(&self, value: Option<&Value>, matched: &mut Matched) {
+        let mut look_up = |index: &StringIndex, text: &str| {
             if !text.is_empty() {
                 index.lookup(text.as_bytes(), matched);
             }
         };
         match value {
-            Some(Document::Text(text)) => look_up(&self.alone, text),
-            Some(Document::List(items)) => {
-                items.iter().filter_map(Document::text).for_each(|text| look_up(&self.listed, text));
+            Some(Value::Text(text)) => look_up(&self.alone, text),
+            Some(Value::List(items)) => {
+                items.iter().filter_map(Value::text).for_each(|text| look_up(&self.listed, text));
                 once_each(matched);
             }
             _ => {}
@@ -131,7 +131,7 @@ mod tests {
                 r#"[["admin"]]"#,
                 r#""[admin]""#,
             ] {
-                let value = Document::of_json(value.as_bytes()).expect("JSON");
+                let value = Value::of_json(value.as_bytes()).expect("JSON");
                 let expected: Vec<_> = (0..)
                     .map(ValueId)
                     .zip(&patterns)
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn a_claim_is_a_text_or_in_a_list_and_metadata_as_written() {
-        let value = |json: &str| Document::of_json(json.as_bytes()).expect("JSON");
+        let value = |json: &str| Value::of_json(json.as_bytes()).expect("JSON");
         let filter = key("experimental.envoy.filters.http.x[group]");
         let claim = key("request.auth.claims[group]");
         let rows = [

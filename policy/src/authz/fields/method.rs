@@ -1,12 +1,12 @@
 //! `operation.methods`: the request method, in the letters that it was sent with.
 
-use crate::matcher::string_index::TextIndex;
-use crate::matcher::string_pattern::TextPattern;
+use crate::matcher::string_index::StringIndex;
+use crate::matcher::string_pattern::StringPattern;
 use crate::matcher::value_ids::Matched;
 
 /// A pattern for methods, with regard to case (RFC 9110, section 9.1).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct MethodPattern(TextPattern);
+pub(crate) struct MethodPattern(StringPattern);
 
 impl MethodPattern {
     /// Fails on what no method can be, a method in lower case included: Istio takes `get` and never matches it.
@@ -16,11 +16,11 @@ impl MethodPattern {
         }
         let upper = text.to_ascii_uppercase();
         let standard = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
-        let pattern = TextPattern::new(&upper);
+        let pattern = StringPattern::new(&upper);
         if text != upper && standard.iter().any(|method| pattern.matches(method.as_bytes())) {
             return Err(format!("bad method `{text}`: methods are compared with regard to case, write `{upper}`"));
         }
-        Ok(Self(TextPattern::new(text)))
+        Ok(Self(StringPattern::new(text)))
     }
 
     #[cfg(test)]
@@ -29,10 +29,10 @@ impl MethodPattern {
     }
 }
 
-text_by_another_name!(MethodPattern);
+string_pattern_newtype!(MethodPattern);
 
 /// Adds the patterns that match.
-pub(crate) fn look_up(index: &TextIndex, method: Option<&[u8]>, matched: &mut Matched) {
+pub(crate) fn look_up(index: &StringIndex, method: Option<&[u8]>, matched: &mut Matched) {
     if let Some(method) = method {
         index.lookup(method, matched);
     }

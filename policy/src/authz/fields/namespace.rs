@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use crate::collections::map::Table;
+use crate::collections::map::OrderedMap;
 use crate::identity::peer::Peer;
-use crate::identity::spiffe_id::PeerId;
-use crate::matcher::string_index::TextIndex;
-use crate::matcher::string_pattern::TextPattern;
+use crate::identity::spiffe_id::SpiffeId;
+use crate::matcher::string_index::StringIndex;
+use crate::matcher::string_pattern::StringPattern;
 use crate::matcher::value_ids::{Matched, ValueId};
 
 /// A pattern for namespaces. Istio turns it into `.*/ns/…/.*` over the whole ID, each star any run of characters, `/`
@@ -25,12 +25,12 @@ impl NamespacePattern {
         }
     }
 
-    fn over_the_id(&self) -> TextPattern {
-        TextPattern::new(&format!("*/ns/{}/*", self.0))
+    fn over_the_id(&self) -> StringPattern {
+        StringPattern::new(&format!("*/ns/{}/*", self.0))
     }
 
     #[cfg(test)]
-    pub(crate) fn matches(&self, id: &PeerId) -> bool {
+    pub(crate) fn matches(&self, id: &SpiffeId) -> bool {
         self.over_the_id().matches(id.uri().as_bytes())
     }
 }
@@ -42,8 +42,8 @@ impl fmt::Display for NamespacePattern {
 }
 
 pub(crate) struct Index {
-    exact: Table<Box<[u8]>, ValueId>,
-    starred: TextIndex,
+    exact: OrderedMap<Box<[u8]>, ValueId>,
+    starred: StringIndex,
 }
 
 impl Index {
@@ -51,7 +51,7 @@ impl Index {
         let (starred, exact): (Vec<_>, Vec<_>) = patterns.partition(|(pattern, _)| pattern.0.contains('*'));
         Self {
             exact: exact.into_iter().map(|(pattern, id)| (pattern.0.into_bytes().into(), id)).collect(),
-            starred: TextIndex::new(starred.into_iter().map(|(pattern, id)| (pattern.over_the_id(), id)).collect()),
+            starred: StringIndex::new(starred.into_iter().map(|(pattern, id)| (pattern.over_the_id(), id)).collect()),
         }
     }
 
@@ -65,7 +65,7 @@ impl Index {
 }
 
 /// Each segment of the URI that follows a segment `ns` and is itself followed by a slash: mostly one.
-fn namespaces(id: &PeerId) -> impl Iterator<Item = &[u8]> {
+fn namespaces(id: &SpiffeId) -> impl Iterator<Item = &[u8]> {
     let segments = || id.uri().as_bytes().split(|byte| *byte == b'/');
     segments()
         .zip(segments().skip(1))
@@ -95,7 +95,7 @@ mod tests {
             "spiffe://cluster.local/ns/shopping/sa/web",
             "spiffe://cluster.local/billing",
         ] {
-            let Ok(id) = PeerId::parse(uri.as_bytes()) else { continue };
+            let Ok(id) = SpiffeId::parse(uri.as_bytes()) else { continue };
             let expected: Vec<_> = (0..)
                 .map(ValueId)
                 .zip(&patterns)
@@ -103,7 +103,7 @@ mod tests {
                 .map(|(number, _)| number)
                 .collect();
             let mut found = Matched::new();
-            index.lookup(&Peer::Proven(id), &mut found);
+            index.lookup(&Peer::Authenticated(id), &mut found);
             found.sort();
             found.dedup();
             assert_eq!(found.to_vec(), expected, "{uri}");
@@ -114,7 +114,7 @@ mod tests {
     fn no_identity_is_in_no_namespace() {
         let index = Index::new(NamespacePattern::parse("*").into_iter().zip([ValueId(0)]));
         let mut found = Matched::new();
-        index.lookup(&Peer::Unproven(crate::identity::error::NoIdentity::NoCertificate), &mut found);
+        index.lookup(&Peer::Unauthenticated(crate::identity::error::UnauthenticatedReason::NoCertificate), &mut found);
         assert!(found.is_empty());
     }
 

@@ -5,8 +5,8 @@ use std::fmt;
 use crate::attributes::request::without_query;
 use crate::matcher::path_template::{PathTemplate, SegmentBytes};
 use crate::matcher::path_template_index::TemplateIndex;
-use crate::matcher::string_index::TextIndex;
-use crate::matcher::string_pattern::TextPattern;
+use crate::matcher::string_index::StringIndex;
+use crate::matcher::string_pattern::StringPattern;
 use crate::matcher::value_ids::{Matched, ValueId};
 
 /// A pattern for paths, with regard to case: exact, `prefix*`, `*suffix`, `*` for any that is not empty, or a
@@ -14,7 +14,7 @@ use crate::matcher::value_ids::{Matched, ValueId};
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum PathPattern {
     NotEmpty,
-    Text(TextPattern),
+    Text(StringPattern),
     Template(PathTemplate),
 }
 
@@ -43,9 +43,9 @@ impl PathPattern {
                 "bad path `{text}`: a path that Envoy has normalised has no `.` and `..`, write what is left"
             ));
         }
-        match TextPattern::new(text) {
-            TextPattern::Present => Ok(Self::NotEmpty),
-            TextPattern::Glob(_) => {
+        match StringPattern::new(text) {
+            StringPattern::Any => Ok(Self::NotEmpty),
+            StringPattern::Glob(_) => {
                 let template: Vec<_> =
                     text.split('/').map(|segment| if segment == "*" { "{*}" } else { segment }).collect();
                 let template = template.join("/");
@@ -65,7 +65,7 @@ impl PathPattern {
     /// Where it is, in words: under a folder, or at a path.
     pub(crate) fn place(&self) -> String {
         match self {
-            Self::Text(TextPattern::Prefix(prefix)) if prefix.ends_with(b"/") => {
+            Self::Text(StringPattern::Prefix(prefix)) if prefix.ends_with(b"/") => {
                 format!("under {}", String::from_utf8_lossy(prefix))
             }
             other => format!("at {other}"),
@@ -96,7 +96,7 @@ impl fmt::Display for PathPattern {
 /// The patterns of this field, looked up by value.
 pub(crate) struct Index {
     not_empty: Option<ValueId>,
-    text: TextIndex,
+    text: StringIndex,
     /// One for each kind of bytes that operators stand for, where there is any.
     templates: Vec<TemplateIndex>,
 }
@@ -118,11 +118,11 @@ impl Index {
             .filter(|(_, templates)| !templates.is_empty())
             .map(|(bytes, templates)| TemplateIndex::new(bytes, templates.into_iter()))
             .collect();
-        Self { not_empty, text: TextIndex::new(texts), templates }
+        Self { not_empty, text: StringIndex::new(texts), templates }
     }
 
     /// Those that are texts.
-    pub(crate) fn texts(&self) -> &TextIndex {
+    pub(crate) fn texts(&self) -> &StringIndex {
         &self.text
     }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::collections::map::Table;
+use crate::collections::map::OrderedMap;
 use crate::matcher::value_ids::{Matched, ValueId};
 
 /// A TCP port, 0 to 65535, written as a string as Istio has it.
@@ -30,7 +30,7 @@ impl fmt::Display for Port {
     }
 }
 
-pub(crate) struct Index(Table<Box<[u8]>, ValueId>);
+pub(crate) struct Index(OrderedMap<Box<[u8]>, ValueId>);
 
 impl Index {
     pub(crate) fn new(ports: impl Iterator<Item = (Port, ValueId)>) -> Self {

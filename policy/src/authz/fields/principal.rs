@@ -2,15 +2,15 @@
 
 use crate::identity::peer::Peer;
 use crate::identity::trust_domains::TrustDomains;
-use crate::matcher::string_index::TextIndex;
-use crate::matcher::string_pattern::TextPattern;
+use crate::matcher::string_index::StringIndex;
+use crate::matcher::string_pattern::StringPattern;
 use crate::matcher::value_ids::Matched;
 
 /// A pattern for SPIFFE IDs, with or without their scheme.
 ///
 /// `*` is any SPIFFE ID; in Istio it is any validated certificate (design, section 2.3).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct PrincipalPattern(TextPattern);
+pub(crate) struct PrincipalPattern(StringPattern);
 
 impl PrincipalPattern {
     /// Parses a principal. One of the form `trust-domain/ns/…/sa/…` in the mesh's own trust domain stands for that
@@ -53,16 +53,16 @@ impl PrincipalPattern {
                 domain.to_ascii_lowercase()
             ));
         }
-        Ok(trust_domains.expand(domain, path, id).iter().map(|id| Self(TextPattern::new(id))).collect())
+        Ok(trust_domains.expand(domain, path, id).iter().map(|id| Self(StringPattern::new(id))).collect())
     }
 
     #[cfg(test)]
-    pub(crate) fn matches(&self, id: &crate::identity::spiffe_id::PeerId) -> bool {
+    pub(crate) fn matches(&self, id: &crate::identity::spiffe_id::SpiffeId) -> bool {
         self.0.matches(id.principal().as_bytes())
     }
 }
 
-text_by_another_name!(PrincipalPattern);
+string_pattern_newtype!(PrincipalPattern);
 
 /// Whether no path of a SPIFFE ID has it between slashes (SPIFFE-ID, section 2.2).
 fn is_no_segment(segment: &str) -> bool {
@@ -74,7 +74,7 @@ fn is_of_an_id(character: char) -> bool {
 }
 
 /// Adds the patterns that match.
-pub(crate) fn look_up(index: &TextIndex, peer: &Peer, matched: &mut Matched) {
+pub(crate) fn look_up(index: &StringIndex, peer: &Peer, matched: &mut Matched) {
     if let Some(id) = peer.id() {
         index.lookup(id.principal().as_bytes(), matched);
     }

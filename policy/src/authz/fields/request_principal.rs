@@ -3,8 +3,8 @@
 use std::fmt;
 
 use crate::attributes::jwt_claims::Claims;
-use crate::matcher::string_index::TextIndex;
-use crate::matcher::string_pattern::TextPattern;
+use crate::matcher::string_index::StringIndex;
+use crate::matcher::string_pattern::StringPattern;
 use crate::matcher::value_ids::{Matched, ValueId};
 
 /// What stands between issuer and subject where both are looked up as one text: no policy can hold it, and a token
@@ -18,7 +18,7 @@ const BETWEEN: char = '\0';
 /// least. A value with stars elsewhere is compared with the whole text `issuer/subject`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct RequestPrincipalPattern {
-    text: TextPattern,
+    text: StringPattern,
     /// Whether issuer and subject are told apart.
     split: bool,
 }
@@ -28,8 +28,8 @@ impl RequestPrincipalPattern {
         if text.contains(BETWEEN) {
             return Err(format!("bad request principal `{}`: no issuer contains a NUL", text.escape_default()));
         }
-        let pattern = TextPattern::new(text);
-        let split = !matches!(pattern, TextPattern::Glob(_));
+        let pattern = StringPattern::new(text);
+        let split = !matches!(pattern, StringPattern::Glob(_));
         if !split {
             return Ok(Self { text: pattern, split });
         }
@@ -43,14 +43,14 @@ impl RequestPrincipalPattern {
                 format!("{issuer}{BETWEEN}{subject}")
             }
             // A prefix of the issuer or a suffix of the subject.
-            (None, TextPattern::Present | TextPattern::Prefix(_) | TextPattern::Suffix(_)) => text.to_owned(),
+            (None, StringPattern::Any | StringPattern::Prefix(_) | StringPattern::Suffix(_)) => text.to_owned(),
             _ => {
                 return Err(format!(
                     "bad request principal `{text}`: expected issuer/subject, as in `https://issuer.example/*`"
                 ));
             }
         };
-        Ok(Self { text: TextPattern::new(&told_apart), split })
+        Ok(Self { text: StringPattern::new(&told_apart), split })
     }
 
     /// The definition of what it matches; the index must agree with it.
@@ -87,15 +87,15 @@ impl RequestPrincipal {
 }
 
 pub(crate) struct Index {
-    split: TextIndex,
-    whole: TextIndex,
+    split: StringIndex,
+    whole: StringIndex,
 }
 
 impl Index {
     pub(crate) fn new(patterns: impl Iterator<Item = (RequestPrincipalPattern, ValueId)>) -> Self {
         let (split, whole): (Vec<_>, Vec<_>) = patterns.partition(|(pattern, _)| pattern.split);
         let index = |patterns: Vec<(RequestPrincipalPattern, ValueId)>| {
-            TextIndex::new(patterns.into_iter().map(|(pattern, id)| (pattern.text, id)).collect())
+            StringIndex::new(patterns.into_iter().map(|(pattern, id)| (pattern.text, id)).collect())
         };
         Self { split: index(split), whole: index(whole) }
     }

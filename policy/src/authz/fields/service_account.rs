@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use crate::collections::map::Table;
+use crate::collections::map::OrderedMap;
 use crate::identity::peer::Peer;
-use crate::identity::spiffe_id::PeerId;
+use crate::identity::spiffe_id::SpiffeId;
 use crate::matcher::value_ids::{Matched, ValueId};
 
 /// The most characters that Istio takes (istio/api `security/v1beta1/authorization_policy.proto`).
@@ -45,7 +45,7 @@ impl ServiceAccount {
 
     /// Istio's expression, by trying every place where `/ns/<namespace>/` stands.
     #[cfg(test)]
-    pub(crate) fn matches(&self, id: &PeerId) -> bool {
+    pub(crate) fn matches(&self, id: &SpiffeId) -> bool {
         let Some((namespace, name)) = self.0.split_once('/') else { return false };
         let (marker, account) = (format!("/ns/{namespace}/"), format!("/sa/{name}"));
         let id = id.principal();
@@ -63,7 +63,7 @@ impl fmt::Display for ServiceAccount {
     }
 }
 
-pub(crate) struct Index(Table<Box<[u8]>, ValueId>);
+pub(crate) struct Index(OrderedMap<Box<[u8]>, ValueId>);
 
 impl Index {
     pub(crate) fn new(accounts: impl Iterator<Item = (ServiceAccount, ValueId)>) -> Self {
@@ -79,7 +79,7 @@ impl Index {
 }
 
 /// Each pair of the segment after a segment `ns` and the segment after a later `sa`: mostly one.
-fn accounts(id: &PeerId) -> impl Iterator<Item = Vec<u8>> {
+fn accounts(id: &SpiffeId) -> impl Iterator<Item = Vec<u8>> {
     let segments = || id.principal().split('/');
     let marked = move |marker: &'static str| {
         segments().zip(segments().skip(1)).enumerate().filter(move |(_, (segment, _))| *segment == marker)
@@ -117,7 +117,7 @@ mod tests {
             "spiffe://td/ns/sa/sa",
             "spiffe://td/sa/b/ns/a",
         ] {
-            let Ok(id) = PeerId::parse(uri.as_bytes()) else { continue };
+            let Ok(id) = SpiffeId::parse(uri.as_bytes()) else { continue };
             let expected: Vec<_> = (0..)
                 .map(ValueId)
                 .zip(&accounts)
@@ -125,7 +125,7 @@ mod tests {
                 .map(|(number, _)| number)
                 .collect();
             let mut found = Matched::new();
-            index.lookup(&Peer::Proven(id), &mut found);
+            index.lookup(&Peer::Authenticated(id), &mut found);
             found.sort();
             found.dedup();
             assert_eq!(found.to_vec(), expected, "{uri}");

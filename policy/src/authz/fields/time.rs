@@ -10,7 +10,7 @@ const MINUTES_A_DAY: u16 = 24 * 60;
 const MINUTES_A_WEEK: u16 = 7 * MINUTES_A_DAY;
 
 /// So many different windows are more than a week needs, and few enough for a table of its stretches.
-const MOST_WINDOWS: usize = 256;
+const MAX_WINDOWS: usize = 256;
 
 /// As Unix time begins with one, on a Thursday.
 const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
@@ -99,7 +99,7 @@ pub(crate) struct Index {
 impl Index {
     pub(crate) fn new(windows: impl Iterator<Item = (TimeWindow, ValueId)>) -> Self {
         let mut windows: Vec<_> = windows.collect();
-        let more = windows.split_off(windows.len().min(MOST_WINDOWS));
+        let more = windows.split_off(windows.len().min(MAX_WINDOWS));
         let edges = |window: &TimeWindow| [0, window.start, window.end];
         let mut minutes: Vec<u16> = windows.iter().flat_map(|(window, _)| edges(window)).collect();
         sort_by(&mut minutes, Ord::cmp);

@@ -2,14 +2,14 @@
 
 use crate::identity::peer::Peer;
 use crate::identity::trust_domains::TrustDomains;
-use crate::matcher::string_index::TextIndex;
-use crate::matcher::string_pattern::TextPattern;
+use crate::matcher::string_index::StringIndex;
+use crate::matcher::string_pattern::StringPattern;
 use crate::matcher::value_ids::Matched;
 
 /// A pattern for trust domains: with one star at most, which stands for any run of characters of a trust domain
 /// (Istio 1.31, `pilot/pkg/security/authz/model/generator.go` and its validation).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct TrustDomainPattern(TextPattern);
+pub(crate) struct TrustDomainPattern(StringPattern);
 
 impl TrustDomainPattern {
     /// Parses a trust domain. One of the mesh stands for all of the mesh's, as in Istio
@@ -33,19 +33,19 @@ impl TrustDomainPattern {
         if text.bytes().filter(|byte| *byte == b'*').count() > 1 {
             return Err(format!("bad trust domain `{text}`: Istio takes one star here"));
         }
-        Ok(trust_domains.same_as(text).into_iter().map(|domain| Self(TextPattern::new(domain))).collect())
+        Ok(trust_domains.same_as(text).into_iter().map(|domain| Self(StringPattern::new(domain))).collect())
     }
 
     #[cfg(test)]
-    pub(crate) fn matches(&self, id: &crate::identity::spiffe_id::PeerId) -> bool {
+    pub(crate) fn matches(&self, id: &crate::identity::spiffe_id::SpiffeId) -> bool {
         self.0.matches(id.trust_domain().as_bytes())
     }
 }
 
-text_by_another_name!(TrustDomainPattern);
+string_pattern_newtype!(TrustDomainPattern);
 
 /// Adds the patterns that match.
-pub(crate) fn look_up(index: &TextIndex, peer: &Peer, matched: &mut Matched) {
+pub(crate) fn look_up(index: &StringIndex, peer: &Peer, matched: &mut Matched) {
     if let Some(id) = peer.id() {
         index.lookup(id.trust_domain().as_bytes(), matched);
     }
@@ -54,7 +54,7 @@ pub(crate) fn look_up(index: &TextIndex, peer: &Peer, matched: &mut Matched) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::identity::spiffe_id::PeerId;
+    use crate::identity::spiffe_id::SpiffeId;
 
     fn mesh() -> TrustDomains {
         TrustDomains::new("cluster.local".to_owned(), vec!["old.example".to_owned()])
@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn rows() {
-        let id = PeerId::parse(b"spiffe://td.prod.example/ns/shop/sa/web").expect("a SPIFFE ID");
+        let id = SpiffeId::parse(b"spiffe://td.prod.example/ns/shop/sa/web").expect("a SPIFFE ID");
         let rows = [
             ("td.prod.example", true),
             ("td.prod", false),

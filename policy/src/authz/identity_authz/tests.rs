@@ -1,4 +1,4 @@
-//! Broken configurations, each with the whole list of its faults.
+//! Broken configurations, each with the whole list of its diagnostics.
 
 use super::*;
 
@@ -293,13 +293,13 @@ fn what_is_loaded_is_said_in_a_line() {
 
 #[test]
 fn of_many_rules_that_are_of_http_alone_some_are_named_and_the_rest_counted() {
-    let rules = vec![r#"{"to": [{"operation": {"paths": ["/a"]}}]}"#; MOST_WARNINGS + 3].join(", ");
+    let rules = vec![r#"{"to": [{"operation": {"paths": ["/a"]}}]}"#; MAX_WARNINGS + 3].join(", ");
     let json = format!(
         r#"{{"resources": [{{"apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy",
             "metadata": {{"name": "a", "namespace": "shop"}}, "spec": {{"rules": [{rules}]}}}}]}}"#
     );
     let warnings = IdentityAuthz::parse(json).map(|loaded| loaded.connection_warnings().to_vec()).expect("no fault");
-    assert_eq!(warnings.len(), MOST_WARNINGS + 1);
+    assert_eq!(warnings.len(), MAX_WARNINGS + 1);
     assert_eq!(
         [warnings.first(), warnings.last()].map(|line| line.map(String::as_str)),
         [

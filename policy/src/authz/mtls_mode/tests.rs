@@ -6,9 +6,9 @@ use std::net::IpAddr;
 use super::*;
 use crate::attributes::request::HeaderValues;
 use crate::collections::map::HashMap;
-use crate::identity::error::NoIdentity;
+use crate::identity::error::UnauthenticatedReason;
 use crate::identity::peer::Peer;
-use crate::identity::spiffe_id::PeerId;
+use crate::identity::spiffe_id::SpiffeId;
 
 /// What is written of one scope: nothing, or a mode, of which UNSET is none.
 type Written = Option<Option<MtlsMode>>;
@@ -21,54 +21,54 @@ const NAMED: u16 = 8080;
 const OTHER: u16 = 9090;
 
 struct Connection {
-    peer: Result<Peer, HostFailure>,
-    port: Result<Option<u16>, HostFailure>,
+    peer: Result<Peer, AttributeError>,
+    port: Result<Option<u16>, AttributeError>,
 }
 
-fn not_asked<T>() -> Result<T, HostFailure> {
+fn not_asked<T>() -> Result<T, AttributeError> {
     panic!("PeerAuthentication asks for nothing of this")
 }
 
 impl Request for Connection {
-    fn peer(&mut self) -> Result<&Peer, HostFailure> {
+    fn peer(&mut self) -> Result<&Peer, AttributeError> {
         self.peer.as_ref().map_err(|failure| *failure)
     }
 
-    fn destination_port(&mut self) -> Result<Option<u16>, HostFailure> {
+    fn destination_port(&mut self) -> Result<Option<u16>, AttributeError> {
         self.port
     }
 
-    fn source_ip(&mut self) -> Result<Option<IpAddr>, HostFailure> {
+    fn source_ip(&mut self) -> Result<Option<IpAddr>, AttributeError> {
         not_asked()
     }
 
-    fn method(&mut self) -> Result<Option<&[u8]>, HostFailure> {
+    fn method(&mut self) -> Result<Option<&[u8]>, AttributeError> {
         not_asked()
     }
 
-    fn host(&mut self) -> Result<Option<&[u8]>, HostFailure> {
+    fn host(&mut self) -> Result<Option<&[u8]>, AttributeError> {
         not_asked()
     }
 
-    fn path(&mut self) -> Result<Option<&[u8]>, HostFailure> {
+    fn path(&mut self) -> Result<Option<&[u8]>, AttributeError> {
         not_asked()
     }
 
-    fn header(&mut self, _: &str) -> Result<HeaderValues<'_>, HostFailure> {
+    fn header(&mut self, _: &str) -> Result<HeaderValues<'_>, AttributeError> {
         not_asked()
     }
 }
 
 /// All that a certificate can show, with whether it counts as mTLS.
 fn peers() -> [(Peer, bool); 5] {
-    let id = PeerId::parse(b"spiffe://cluster.local/ns/shop/sa/web").expect("a SPIFFE ID");
+    let id = SpiffeId::parse(b"spiffe://cluster.local/ns/shop/sa/web").expect("a SPIFFE ID");
     [
-        (Peer::Proven(id), true),
+        (Peer::Authenticated(id), true),
         // Validated, though it names nobody: Istio takes it too.
-        (Peer::Unproven(NoIdentity::NoUri), true),
-        (Peer::Unproven(NoIdentity::NoCertificate), false),
-        (Peer::Unproven(NoIdentity::NotValidated), false),
-        (Peer::Unproven(NoIdentity::NothingForwarded), false),
+        (Peer::Unauthenticated(UnauthenticatedReason::NoUri), true),
+        (Peer::Unauthenticated(UnauthenticatedReason::NoCertificate), false),
+        (Peer::Unauthenticated(UnauthenticatedReason::NotValidated), false),
+        (Peer::Unauthenticated(UnauthenticatedReason::NoForwardedIdentity), false),
     ]
 }
 
@@ -139,15 +139,15 @@ fn every_combination_means_what_the_plain_reading_says() {
                     if reversed {
                         all.reverse();
                     }
-                    let faults = Faults::default();
-                    let (mutual_tls, here) = MutualTls::new(&all, Some(&orders()), "istio-system", &faults);
-                    assert!(faults.unless_any(Some(())).is_ok(), "{mesh:?} {namespace:?} {workload:?}");
+                    let diagnostics = Diagnostics::default();
+                    let (mutual_tls, here) = MutualTls::new(&all, Some(&orders()), "istio-system", &diagnostics);
+                    assert!(diagnostics.into_result(Some(())).is_ok(), "{mesh:?} {namespace:?} {workload:?}");
                     assert_eq!(here, all.len(), "{mesh:?} {namespace:?} {workload:?}");
                     for port in [Some(NAMED), Some(OTHER), None] {
                         let required = required(mesh, namespace, workload, port);
                         for (peer, is_mutual) in peers() {
                             let mut connection = Connection { peer: Ok(peer.clone()), port: Ok(port) };
-                            let found = mutual_tls.turns_away(&mut connection).map(|name| name.map(PolicyName::name));
+                            let found = mutual_tls.rejects(&mut connection).map(|name| name.map(PolicyName::name));
                             let expected = required.filter(|_| !is_mutual);
                             assert_eq!(
                                 found,
@@ -172,34 +172,36 @@ fn what_is_meant_for_others_does_not_count() {
         resource("shop", "another", Target::Labels(labels("web")), strict, Some(strict)),
         resource("pay", "workload", Target::Labels(labels("orders")), strict, None),
     ];
-    let faults = Faults::default();
-    let (mutual_tls, here) = MutualTls::new(&all, Some(&orders()), "istio-system", &faults);
-    assert!(faults.unless_any(Some(())).is_ok());
+    let diagnostics = Diagnostics::default();
+    let (mutual_tls, here) = MutualTls::new(&all, Some(&orders()), "istio-system", &diagnostics);
+    assert!(diagnostics.into_result(Some(())).is_ok());
     assert_eq!(here, 0);
     assert_eq!(mutual_tls.names().count(), 0);
-    let mut plaintext = Connection { peer: Ok(Peer::Unproven(NoIdentity::NoCertificate)), port: Ok(Some(NAMED)) };
-    assert_eq!(mutual_tls.turns_away(&mut plaintext), Ok(None));
+    let mut plaintext =
+        Connection { peer: Ok(Peer::Unauthenticated(UnauthenticatedReason::NoCertificate)), port: Ok(Some(NAMED)) };
+    assert_eq!(mutual_tls.rejects(&mut plaintext), Ok(None));
 }
 
 #[test]
 fn what_the_proxy_does_not_tell_stops_only_what_asks_for_it() {
-    let failure = HostFailure { attribute: "it", answer: "it failed" };
+    let failure = AttributeError { attribute: "it", status: "it failed" };
     let strict = Some(MtlsMode::Strict);
     let permissive = Some(MtlsMode::Permissive);
-    let web = || Ok(Peer::Proven(PeerId::parse(b"spiffe://a/b").expect("a SPIFFE ID")));
-    let of = |all: &[PeerAuthentication]| MutualTls::new(all, Some(&orders()), "istio-system", &Faults::default()).0;
+    let web = || Ok(Peer::Authenticated(SpiffeId::parse(b"spiffe://a/b").expect("a SPIFFE ID")));
+    let of =
+        |all: &[PeerAuthentication]| MutualTls::new(all, Some(&orders()), "istio-system", &Diagnostics::default()).0;
 
     // Without ports none is asked for, and without STRICT nobody.
     let none = of(&written(Some(permissive), None, None));
-    assert_eq!(none.turns_away(&mut Connection { peer: Err(failure), port: Err(failure) }), Ok(None));
+    assert_eq!(none.rejects(&mut Connection { peer: Err(failure), port: Err(failure) }), Ok(None));
     let everywhere = of(&written(Some(strict), None, None));
-    assert_eq!(everywhere.turns_away(&mut Connection { peer: web(), port: Err(failure) }), Ok(None));
-    assert_eq!(everywhere.turns_away(&mut Connection { peer: Err(failure), port: Ok(None) }), Err(failure));
+    assert_eq!(everywhere.rejects(&mut Connection { peer: web(), port: Err(failure) }), Ok(None));
+    assert_eq!(everywhere.rejects(&mut Connection { peer: Err(failure), port: Ok(None) }), Err(failure));
 
     let by_port = of(&written(None, None, Some((permissive, Some(strict)))));
-    assert_eq!(by_port.turns_away(&mut Connection { peer: web(), port: Err(failure) }), Err(failure));
-    assert_eq!(by_port.turns_away(&mut Connection { peer: Err(failure), port: Ok(Some(NAMED)) }), Err(failure));
-    assert_eq!(by_port.turns_away(&mut Connection { peer: Err(failure), port: Ok(Some(OTHER)) }), Ok(None));
+    assert_eq!(by_port.rejects(&mut Connection { peer: web(), port: Err(failure) }), Err(failure));
+    assert_eq!(by_port.rejects(&mut Connection { peer: Err(failure), port: Ok(Some(NAMED)) }), Err(failure));
+    assert_eq!(by_port.rejects(&mut Connection { peer: Err(failure), port: Ok(Some(OTHER)) }), Ok(None));
 }
 
 #[test]
@@ -207,7 +209,7 @@ fn the_counters_are_of_those_that_can_turn_a_connection_away() {
     let strict = Some(MtlsMode::Strict);
     let permissive = Some(MtlsMode::Permissive);
     let names = |all: &[PeerAuthentication]| {
-        let (mutual_tls, _) = MutualTls::new(all, Some(&orders()), "istio-system", &Faults::default());
+        let (mutual_tls, _) = MutualTls::new(all, Some(&orders()), "istio-system", &Diagnostics::default());
         mutual_tls.names().map(|name| name.name().to_owned()).collect::<Vec<_>>()
     };
     assert_eq!(names(&written(Some(strict), Some(permissive), None)), Vec::<String>::new());

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use crate::attributes::names::{HeaderName, MetadataKey};
-use crate::authz::fields::header::HeaderDialect;
+use crate::authz::fields::header::HeaderSyntax;
 use crate::authz::fields::host::HostPattern;
 use crate::authz::fields::ip_block::IpBlock;
 use crate::authz::fields::metadata::MetadataPattern;
@@ -21,26 +21,26 @@ use crate::authz::fields::{Address, Values};
 use crate::authz::policy_name::{PolicyName, RuleLabel, RuleName};
 use crate::authz::resources::object_meta::Metadata;
 use crate::authz::resources::workload::Target;
-use crate::config::reader::{Node, Object};
+use crate::config::reader::{ConfigNode, Object};
 use crate::identity::trust_domains::TrustDomains;
 use crate::matcher::path_template::SegmentBytes;
 
 /// Istio's limit on `rules`, on `from` and on `to` (the CRD's `maxItems`).
-const MOST_RULES: usize = 512;
+const MAX_RULES: usize = 512;
 
 /// Istio's limit on `serviceAccounts` (istio/api `security/v1beta1/authorization_policy.proto`).
-const MOST_SERVICE_ACCOUNTS: usize = 16;
+const MAX_SERVICE_ACCOUNTS: usize = 16;
 
 /// Sources of one rule times its operations: what a rule may expand to.
-const MOST_CLAUSES: usize = 65_536;
+const MAX_CLAUSES: usize = 65_536;
 
 /// So many values in one list are more than any policy needs, and fewer than would fill the memory of the VM.
-const MOST_VALUES: usize = 1_000_000;
+const MAX_VALUES: usize = 1_000_000;
 
 /// What reading a policy needs to know of the rest of the configuration.
 pub(crate) struct Context<'c> {
     pub(crate) trust_domains: &'c TrustDomains,
-    pub(crate) dialect: &'c HeaderDialect,
+    pub(crate) header_syntax: &'c HeaderSyntax,
 }
 
 /// `spec.action`.
@@ -54,14 +54,14 @@ pub(crate) enum Action {
 
 /// One match field with its values: the request's value is among them, or with `negated` it is not.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Term {
+pub(crate) struct Predicate {
     /// Shared by all clauses that a rule is multiplied out to.
     pub(crate) values: Rc<Values>,
     pub(crate) negated: bool,
 }
 
-/// One rule, multiplied out: it matches where all terms of one clause hold.
-pub(crate) type Clauses = Vec<Vec<Term>>;
+/// One rule, multiplied out: it matches where all predicates of one clause hold.
+pub(crate) type Clauses = Vec<Vec<Predicate>>;
 
 /// A policy that was read without a fault.
 #[derive(Clone)]
@@ -85,7 +85,7 @@ impl AuthorizationPolicy {
         let mut warnings = Vec::new();
         let mut rules = Vec::with_capacity(self.rules.len());
         for (label, clauses) in self.rule_labels().zip(&self.rules) {
-            let Some(field) = clauses.iter().flatten().find_map(|term| term.values.of_http()) else {
+            let Some(field) = clauses.iter().flatten().find_map(|predicate| predicate.values.of_http()) else {
                 rules.push(clauses.clone());
                 continue;
             };
@@ -98,8 +98,8 @@ impl AuthorizationPolicy {
                 }
                 Action::Deny | Action::Audit => {
                     warnings.push(format!("{said} and does not count, so the rule reaches more connections"));
-                    let kept = |clause: &Vec<Term>| {
-                        clause.iter().filter(|term| term.values.of_http().is_none()).cloned().collect()
+                    let kept = |clause: &Vec<Predicate>| {
+                        clause.iter().filter(|predicate| predicate.values.of_http().is_none()).cloned().collect()
                     };
                     rules.push(clauses.iter().map(kept).collect());
                 }
@@ -126,7 +126,7 @@ impl AuthorizationPolicy {
 
     /// What the rule of a number is called.
     pub(crate) fn rule_label(&self, number: usize) -> RuleLabel {
-        self.words.get(number).map_or(RuleLabel::Number(number), |word| RuleLabel::Word(word.clone()))
+        self.words.get(number).map_or(RuleLabel::Number(number), |word| RuleLabel::Name(word.clone()))
     }
 
     pub(crate) fn read(resource: &Object<'_>, context: &Context<'_>) -> Option<Self> {
@@ -152,10 +152,10 @@ impl AuthorizationPolicy {
         };
         if action == Some(Action::Audit) && metadata.as_ref().is_some_and(|metadata| metadata.dry_run) {
             resource
-                .fault("an AUDIT policy changes nothing, so it has no dry run; remove the annotation istio.io/dry-run");
+                .error("an AUDIT policy changes nothing, so it has no dry run; remove the annotation istio.io/dry-run");
         }
         if action == Some(Action::Deny) && rules.as_ref().is_some_and(Vec::is_empty) {
-            spec.fault("a DENY without rules denies nothing; write rules: [{}] to deny everything");
+            spec.error("a DENY without rules denies nothing; write rules: [{}] to deny everything");
         }
         spec.finish();
         let Metadata { name, dry_run } = metadata?;
@@ -174,21 +174,21 @@ fn operator_bytes(action: Action, negated: bool) -> SegmentBytes {
 
 fn read_action(spec: &Object<'_>, context: &Context<'_>) -> Option<Action> {
     let Some(node) = spec.optional("action") else {
-        if context.dialect.announced_only {
-            spec.fault("has no action, which means ALLOW, and this filter only denies; write action: DENY");
+        if context.header_syntax.client_asserted_only {
+            spec.error("has no action, which means ALLOW, and this filter only denies; write action: DENY");
         }
         return Some(Action::Allow);
     };
     match node.text()? {
         "CUSTOM" => {
-            node.fault("CUSTOM is not supported; use envoy.filters.http.ext_authz before this filter");
+            node.error("CUSTOM is not supported; use envoy.filters.http.ext_authz before this filter");
             None
         }
-        text @ ("ALLOW" | "AUDIT") if context.dialect.announced_only => {
-            node.fault(format!("this filter only denies, use identity-authz for {text}"));
+        text @ ("ALLOW" | "AUDIT") if context.header_syntax.client_asserted_only => {
+            node.error(format!("this filter only denies, use identity-authz for {text}"));
             None
         }
-        _ => node.word(&[("ALLOW", Action::Allow), ("DENY", Action::Deny), ("AUDIT", Action::Audit)]),
+        _ => node.enum_value(&[("ALLOW", Action::Allow), ("DENY", Action::Deny), ("AUDIT", Action::Audit)]),
     }
 }
 
@@ -210,26 +210,26 @@ enum Place {
 }
 
 /// Reads a list of `{source: …}` of an egress rule: one of them has to match.
-pub(crate) fn read_sources(node: &Node<'_>, context: &Context<'_>) -> Option<Vec<Vec<Term>>> {
+pub(crate) fn read_sources(node: &ConfigNode<'_>, context: &Context<'_>) -> Option<Vec<Vec<Predicate>>> {
     let reading = Reading { context, bytes: SegmentBytes::Any, place: Place::EgressRule, namespace: None };
     read_alternatives(node, "from", "source", |source| read_source(source, &reading))
 }
 
-fn read_rules(node: &Node<'_>, reading: &Reading<'_>, action: Option<Action>) -> Option<Vec<Clauses>> {
-    let rules: Vec<_> = node.items_up_to(MOST_RULES)?.map(|rule| read_rule(&rule, reading, action)).collect();
+fn read_rules(node: &ConfigNode<'_>, reading: &Reading<'_>, action: Option<Action>) -> Option<Vec<Clauses>> {
+    let rules: Vec<_> = node.items_up_to(MAX_RULES)?.map(|rule| read_rule(&rule, reading, action)).collect();
     rules.into_iter().collect()
 }
 
 /// Reads `from`, `to` and `when`: one of the sources and one of the operations and all conditions have to match.
-fn read_rule(node: &Node<'_>, reading: &Reading<'_>, action: Option<Action>) -> Option<Clauses> {
+fn read_rule(node: &ConfigNode<'_>, reading: &Reading<'_>, action: Option<Action>) -> Option<Clauses> {
     let rule = node.object()?;
     let from = rule.optional("from");
     let to = rule.optional("to");
     let when = rule.optional("when");
     if let Some(from) = &from
-        && reading.context.dialect.announced_only
+        && reading.context.header_syntax.client_asserted_only
     {
-        from.fault("this filter knows no identities, use identity-authz for policies with from");
+        from.error("this filter knows no identities, use identity-authz for policies with from");
     }
     let sources = match &from {
         Some(from) => read_alternatives(from, "from", "source", |source| read_source(source, reading)),
@@ -245,9 +245,9 @@ fn read_rule(node: &Node<'_>, reading: &Reading<'_>, action: Option<Action>) -> 
     };
     rule.finish();
     let (sources, operations, conditions) = (sources?, operations?, conditions?);
-    if sources.len() * operations.len() > MOST_CLAUSES {
-        node.fault(format!(
-            "{} sources times {} operations are more than {MOST_CLAUSES}, split the rule",
+    if sources.len() * operations.len() > MAX_CLAUSES {
+        node.error(format!(
+            "{} sources times {} operations are more than {MAX_CLAUSES}, split the rule",
             sources.len(),
             operations.len()
         ));
@@ -262,63 +262,63 @@ fn read_rule(node: &Node<'_>, reading: &Reading<'_>, action: Option<Action>) -> 
 /// Reads a list of objects that hold one key each. Alternatives that differ in the values of one same field only are
 /// joined: a hundred sources of one principal each are one source of a hundred.
 fn read_alternatives(
-    node: &Node<'_>,
+    node: &ConfigNode<'_>,
     list: &str,
     key: &'static str,
-    read: impl Fn(&Object<'_>) -> Option<Vec<Term>>,
-) -> Option<Vec<Vec<Term>>> {
-    let mut alternatives: Vec<Vec<Term>> = Vec::new();
+    read: impl Fn(&Object<'_>) -> Option<Vec<Predicate>>,
+) -> Option<Vec<Vec<Predicate>>> {
+    let mut alternatives: Vec<Vec<Predicate>> = Vec::new();
     let mut complete = true;
-    for item in node.some_items(MOST_RULES, &format!("to mean any {key}"))? {
+    for item in node.non_empty_list(MAX_RULES, &format!("to mean any {key}"))? {
         let Some(object) = item.object() else {
             complete = false;
             continue;
         };
         let inner = object.required(key, &format!("an item of {list} is written {key}: {{…}}"));
-        let terms = inner.as_ref().and_then(|inner| {
+        let predicates = inner.as_ref().and_then(|inner| {
             let inner_object = inner.object()?;
             if inner_object.is_empty() {
-                inner.fault(format!("empty, add a field, or remove {list} to mean any {key}"));
+                inner.error(format!("empty, add a field, or remove {list} to mean any {key}"));
                 return None;
             }
-            let terms = read(&inner_object);
+            let predicates = read(&inner_object);
             inner_object.finish();
-            terms
+            predicates
         });
         object.finish();
-        match terms {
-            Some(terms) => add_alternative(&mut alternatives, terms),
+        match predicates {
+            Some(predicates) => add_alternative(&mut alternatives, predicates),
             None => complete = false,
         }
     }
     complete.then_some(alternatives)
 }
 
-fn add_alternative(alternatives: &mut Vec<Vec<Term>>, terms: Vec<Term>) {
-    if let [Term { values, negated: false }] = terms.as_slice() {
+fn add_alternative(alternatives: &mut Vec<Vec<Predicate>>, predicates: Vec<Predicate>) {
+    if let [Predicate { values, negated: false }] = predicates.as_slice() {
         for other in alternatives.iter_mut() {
-            if let [Term { values: known, negated: false }] = other.as_mut_slice()
-                && Rc::get_mut(known).is_some_and(|known| known.absorb(values))
+            if let [Predicate { values: known, negated: false }] = other.as_mut_slice()
+                && Rc::get_mut(known).is_some_and(|known| known.merge_values(values))
             {
                 return;
             }
         }
     }
-    alternatives.push(terms);
+    alternatives.push(predicates);
 }
 
-/// Reads a field and its `not` twin into `terms`; false where a fault was reported.
+/// Reads a field and its `not` twin into `predicates`; false where a fault was reported.
 fn read_pair(
     object: &Object<'_>,
     keys: [&'static str; 2],
-    terms: &mut Vec<Term>,
-    read: &dyn Fn(&Node<'_>, bool) -> Option<Values>,
+    predicates: &mut Vec<Predicate>,
+    read: &dyn Fn(&ConfigNode<'_>, bool) -> Option<Values>,
 ) -> bool {
     let mut complete = true;
     for (key, negated) in keys.into_iter().zip([false, true]) {
         let Some(node) = object.optional(key) else { continue };
         match read(&node, negated) {
-            Some(values) => terms.push(Term { values: Rc::new(values), negated }),
+            Some(values) => predicates.push(Predicate { values: Rc::new(values), negated }),
             None => complete = false,
         }
     }
@@ -326,13 +326,13 @@ fn read_pair(
 }
 
 /// Reads the strings of a list, each with `parse`, whose error is reported at the string's place.
-pub(crate) fn read_values<P>(node: &Node<'_>, parse: impl Fn(&str) -> Result<P, String>) -> Option<Vec<P>> {
+pub(crate) fn read_values<P>(node: &ConfigNode<'_>, parse: impl Fn(&str) -> Result<P, String>) -> Option<Vec<P>> {
     read_listed(node, "to mean any", parse)
 }
 
 /// The same; `meaning` says what leaving the key out would mean.
 pub(crate) fn read_listed<P>(
-    node: &Node<'_>,
+    node: &ConfigNode<'_>,
     meaning: &str,
     parse: impl Fn(&str) -> Result<P, String>,
 ) -> Option<Vec<P>> {
@@ -344,14 +344,14 @@ pub(crate) fn read_listed<P>(
 }
 
 /// Gives each string of a list to `take`; whether there were some and all were taken.
-fn each_text(node: &Node<'_>, meaning: &str, take: &mut dyn FnMut(&str) -> Result<(), String>) -> bool {
-    let Some(items) = node.some_items(MOST_VALUES, meaning) else { return false };
+fn each_text(node: &ConfigNode<'_>, meaning: &str, take: &mut dyn FnMut(&str) -> Result<(), String>) -> bool {
+    let Some(items) = node.non_empty_list(MAX_VALUES, meaning) else { return false };
     let mut complete = true;
     for item in items {
-        match item.some_text().map(&mut *take) {
+        match item.non_empty_str().map(&mut *take) {
             Some(Ok(())) => {}
             Some(Err(problem)) => {
-                item.fault(problem);
+                item.error(problem);
                 complete = false;
             }
             None => complete = false,
@@ -361,27 +361,27 @@ fn each_text(node: &Node<'_>, meaning: &str, take: &mut dyn FnMut(&str) -> Resul
 }
 
 /// Reads the strings of a list of which each can stand for several values.
-fn read_expanded<P>(node: &Node<'_>, parse: &dyn Fn(&str) -> Result<Vec<P>, String>) -> Option<Vec<P>> {
+fn read_expanded<P>(node: &ConfigNode<'_>, parse: &dyn Fn(&str) -> Result<Vec<P>, String>) -> Option<Vec<P>> {
     let mut values = Vec::new();
     let complete = each_text(node, "to mean any", &mut |text| parse(text).map(|parsed| values.extend(parsed)));
     values.shrink_to_fit();
     complete.then_some(values)
 }
 
-fn read_principals(node: &Node<'_>, reading: &Reading<'_>) -> Option<Values> {
+fn read_principals(node: &ConfigNode<'_>, reading: &Reading<'_>) -> Option<Values> {
     read_expanded(node, &|text| PrincipalPattern::parse(text, reading.context.trust_domains)).map(Values::Principals)
 }
 
-fn read_trust_domains(node: &Node<'_>, reading: &Reading<'_>) -> Option<Values> {
+fn read_trust_domains(node: &ConfigNode<'_>, reading: &Reading<'_>) -> Option<Values> {
     read_expanded(node, &|text| TrustDomainPattern::parse(text, reading.context.trust_domains))
         .map(Values::TrustDomains)
 }
 
-fn read_service_accounts(node: &Node<'_>, reading: &Reading<'_>) -> Option<Values> {
+fn read_service_accounts(node: &ConfigNode<'_>, reading: &Reading<'_>) -> Option<Values> {
     let accounts = read_values(node, |text| ServiceAccount::parse(text, reading.namespace))?;
-    if accounts.len() > MOST_SERVICE_ACCOUNTS {
-        node.fault(format!(
-            "has {} service accounts, Istio's limit is {MOST_SERVICE_ACCOUNTS}; use principals",
+    if accounts.len() > MAX_SERVICE_ACCOUNTS {
+        node.error(format!(
+            "has {} service accounts, Istio's limit is {MAX_SERVICE_ACCOUNTS}; use principals",
             accounts.len()
         ));
         return None;
@@ -389,11 +389,11 @@ fn read_service_accounts(node: &Node<'_>, reading: &Reading<'_>) -> Option<Value
     Some(Values::ServiceAccounts(accounts))
 }
 
-fn read_source(source: &Object<'_>, reading: &Reading<'_>) -> Option<Vec<Term>> {
-    let mut terms = Vec::new();
+fn read_source(source: &Object<'_>, reading: &Reading<'_>) -> Option<Vec<Predicate>> {
+    let mut predicates = Vec::new();
     let mut complete = true;
-    let mut pair = |keys: [&'static str; 2], read: &dyn Fn(&Node<'_>) -> Option<Values>| {
-        complete &= read_pair(source, keys, &mut terms, &|node, _| read(node));
+    let mut pair = |keys: [&'static str; 2], read: &dyn Fn(&ConfigNode<'_>) -> Option<Values>| {
+        complete &= read_pair(source, keys, &mut predicates, &|node, _| read(node));
     };
     pair(["principals", "notPrincipals"], &|node| read_principals(node, reading));
     pair(["namespaces", "notNamespaces"], &|node| read_values(node, NamespacePattern::parse).map(Values::Namespaces));
@@ -414,49 +414,49 @@ fn read_source(source: &Object<'_>, reading: &Reading<'_>) -> Option<Vec<Term>> 
             }
         }
     }
-    let has = |is: fn(&Values) -> bool| terms.iter().any(|term| is(&term.values));
+    let has = |is: fn(&Values) -> bool| predicates.iter().any(|predicate| is(&predicate.values));
     if reading.place == Place::Policy
         && has(|values| matches!(values, Values::ServiceAccounts(_)))
         && has(|values| matches!(values, Values::Principals(_) | Values::Namespaces(_)))
     {
         source
-            .fault("has serviceAccounts beside principals or namespaces, which Istio refuses; use principals for both");
+            .error("has serviceAccounts beside principals or namespaces, which Istio refuses; use principals for both");
         return None;
     }
-    complete.then_some(terms)
+    complete.then_some(predicates)
 }
 
-fn read_ips(node: &Node<'_>, of: Address) -> Option<Values> {
+fn read_ips(node: &ConfigNode<'_>, of: Address) -> Option<Values> {
     read_values(node, IpBlock::parse).map(|blocks| Values::Ips(of, blocks))
 }
 
-fn read_request_principals(node: &Node<'_>) -> Option<Values> {
+fn read_request_principals(node: &ConfigNode<'_>) -> Option<Values> {
     read_values(node, RequestPrincipalPattern::parse).map(Values::RequestPrincipals)
 }
 
-fn read_operation(operation: &Object<'_>, reading: &Reading<'_>, action: Option<Action>) -> Option<Vec<Term>> {
-    let mut terms = Vec::new();
-    let mut complete = read_pair(operation, ["hosts", "notHosts"], &mut terms, &|node, _| {
+fn read_operation(operation: &Object<'_>, reading: &Reading<'_>, action: Option<Action>) -> Option<Vec<Predicate>> {
+    let mut predicates = Vec::new();
+    let mut complete = read_pair(operation, ["hosts", "notHosts"], &mut predicates, &|node, _| {
         read_values(node, HostPattern::parse).map(Values::Hosts)
     });
-    complete &= read_pair(operation, ["ports", "notPorts"], &mut terms, &|node, _| {
+    complete &= read_pair(operation, ["ports", "notPorts"], &mut predicates, &|node, _| {
         read_values(node, Port::parse).map(Values::Ports)
     });
-    complete &= read_pair(operation, ["methods", "notMethods"], &mut terms, &|node, _| {
+    complete &= read_pair(operation, ["methods", "notMethods"], &mut predicates, &|node, _| {
         read_values(node, MethodPattern::parse).map(Values::Methods)
     });
-    complete &= read_pair(operation, ["paths", "notPaths"], &mut terms, &|node, negated| {
+    complete &= read_pair(operation, ["paths", "notPaths"], &mut predicates, &|node, negated| {
         let bytes = action.map_or(reading.bytes, |action| operator_bytes(action, negated));
         read_values(node, |text| PathPattern::parse(text, bytes)).map(Values::Paths)
     });
-    complete.then_some(terms)
+    complete.then_some(predicates)
 }
 
 /// Reads `when`: all of its conditions have to hold.
-fn read_conditions(node: &Node<'_>, reading: &Reading<'_>) -> Option<Vec<Term>> {
+fn read_conditions(node: &ConfigNode<'_>, reading: &Reading<'_>) -> Option<Vec<Predicate>> {
     let mut complete = true;
-    let mut terms = Vec::new();
-    for item in node.some_items(MOST_RULES, "to mean always")? {
+    let mut predicates = Vec::new();
+    for item in node.non_empty_list(MAX_RULES, "to mean always")? {
         let Some(condition) = item.object() else {
             complete = false;
             continue;
@@ -464,16 +464,16 @@ fn read_conditions(node: &Node<'_>, reading: &Reading<'_>) -> Option<Vec<Term>> 
         let key = condition.required("key", "name what is compared, as in source.principal");
         if !condition.is_empty() && condition.optional("values").is_none() && condition.optional("notValues").is_none()
         {
-            item.fault("has neither values nor notValues, write what is compared");
+            item.error("has neither values nor notValues, write what is compared");
             complete = false;
         }
         let key = key.as_ref().and_then(|key| read_key(key, reading));
         complete &= key.is_some_and(|key| {
-            read_pair(&condition, ["values", "notValues"], &mut terms, &|node, _| key.read_values(node, reading))
+            read_pair(&condition, ["values", "notValues"], &mut predicates, &|node, _| key.read_values(node, reading))
         });
         condition.finish();
     }
-    complete.then_some(terms)
+    complete.then_some(predicates)
 }
 
 /// What a condition of `when` compares.
@@ -484,7 +484,7 @@ enum Key {
     Plain(ReadValues),
 }
 
-type ReadValues = fn(&Node<'_>, &Reading<'_>) -> Option<Values>;
+type ReadValues = fn(&ConfigNode<'_>, &Reading<'_>) -> Option<Values>;
 
 /// The keys of `when` that take no name in brackets (istio/istio `pilot/pkg/security/authz/model/model.go`), and
 /// `request.time`, which Istio does not have.
@@ -504,16 +504,16 @@ const KEYS: [(&str, ReadValues); 13] = [
     ("request.time", |node, _| read_values(node, TimeWindow::parse).map(Values::Times)),
 ];
 
-fn read_metadata(node: &Node<'_>, key: MetadataKey) -> Option<Values> {
+fn read_metadata(node: &ConfigNode<'_>, key: MetadataKey) -> Option<Values> {
     let patterns = read_values(node, |text| MetadataPattern::parse(text, &key))?;
     Some(Values::Metadata(key, patterns))
 }
 
 impl Key {
-    fn read_values(&self, node: &Node<'_>, reading: &Reading<'_>) -> Option<Values> {
+    fn read_values(&self, node: &ConfigNode<'_>, reading: &Reading<'_>) -> Option<Values> {
         match self {
             Self::Header(name) => {
-                let patterns = read_values(node, |text| (reading.context.dialect.parse)(text))?;
+                let patterns = read_values(node, |text| (reading.context.header_syntax.parse)(text))?;
                 Some(Values::Header(name.clone(), patterns))
             }
             Self::Metadata(key) => read_metadata(node, key.clone()),
@@ -522,8 +522,8 @@ impl Key {
     }
 }
 
-fn read_key(key: &Node<'_>, reading: &Reading<'_>) -> Option<Key> {
-    let text = key.some_text()?;
+fn read_key(key: &ConfigNode<'_>, reading: &Reading<'_>) -> Option<Key> {
+    let text = key.non_empty_str()?;
     let bracketed = header_of(text)
         .map(|name| name.map(Key::Header))
         .or_else(|| MetadataKey::parse(text).map(|key| key.map(Key::Metadata)));
@@ -536,13 +536,13 @@ fn read_key(key: &Node<'_>, reading: &Reading<'_>) -> Option<Key> {
     };
     match found {
         Ok(Key::Header(_)) => {}
-        Ok(_) if reading.context.dialect.announced_only && text != "destination.port" => {
-            key.fault(format!("this filter looks at what clients announce, use identity-authz for `{text}`"));
+        Ok(_) if reading.context.header_syntax.client_asserted_only && text != "destination.port" => {
+            key.error(format!("this filter looks at what clients announce, use identity-authz for `{text}`"));
             return None;
         }
         _ => {}
     }
-    found.map_err(|problem| key.fault(problem)).ok()
+    found.map_err(|problem| key.error(problem)).ok()
 }
 
 /// The header of a key `request.headers[…]`.

@@ -3,7 +3,7 @@
 use crate::authz::policy_name::PolicyName;
 use crate::authz::resources::object_meta::Metadata;
 use crate::authz::resources::workload::Target;
-use crate::config::reader::{Node, Object};
+use crate::config::reader::{ConfigNode, Object};
 
 /// `mode` of mTLS. `UNSET` is none: what is around decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,14 +45,14 @@ impl PeerAuthentication {
     }
 }
 
-fn read_ports(node: &Node<'_>, target: Option<&Target>) -> Option<Vec<(u16, Option<MtlsMode>)>> {
+fn read_ports(node: &ConfigNode<'_>, target: Option<&Target>) -> Option<Vec<(u16, Option<MtlsMode>)>> {
     if target == Some(&Target::All) {
-        node.fault("needs a selector, as in Istio: ports are those of a workload");
+        node.error("needs a selector, as in Istio: ports are those of a workload");
         return None;
     }
     let object = node.object()?;
     if object.is_empty() {
-        node.fault("empty, name a port, or remove the key");
+        node.error("empty, name a port, or remove the key");
         return None;
     }
     let ports: Vec<_> = object
@@ -60,7 +60,7 @@ fn read_ports(node: &Node<'_>, target: Option<&Target>) -> Option<Vec<(u16, Opti
         .map(|(key, node)| {
             let port = key.parse().ok().filter(|port: &u16| *port > 0 && port.to_string() == key);
             if port.is_none() {
-                node.fault(format!("bad port `{key}`: expected a whole number of 1 to 65535, as in 8080"));
+                node.error(format!("bad port `{key}`: expected a whole number of 1 to 65535, as in 8080"));
             }
             Some((port?, read_mode(&node)?))
         })
@@ -69,11 +69,11 @@ fn read_ports(node: &Node<'_>, target: Option<&Target>) -> Option<Vec<(u16, Opti
 }
 
 /// `{mode: …}`.
-fn read_mode(node: &Node<'_>) -> Option<Option<MtlsMode>> {
+fn read_mode(node: &ConfigNode<'_>) -> Option<Option<MtlsMode>> {
     let object = node.object()?;
     let mode = match object.optional("mode") {
         None => Some(None),
-        Some(mode) => mode.word(&[
+        Some(mode) => mode.enum_value(&[
             ("STRICT", Some(MtlsMode::Strict)),
             ("PERMISSIVE", Some(MtlsMode::Permissive)),
             ("DISABLE", Some(MtlsMode::Disable)),

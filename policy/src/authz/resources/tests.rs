@@ -3,8 +3,8 @@
 
 use crate::IdentityAuthz;
 
-/// The faults of a configuration with one policy of this `metadata` beside its name and this `spec`.
-fn faults(kind: &str, metadata: &str, spec: &str) -> String {
+/// The diagnostics of a configuration with one policy of this `metadata` beside its name and this `spec`.
+fn diagnostics(kind: &str, metadata: &str, spec: &str) -> String {
     let json = format!(
         r#"{{"defaultAction": "ALLOW", "resources": [{{"apiVersion": "security.istio.io/v1", "kind": "{kind}",
             "metadata": {{"name": "p", "namespace": "shop"{metadata}}}, "spec": {spec}}}]}}"#
@@ -13,7 +13,7 @@ fn faults(kind: &str, metadata: &str, spec: &str) -> String {
 }
 
 fn of_policy(spec: &str) -> String {
-    faults("AuthorizationPolicy", "", spec)
+    diagnostics("AuthorizationPolicy", "", spec)
 }
 
 fn list(count: usize, item: impl Fn(usize) -> String) -> String {
@@ -319,7 +319,7 @@ fn targets_say_what_is_wrong_with_them() {
 #[test]
 fn a_dry_run_is_for_allow_and_deny() {
     let annotated = |value: &str, spec: &str| {
-        faults("AuthorizationPolicy", &format!(r#", "annotations": {{"istio.io/dry-run": "{value}"}}"#), spec)
+        diagnostics("AuthorizationPolicy", &format!(r#", "annotations": {{"istio.io/dry-run": "{value}"}}"#), spec)
     };
     for value in ["1", "t", "T", "TRUE", "true", "True", "0", "f", "F", "FALSE", "false", "False"] {
         assert_eq!(annotated(value, r#"{"action": "DENY", "rules": [{}]}"#), "", "{value}");
@@ -345,12 +345,12 @@ fn what_is_refused_of_peer_authentication() {
         r#"{"mtls": {"mode": "strict"}}"#,
         r#"{"targetRef": {"kind": "Service", "name": "x"}}"#,
     ] {
-        assert_ne!(faults("PeerAuthentication", "", spec), "", "{spec} is taken");
+        assert_ne!(diagnostics("PeerAuthentication", "", spec), "", "{spec} is taken");
     }
     for port in ["1", "65535"] {
         let spec = format!(
             r#"{{"selector": {{"matchLabels": {{"app": "x"}}}}, "portLevelMtls": {{"{port}": {{"mode": "STRICT"}}}}}}"#
         );
-        assert_eq!(faults("PeerAuthentication", "", &spec), "", "{spec}");
+        assert_eq!(diagnostics("PeerAuthentication", "", &spec), "", "{spec}");
     }
 }

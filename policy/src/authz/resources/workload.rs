@@ -2,14 +2,14 @@
 
 use crate::authz::resources::object_meta::read_namespace;
 use crate::collections::map::HashMap;
-use crate::config::reader::{Node, Object};
+use crate::config::reader::{ConfigNode, Object};
 
 /// The most `targetRefs` of a policy (istio/api `security/v1beta1/authorization_policy.proto`).
-const MOST_TARGETS: usize = 16;
+const MAX_TARGETS: usize = 16;
 
 /// The longest name of a target, and the longest value of a label (istio/api `type/v1beta1/selector.proto`).
-const LONGEST_NAME: usize = 253;
-const LONGEST_LABEL: usize = 63;
+const MAX_NAME: usize = 253;
+const MAX_LABEL: usize = 63;
 
 /// `workload`: what this proxy fronts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,11 +23,11 @@ pub(crate) struct Workload {
 }
 
 impl Workload {
-    pub(crate) fn read(node: &Node<'_>) -> Option<Self> {
+    pub(crate) fn read(node: &ConfigNode<'_>) -> Option<Self> {
         let object = node.object()?;
         let namespace = object.required("namespace", "write the namespace of the workload that this proxy fronts");
         let labels = object.optional("labels");
-        let name = |key| object.optional(key).map(|node| node.some_text().map(str::to_owned));
+        let name = |key| object.optional(key).map(|node| node.non_empty_str().map(str::to_owned));
         let (service, service_entry) = (name("service"), name("serviceEntry"));
         let (gateway, gateway_class) = (name("gateway"), name("gatewayClass"));
         let namespace = namespace.as_ref().and_then(read_namespace);
@@ -62,7 +62,7 @@ pub(crate) fn transpose<T>(value: Option<Option<T>>) -> Option<Option<T>> {
     }
 }
 
-pub(crate) fn read_labels(node: &Node<'_>) -> Option<HashMap<String, String>> {
+pub(crate) fn read_labels(node: &ConfigNode<'_>) -> Option<HashMap<String, String>> {
     let object = node.object()?;
     let mut labels = HashMap::default();
     for (key, value) in object.all() {
@@ -135,13 +135,11 @@ impl Target {
         for (key, value) in &labels {
             let wrong = match () {
                 () if key.is_empty() => "has no name, write which label is meant",
-                () if value.len() > LONGEST_LABEL => {
-                    "is longer than any label's value, which has 63 characters at most"
-                }
+                () if value.len() > MAX_LABEL => "is longer than any label's value, which has 63 characters at most",
                 () if key.contains('*') || value.contains('*') => "has a star, selectors are compared exactly",
                 () => continue,
             };
-            selector.fault(format!("`{key}: {value}` {wrong}"));
+            selector.error(format!("`{key}: {value}` {wrong}"));
             return None;
         }
         Some(if labels.is_empty() { Self::All } else { Self::Labels(labels) })
@@ -154,7 +152,7 @@ impl Target {
         let references = spec.optional("targetRefs");
         let given = [&selector, &reference, &references].iter().filter(|node| node.is_some()).count();
         if given > 1 {
-            spec.fault("has more than one of selector, targetRef and targetRefs, keep one");
+            spec.error("has more than one of selector, targetRef and targetRefs, keep one");
             return None;
         }
         if selector.is_some() {
@@ -167,7 +165,7 @@ impl Target {
             None => Some(Self::All),
             Some(node) => {
                 let references: Vec<_> = node
-                    .some_items(MOST_TARGETS, "to mean the whole namespace")?
+                    .non_empty_list(MAX_TARGETS, "to mean the whole namespace")?
                     .map(|item| TargetRef::read(&item))
                     .collect();
                 references.into_iter().collect::<Option<Vec<_>>>().map(Self::Objects)
@@ -180,7 +178,7 @@ impl Target {
     /// Follows Istio (1.31, `pilot/pkg/model/policyattachment.go`): policies of the workload's namespace and of the root
     /// namespace, narrowed by the selector; references reach objects of the policy's own namespace only, but for a
     /// class of gateways, which is of no namespace.
-    pub(crate) fn picks(&self, namespace: &str, root_namespace: &str, workload: &Workload) -> bool {
+    pub(crate) fn selects(&self, namespace: &str, root_namespace: &str, workload: &Workload) -> bool {
         let same = namespace == workload.namespace;
         match self {
             Self::All => same || namespace == root_namespace,
@@ -198,13 +196,13 @@ impl Target {
 
     /// Whether a policy of `namespace` has a target that Istio passes over: gateways are picked by class from the root
     /// namespace alone.
-    pub(crate) fn is_passed_over(&self, namespace: &str, root_namespace: &str) -> bool {
+    pub(crate) fn is_ignored(&self, namespace: &str, root_namespace: &str) -> bool {
         let Self::Objects(references) = self else { return false };
         namespace != root_namespace && references.iter().any(|reference| reference.kind == TargetKind::GatewayClass)
     }
 
     /// What `workload` would have to say for this target to be decided, where it does not.
-    pub(crate) fn undecided(&self, workload: &Workload) -> Option<&'static str> {
+    pub(crate) fn missing_attribute(&self, workload: &Workload) -> Option<&'static str> {
         match self {
             Self::All => None,
             Self::Labels(_) => workload.labels.is_none().then_some("workload.labels"),
@@ -235,28 +233,28 @@ impl Target {
 }
 
 impl TargetRef {
-    fn read(node: &Node<'_>) -> Option<Self> {
+    fn read(node: &ConfigNode<'_>) -> Option<Self> {
         let object = node.object()?;
         let group = object.optional("group");
         let kind = object.required("kind", "write Service, ServiceEntry, Gateway or GatewayClass");
         let name = object.required("name", "name what the policy is for");
         object.refused("namespace", "Istio allows references within the policy's own namespace only, remove it");
-        let kind = kind.as_ref().and_then(|node| node.word(&TargetKind::NAMED));
+        let kind = kind.as_ref().and_then(|node| node.enum_value(&TargetKind::NAMED));
         let name = name.as_ref().and_then(|node| {
-            let text = node.some_text()?;
-            if text.len() > LONGEST_NAME {
-                node.fault("longer than any name in Kubernetes, which has 253 characters at most");
+            let text = node.non_empty_str()?;
+            if text.len() > MAX_NAME {
+                node.error("longer than any name in Kubernetes, which has 253 characters at most");
                 return None;
             }
             Some(text.to_owned())
         });
         // None is the core group.
-        let written = group.as_ref().map_or(Some(""), Node::text);
+        let written = group.as_ref().map_or(Some(""), ConfigNode::text);
         if let (Some(kind), Some(text)) = (kind, written)
             && !kind.is_of(text)
         {
             let place = group.as_ref().unwrap_or(node);
-            place.fault(format!("`{text}` is not the group of this kind, write {}", kind.group()));
+            place.error(format!("`{text}` is not the group of this kind, write {}", kind.group()));
         }
         object.finish();
         Some(Self { kind: kind?, name: name? })
@@ -297,7 +295,7 @@ mod tests {
             (reference(TargetKind::GatewayClass, "orders"), "istio-system", false),
         ];
         for (target, namespace, expected) in rows {
-            assert_eq!(target.picks(namespace, "istio-system", &workload), expected, "{target:?} of {namespace}");
+            assert_eq!(target.selects(namespace, "istio-system", &workload), expected, "{target:?} of {namespace}");
         }
     }
 
@@ -333,11 +331,11 @@ mod tests {
             for ((kind, own), (picked, missing)) in TargetKind::NAMED.into_iter().zip(expected) {
                 let target = Target::Objects(vec![TargetRef { kind: own, name: "x".to_owned() }]);
                 let namespace = if own == TargetKind::GatewayClass { "istio-system" } else { "shop" };
-                assert_eq!(target.picks(namespace, "istio-system", &workload), picked, "{kind} by {keys:?}");
-                assert_eq!(target.undecided(&workload), missing, "{kind} by {keys:?}");
+                assert_eq!(target.selects(namespace, "istio-system", &workload), picked, "{kind} by {keys:?}");
+                assert_eq!(target.missing_attribute(&workload), missing, "{kind} by {keys:?}");
                 let other = Target::Objects(vec![TargetRef { kind: own, name: "y".to_owned() }]);
-                assert!(!other.picks(namespace, "istio-system", &workload), "another {kind} by {keys:?}");
-                assert!(!target.picks("elsewhere", "istio-system", &workload), "{kind} elsewhere by {keys:?}");
+                assert!(!other.selects(namespace, "istio-system", &workload), "another {kind} by {keys:?}");
+                assert!(!target.selects("elsewhere", "istio-system", &workload), "{kind} elsewhere by {keys:?}");
             }
         }
     }

@@ -1,10 +1,10 @@
 //! `google.protobuf.Struct` in its wire form, which is how Envoy hands over a configuration that is given as a Struct,
 //! and dynamic metadata (seen on 1.40; `google/protobuf/struct.proto`).
 
-use crate::config::document::{Document, Reading};
+use crate::config::document::{Reading, Value};
 
 /// How deep values may be nested, as serde_json has it.
-const DEEPEST: usize = 128;
+const MAX_DEPTH: usize = 128;
 
 /// Wire types of the protobuf encoding.
 const VARINT: u64 = 0;
@@ -12,19 +12,19 @@ const FIXED_64: u64 = 1;
 const LENGTH: u64 = 2;
 
 /// Reads a Struct, or `None` where the bytes are not one. An unknown field is no Struct of today.
-pub(crate) fn read_struct(bytes: &[u8], reading: Reading<'_>) -> Option<Document> {
-    structure(bytes, DEEPEST, reading)
+pub(crate) fn read_struct(bytes: &[u8], reading: Reading<'_>) -> Option<Value> {
+    structure(bytes, MAX_DEPTH, reading)
 }
 
 /// One value of `Metadata { map<string, Struct> filter_metadata = 1; map<string, Any> typed_filter_metadata = 2; }`
 /// (`envoy/config/core/v3/base.proto`): `None` where the bytes are not that message, `Some(None)` where it does not hold
 /// the value. Other filters' values are passed over unread.
-pub(crate) fn find_metadata(bytes: &[u8], filter: &str, key: &str) -> Option<Option<Document>> {
+pub(crate) fn find_metadata(bytes: &[u8], filter: &str, key: &str) -> Option<Option<Value>> {
     let structures = entries(bytes, 1, filter)?;
-    // Of an entry that comes twice the last counts.
+    // Quantifier an entry that comes twice the last counts.
     let Some(structure) = structures.last() else { return Some(None) };
     match entries(structure, 1, key)?.last() {
-        Some(found) => value(found, DEEPEST, Reading::whole()).map(Some),
+        Some(found) => value(found, MAX_DEPTH, Reading::whole()).map(Some),
         None => Some(None),
     }
 }
@@ -115,7 +115,7 @@ fn pair(entry: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// `Struct { map<string, Value> fields = 1; }`
-fn structure(bytes: &[u8], deepest: usize, mut reading: Reading<'_>) -> Option<Document> {
+fn structure(bytes: &[u8], deepest: usize, mut reading: Reading<'_>) -> Option<Value> {
     let mut message = Message(bytes);
     let mut entries = Vec::new();
     while !message.is_empty() {
@@ -127,26 +127,26 @@ fn structure(bytes: &[u8], deepest: usize, mut reading: Reading<'_>) -> Option<D
             entries.push((key.to_owned(), document));
         }
     }
-    Some(Document::Object(entries))
+    Some(Value::Object(entries))
 }
 
 /// `Value { oneof kind { NullValue 1; double 2; string 3; bool 4; Struct 5; ListValue 6; } }`
 ///
 /// `None` where there is more than one kind: protobuf takes the last, or puts two lists together, and nobody writes that.
-fn value(bytes: &[u8], deepest: usize, reading: Reading<'_>) -> Option<Document> {
+fn value(bytes: &[u8], deepest: usize, reading: Reading<'_>) -> Option<Value> {
     let mut message = Message(bytes);
     if message.is_empty() {
-        return Some(Document::Null);
+        return Some(Value::Null);
     }
     let kind = message.field()?;
     if !message.is_empty() {
         return None;
     }
     Some(match kind {
-        (1, Field::Varint(_)) => Document::Null,
-        (2, Field::Fixed64(bytes)) => Document::from_double(f64::from_le_bytes(bytes)),
+        (1, Field::Varint(_)) => Value::Null,
+        (2, Field::Fixed64(bytes)) => Value::from_f64(f64::from_le_bytes(bytes)),
         (3, Field::Bytes(bytes)) => reading.text(str::from_utf8(bytes).ok()?),
-        (4, Field::Varint(truth)) => Document::Bool(truth != 0),
+        (4, Field::Varint(bool)) => Value::Bool(bool != 0),
         (5, Field::Bytes(bytes)) => structure(bytes, deepest.checked_sub(1)?, reading)?,
         (6, Field::Bytes(bytes)) => list(bytes, deepest.checked_sub(1)?, reading)?,
         _ => return None,
@@ -154,20 +154,20 @@ fn value(bytes: &[u8], deepest: usize, reading: Reading<'_>) -> Option<Document>
 }
 
 /// `ListValue { repeated Value values = 1; }`
-fn list(bytes: &[u8], deepest: usize, reading: Reading<'_>) -> Option<Document> {
+fn list(bytes: &[u8], deepest: usize, reading: Reading<'_>) -> Option<Value> {
     let mut message = Message(bytes);
     let mut items = Vec::new();
     while !message.is_empty() {
         let (1, Field::Bytes(item)) = message.field()? else { return None };
         reading.put_item(value(item, deepest.checked_sub(1)?, reading.of_item())?, &mut items);
     }
-    Some(Document::List(items))
+    Some(Value::List(items))
 }
 
 /// The other direction, for tests.
 #[cfg(test)]
 pub(crate) mod writing {
-    use crate::config::document::{Document, Number};
+    use crate::config::document::{Number, Value};
 
     pub(crate) fn field(number: u8, content: &[u8]) -> Vec<u8> {
         let mut bytes = vec![number << 3 | 2];
@@ -185,36 +185,34 @@ pub(crate) mod writing {
         field(1, &[field(1, key.as_bytes()), field(2, value)].concat())
     }
 
-    pub(crate) fn metadata(filter: &str, key: &str, value: &Document) -> Vec<u8> {
+    pub(crate) fn metadata(filter: &str, key: &str, value: &Value) -> Vec<u8> {
         entry(filter, &entry(key, &self::value(value)))
     }
 
     /// A Struct; an empty one where `document` is no object.
-    pub(crate) fn structure(document: &Document) -> Vec<u8> {
+    pub(crate) fn structure(document: &Value) -> Vec<u8> {
         match document {
-            Document::Object(entries) => entries.iter().flat_map(|(key, inner)| entry(key, &value(inner))).collect(),
+            Value::Object(entries) => entries.iter().flat_map(|(key, inner)| entry(key, &value(inner))).collect(),
             _ => Vec::new(),
         }
     }
 
-    fn value(document: &Document) -> Vec<u8> {
+    fn value(document: &Value) -> Vec<u8> {
         match document {
-            Document::Null => vec![1 << 3, 0],
-            Document::Bool(truth) => vec![4 << 3, u8::from(*truth)],
-            Document::Number(number) => {
+            Value::Null => vec![1 << 3, 0],
+            Value::Bool(bool) => vec![4 << 3, u8::from(*bool)],
+            Value::Number(number) => {
                 #[expect(clippy::cast_precision_loss, reason = "numbers of tests are small")]
                 let double = match &**number {
                     Number::Whole(number) => *number as f64,
                     Number::Negative(number) => *number as f64,
-                    Number::Other => 1.5,
+                    Number::NonInteger => 1.5,
                 };
                 [&[2 << 3 | 1][..], &double.to_le_bytes()].concat()
             }
-            Document::Text(text) => field(3, text.as_bytes()),
-            Document::List(items) => {
-                field(6, &items.iter().flat_map(|item| field(1, &value(item))).collect::<Vec<_>>())
-            }
-            Document::Object(_) => field(5, &structure(document)),
+            Value::Text(text) => field(3, text.as_bytes()),
+            Value::List(items) => field(6, &items.iter().flat_map(|item| field(1, &value(item))).collect::<Vec<_>>()),
+            Value::Object(_) => field(5, &structure(document)),
         }
     }
 }
@@ -235,9 +233,8 @@ mod tests {
             entry("object", &field(5, &entry("a", &field(5, b"")))),
         ]
         .concat();
-        let expected = Document::parse(
-            br#"{"text": "GET", "number": 403, "null": null, "list": ["x", true], "object": {"a": {}}}"#,
-        );
+        let expected =
+            Value::parse(br#"{"text": "GET", "number": 403, "null": null, "list": ["x", true], "object": {"a": {}}}"#);
         let read_struct = |bytes: &[u8]| read_struct(bytes, Reading::whole());
         assert_eq!(read_struct(&bytes), expected.ok());
         for end in 1..bytes.len() {
@@ -267,7 +264,7 @@ mod tests {
             assert_eq!(find_metadata(&entry("jwt", &bytes), "jwt", "mode"), None, "{}", bytes.escape_ascii());
         }
         for empty in [field(1, &field(1, b"mode")), entry("mode", b"")] {
-            assert_eq!(read_struct(&empty, Reading::whole()), Document::of_json(br#"{"mode": null}"#));
+            assert_eq!(read_struct(&empty, Reading::whole()), Value::of_json(br#"{"mode": null}"#));
         }
     }
 
@@ -280,7 +277,7 @@ mod tests {
         };
         let typed = field(2, b"passed over");
         let bytes = [metadata(&[("other", &of_jwt), ("jwt", &of_jwt)]), typed].concat();
-        let expected = Document::of_json(br#"{"sub": "ann"}"#);
+        let expected = Value::of_json(br#"{"sub": "ann"}"#);
         assert_eq!(find_metadata(&bytes, "jwt", "payload"), Some(expected));
         assert_eq!(find_metadata(&bytes, "jwt", "else"), Some(None));
         assert_eq!(find_metadata(&bytes, "absent", "payload"), Some(None));
@@ -298,7 +295,7 @@ mod tests {
     #[test]
     fn nesting_has_an_end() {
         let nested = |depth: usize| (0..depth).fold(field(3, b"x"), |inner, _| field(6, &field(1, &inner)));
-        assert!(value(&nested(60), DEEPEST, Reading::whole()).is_some());
-        assert_eq!(value(&nested(1000), DEEPEST, Reading::whole()), None);
+        assert!(value(&nested(60), MAX_DEPTH, Reading::whole()).is_some());
+        assert_eq!(value(&nested(1000), MAX_DEPTH, Reading::whole()), None);
     }
 }

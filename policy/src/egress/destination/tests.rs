@@ -3,7 +3,7 @@
 use super::*;
 use crate::dice::Dice;
 
-fn parsed(bytes: &[u8]) -> Result<(String, Option<u16>), NotADestination> {
+fn parsed(bytes: &[u8]) -> Result<(String, Option<u16>), InvalidAuthority> {
     Destination::parse(bytes).map(|destination| (destination.host.to_string(), destination.port))
 }
 
@@ -18,7 +18,7 @@ macro_rules! taken {
 macro_rules! refused {
     ($($name:ident: $bytes:expr => $error:ident;)*) => {
         mod refused {
-            $(#[test] fn $name() { assert_eq!(super::parsed(&$bytes[..]), Err(super::NotADestination::$error)); })*
+            $(#[test] fn $name() { assert_eq!(super::parsed(&$bytes[..]), Err(super::InvalidAuthority::$error)); })*
         }
     };
 }
@@ -124,7 +124,7 @@ refused! {
 
 #[test]
 fn every_reason_is_told_apart() {
-    use NotADestination::*;
+    use InvalidAuthority::*;
     let all = [
         NoHost, LongName, LongLabel, EmptyLabel, FinalDots, Hyphen, UserInfo, Escape, Several, Brackets, ZoneId,
         BareIpv6, BadIpv4, NotAscii, BadByte, BadPort,

@@ -3,21 +3,21 @@
 use std::collections::HashMap;
 
 use super::*;
-use crate::authz::resources::authorization_policy::Term;
+use crate::authz::resources::authorization_policy::Predicate;
 use crate::config::enforcement_mode::Mode;
 use crate::dice::Dice;
 use crate::egress::decision::{EgressDecision, EgressDenial};
 use crate::egress::destination::{Destination, Host};
-use crate::egress::request::Access;
+use crate::egress::request::EgressProtocol;
 use crate::egress::rule::RuleAction;
-use crate::matcher::clause::Of;
+use crate::matcher::clause::Quantifier;
 
 /// Reads a configuration's rules without compiling them.
 fn rules_of(json: &str) -> Vec<Rule> {
-    let document = Document::parse(json.as_bytes()).expect("JSON");
-    let faults = Faults::default();
-    let read = read(&Node::root(&document, &faults));
-    match faults.unless_any(read) {
+    let document = Value::parse(json.as_bytes()).expect("JSON");
+    let diagnostics = Diagnostics::default();
+    let read = read(&ConfigNode::root(&document, &diagnostics));
+    match diagnostics.into_result(read) {
         Ok(configuration) => configuration.rules.list,
         Err(refusal) => panic!("{refusal} in {json}"),
     }
@@ -27,16 +27,16 @@ fn rules_of(json: &str) -> Vec<Rule> {
 fn linear(rules: &[Rule], request: &mut Asked) -> String {
     let bytes = request.host.clone().unwrap_or_default();
     let target = match request.access {
-        Access::Tls => Host::parse(&bytes).ok().map(|host| (host, request.port)),
+        EgressProtocol::Tls => Host::parse(&bytes).ok().map(|host| (host, request.port)),
         _ => Destination::parse(&bytes).ok().map(|destination| (destination.host, destination.port)),
     };
     let Some((host, port)) = target else { return "denied".to_owned() };
     let port = match (request.access, port) {
         (_, Some(port)) => port,
-        (Access::Http, None) => 80,
+        (EgressProtocol::Http, None) => 80,
         _ => return "denied".to_owned(),
     };
-    if let (Access::Http, Some(name)) = (request.access, &request.server_name)
+    if let (EgressProtocol::Http, Some(name)) = (request.access, &request.server_name)
         && Host::parse(name).as_ref() != Ok(&host)
     {
         return "denied".to_owned();
@@ -47,11 +47,12 @@ fn linear(rules: &[Rule], request: &mut Asked) -> String {
             .iter()
             .filter(|rule| rule.action == action && rule.mode == mode)
             .find(|rule| {
-                let holds =
-                    |term: &Term, request: &mut Asked| term.values.matches(request, Of::Any) != Ok(term.negated);
+                let holds = |predicate: &Predicate, request: &mut Asked| {
+                    predicate.values.matches(request, Quantifier::Any) != Ok(predicate.negated)
+                };
                 rule.hosts.iter().any(|pattern| pattern.matches(&host))
                     && rule.ports.iter().any(|pattern| pattern.matches(access, port))
-                    && rule.sources.iter().any(|source| source.iter().all(|term| holds(term, request)))
+                    && rule.sources.iter().any(|source| source.iter().all(|predicate| holds(predicate, request)))
             })
             .map(|rule| rule.name.to_string())
     };
@@ -162,7 +163,7 @@ fn random_configuration(dice: &mut Dice) -> String {
 }
 
 fn random_request(dice: &mut Dice) -> Asked {
-    let access = [Access::Http, Access::Connect, Access::Tls][dice.below(3)];
+    let access = [EgressProtocol::Http, EgressProtocol::Connect, EgressProtocol::Tls][dice.below(3)];
     let host = dice.pick(&[
         "x.com",
         "X.com.",
@@ -182,7 +183,7 @@ fn random_request(dice: &mut Dice) -> Asked {
         "",
     ]);
     let host = match (access, dice.below(4)) {
-        (Access::Tls, _) | (_, 0) => host.to_owned(),
+        (EgressProtocol::Tls, _) | (_, 0) => host.to_owned(),
         _ => format!("{host}:{}", dice.pick(&["80", "443", "8080", "22", "0443"])),
     };
     let mut request = Asked::new(access, &host);
@@ -224,7 +225,7 @@ fn the_compiled_rules_agree_with_walking_every_rule() {
 }
 
 /// So many rules are a few to check: those of one host, one port and one source.
-const FEW: usize = 8;
+const LINEAR_SCAN_MAX: usize = 8;
 
 /// What tells one rule from the others, by its number.
 type Difference = fn(usize) -> String;
@@ -260,13 +261,17 @@ fn however_many_rules_there_are_a_few_are_checked() {
                         let port = u16::try_from(n + 1).ok();
                         let [.., high, low] = n.to_be_bytes();
                         let source = IpAddr::from([10, high, low, 7]);
-                        let mut request = Asked { port, source, ..Asked::new(Access::Tls, host).by(&principal) };
+                        let mut request =
+                            Asked { port, source, ..Asked::new(EgressProtocol::Tls, host).by(&principal) };
                         let asked = format!("{shape}, {count} to {action}: {request:?}");
                         assert_eq!(compiled(&configuration, &mut request), linear(&rules, &mut request), "{asked}");
                         let target = policy.target_if_any(&mut request).expect("a target");
                         for index in [&policy.deny.enforced, &policy.allow.enforced] {
                             let checked = index.checked(&policy.sets, &mut policy.lookups(&target, &mut request));
-                            assert!(checked.is_ok_and(|checked| checked <= FEW), "{checked:?} are checked: {asked}");
+                            assert!(
+                                checked.is_ok_and(|checked| checked <= LINEAR_SCAN_MAX),
+                                "{checked:?} are checked: {asked}"
+                            );
                         }
                     }
                 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::egress::decision::EgressDecision;
-use crate::egress::request::Access;
+use crate::egress::request::EgressProtocol;
 
 fn refusal(json: &str) -> String {
     match EgressAllowlist::parse(json.as_bytes()) {
@@ -215,7 +215,7 @@ fn selectors_pick_by_service_account_and_by_label() {
         for account in ["shop/web", "shop/api", "shop/other", "pay/web"] {
             let (namespace, name) = account.split_once('/').expect("two parts");
             let mut request =
-                Asked::new(Access::Connect, "x.com:443").by(&format!("cluster.local/ns/{namespace}/sa/{name}"));
+                Asked::new(EgressProtocol::Connect, "x.com:443").by(&format!("cluster.local/ns/{namespace}/sa/{name}"));
             let allowed = configuration.policy().decide(&mut request) == EgressDecision::Allow;
             assert_eq!(allowed, picked.contains(&account), "{selector} for {account}");
         }

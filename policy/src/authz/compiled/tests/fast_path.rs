@@ -12,7 +12,7 @@ fn policies(specs: &[&str]) -> CompiledPolicy {
 
 /// Whether a request takes the short way.
 fn let_in(policy: &CompiledPolicy, request: &mut Asked) -> bool {
-    let matches = policy.connection_matches(request).expect("nothing fails");
+    let matches = policy.precompute_connection(request).expect("nothing fails");
     policy.ways_in(&matches.known).let_in(request)
 }
 
@@ -162,8 +162,8 @@ fn there_is_none_past_a_denial_that_is_only_reported() {
     let dry_run = AuthorizationPolicy { dry_run: true, ..read("deny", deny) };
     let policy = compile(&[read("allow", &from_the_shop(&[r#""methods": ["GET"]"#])), dry_run]);
     let mut request = Asked::by(WEB);
-    let matches = policy.connection_matches(&mut request).expect("nothing fails");
-    let decision = policy.decide_on(Some(&matches), &mut request);
+    let matches = policy.precompute_connection(&mut request).expect("nothing fails");
+    let decision = policy.decide_cached(Some(&matches), &mut request);
     assert!(matches!(decision, Decision::WouldDeny(Denial::Matched(_))), "{decision:?}");
 }
 
@@ -211,7 +211,7 @@ fn simple_policy(dice: &mut Dice, number: usize) -> AuthorizationPolicy {
 #[test]
 fn both_ways_agree_with_walking_every_rule_and_on_what_cannot_be_told() {
     let mut dice = Dice(0xfee1_600d);
-    let (mut short, mut long, mut untold) = (0, 0, 0);
+    let (mut short, mut long, mut unsupported) = (0, 0, 0);
     for _ in 0..600 {
         let most = [1, 3, 8][dice.below(3)];
         let policies: Vec<_> = (0..=dice.below(most)).map(|number| simple_policy(&mut dice, number)).collect();
@@ -225,13 +225,13 @@ fn both_ways_agree_with_walking_every_rule_and_on_what_cannot_be_told() {
                 false if expected == "allowed" => long += 1,
                 false => {}
             }
-            let matches = policy.connection_matches(&mut request).expect("nothing fails");
+            let matches = policy.precompute_connection(&mut request).expect("nothing fails");
             request.failing = Some(dice.pick(&["source", "method", "host", "path"]));
-            let decided = policy.decide_on(Some(&matches), &mut request.clone());
-            untold += usize::from(matches!(decided, Decision::Deny(Denial::Undecidable(_))));
+            let decided = policy.decide_cached(Some(&matches), &mut request.clone());
+            unsupported += usize::from(matches!(decided, Decision::Deny(Denial::Undecidable(_))));
             assert_eq!(decided, policy.decide(&mut request), "{request:?}");
         }
     }
-    let met = [short, long, untold];
+    let met = [short, long, unsupported];
     assert!(met.iter().all(|met| *met > 500), "the short way, the long one, undecidable: {met:?}");
 }

@@ -3,7 +3,7 @@
 use super::*;
 
 /// So many are a few: those of one value of each field.
-const FEW: usize = 8;
+const LINEAR_SCAN_MAX: usize = 8;
 
 /// Rules that differ in one thing, and requests that meet one of them, another, and none.
 struct Shape {
@@ -256,7 +256,10 @@ fn however_many_rules_there_are_a_few_are_checked() {
                 assert_eq!(indexed(&policy, &mut request), linear(&policies, &mut request), "{asked}");
                 for index in [&policy.deny.enforced, &policy.allow.enforced] {
                     let checked = index.checked(&policy.sets, &mut policy.lookups(None, &mut request));
-                    assert!(checked.is_ok_and(|checked| checked <= FEW), "{checked:?} rules are checked: {asked}");
+                    assert!(
+                        checked.is_ok_and(|checked| checked <= LINEAR_SCAN_MAX),
+                        "{checked:?} rules are checked: {asked}"
+                    );
                 }
             }
         }

@@ -6,11 +6,11 @@ use std::panic;
 
 use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
-use sallyport_policy::Refusal;
+use sallyport_policy::ConfigErrors;
 
 use crate::abi::{self, Bytes};
-use crate::current_stream::Side;
 use crate::host::{self, Level};
+use crate::stream::request::Side;
 
 /// A filter with one configuration.
 ///
@@ -21,7 +21,7 @@ pub trait Plugin: Sized + 'static {
     const NAME: &'static str;
 
     /// Reads a configuration. A refusal keeps the proxy from starting, or from taking the update.
-    fn configure(configuration: Bytes) -> Result<Self, Refusal>;
+    fn configure(configuration: Bytes) -> Result<Self, ConfigErrors>;
 
     /// Decides a request at its headers.
     fn on_request_headers(&self) -> Action;
@@ -63,7 +63,7 @@ pub struct Vm<P> {
     plugins: RefCell<Vec<(u32, Box<P>)>>,
     /// The context that was made last and its root context. Envoy makes a context right before it says what it is of: a
     /// request's headers, or a new connection. Of a request that was answered before this filter it says nothing.
-    newest: Cell<Option<(u32, NonZeroU32)>>,
+    pending_context: Cell<Option<(u32, NonZeroU32)>>,
     /// The connections of network filters that are there, by context.
     connections: RefCell<HashMap<u32, Known, FxBuildHasher>>,
 }
@@ -85,7 +85,7 @@ impl<P: Plugin> Vm<P> {
     pub const fn new() -> Self {
         Self {
             plugins: RefCell::new(Vec::new()),
-            newest: Cell::new(None),
+            pending_context: Cell::new(None),
             connections: RefCell::new(HashMap::with_hasher(FxBuildHasher)),
         }
     }
@@ -93,7 +93,7 @@ impl<P: Plugin> Vm<P> {
     /// A context came to be; a root context has no parent.
     pub fn on_context_create(&self, context: u32, parent: u32) {
         if let Some(root) = NonZeroU32::new(parent) {
-            self.newest.set(Some((context, root)));
+            self.pending_context.set(Some((context, root)));
         }
     }
 
@@ -150,19 +150,19 @@ impl<P: Plugin> Vm<P> {
     /// A second has gone by.
     pub fn on_tick(&self, context: u32) {
         let _unknown = self.ask(context, P::on_tick);
-        self.forget_who_is_gone(context);
+        self.drop_stale_plugins(context);
     }
 
     /// Lets go of the plugins whose root context is no more.
     ///
     /// The callback that would say so comes at the end of every request too, and each is a crossing.
-    fn forget_who_is_gone(&self, ticking: u32) {
+    fn drop_stale_plugins(&self, ticking: u32) {
         if self.plugins.borrow().len() < 2 {
             return;
         }
-        let is_gone = |(root, _): &mut (u32, Box<P>)| *root != ticking && !host::is_alive(*root);
+        let is_gone = |(root, _): &mut (u32, Box<P>)| *root != ticking && !host::context_exists(*root);
         let gone: Vec<_> = self.plugins.borrow_mut().extract_if(.., is_gone).collect();
-        host::return_to(ticking);
+        host::set_effective_context(ticking);
         gone.iter().for_each(|(_, plugin)| plugin.on_tick());
     }
 
@@ -177,7 +177,10 @@ impl<P: Plugin> Vm<P> {
     /// The root context of the context that was made last, which is asked for it once.
     #[inline(always)]
     fn root_of(&self, context: u32) -> Option<u32> {
-        self.newest.take().filter(|(newest, _)| *newest == context).map(|(_, root)| root.get())
+        self.pending_context
+            .take()
+            .filter(|(pending_context, _)| *pending_context == context)
+            .map(|(_, root)| root.get())
     }
 }
 

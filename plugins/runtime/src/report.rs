@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 
 use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
-use sallyport_policy::{DenyReply, PolicyName};
+use sallyport_policy::{DenyResponse, PolicyName};
 
 use crate::counter::Counter;
 use crate::host::{self, Level};
@@ -15,7 +15,7 @@ const LOGGED_A_SECOND: u32 = 10;
 
 /// A denial, in the words that the proxy's operators read.
 #[derive(Clone, Copy, Debug)]
-pub struct Answer<'a> {
+pub struct DenialReport<'a> {
     /// Whether the request is turned away, or only would be.
     pub enforced: bool,
     /// Whether the proxy failed to say what the decision needed.
@@ -34,7 +34,7 @@ pub struct Answer<'a> {
 
 /// The counters of one plugin and what it may still log.
 #[derive(Debug)]
-pub struct Verdicts {
+pub struct Reporter {
     filter: &'static str,
     allowed: Counter,
     denied: Counter,
@@ -44,16 +44,16 @@ pub struct Verdicts {
     /// configuration, so there are no more than it has.
     named: RefCell<HashMap<String, Counter, FxBuildHasher>>,
     logged: Cell<u32>,
-    unlogged: Cell<u32>,
+    suppressed: Cell<u32>,
 }
 
-impl Verdicts {
+impl Reporter {
     /// Defines `sallyport.<filter>.{allowed,denied,would_deny,errors}`, and for each of `policies`
     /// `sallyport.<filter>.policy.<namespace>.<name>.{denied,would_deny}`, with `preset.<name>.v<version>` for a built-in
     /// list. A pattern that is hit gets `sallyport.<filter>.pattern.<pattern>.{denied,would_deny}`.
     pub fn new<'p>(filter: &'static str, policies: impl Iterator<Item = &'p PolicyName>) -> Self {
         let counter = |name: &str| Counter::new(&format!("{filter}.{name}"));
-        let verdicts = Self {
+        let reporter = Self {
             filter,
             allowed: counter("allowed"),
             denied: counter("denied"),
@@ -61,15 +61,15 @@ impl Verdicts {
             errors: counter("errors"),
             named: RefCell::default(),
             logged: Cell::new(0),
-            unlogged: Cell::new(0),
+            suppressed: Cell::new(0),
         };
         for policy in policies {
-            verdicts.define_hits(&policy.counter());
+            reporter.define_hits(&policy.counter());
         }
-        verdicts
+        reporter
     }
 
-    /// Defines `sallyport.<filter>.policy.<namespace>.<name>.audited` for each of `policies`.
+    /// Defines `sallyport.<filter>.policy.<namespace>.<name>.matching_audit_rule` for each of `policies`.
     pub fn auditing<'p>(self, policies: impl Iterator<Item = &'p PolicyName>) -> Self {
         for policy in policies {
             self.count_named(audits(policy), 0);
@@ -90,7 +90,7 @@ impl Verdicts {
     }
 
     /// Answers a request that is turned away with `reply`; reports one that only would be, and lets it go on.
-    pub fn deny(&self, answer: &Answer<'_>, reply: &DenyReply) -> Action {
+    pub fn deny(&self, answer: &DenialReport<'_>, reply: &DenyResponse) -> Action {
         self.report(answer);
         if !answer.enforced {
             return Action::Continue;
@@ -106,7 +106,7 @@ impl Verdicts {
     }
 
     /// Turns a connection away, or reports that it only would be; [`Vm`](crate::Vm) closes what is paused.
-    pub fn deny_connection(&self, answer: &Answer<'_>) -> Action {
+    pub fn deny_connection(&self, answer: &DenialReport<'_>) -> Action {
         self.report(answer);
         match answer.enforced {
             true => Action::Pause,
@@ -114,7 +114,7 @@ impl Verdicts {
         }
     }
 
-    fn report(&self, answer: &Answer<'_>) {
+    fn report(&self, answer: &DenialReport<'_>) {
         self.count(answer);
         self.show(answer);
         self.log(answer);
@@ -127,16 +127,16 @@ impl Verdicts {
         }
         self.named.borrow().values().for_each(Counter::flush);
         self.logged.set(0);
-        let unlogged = self.unlogged.take();
-        if unlogged > 0 {
+        let suppressed = self.suppressed.take();
+        if suppressed > 0 {
             host::log(
                 Level::Info,
-                &format!("sallyport {}: {unlogged} more denials in the last second, not logged", self.filter),
+                &format!("sallyport {}: {suppressed} more denials in the last second, not logged", self.filter),
             );
         }
     }
 
-    fn count(&self, answer: &Answer<'_>) {
+    fn count(&self, answer: &DenialReport<'_>) {
         if answer.failure {
             self.errors.increment();
         }
@@ -148,7 +148,7 @@ impl Verdicts {
             self.count_hit(&policy.counter(), answer.enforced);
         }
         if let Some(pattern) = answer.pattern {
-            let name = format!("pattern.{}", in_a_counter(pattern));
+            let name = format!("pattern.{}", stat_segment(pattern));
             self.define_hits(&name);
             self.count_hit(&name, answer.enforced);
         }
@@ -157,12 +157,12 @@ impl Verdicts {
     /// Defines both counters of a policy or a pattern.
     fn define_hits(&self, name: &str) {
         for enforced in [true, false] {
-            self.count_named(hits(name, enforced), 0);
+            self.count_named(counter_name(name, enforced), 0);
         }
     }
 
     fn count_hit(&self, name: &str, enforced: bool) {
-        self.count_named(hits(name, enforced), 1);
+        self.count_named(counter_name(name, enforced), 1);
     }
 
     /// Adds to `sallyport.<filter>.<name>`, which is defined when it is first named.
@@ -173,7 +173,7 @@ impl Verdicts {
     }
 
     /// Sets `wasm.sallyport.<filter>.{decision,policy,principal,reason}`.
-    fn show(&self, answer: &Answer<'_>) {
+    fn show(&self, answer: &DenialReport<'_>) {
         self.set("decision", decision(answer));
         if let Some(policy) = answer.policy {
             self.set("policy", &policy.to_string());
@@ -189,9 +189,9 @@ impl Verdicts {
         let _unset = host::set_filter_state(&format!("sallyport.{}.{key}", self.filter), value.as_bytes());
     }
 
-    fn log(&self, answer: &Answer<'_>) {
+    fn log(&self, answer: &DenialReport<'_>) {
         if self.logged.get() >= LOGGED_A_SECOND {
-            self.unlogged.set(self.unlogged.get().saturating_add(1));
+            self.suppressed.set(self.suppressed.get().saturating_add(1));
             return;
         }
         self.logged.set(self.logged.get() + 1);
@@ -202,7 +202,7 @@ impl Verdicts {
 }
 
 /// The name of the counter of a policy or a pattern.
-fn hits(name: &str, enforced: bool) -> String {
+fn counter_name(name: &str, enforced: bool) -> String {
     format!("{name}.{}", if enforced { "denied" } else { "would_deny" })
 }
 
@@ -211,12 +211,12 @@ fn audits(policy: &PolicyName) -> String {
 }
 
 /// A pattern as a part of a counter's name, which dots and blanks would take apart.
-fn in_a_counter(pattern: &str) -> String {
+fn stat_segment(pattern: &str) -> String {
     let plain = |character: char| character.is_ascii_alphanumeric() || matches!(character, '-' | '_' | '*');
     pattern.chars().map(|character| if plain(character) { character } else { '_' }).collect()
 }
 
-fn decision(answer: &Answer<'_>) -> &'static str {
+fn decision(answer: &DenialReport<'_>) -> &'static str {
     match answer.enforced {
         true => "deny",
         false => "would_deny",

@@ -5,14 +5,14 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use sallyport_policy::{
-    DynamicMetadata, EgressRequest, HeaderValues, HostFailure, IdentitySource, Peer, Request, forwarded_peer,
+    AttributeError, DynamicMetadata, EgressRequest, HeaderValues, IdentitySource, Peer, Request, forwarded_peer,
 };
 
 use crate::abi::Bytes;
-use crate::connections::SeenConnection;
+use crate::cache::peers::CachedConnection;
 use crate::header_map::{CutOff, HeaderMap};
 use crate::host;
-use crate::surroundings::{Asker, FORWARDED_CLIENT_CERT, Surroundings};
+use crate::stream::context::{Caller, FORWARDED_CLIENT_CERT, StreamContext};
 
 /// Which side of a connection has spoken first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,11 +33,11 @@ enum Kind {
 ///
 /// One type serves requests and connections, which keeps the modules small.
 pub struct CurrentStream<'c> {
-    surroundings: Surroundings<'c>,
+    stream_context: StreamContext<'c>,
     kind: Kind,
     /// Whether all headers are asked for at once, where several are needed.
-    at_once: bool,
-    asker: Option<Asker>,
+    prefetch_headers: bool,
+    caller: Option<Caller>,
     source: Option<Option<IpAddr>>,
     client: Option<Option<IpAddr>>,
     destination: Option<Option<IpAddr>>,
@@ -54,21 +54,21 @@ pub struct CurrentStream<'c> {
 
 impl<'c> CurrentStream<'c> {
     /// The request whose headers the proxy has just handed over.
-    pub fn request(surroundings: Surroundings<'c>) -> Self {
-        Self::new(surroundings, Kind::Request)
+    pub fn request(stream_context: StreamContext<'c>) -> Self {
+        Self::new(stream_context, Kind::Request)
     }
 
     /// The connection whose first bytes the proxy has just handed over.
-    pub fn first_bytes(surroundings: Surroundings<'c>, from: Side) -> Self {
-        Self::new(surroundings, Kind::FirstBytes(from))
+    pub fn first_bytes(stream_context: StreamContext<'c>, from: Side) -> Self {
+        Self::new(stream_context, Kind::FirstBytes(from))
     }
 
-    fn new(surroundings: Surroundings<'c>, kind: Kind) -> Self {
+    fn new(stream_context: StreamContext<'c>, kind: Kind) -> Self {
         Self {
-            surroundings,
+            stream_context,
             kind,
-            at_once: false,
-            asker: None,
+            prefetch_headers: false,
+            caller: None,
             source: None,
             client: None,
             destination: None,
@@ -86,8 +86,8 @@ impl<'c> CurrentStream<'c> {
 
     /// The same, of which all headers are asked for at once or each by itself: one crossing that brings all of them costs
     /// less than two.
-    pub fn all_headers_at_once(mut self, at_once: bool) -> Self {
-        self.at_once = at_once;
+    pub fn with_prefetched_headers(mut self, prefetch_headers: bool) -> Self {
+        self.prefetch_headers = prefetch_headers;
         self
     }
 
@@ -95,20 +95,20 @@ impl<'c> CurrentStream<'c> {
     ///
     /// It is counted when it is first seen, whether or not a policy asks who its peer is. What the proxy does not tell
     /// stops nothing that does not ask for it.
-    pub fn connection(&mut self) -> Option<Rc<SeenConnection>> {
+    pub fn connection(&mut self) -> Option<Rc<CachedConnection>> {
         if self.handshake_may_go_on() != Ok(false) {
             return None;
         }
-        let connection = self.surroundings.connection()?;
-        self.asker = Some(Asker::Connection(Rc::clone(&connection)));
+        let connection = self.stream_context.connection()?;
+        self.caller = Some(Caller::Connection(Rc::clone(&connection)));
         Some(connection)
     }
 
     /// Whether its client's certificate may still come.
-    fn handshake_may_go_on(&self) -> Result<bool, HostFailure> {
+    fn handshake_may_go_on(&self) -> Result<bool, AttributeError> {
         match self.kind {
             Kind::Request | Kind::FirstBytes(Side::Downstream) => Ok(false),
-            Kind::FirstBytes(Side::Upstream) => self.surroundings.connections.handshake_may_go_on(),
+            Kind::FirstBytes(Side::Upstream) => self.stream_context.connections.handshake_may_go_on(),
         }
     }
 
@@ -117,8 +117,8 @@ impl<'c> CurrentStream<'c> {
         &mut self,
         of: fn(&mut Self) -> &mut Option<Option<Bytes>>,
         name: &'static str,
-    ) -> Result<Option<&[u8]>, HostFailure> {
-        if !self.at_once {
+    ) -> Result<Option<&[u8]>, AttributeError> {
+        if !self.prefetch_headers {
             return self.only(of, name);
         }
         self.has_headers(name)?;
@@ -130,39 +130,42 @@ impl<'c> CurrentStream<'c> {
         &mut self,
         of: fn(&mut Self) -> &mut Option<Option<Bytes>>,
         name: &'static str,
-    ) -> Result<Option<&[u8]>, HostFailure> {
+    ) -> Result<Option<&[u8]>, AttributeError> {
         self.has_headers(name)?;
-        kept(of(self), || host::only_header(name).map_err(|failed| failed.of(name))).map(Option::as_deref)
+        cached(of(self), || host::single_header(name).map_err(|failed| failed.of(name))).map(Option::as_deref)
     }
 
     /// Fails where `attribute`, which only HTTP has, is asked of a connection; policies for connections do not.
-    fn has_headers(&self, attribute: &'static str) -> Result<(), HostFailure> {
+    fn has_headers(&self, attribute: &'static str) -> Result<(), AttributeError> {
         match self.kind {
             Kind::Request => Ok(()),
-            Kind::FirstBytes(_) => Err(HostFailure { attribute, answer: "a connection has none" }),
+            Kind::FirstBytes(_) => Err(AttributeError { attribute, status: "a connection has none" }),
         }
     }
 }
 
 /// The kept answer, or a new one.
-pub(crate) fn kept<T>(slot: &mut Option<T>, ask: impl FnOnce() -> Result<T, HostFailure>) -> Result<&T, HostFailure> {
+pub(crate) fn cached<T>(
+    slot: &mut Option<T>,
+    ask: impl FnOnce() -> Result<T, AttributeError>,
+) -> Result<&T, AttributeError> {
     Ok(match slot {
         Some(known) => known,
         None => slot.insert(ask()?),
     })
 }
 
-fn all_headers(slot: &mut Option<HeaderMap>) -> Result<&HeaderMap, HostFailure> {
-    kept(slot, || host::request_headers().map_err(|failed| failed.of(HEADERS)))
+fn all_headers(slot: &mut Option<HeaderMap>) -> Result<&HeaderMap, AttributeError> {
+    cached(slot, || host::request_headers().map_err(|failed| failed.of(HEADERS)))
 }
 
 /// The values of one header.
-fn among_all<'s>(slot: &'s mut Option<HeaderMap>, name: &str) -> Result<HeaderValues<'s>, HostFailure> {
+fn among_all<'s>(slot: &'s mut Option<HeaderMap>, name: &str) -> Result<HeaderValues<'s>, AttributeError> {
     all_headers(slot)?.values(name).map_err(no_map)
 }
 
-fn no_map(_: CutOff) -> HostFailure {
-    HostFailure { attribute: HEADERS, answer: "not a header map" }
+fn no_map(_: CutOff) -> AttributeError {
+    AttributeError { attribute: HEADERS, status: "not a header map" }
 }
 
 const HEADERS: &str = "request.headers";
@@ -173,66 +176,66 @@ impl Request for CurrentStream<'_> {
         self.kind != Kind::Request
     }
 
-    fn peer(&mut self) -> Result<&Peer, HostFailure> {
-        if self.asker.is_none() {
-            self.asker = Some(match (self.kind, self.surroundings.identity) {
+    fn peer(&mut self) -> Result<&Peer, AttributeError> {
+        if self.caller.is_none() {
+            self.caller = Some(match (self.kind, self.stream_context.identity) {
                 (Kind::Request, IdentitySource::ForwardedClientCert) => {
-                    Asker::Request(forwarded_peer(&among_all(&mut self.headers, FORWARDED_CLIENT_CERT)?))
+                    Caller::Request(forwarded_peer(&among_all(&mut self.headers, FORWARDED_CLIENT_CERT)?))
                 }
                 _ if self.handshake_may_go_on()? => {
-                    let answer = "the service spoke before the client's TLS was known to be established; set upstream_connect_mode: ON_DOWNSTREAM_TLS_HANDSHAKE in tcp_proxy";
-                    return Err(HostFailure { attribute: "the client's certificate", answer });
+                    let status = "the service spoke before the client's TLS was known to be established; set upstream_connect_mode: ON_DOWNSTREAM_TLS_HANDSHAKE in tcp_proxy";
+                    return Err(AttributeError { attribute: "the client's certificate", status });
                 }
-                _ => self.surroundings.asker_of_connection()?,
+                _ => self.stream_context.connection_caller()?,
             });
         }
-        let untold = HostFailure { attribute: "the client's certificate", answer: "it was not kept" };
-        self.asker.as_ref().map(Asker::peer).ok_or(untold)
+        let untold = AttributeError { attribute: "the client's certificate", status: "it was not kept" };
+        self.caller.as_ref().map(Caller::peer).ok_or(untold)
     }
 
-    fn source_ip(&mut self) -> Result<Option<IpAddr>, HostFailure> {
-        kept(&mut self.source, self.surroundings.ask_source_ip()).copied()
+    fn source_ip(&mut self) -> Result<Option<IpAddr>, AttributeError> {
+        cached(&mut self.source, self.stream_context.ask_source_ip()).copied()
     }
 
-    fn remote_ip(&mut self) -> Result<Option<IpAddr>, HostFailure> {
-        kept(&mut self.client, host::client_ip).copied()
+    fn remote_ip(&mut self) -> Result<Option<IpAddr>, AttributeError> {
+        cached(&mut self.client, host::client_ip).copied()
     }
 
-    fn destination_ip(&mut self) -> Result<Option<IpAddr>, HostFailure> {
-        kept(&mut self.destination, host::destination_ip).copied()
+    fn destination_ip(&mut self) -> Result<Option<IpAddr>, AttributeError> {
+        cached(&mut self.destination, host::destination_ip).copied()
     }
 
-    fn destination_port(&mut self) -> Result<Option<u16>, HostFailure> {
-        kept(&mut self.port, host::destination_port).copied()
+    fn destination_port(&mut self) -> Result<Option<u16>, AttributeError> {
+        cached(&mut self.port, host::destination_port).copied()
     }
 
-    fn server_name(&mut self) -> Result<Option<&[u8]>, HostFailure> {
-        kept(&mut self.server_name, host::server_name).map(Option::as_deref)
+    fn server_name(&mut self) -> Result<Option<&[u8]>, AttributeError> {
+        cached(&mut self.server_name, host::server_name).map(Option::as_deref)
     }
 
-    fn time(&mut self) -> Result<Duration, HostFailure> {
-        kept(&mut self.time, host::time).copied()
+    fn time(&mut self) -> Result<Duration, AttributeError> {
+        cached(&mut self.time, host::time).copied()
     }
 
-    fn metadata(&mut self) -> Result<&DynamicMetadata, HostFailure> {
-        kept(&mut self.metadata, host::metadata)
+    fn metadata(&mut self) -> Result<&DynamicMetadata, AttributeError> {
+        cached(&mut self.metadata, host::metadata)
     }
 
-    fn method(&mut self) -> Result<Option<&[u8]>, HostFailure> {
+    fn method(&mut self) -> Result<Option<&[u8]>, AttributeError> {
         self.pseudo(|stream| &mut stream.method, ":method")
     }
 
-    fn host(&mut self) -> Result<Option<&[u8]>, HostFailure> {
+    fn host(&mut self) -> Result<Option<&[u8]>, AttributeError> {
         self.pseudo(|stream| &mut stream.host, ":authority")
     }
 
-    fn path(&mut self) -> Result<Option<&[u8]>, HostFailure> {
+    fn path(&mut self) -> Result<Option<&[u8]>, AttributeError> {
         self.pseudo(|stream| &mut stream.path, ":path")
     }
 
-    fn header(&mut self, name: &str) -> Result<HeaderValues<'_>, HostFailure> {
+    fn header(&mut self, name: &str) -> Result<HeaderValues<'_>, AttributeError> {
         // Envoy joins several User-Agent headers into one; others can come several times.
-        if name == USER_AGENT && !self.at_once {
+        if name == USER_AGENT && !self.prefetch_headers {
             let value = self.only(|stream| &mut stream.user_agent, USER_AGENT)?;
             return Ok(value.into_iter().collect());
         }
@@ -242,7 +245,7 @@ impl Request for CurrentStream<'_> {
 }
 
 impl EgressRequest for CurrentStream<'_> {
-    fn passes_through(&self) -> bool {
+    fn is_tls_passthrough(&self) -> bool {
         false
     }
 }

@@ -5,15 +5,15 @@ use std::rc::Rc;
 
 use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
-use sallyport_policy::{HostFailure, NoIdentity, Peer, PeerId};
+use sallyport_policy::{AttributeError, Peer, SpiffeId, UnauthenticatedReason};
 
+use crate::cache::decisions::CachedDecision;
+use crate::cache::unique_key::Name;
 use crate::counter::Counter;
 use crate::host;
-use crate::name::Name;
-use crate::settled::Settled;
 
 /// How many connections one half of the table holds.
-const HALF: usize = 4096;
+const GENERATION_CAPACITY: usize = 4096;
 
 /// The peers of the connections that were seen lately, by a number that this VM gives to each.
 ///
@@ -26,8 +26,8 @@ pub struct Connections {
     coverage: Option<Coverage>,
     /// Whether numbers can be given.
     numbered: bool,
-    newer: RefCell<HashMap<u64, Rc<SeenConnection>, FxBuildHasher>>,
-    older: RefCell<HashMap<u64, Rc<SeenConnection>, FxBuildHasher>>,
+    newer: RefCell<HashMap<u64, Rc<CachedConnection>, FxBuildHasher>>,
+    older: RefCell<HashMap<u64, Rc<CachedConnection>, FxBuildHasher>>,
 }
 
 thread_local! {
@@ -44,15 +44,15 @@ fn with_key<T>(ask: impl FnOnce(&str) -> T) -> Option<T> {
 
 /// A connection that was seen.
 #[derive(Debug)]
-pub struct SeenConnection {
+pub struct CachedConnection {
     /// Who is on its other side.
     pub peer: Peer,
     /// What is settled of it, once that was asked; none where each of its requests is decided by itself.
-    pub(crate) settled: OnceCell<Option<Rc<Settled>>>,
+    pub(crate) settled: OnceCell<Option<Rc<CachedDecision>>>,
 }
 
-impl SeenConnection {
-    fn read() -> Result<Rc<Self>, HostFailure> {
+impl CachedConnection {
+    fn read() -> Result<Rc<Self>, AttributeError> {
         Ok(Rc::new(Self { peer: read_peer()?, settled: OnceCell::new() }))
     }
 }
@@ -101,8 +101,8 @@ impl Connections {
     /// The connection that the current request came by.
     ///
     /// Fails where the proxy does not say who its peer is; nothing is remembered then.
-    pub fn current(&self) -> Result<Rc<SeenConnection>, HostFailure> {
-        let Some(number) = self.number() else { return SeenConnection::read() };
+    pub fn current(&self) -> Result<Rc<CachedConnection>, AttributeError> {
+        let Some(number) = self.number() else { return CachedConnection::read() };
         if let Some(known) = self.newer.borrow().get(&number) {
             return Ok(Rc::clone(known));
         }
@@ -110,7 +110,7 @@ impl Connections {
         let known = match known {
             Some(known) => known,
             None => {
-                let known = SeenConnection::read()?;
+                let known = CachedConnection::read()?;
                 self.count(&known.peer);
                 known
             }
@@ -119,7 +119,7 @@ impl Connections {
         Ok(known)
     }
 
-    /// The number of the current connection, given now if it has none; none where it cannot be told.
+    /// The number of the current connection, given now if it has none; none where it cannot be l4_warned.
     fn number(&self) -> Option<u64> {
         if !self.numbered {
             return None;
@@ -137,7 +137,7 @@ impl Connections {
     }
 
     /// Whether the connection is of TLS that has shown no certificate so far: it may still come.
-    pub(crate) fn handshake_may_go_on(&self) -> Result<bool, HostFailure> {
+    pub(crate) fn handshake_may_go_on(&self) -> Result<bool, AttributeError> {
         let version =
             host::property("connection\0tls_version").map_err(|failed| failed.of("connection.tls_version"))?;
         let presented = host::boolean_property("connection\0mtls").map_err(|failed| failed.of("connection.mtls"))?;
@@ -153,9 +153,9 @@ impl Connections {
         }
     }
 
-    fn remember(&self, number: u64, known: Rc<SeenConnection>) {
+    fn remember(&self, number: u64, known: Rc<CachedConnection>) {
         let mut newer = self.newer.borrow_mut();
-        if newer.len() >= HALF {
+        if newer.len() >= GENERATION_CAPACITY {
             // The memory of both is kept, so that a busy proxy's does not come to pieces.
             std::mem::swap(&mut *newer, &mut *self.older.borrow_mut());
             newer.clear();
@@ -168,26 +168,26 @@ impl Connections {
 ///
 /// `connection.mtls` alone says only that a certificate was presented. Envoy 1.39 and later tell whether it was
 /// validated; before that the listener has to require a validated one.
-fn read_peer() -> Result<Peer, HostFailure> {
+fn read_peer() -> Result<Peer, AttributeError> {
     let uri = host::property("connection\0uri_san_peer_certificate")
         .map_err(|failed| failed.of("connection.uri_san_peer_certificate"))?
         .unwrap_or_default();
     if uri.is_empty() {
         let presented = host::boolean_property("connection\0mtls").map_err(|failed| failed.of("connection.mtls"))?;
         if presented != Some(true) {
-            return Ok(Peer::Unproven(NoIdentity::NoCertificate));
+            return Ok(Peer::Unauthenticated(UnauthenticatedReason::NoCertificate));
         }
     }
     let valid = host::boolean_property("connection\0peer_certificate_valid")
         .map_err(|failed| failed.of("connection.peer_certificate_valid"))?;
     if valid == Some(false) {
-        return Ok(Peer::Unproven(NoIdentity::NotValidated));
+        return Ok(Peer::Unauthenticated(UnauthenticatedReason::NotValidated));
     }
     if uri.is_empty() {
-        return Ok(Peer::Unproven(NoIdentity::NoUri));
+        return Ok(Peer::Unauthenticated(UnauthenticatedReason::NoUri));
     }
-    Ok(match PeerId::parse(&uri) {
-        Ok(id) => Peer::Proven(id),
-        Err(reason) => Peer::Unproven(NoIdentity::NotSpiffe(reason)),
+    Ok(match SpiffeId::parse(&uri) {
+        Ok(id) => Peer::Authenticated(id),
+        Err(reason) => Peer::Unauthenticated(UnauthenticatedReason::InvalidSpiffeId(reason)),
     })
 }

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use sallyport_policy::{DynamicMetadata, HostFailure};
+use sallyport_policy::{AttributeError, DynamicMetadata};
 
 use crate::abi::{self, Bytes, Status};
 use crate::header_map::HeaderMap;
@@ -38,9 +38,9 @@ pub enum Level {
 
 /// A host function that did not do its work, with the name of its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Failed(Status);
+pub struct HostError(Status);
 
-impl Failed {
+impl HostError {
     /// The answer's name in the Proxy-Wasm specification.
     pub fn answer(self) -> &'static str {
         match self.0.0 {
@@ -58,8 +58,8 @@ impl Failed {
     }
 
     /// This failure, of the attribute that was asked for.
-    pub(crate) fn of(self, attribute: &'static str) -> HostFailure {
-        HostFailure { attribute, answer: self.answer() }
+    pub(crate) fn of(self, attribute: &'static str) -> AttributeError {
+        AttributeError { attribute, status: self.answer() }
     }
 }
 
@@ -69,31 +69,31 @@ pub fn log(level: Level, message: &str) {
 }
 
 /// Asks to be called every so many milliseconds.
-pub fn set_tick_period(milliseconds: u32) -> Result<(), Failed> {
-    abi::set_tick_period(milliseconds).map_err(Failed)
+pub fn set_tick_period(milliseconds: u32) -> Result<(), HostError> {
+    abi::set_tick_period(milliseconds).map_err(HostError)
 }
 
 /// The plugin's configuration; to be asked for in `proxy_on_configure` only.
-pub fn configuration(size: usize) -> Result<Bytes, Failed> {
+pub fn configuration(size: usize) -> Result<Bytes, HostError> {
     if size == 0 {
         return Ok(Bytes::default());
     }
-    abi::buffer(PLUGIN_CONFIGURATION, size).map_err(Failed)
+    abi::buffer(PLUGIN_CONFIGURATION, size).map_err(HostError)
 }
 
 /// The first value of a request header, or `None` where there is none. Only for pseudo-headers and for headers that
 /// Envoy joins into one: of another header that is repeated this would be the first value alone.
-pub fn only_header(name: &'static str) -> Result<Option<Bytes>, Failed> {
+pub fn single_header(name: &'static str) -> Result<Option<Bytes>, HostError> {
     found(abi::header(REQUEST_HEADERS, name.as_bytes()))
 }
 
 /// All request headers in their order, names in lower case.
-pub(crate) fn request_headers() -> Result<HeaderMap, Failed> {
-    HeaderMap::new(abi::headers(REQUEST_HEADERS).map_err(Failed)?).ok_or(Failed(PARSE_FAILURE))
+pub(crate) fn request_headers() -> Result<HeaderMap, HostError> {
+    HeaderMap::new(abi::headers(REQUEST_HEADERS).map_err(HostError)?).ok_or(HostError(PARSE_FAILURE))
 }
 
 /// An attribute by its path, with NUL between the parts, or `None` where this request or connection has none.
-pub fn property(path: &str) -> Result<Option<Bytes>, Failed> {
+pub fn property(path: &str) -> Result<Option<Bytes>, HostError> {
     found(abi::property(path.as_bytes()))
 }
 
@@ -102,68 +102,68 @@ pub(crate) fn has_property(path: &[u8]) -> bool {
     abi::has_property(path)
 }
 
-fn found(answer: Result<Bytes, Status>) -> Result<Option<Bytes>, Failed> {
+fn found(answer: Result<Bytes, Status>) -> Result<Option<Bytes>, HostError> {
     match answer {
         Ok(bytes) => Ok(Some(bytes)),
         Err(Status::NOT_FOUND) => Ok(None),
-        Err(status) => Err(Failed(status)),
+        Err(status) => Err(HostError(status)),
     }
 }
 
 /// An attribute that Envoy encodes as an integer: 8 bytes, little-endian.
-pub fn integer_property(path: &str) -> Result<Option<u64>, Failed> {
+pub fn integer_property(path: &str) -> Result<Option<u64>, HostError> {
     let Some(bytes) = property(path)? else { return Ok(None) };
     match *bytes {
         [a, b, c, d, e, f, g, h] => Ok(Some(u64::from_le_bytes([a, b, c, d, e, f, g, h]))),
-        _ => Err(Failed(PARSE_FAILURE)),
+        _ => Err(HostError(PARSE_FAILURE)),
     }
 }
 
 /// The filter state under `key`, as text or bytes, or `None` where it is not set.
-pub(crate) fn filter_state(key: &str) -> Result<Option<Bytes>, Failed> {
+pub(crate) fn filter_state(key: &str) -> Result<Option<Bytes>, HostError> {
     found(abi::property(format!("filter_state\0{key}").as_bytes()))
 }
 
 /// The port that the connection was addressed to.
-pub(crate) fn destination_port() -> Result<Option<u16>, HostFailure> {
+pub(crate) fn destination_port() -> Result<Option<u16>, AttributeError> {
     port_property("destination\0port", "destination.port")
 }
 
 /// An attribute that is a port.
-pub(crate) fn port_property(path: &'static str, attribute: &'static str) -> Result<Option<u16>, HostFailure> {
+pub(crate) fn port_property(path: &'static str, attribute: &'static str) -> Result<Option<u16>, AttributeError> {
     let port = integer_property(path).map_err(|failed| failed.of(attribute))?;
-    port.map(u16::try_from).transpose().map_err(|_| HostFailure { attribute, answer: "not a port" })
+    port.map(u16::try_from).transpose().map_err(|_| AttributeError { attribute, status: "not a port" })
 }
 
 /// The server name of the client's TLS, where there is one and Envoy's TLS inspector has read it.
-pub(crate) fn server_name() -> Result<Option<Bytes>, HostFailure> {
+pub(crate) fn server_name() -> Result<Option<Bytes>, AttributeError> {
     let name = property("connection\0requested_server_name");
     let name = name.map_err(|failed| failed.of("connection.requested_server_name"))?;
     Ok(name.filter(|name| !name.is_empty()))
 }
 
 /// The address of the client, by `X-Forwarded-For` where Envoy trusts it.
-pub(crate) fn client_ip() -> Result<Option<IpAddr>, HostFailure> {
+pub(crate) fn client_ip() -> Result<Option<IpAddr>, AttributeError> {
     address("source\0address", "source.address")
 }
 
 /// The address that the connection was addressed to.
-pub(crate) fn destination_ip() -> Result<Option<IpAddr>, HostFailure> {
+pub(crate) fn destination_ip() -> Result<Option<IpAddr>, AttributeError> {
     address("destination\0address", "destination.address")
 }
 
 /// The address of the connection's other end, which Envoy tells by a filter state that its configuration sets. Fails
 /// where it is absent: Envoy knows the address, and so it is the configuration that is incomplete.
-pub(crate) fn direct_remote_ip() -> Result<Option<IpAddr>, HostFailure> {
+pub(crate) fn direct_remote_ip() -> Result<Option<IpAddr>, AttributeError> {
     const ATTRIBUTE: &str = "filter_state.sallyport.direct_remote_address";
     match property("filter_state\0sallyport.direct_remote_address") {
         Ok(Some(bytes)) => parse_address(&bytes, ATTRIBUTE),
-        Ok(None) => Err(HostFailure { attribute: ATTRIBUTE, answer: "it is not set" }),
+        Ok(None) => Err(AttributeError { attribute: ATTRIBUTE, status: "it is not set" }),
         Err(failed) => Err(failed.of(ATTRIBUTE)),
     }
 }
 
-fn address(path: &'static str, attribute: &'static str) -> Result<Option<IpAddr>, HostFailure> {
+fn address(path: &'static str, attribute: &'static str) -> Result<Option<IpAddr>, AttributeError> {
     match property(path).map_err(|failed| failed.of(attribute))? {
         Some(bytes) => parse_address(&bytes, attribute),
         None => Ok(None),
@@ -171,7 +171,7 @@ fn address(path: &'static str, attribute: &'static str) -> Result<Option<IpAddr>
 }
 
 /// Reads an address, with or without a port.
-fn parse_address(bytes: &[u8], attribute: &'static str) -> Result<Option<IpAddr>, HostFailure> {
+fn parse_address(bytes: &[u8], attribute: &'static str) -> Result<Option<IpAddr>, AttributeError> {
     let text = str::from_utf8(bytes).ok();
     let address =
         text.and_then(|text| text.parse::<SocketAddr>().ok().map(|address| address.ip()).or(text.parse().ok()));
@@ -179,77 +179,77 @@ fn parse_address(bytes: &[u8], attribute: &'static str) -> Result<Option<IpAddr>
         Some(address) => Ok(Some(address)),
         // A client on a Unix socket has no address of this kind.
         None if bytes.first().is_none_or(|byte| matches!(byte, b'/' | b'@')) => Ok(None),
-        None => Err(HostFailure { attribute, answer: "not an address" }),
+        None => Err(AttributeError { attribute, status: "not an address" }),
     }
 }
 
 /// The time, since the Unix epoch.
-pub(crate) fn time() -> Result<Duration, HostFailure> {
-    let time = abi::current_time().map_err(|status| Failed(status).of("the time"))?;
+pub(crate) fn time() -> Result<Duration, AttributeError> {
+    let time = abi::current_time().map_err(|status| HostError(status).of("the time"))?;
     Ok(Duration::from_nanos(time))
 }
 
 /// The dynamic metadata of this request or connection.
-pub(crate) fn metadata() -> Result<DynamicMetadata, HostFailure> {
+pub(crate) fn metadata() -> Result<DynamicMetadata, AttributeError> {
     let bytes = property("metadata").map_err(|failed| failed.of("metadata"))?;
     Ok(DynamicMetadata::new(bytes.map_or_else(Vec::new, |bytes| bytes.to_vec())))
 }
 
 /// An attribute that Envoy encodes as a boolean: one byte.
-pub fn boolean_property(path: &'static str) -> Result<Option<bool>, Failed> {
+pub fn boolean_property(path: &'static str) -> Result<Option<bool>, HostError> {
     match property(path)?.as_deref() {
         None => Ok(None),
         Some([0]) => Ok(Some(false)),
         Some([1]) => Ok(Some(true)),
-        Some(_) => Err(Failed(PARSE_FAILURE)),
+        Some(_) => Err(HostError(PARSE_FAILURE)),
     }
 }
 
 const PARSE_FAILURE: Status = Status(4);
 
 /// Sets `wasm.<key>` in the filter state of this request or connection.
-pub fn set_filter_state(key: &str, value: &[u8]) -> Result<(), Failed> {
-    abi::set_property(key.as_bytes(), value).map_err(Failed)
+pub fn set_filter_state(key: &str, value: &[u8]) -> Result<(), HostError> {
+    abi::set_property(key.as_bytes(), value).map_err(HostError)
 }
 
 /// Has the proxy keep `wasm.<key>`, where it is set in the filter state of a request, for as long as the connection lasts.
-pub(crate) fn declare_for_connections(key: &str) -> Result<(), Failed> {
+pub(crate) fn declare_for_connections(key: &str) -> Result<(), HostError> {
     // Envoy's DeclarePropertyArguments: field 1 is the name, field 5 the life span, 2 that of the connection.
-    let length = u8::try_from(key.len()).ok().filter(|length| *length < 0x80).ok_or(Failed(Status::BAD_ARGUMENT))?;
+    let length = u8::try_from(key.len()).ok().filter(|length| *length < 0x80).ok_or(HostError(Status::BAD_ARGUMENT))?;
     let argument = [&[0x0a, length], key.as_bytes(), &[0x28, 2]].concat();
-    abi::call_foreign_function(b"declare_property", &argument).map(|_| ()).map_err(Failed)
+    abi::call_foreign_function(b"declare_property", &argument).map(|_| ()).map_err(HostError)
 }
 
 /// Answers a request with a denial. `details` is what `%RESPONSE_CODE_DETAILS%` shows.
-pub fn reply_denied(status: u32, details: &str, body: &str) -> Result<(), Failed> {
+pub fn reply_denied(status: u32, details: &str, body: &str) -> Result<(), HostError> {
     // One pair of the header map encoding: a count, the lengths, then key and value, each ended by a NUL.
     const CONTENT_TYPE: &[u8] = b"\x01\0\0\0\x0c\0\0\0\x0a\0\0\0content-type\0text/plain\0";
     abi::send_local_response(status, details.as_bytes(), body.as_bytes(), CONTENT_TYPE, GRPC_PERMISSION_DENIED)
-        .map_err(Failed)
+        .map_err(HostError)
 }
 
 /// Closes the client's connection. What the client has sent so far reaches nobody if the callback also pauses.
-pub fn close_downstream() -> Result<(), Failed> {
-    abi::close_stream(DOWNSTREAM).map_err(Failed)
+pub fn close_downstream() -> Result<(), HostError> {
+    abi::close_stream(DOWNSTREAM).map_err(HostError)
 }
 
-/// Whether a context is still there. What follows may be about that one, until [`return_to`].
-pub(crate) fn is_alive(context: u32) -> bool {
+/// Whether a context is still there. What follows may be about that one, until [`set_effective_context`].
+pub(crate) fn context_exists(context: u32) -> bool {
     // Envoy refuses a context that it does not have.
     abi::set_effective_context(context) != Err(Status::BAD_ARGUMENT)
 }
 
 /// Makes what follows be about a context.
-pub(crate) fn return_to(context: u32) {
+pub(crate) fn set_effective_context(context: u32) {
     let _kept = abi::set_effective_context(context);
 }
 
 /// Makes a counter known to the proxy; the same name gives the same counter.
-pub(crate) fn define_counter(name: &str) -> Result<u32, Failed> {
-    abi::define_metric(COUNTER, name.as_bytes()).map_err(Failed)
+pub(crate) fn define_counter(name: &str) -> Result<u32, HostError> {
+    abi::define_metric(COUNTER, name.as_bytes()).map_err(HostError)
 }
 
 /// Adds to a counter.
-pub(crate) fn increment_counter(id: u32, by: i64) -> Result<(), Failed> {
-    abi::increment_metric(id, by).map_err(Failed)
+pub(crate) fn increment_counter(id: u32, by: i64) -> Result<(), HostError> {
+    abi::increment_metric(id, by).map_err(HostError)
 }

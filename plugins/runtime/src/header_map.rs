@@ -3,7 +3,7 @@
 use std::ops::Deref;
 use std::slice;
 
-use sallyport_policy::{HeaderValues, same_bytes};
+use sallyport_policy::{HeaderValues, bytes_eq};
 
 use crate::abi::Bytes;
 
@@ -73,7 +73,7 @@ impl<'m> Named<'m, '_> {
             let value = start + of_name + 1;
             self.at = value + of_value + 1;
             // Most names are of another length, which is seen without them.
-            if usize::try_from(of_name) == Ok(self.name.len()) && same_bytes(self.text(start, of_name)?, self.name) {
+            if usize::try_from(of_name) == Ok(self.name.len()) && bytes_eq(self.text(start, of_name)?, self.name) {
                 return self.text(value, of_value).map(Some);
             }
         }

@@ -1,7 +1,7 @@
 //! A mark on connections that the proxy keeps for as long as they last.
 
+use crate::cache::unique_key::Name;
 use crate::host;
-use crate::name::Name;
 
 /// The key under which each connection says how many marks it has.
 const COUNT: &str = "sallyport.marks";
@@ -16,11 +16,11 @@ const MOST: u8 = 16;
 /// nor another configuration of this one takes it for its own. Clients cannot reach it: what they send becomes filter state
 /// of other types and names.
 #[derive(Debug)]
-pub(crate) struct ConnectionMark {
+pub(crate) struct ConnectionTag {
     name: Name,
 }
 
-impl ConnectionMark {
+impl ConnectionTag {
     /// So many marks, which no connection has so far; none where the proxy cannot keep them. To be asked for once in each
     /// root context, where the proxy takes each name once.
     pub(crate) fn some(most: usize) -> Vec<Self> {

@@ -8,29 +8,24 @@
 //! From configuration to decision: the proxy creates a root context and calls `proxy_on_configure`; [`Vm`] makes a
 //! [`Plugin`] of the bytes, or logs every fault and refuses. For each request it finds the plugin of the stream's root
 //! context and asks it; a [`ConnectionPlugin`] is asked about connections as well, a [`BytesPlugin`] at their first
-//! bytes. [`CurrentStream`] and [`PassingConnection`] are what `sallyport-policy` asks, [`Verdicts`] carries a decision
+//! bytes. [`CurrentStream`] and [`PassthroughConnection`] are what `sallyport-policy` asks, [`Reporter`] carries a decision
 //! out: reply, filter state, counters, log.
 
 mod abi;
-mod connection_mark;
-mod connections;
+mod cache;
 mod counter;
-mod current_stream;
 mod header_map;
 pub mod host;
-mod name;
-mod passing_connection;
-mod settled;
-mod surroundings;
-mod verdicts;
+mod report;
+mod stream;
 mod vm;
 
 pub use abi::Bytes;
-pub use connections::{Connections, SeenConnection};
+pub use cache::decisions::{CachedDecision, DecisionCache};
+pub use cache::peers::{CachedConnection, Connections};
 pub use counter::Counter;
-pub use current_stream::{CurrentStream, Side};
-pub use passing_connection::PassingConnection;
-pub use settled::{Settled, Settlements};
-pub use surroundings::Surroundings;
-pub use verdicts::{Answer, Verdicts};
+pub use report::{DenialReport, Reporter};
+pub use stream::context::StreamContext;
+pub use stream::passthrough::PassthroughConnection;
+pub use stream::request::{CurrentStream, Side};
 pub use vm::{Action, BytesPlugin, ConnectionPlugin, Plugin, Vm, on_initialize, on_memory_allocate, refuse_connection};

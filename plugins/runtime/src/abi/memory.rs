@@ -58,7 +58,7 @@ const KEPT: usize = 1 << 20;
 ///
 /// The text of a configuration has to stand in one piece. If its memory were given back, policies would be spread over
 /// it, and an update would now and then find no such piece and let the memory of the VM grow, which never shrinks.
-struct Spare {
+struct LargeBuffer {
     memory: RefCell<Vec<u8>>,
     /// Whether it was given out since the last answer was asked for, or is held.
     used: Cell<bool>,
@@ -66,11 +66,11 @@ struct Spare {
 }
 
 thread_local! {
-    static SPARE: Spare =
-        const { Spare { memory: RefCell::new(Vec::new()), used: Cell::new(false), held: Cell::new(false) } };
+    static SPARE: LargeBuffer =
+        const { LargeBuffer { memory: RefCell::new(Vec::new()), used: Cell::new(false), held: Cell::new(false) } };
 }
 
-impl Spare {
+impl LargeBuffer {
     fn allocate(&self, size: usize) -> Option<*mut u8> {
         if size > KEPT || self.used.replace(true) {
             return None;
@@ -105,7 +105,7 @@ pub(crate) fn allocate(size: usize) -> *mut u8 {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     Arena,
-    Spare,
+    LargeBuffer,
     /// In a boxed slice.
     Own,
 }
@@ -142,7 +142,7 @@ impl Drop for Bytes {
     fn drop(&mut self) {
         match self.place {
             Place::Arena => ARENA.with(|arena| arena.held.set(arena.held.get() - 1)),
-            Place::Spare => SPARE.with(|spare| spare.held.set(false)),
+            Place::LargeBuffer => SPARE.with(|spare| spare.held.set(false)),
             // SAFETY: `allocate` made these bytes as a boxed slice of this length; one of no bytes frees nothing.
             Place::Own => {
                 drop(unsafe { Box::from_raw(std::ptr::slice_from_raw_parts_mut(self.data.as_ptr(), self.length)) })
@@ -154,7 +154,7 @@ impl Drop for Bytes {
 /// What a host function that gives bytes has given.
 pub(super) fn received(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Result<Bytes, Status> {
     ARENA.with(Arena::reuse);
-    SPARE.with(Spare::reuse);
+    SPARE.with(LargeBuffer::reuse);
     let mut data: *mut u8 = std::ptr::null_mut();
     let mut length = 0_usize;
     let status = Status(call(&raw mut data, &raw mut length));
@@ -178,7 +178,7 @@ pub(super) fn taken(data: *mut u8, length: usize) -> Bytes {
         SPARE.with(|spare| match spare.holds(data.as_ptr()) {
             true => {
                 spare.held.set(true);
-                Place::Spare
+                Place::LargeBuffer
             }
             false => Place::Own,
         })
@@ -254,12 +254,12 @@ mod tests {
                 10
             });
             assert_eq!(refused.err(), Some(Status(10)));
-            assert_eq!(place(length), (Place::Spare, kept), "{length}");
+            assert_eq!(place(length), (Place::LargeBuffer, kept), "{length}");
         }
         let held = answer(&[7; SIZE + 1]);
         assert_eq!(place(SIZE + 1).0, Place::Own);
         drop(held);
-        assert_eq!(place(KEPT).0, Place::Spare);
+        assert_eq!(place(KEPT).0, Place::LargeBuffer);
         assert_eq!(place(KEPT + 1).0, Place::Own);
     }
 }

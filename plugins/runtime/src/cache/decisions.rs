@@ -3,18 +3,18 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use sallyport_policy::ConnectionMatches;
+use sallyport_policy::ConnectionCache;
 
-use crate::connection_mark::ConnectionMark;
-use crate::connections::SeenConnection;
+use crate::cache::peers::CachedConnection;
+use crate::cache::tag::ConnectionTag;
 
 /// What is settled of a connection by its handshake.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Settled {
+pub enum CachedDecision {
     /// All its requests are let in.
-    LetIn,
+    AllowAll,
     /// Its requests are decided by what it matches.
-    Matches(ConnectionMatches),
+    Matches(ConnectionCache),
 }
 
 /// What was settled of connections, each with a mark of its own.
@@ -22,21 +22,21 @@ pub enum Settled {
 /// Whether a connection has a certain mark is cheaper to ask than which connection it is. So while callers are alike,
 /// the next is asked for the mark of the latest; who turns out to be another is found by what is remembered of them.
 #[derive(Debug)]
-pub struct Settlements {
-    marks: Vec<ConnectionMark>,
+pub struct DecisionCache {
+    marks: Vec<ConnectionTag>,
     /// The one at each place has the mark at that place.
-    known: RefCell<Vec<Rc<Settled>>>,
+    known: RefCell<Vec<Rc<CachedDecision>>>,
     /// The place of the latest, once there is one; of one without a mark, a place that has none.
     latest: Cell<Option<usize>>,
     /// The mark that the next connection is asked for: that of the latest, unless the one before it was another.
     expected: Cell<Option<usize>>,
 }
 
-impl Settlements {
+impl DecisionCache {
     /// With marks for so many different ones; with fewer, or none, where the proxy cannot keep them.
     pub fn new(most: usize) -> Self {
         Self {
-            marks: ConnectionMark::some(most),
+            marks: ConnectionTag::some(most),
             known: RefCell::default(),
             latest: Cell::new(None),
             expected: Cell::new(None),
@@ -44,20 +44,24 @@ impl Settlements {
     }
 
     /// Whether the current connection is settled as the latest is; not asked while callers take turns.
-    pub fn repeats(&self) -> bool {
+    pub fn is_same_as_last(&self) -> bool {
         match self.expected.get() {
-            Some(place) => self.marks.get(place).is_some_and(ConnectionMark::is_set),
+            Some(place) => self.marks.get(place).is_some_and(ConnectionTag::is_set),
             None => false,
         }
     }
 
     /// What is settled of the latest connection.
-    pub fn latest(&self) -> Option<Rc<Settled>> {
+    pub fn latest(&self) -> Option<Rc<CachedDecision>> {
         self.latest.get().and_then(|latest| self.known.borrow().get(latest).cloned())
     }
 
     /// What is settled of the current connection, by `settle` when that is first asked.
-    pub fn of(&self, connection: &SeenConnection, settle: impl FnOnce() -> Option<Settled>) -> Option<Rc<Settled>> {
+    pub fn of(
+        &self,
+        connection: &CachedConnection,
+        settle: impl FnOnce() -> Option<CachedDecision>,
+    ) -> Option<Rc<CachedDecision>> {
         let settled = connection.settled.get_or_init(|| settle().map(|settled| self.mark(settled)));
         let Some(settled) = settled.clone() else {
             self.expected.set(None);
@@ -72,7 +76,7 @@ impl Settlements {
     }
 
     /// Marks the current connection as one of which this is settled, if there is a mark for it.
-    fn mark(&self, settled: Settled) -> Rc<Settled> {
+    fn mark(&self, settled: CachedDecision) -> Rc<CachedDecision> {
         let mut known = self.known.borrow_mut();
         let place = known.iter().position(|one| **one == settled).unwrap_or(known.len());
         let Some(mark) = self.marks.get(place) else { return Rc::new(settled) };

@@ -1,4 +1,4 @@
-//! What pages tell people to paste, pasted into a real Envoy.
+//! Snippets that people are told to paste, pasted into a real Envoy.
 
 use std::fs;
 use std::path::Path;

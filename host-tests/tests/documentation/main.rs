@@ -1,6 +1,7 @@
 //! The pages of the repository are true: links lead somewhere, cases and tests that they name exist, snippets load, keys
 //! and counters are those of the filters, and quoted messages are those that the suites expect.
 
+mod demo_table;
 mod envoy;
 mod messages;
 mod page;

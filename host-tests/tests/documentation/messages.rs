@@ -28,7 +28,7 @@ fn every_message_is_that_of_its_case() -> Result<()> {
     Ok(())
 }
 
-/// Whether a message that leaves out texts by `…` is part of `text`.
+/// Searches `text` for a message in which `…` stands for any text.
 fn is_quoted(message: &str, text: &str) -> bool {
     let mut rest = Some(text);
     for piece in message.split('…') {

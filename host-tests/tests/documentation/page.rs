@@ -78,7 +78,7 @@ fn read(path: &Path) -> Result<Page> {
 fn parse(text: &str) -> Page {
     let mut page = Page::default();
     let mut snippet: Option<String> = None;
-    // Where the current heading or cell starts.
+    // The index of the first inline of the current heading or cell.
     let mut start = 0;
     let mut emphasis = None;
     for event in Parser::new_ext(text, Options::ENABLE_TABLES) {

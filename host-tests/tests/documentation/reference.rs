@@ -15,7 +15,7 @@ const UNKNOWN: &str = "0";
 /// A place for the unknown key: what the page calls keys there begins with `prefix`.
 struct Probe {
     prefix: &'static str,
-    /// Where the refusal says that it is.
+    /// The path in the refusal.
     place: &'static str,
     configuration: Value,
 }
@@ -163,7 +163,7 @@ fn every_key_of_conditions_is_documented() -> Result<()> {
     Ok(())
 }
 
-/// What a filter counts that is configured to count all that it can, and asked by sqlmap, without `sallyport.<filter>.`.
+/// The counters of a configured filter after a request of sqlmap, without `sallyport.<filter>.`.
 fn counters(filter: &str, configuration: &Value) -> Result<BTreeSet<String>> {
     let (mut vm, root) = Vm::configured(module(filter)?, &configuration.to_string())?;
     let request = Request::new("GET", "shop", "/").with("user-agent", b"sqlmap/1.8");
@@ -173,7 +173,7 @@ fn counters(filter: &str, configuration: &Value) -> Result<BTreeSet<String>> {
     vm.defined_counters().into_iter().map(name).collect()
 }
 
-/// Whether a documented name stands for a counter: `<…>` is any text without dots.
+/// Compares a documented name with a counter: `<…>` is any text without dots.
 fn stands_for(documented: &str, counter: &str) -> bool {
     let (documented, counter): (Vec<_>, Vec<_>) = (documented.split('.').collect(), counter.split('.').collect());
     documented.len() == counter.len()

@@ -1,4 +1,4 @@
-//! What pages refer to: files, headings, cases of suites, tests and commands.
+//! References of pages: files, headings, cases of suites, tests and commands.
 
 use std::fs;
 use std::path::Path;
@@ -34,7 +34,7 @@ fn every_link_leads_to_a_file_or_heading() -> Result<()> {
     Ok(())
 }
 
-/// Whether a page has a heading of this anchor, as GitHub makes them.
+/// Searches a page for the heading of an anchor, as GitHub makes them.
 fn has_heading(file: &Path, anchor: &str) -> Result<bool> {
     let page = page::named(&file.canonicalize()?.strip_prefix(testbed::root().canonicalize()?)?.display().to_string())?;
     let slug = |heading: &String| -> String {
@@ -141,8 +141,7 @@ fn every_command_and_file_that_a_page_names_exists() -> Result<()> {
     Ok(())
 }
 
-/// Whether a code span is a path from the root of the repository. Those of the release page and of the stack's own
-/// folder are not; ARCHITECTURE.md has shorthand of its own.
+/// Tells a path from the root of the repository from other code. ARCHITECTURE.md shortens paths in a row.
 fn is_path(page: &Page, code: &str) -> bool {
     let folders =
         ["host-tests/", "envoy-config/", "docs/", "policy/", "plugins/", "tools/", "stack/", "bench/", "demo/"];

@@ -1,25 +1,28 @@
 //! The configuration of the filter `baseline-deny`, and its decision.
 
-mod exemptions;
+pub(crate) mod exemptions;
+pub(crate) mod fields;
+pub(crate) mod header_field;
 mod preset;
 
 use std::borrow::Cow;
+use std::rc::Rc;
 
 use exemptions::Exemptions;
 use preset::Preset;
 
-use crate::attributes::jwt_claims::ClaimSource;
 use crate::attributes::request::Request;
-use crate::authz::compiled::{CompiledPolicy, DefaultAction};
+use crate::authz::compiled::CompiledPolicy;
 use crate::authz::decision::{Decision, Denial};
-use crate::authz::fields::header::GLOB_SYNTAX;
+use crate::authz::engine::rule::DefaultAction;
 use crate::authz::policy_name::{PolicyName, RuleLabel, RuleName};
 use crate::authz::resources::authorization_policy::{AuthorizationPolicy, Context};
 use crate::authz::resources::read_resources;
+use crate::baseline::fields::CLIENT_FIELDS;
 use crate::config::deny_response::DenyResponse;
 use crate::config::diagnostics::{ConfigError, ConfigErrors, Diagnostics};
 use crate::config::document::{StreamedList, Value};
-use crate::config::enforcement_mode::Mode;
+use crate::config::enforcement_mode::EnforcementMode;
 use crate::config::reader::{ConfigNode, Object};
 use crate::identity::error::AttributeError;
 use crate::identity::trust_domains::TrustDomains;
@@ -35,7 +38,7 @@ pub struct BaselineDeny {
     exempt: Option<Exemptions>,
     missing: Option<RuleName>,
     empty: Option<RuleName>,
-    report_only: bool,
+    mode: EnforcementMode,
     reply: DenyResponse,
     summary: String,
 }
@@ -65,18 +68,16 @@ impl BaselineDeny {
             lists.push(format!("{} version {version} with {} tools", policy.name, policy.rules.len()));
             policies.push(policy);
         }
-        let report_only = mode == Mode::Report;
-        let summary = summary(&policies, &lists, report_only);
+        let summary = summary(&policies, &lists, mode);
         let policies = policies.into_iter().map(Cow::Owned).collect();
-        let policy =
-            CompiledPolicy::new(policies, &GLOB_SYNTAX, ClaimSource::default(), DefaultAction::Allow, report_only);
+        let policy = CompiledPolicy::new(policies, DefaultAction::Allow, mode);
         let rule = |label: &str| RuleName::new(PolicyName::of_setting("userAgent"), RuleLabel::Name(label.to_owned()));
         Ok(Self {
             policy,
             exempt,
             missing: missing.then(|| rule("missing")),
             empty: empty.then(|| rule("empty")),
-            report_only,
+            mode,
             reply,
             summary,
         })
@@ -88,7 +89,7 @@ impl BaselineDeny {
     /// 2. Unless an exemption names its user agent or its path.
     ///
     /// A failure of the proxy on the way is a denial.
-    pub fn decide<R: Request + ?Sized>(&self, request: &mut R) -> Decision<'_> {
+    pub fn decide(&self, request: &mut dyn Request) -> Decision<Denial<'_>> {
         let decision = match self.policy.decide(request) {
             Decision::Deny(denial) => Decision::Deny(denial),
             other => match self.without_user_agent(request) {
@@ -112,7 +113,7 @@ impl BaselineDeny {
     /// One line that a person understands, and the pattern that was hit, if one was.
     ///
     /// It is made after a denial only, and may ask the proxy for more than the decision did.
-    pub fn explain<R: Request + ?Sized>(&self, denial: &Denial<'_>, request: &mut R) -> (String, Option<String>) {
+    pub fn explain(&self, denial: &Denial<'_>, request: &mut dyn Request) -> (String, Option<String>) {
         let asked = asked(request);
         match denial {
             Denial::Matched(rule) if Some(*rule) == self.missing.as_ref() => {
@@ -122,7 +123,7 @@ impl BaselineDeny {
                 (format!("the user agent is empty: {asked}"), None)
             }
             Denial::Matched(rule) => {
-                let hit = self.policy.header_hit(rule, request).ok().flatten();
+                let hit = self.policy.rules.header_hit(rule, request).ok().flatten();
                 let (told, pattern) = match hit {
                     Some((header, pattern)) => (format!("{header} matches {pattern}"), Some(pattern)),
                     None => (format!("rule {} matches", rule.label()), None),
@@ -150,7 +151,7 @@ impl BaselineDeny {
         &self.summary
     }
 
-    fn without_user_agent<R: Request + ?Sized>(&self, request: &mut R) -> Result<Option<&RuleName>, AttributeError> {
+    fn without_user_agent(&self, request: &mut dyn Request) -> Result<Option<&RuleName>, AttributeError> {
         if self.missing.is_none() && self.empty.is_none() {
             return Ok(None);
         }
@@ -162,20 +163,20 @@ impl BaselineDeny {
         })
     }
 
-    fn is_exempt<R: Request + ?Sized>(&self, request: &mut R) -> Result<bool, AttributeError> {
+    fn is_exempt(&self, request: &mut dyn Request) -> Result<bool, AttributeError> {
         self.exempt.as_ref().map_or(Ok(false), |exempt| exempt.hold(request))
     }
 
-    fn deny_or_report<'p>(&self, denial: Denial<'p>) -> Decision<'p> {
-        match self.report_only {
-            true => Decision::WouldDeny(denial),
-            false => Decision::Deny(denial),
+    fn deny_or_report<'p>(&self, denial: Denial<'p>) -> Decision<Denial<'p>> {
+        match self.mode {
+            EnforcementMode::Report => Decision::WouldDeny(denial),
+            EnforcementMode::Enforce => Decision::Deny(denial),
         }
     }
 }
 
 /// Who asked for what, as far as a client without identity goes.
-fn asked<R: Request + ?Sized>(request: &mut R) -> String {
+fn asked(request: &mut dyn Request) -> String {
     let what = crate::attributes::wording::describe_operation(request);
     let agent = request
         .header(USER_AGENT)
@@ -194,7 +195,7 @@ struct Configuration {
     /// Whether a request without a user agent is denied.
     missing: bool,
     empty: bool,
-    mode: Mode,
+    mode: EnforcementMode,
     reply: DenyResponse,
 }
 
@@ -213,15 +214,19 @@ fn read(node: &ConfigNode<'_>, items: &StreamedList<'_>) -> Option<Configuration
         Some(node) => Exemptions::read(&node).map(Some),
         None => Some(None),
     };
-    let mode = Mode::read(object.optional("mode").as_ref());
+    let mode = EnforcementMode::read(object.optional("mode").as_ref());
     let reply = DenyResponse::read(object.optional("deny").as_ref());
     let resources = object.optional("resources");
     let trust_domains = TrustDomains::new("cluster.local".to_owned(), Vec::new());
+    let context = Context {
+        trust_domains: &trust_domains,
+        claims: &Rc::default(),
+        registry: &CLIENT_FIELDS,
+        denies_only: true,
+        peer_authentication: None,
+    };
     let policies = match &resources {
-        Some(node) => {
-            read_resources(node, items, &Context { trust_domains: &trust_domains, header_syntax: &GLOB_SYNTAX })
-                .map(|resources| resources.policies)
-        }
+        Some(node) => read_resources(node, items, &context).map(|resources| resources.policies),
         None => Some(Vec::new()),
     };
     if presets_node.is_none() && resources.is_none() && user_agent == Some((false, false)) {
@@ -263,12 +268,13 @@ fn read_user_agent(node: &ConfigNode<'_>) -> Option<(bool, bool)> {
     Some((missing?, empty?))
 }
 
-fn summary(policies: &[AuthorizationPolicy], lists: &[String], report_only: bool) -> String {
+fn summary(policies: &[AuthorizationPolicy], lists: &[String], mode: EnforcementMode) -> String {
     let resources = policies.len() - lists.len();
-    let dry_run = policies.iter().filter(|policy| policy.dry_run).count();
-    let (enforced, reported) = if report_only { (0, policies.len()) } else { (policies.len() - dry_run, dry_run) };
+    let dry_run = policies.iter().filter(|policy| policy.mode == EnforcementMode::Report).count();
+    let (enforced, reported) =
+        if mode == EnforcementMode::Report { (0, policies.len()) } else { (policies.len() - dry_run, dry_run) };
     let lists = if lists.is_empty() { "no presets".to_owned() } else { lists.join(", ") };
-    let mode = if report_only { ", mode: report, nothing is denied" } else { "" };
+    let mode = if mode == EnforcementMode::Report { ", mode: report, nothing is denied" } else { "" };
     format!("loaded {resources} resources and {lists}, {enforced} enforced, {reported} only reported{mode}")
 }
 

@@ -5,3 +5,4 @@ pub(crate) mod diagnostics;
 pub(crate) mod document;
 pub(crate) mod enforcement_mode;
 pub(crate) mod reader;
+pub(crate) mod string_list;

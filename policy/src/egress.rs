@@ -1,24 +1,26 @@
 //! The configuration of the filter `egress-allowlist`, and what it decides.
 
+pub(crate) mod authority;
 pub(crate) mod cilium_network_policy;
 pub(crate) mod compiled;
 pub(crate) mod decision;
-pub(crate) mod destination;
 pub(crate) mod explain;
+pub(crate) mod fields;
 pub(crate) mod host_index;
 pub(crate) mod host_pattern;
+pub(crate) mod outbound;
 pub(crate) mod port;
 pub(crate) mod request;
 pub(crate) mod rule;
 pub(crate) mod service_entry;
 
 use crate::authz::resources::MAX_RESOURCES;
-use crate::authz::resources::authorization_policy::read_values;
 use crate::config::deny_response::DenyResponse;
 use crate::config::diagnostics::{ConfigErrors, Diagnostics};
 use crate::config::document::Value;
-use crate::config::enforcement_mode::Mode;
+use crate::config::enforcement_mode::EnforcementMode;
 use crate::config::reader::{ConfigNode, Object};
+use crate::config::string_list::read_values;
 use crate::egress::cilium_network_policy::{Cluster, LabelledWorkload};
 use crate::egress::compiled::EgressPolicy;
 use crate::egress::rule::{Rule, Rules};
@@ -63,10 +65,10 @@ impl EgressAllowlist {
             rules: written,
             resources: rules.resources,
             hosts: rules.hosts(),
-            reported: rules.list.iter().filter(|rule| rule.mode == Mode::Report).count(),
-            report_only: mode == Mode::Report,
+            reported: rules.list.iter().filter(|rule| rule.mode == EnforcementMode::Report).count(),
+            report_only: mode == EnforcementMode::Report,
         };
-        let policy = EgressPolicy::new(&rules.list, server_name_must_match, mode == Mode::Report);
+        let policy = EgressPolicy::new(&rules.list, server_name_must_match, mode);
         Ok(Self { policy, reply, summary })
     }
 
@@ -93,7 +95,7 @@ struct Configuration {
     /// How many rules there are beside those that resources stand for.
     written: usize,
     reply: DenyResponse,
-    mode: Mode,
+    mode: EnforcementMode,
     server_name_must_match: bool,
 }
 
@@ -110,7 +112,7 @@ fn read(node: &ConfigNode<'_>) -> Option<Configuration> {
     if let Some(identity) = object.optional("identity") {
         read_certificate_identity(&identity);
     }
-    let mode = Mode::read(object.optional("mode").as_ref());
+    let mode = EnforcementMode::read(object.optional("mode").as_ref());
     let addresses = match object.optional("ipAddresses") {
         Some(node) => node.enum_value(&[("deny", false), ("allow", true)]),
         None => Some(false),

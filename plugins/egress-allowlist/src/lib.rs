@@ -4,7 +4,7 @@
 //! by their authority, TLS that passes through by its server name. All that is read, checked and compiled by
 //! `sallyport-policy`; this crate asks it and carries the answer out.
 
-use sallyport_policy::{ConfigErrors, EgressAllowlist, EgressDecision, EgressRequest};
+use sallyport_policy::{ConfigErrors, Decision, EgressAllowlist, EgressRequest};
 use sallyport_runtime::host::{self, Level};
 use sallyport_runtime::{
     Action, Bytes, ConnectionPlugin, Connections, CurrentStream, DenialReport, PassthroughConnection, Plugin, Reporter,
@@ -52,9 +52,9 @@ impl EgressAllowlistPlugin {
     fn decide(&self, request: &mut dyn EgressRequest, turn_away: &dyn Fn(&DenialReport<'_>) -> Action) -> Action {
         let policy = self.configuration.policy();
         let (denial, enforced) = match policy.decide(request) {
-            EgressDecision::Allow => return self.reporter.allow(),
-            EgressDecision::WouldDeny(denial) => (denial, false),
-            EgressDecision::Deny(denial) => (denial, true),
+            Decision::Allow => return self.reporter.allow(),
+            Decision::WouldDeny(denial) => (denial, false),
+            Decision::Deny(denial) => (denial, true),
         };
         let reason = policy.explain(&denial, request);
         let principal = request.peer().ok().and_then(|peer| peer.id()).map(|id| id.principal());

@@ -8,7 +8,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use sallyport_policy::{
-    CompiledPolicy, ConfigErrors, ConnectionCache, Decision, IdentityAuthz, IdentitySource, Request,
+    CompiledPolicy, ConfigErrors, ConnectionCache, Decision, Evaluation, IdentityAuthz, IdentitySource, Request,
 };
 use sallyport_runtime::host::{self, Level};
 use sallyport_runtime::{
@@ -43,7 +43,7 @@ impl Plugin for IdentityAuthzPlugin {
         warn(configuration.warnings());
         let policy = configuration.policy();
         let reporter = Reporter::new(Self::NAME, policy.denying_policies()).auditing(policy.auditing_policies());
-        let connection_scoped = policy.decides_by_connection();
+        let connection_scoped = policy.needs().connection_scoped;
         let marks = match configuration.identity_source() {
             IdentitySource::PeerCertificate if connection_scoped => 1,
             IdentitySource::PeerCertificate => MAX_TAGS,
@@ -51,7 +51,7 @@ impl Plugin for IdentityAuthzPlugin {
             IdentitySource::FilterState(_) | IdentitySource::ForwardedClientCert => 0,
         };
         Ok(Self {
-            prefetch_headers: policy.asks_for_several_headers(),
+            prefetch_headers: policy.needs().prefetch_headers,
             decisions: DecisionCache::new(marks),
             connection_scoped,
             connections: Connections::counted(Self::NAME),
@@ -135,10 +135,11 @@ impl IdentityAuthzPlugin {
         request: &mut dyn Request,
         turn_away: &dyn Fn(&DenialReport<'_>) -> Action,
     ) -> Action {
-        if let Some(rule) = policy.matching_audit_rule(matches, request) {
+        let Evaluation { decision, audit } = policy.evaluate(matches, request);
+        if let Some(rule) = audit {
             self.reporter.audit(rule.policy());
         }
-        let (denial, enforced) = match policy.decide_cached(matches, request) {
+        let (denial, enforced) = match decision {
             Decision::Allow => return self.reporter.allow(),
             Decision::WouldDeny(denial) => (denial, false),
             Decision::Deny(denial) => (denial, true),

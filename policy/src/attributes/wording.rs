@@ -10,7 +10,7 @@ pub(crate) const MAX_VALUES_SHOWN: usize = 3;
 pub(crate) const MAX_RULES_EXPLAINED: usize = 64;
 
 /// How many bytes of a request's value are printed.
-const PRINTED: usize = 120;
+const MAX_VALUE_BYTES: usize = 120;
 
 /// A list's first values, given with how many it has.
 pub(crate) fn join_values((count, shown): (usize, Vec<String>)) -> Box<str> {
@@ -23,7 +23,7 @@ pub(crate) fn join_values((count, shown): (usize, Vec<String>)) -> Box<str> {
 }
 
 /// What a condition asks for, from the name of its field and its values in words.
-pub(crate) fn wanted(subject: &str, negated: bool, values: &str) -> String {
+pub(crate) fn requirement(subject: &str, negated: bool, values: &str) -> String {
     match negated {
         false => format!("{subject} {values}"),
         true => format!("{subject} other than {values}"),
@@ -31,7 +31,7 @@ pub(crate) fn wanted(subject: &str, negated: bool, values: &str) -> String {
 }
 
 /// Method and path, or the port of a connection, as far as the proxy tells them.
-pub(crate) fn describe_operation<R: Request + ?Sized>(request: &mut R) -> String {
+pub(crate) fn describe_operation(request: &mut dyn Request) -> String {
     if request.is_connection() {
         return match request.destination_port() {
             Ok(Some(port)) => format!("a connection to port {port}"),
@@ -46,7 +46,24 @@ pub(crate) fn describe_operation<R: Request + ?Sized>(request: &mut R) -> String
 
 /// A value from the network as one short line: no control characters, no terminal codes.
 pub(crate) fn printable(value: &[u8]) -> String {
-    let shown = value.get(..PRINTED).unwrap_or(value);
+    let shown = value.get(..MAX_VALUE_BYTES).unwrap_or(value);
     let cut = if shown.len() < value.len() { "..." } else { "" };
     format!("{}{cut}", shown.escape_ascii())
+}
+
+/// The request and its peer, in words. What the proxy does not supply is left out: the denial stands either way.
+pub(crate) fn describe_request(request: &mut dyn Request) -> String {
+    let (operation, peer) = (describe_operation(request), describe_peer(request));
+    match operation.is_empty() {
+        true => peer,
+        false => format!("{operation} {peer}"),
+    }
+}
+
+/// The peer in words.
+pub(crate) fn describe_peer(request: &mut dyn Request) -> String {
+    match request.peer() {
+        Ok(peer) => format!("by {peer}"),
+        Err(failure) => format!("by someone ({failure})"),
+    }
 }

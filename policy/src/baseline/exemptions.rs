@@ -1,9 +1,9 @@
 //! `exempt`: whom and what no denial reaches.
 
 use crate::attributes::request::Request;
-use crate::authz::fields::header::{HeaderPattern, ListElementIndex};
 use crate::authz::fields::path::{Index as PathIndex, PathPattern};
 use crate::baseline::USER_AGENT;
+use crate::baseline::header_field::{HeaderGlob, ListElementIndex};
 use crate::config::reader::{ConfigNode, Object};
 use crate::identity::error::AttributeError;
 use crate::matcher::path_template::SegmentBytes;
@@ -24,7 +24,7 @@ pub(crate) struct Exemptions {
 impl Exemptions {
     pub(crate) fn read(node: &ConfigNode<'_>) -> Option<Self> {
         let object = node.object()?;
-        let agents = patterns(&object, "userAgents", HeaderPattern::parse_glob);
+        let agents = patterns(&object, "userAgents", HeaderGlob::parse_glob);
         // An exemption lets a request in, so a template stands for no more than in an ALLOW.
         let paths = patterns(&object, "paths", |text| PathPattern::parse(text, SegmentBytes::Envoy));
         object.finish();
@@ -36,7 +36,7 @@ impl Exemptions {
     }
 
     /// Whether a request is exempt.
-    pub(crate) fn hold<R: Request + ?Sized>(&self, request: &mut R) -> Result<bool, AttributeError> {
+    pub(crate) fn hold(&self, request: &mut dyn Request) -> Result<bool, AttributeError> {
         if self.any_path {
             let mut matched = Matched::new();
             self.paths.lookup(request.path()?, &mut matched);

@@ -3,12 +3,7 @@
 use crate::identity::error::{AttributeError, EvalError};
 use crate::matcher::value_ids::Matched;
 
-/// A number as a place; one that is beyond what this machine can count to is no place.
-pub(crate) fn position(number: u32) -> usize {
-    usize::try_from(number).unwrap_or(usize::MAX)
-}
-
-/// What a request has of one field.
+/// The values of one field that a request matches.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct FieldMatch {
     /// The values that the request matches: by one of its values, where there are several.
@@ -32,8 +27,8 @@ impl<F> Default for FieldMatches<F> {
 }
 
 impl<F: Copy + Eq> FieldMatches<F> {
-    /// What is known of `field`, which `look_up` fills in the first time. Fails as that does.
-    pub(crate) fn of(
+    /// The lookup of `field`, which `look_up` makes the first time. Fails as that does.
+    pub(crate) fn get_or_look_up(
         &mut self,
         field: F,
         look_up: impl FnOnce(&mut FieldMatch) -> Result<(), EvalError>,
@@ -79,6 +74,6 @@ impl<F> FieldMatches<F> {
 }
 
 /// A field that nothing was made to look up in: what it matches cannot be told.
-pub(crate) fn missing_index() -> EvalError {
+fn missing_index() -> EvalError {
     AttributeError { attribute: "a field of the policy", status: "it has no index" }.into()
 }

@@ -9,7 +9,9 @@ mod work;
 use super::*;
 use crate::attributes::dynamic_metadata::DynamicMetadata;
 use crate::attributes::request::HeaderValues;
-use crate::authz::fields::header::ISTIO_SYNTAX;
+use crate::authz::engine::rule::{Action, Predicate};
+use crate::authz::fields::ALL_FIELDS;
+
 use crate::authz::policy_name::RuleLabel;
 use crate::authz::resources::Resource;
 use crate::authz::resources::authorization_policy::Context;
@@ -22,6 +24,8 @@ use crate::identity::error::UnauthenticatedReason;
 use crate::identity::peer::Peer;
 use crate::identity::spiffe_id::SpiffeId;
 use crate::identity::trust_domains::TrustDomains;
+use crate::linear_reading;
+use crate::matcher::clause::Quantifier;
 
 #[derive(Clone, Debug)]
 struct Asked {
@@ -155,7 +159,13 @@ fn read(name: &str, spec: &str) -> AuthorizationPolicy {
     let trust_domains = TrustDomains::new("cluster.local".to_owned(), Vec::new());
     let resource = Resource::read(
         &ConfigNode::root(&document, &diagnostics),
-        &Context { trust_domains: &trust_domains, header_syntax: &ISTIO_SYNTAX },
+        &Context {
+            trust_domains: &trust_domains,
+            claims: &Rc::default(),
+            registry: &ALL_FIELDS,
+            denies_only: false,
+            peer_authentication: None,
+        },
     );
     match diagnostics.into_result(resource) {
         Ok(Resource::AuthorizationPolicy(policy)) => policy,
@@ -165,13 +175,7 @@ fn read(name: &str, spec: &str) -> AuthorizationPolicy {
 }
 
 fn compile(policies: &[AuthorizationPolicy]) -> CompiledPolicy {
-    CompiledPolicy::new(
-        policies.iter().map(Cow::Borrowed).collect(),
-        &ISTIO_SYNTAX,
-        ClaimSource::default(),
-        DefaultAction::Deny,
-        false,
-    )
+    CompiledPolicy::new(policies.iter().map(Cow::Borrowed).collect(), DefaultAction::Deny, EnforcementMode::Enforce)
 }
 
 /// The numbered steps of [`CompiledPolicy::decide`], by walking every rule.
@@ -180,11 +184,11 @@ fn linear(policies: &[AuthorizationPolicy], request: &mut Asked) -> String {
         let mut names = Vec::new();
         for policy in policies.iter().filter(|policy| policy.action == action) {
             for (number, clauses) in policy.rules.iter().enumerate() {
-                // Quantifier a header's values one that matches keeps out, and all have to match to be let in.
+                // Of a header's values one that matches keeps out, and all have to match to be let in.
                 let holds = |predicate: &Predicate, request: &mut Asked| {
                     let of =
                         if (action == Action::Deny) == predicate.negated { Quantifier::All } else { Quantifier::Any };
-                    predicate.values.matches(request, of) != Ok(predicate.negated)
+                    linear_reading::matches(&*predicate.values, request, of) != Ok(predicate.negated)
                 };
                 if clauses.iter().any(|clause| clause.iter().all(|predicate| holds(predicate, request))) {
                     names.push(RuleName::new(policy.name.clone(), RuleLabel::Number(number)).to_string());
@@ -211,12 +215,12 @@ fn indexed(policy: &CompiledPolicy, request: &mut Asked) -> String {
 fn by_connection(policy: &CompiledPolicy, request: &mut Asked) -> String {
     let matches = policy.precompute_connection(request).expect("nothing fails");
     request.asked.clear();
-    let words = in_words(&policy.decide_cached(Some(&matches), request));
+    let words = in_words(&policy.evaluate(Some(&matches), request).decision);
     assert!(!request.asked.iter().any(|asked| ["peer", "server name"].contains(asked)), "{request:?}");
     words
 }
 
-fn in_words(decision: &Decision<'_>) -> String {
+fn in_words(decision: &Decision<Denial<'_>>) -> String {
     match decision {
         Decision::Allow => "allowed".to_owned(),
         Decision::Deny(Denial::Matched(rule)) => format!("denied by {rule}"),
@@ -455,7 +459,7 @@ fn a_failure_of_the_proxy_denies_whatever_it_is_about() {
 #[test]
 fn a_dry_run_never_changes_the_answer() {
     let dry = |mut policy: AuthorizationPolicy| {
-        policy.dry_run = true;
+        policy.mode = EnforcementMode::Report;
         policy
     };
     let web = "spiffe://cluster.local/ns/shop/sa/web";
@@ -463,7 +467,7 @@ fn a_dry_run_never_changes_the_answer() {
     let deny_posts =
         || read("deny", r#"{"action": "DENY", "rules": [{"to": [{"operation": {"methods": ["POST"]}}]}]}"#);
     let deny_name = RuleName::new(deny_posts().name, RuleLabel::Number(0));
-    let rows: [(&str, Vec<AuthorizationPolicy>, &str, Decision<'_>); 5] = [
+    let rows: [(&str, Vec<AuthorizationPolicy>, &str, Decision<Denial<'_>>); 5] = [
         (
             "a DENY in dry run",
             vec![allow(), dry(deny_posts())],
@@ -487,10 +491,8 @@ fn a_dry_run_never_changes_the_answer() {
     let only_dry = [dry(read("none", "{}"))];
     let policy = CompiledPolicy::new(
         only_dry.iter().map(Cow::Borrowed).collect(),
-        &ISTIO_SYNTAX,
-        ClaimSource::default(),
         DefaultAction::Allow,
-        false,
+        EnforcementMode::Enforce,
     );
     assert_eq!(policy.decide(&mut Asked::by(web)), Decision::WouldDeny(Denial::NoAllowMatches));
 }
@@ -498,22 +500,15 @@ fn a_dry_run_never_changes_the_answer() {
 #[test]
 fn in_report_mode_every_denial_is_only_reported() {
     let policies = [read("none", "{}")];
-    let policy = CompiledPolicy::new(
-        policies.iter().map(Cow::Borrowed).collect(),
-        &ISTIO_SYNTAX,
-        ClaimSource::default(),
-        DefaultAction::Deny,
-        true,
-    );
+    let policy =
+        CompiledPolicy::new(policies.iter().map(Cow::Borrowed).collect(), DefaultAction::Deny, EnforcementMode::Report);
     assert_eq!(policy.decide(&mut Asked::by("")), Decision::WouldDeny(Denial::NoAllowMatches));
     let failing = Asked { failing: Some("peer"), ..Asked::by("") };
     let by_principal = [read("a", r#"{"rules": [{"from": [{"source": {"principals": ["x/y"]}}]}]}"#)];
     let policy = CompiledPolicy::new(
         by_principal.iter().map(Cow::Borrowed).collect(),
-        &ISTIO_SYNTAX,
-        ClaimSource::default(),
         DefaultAction::Deny,
-        true,
+        EnforcementMode::Report,
     );
     assert!(matches!(policy.decide(&mut failing.clone()), Decision::WouldDeny(Denial::Undecidable(_))));
 }
@@ -581,13 +576,7 @@ fn a_certificate_that_proves_nothing_is_denied_where_it_matters_who_asks() {
     ] {
         let asked = || Asked { peer: Peer::Unauthenticated(reason), ..Asked::by("") };
         let compiled = |policy: &AuthorizationPolicy| {
-            CompiledPolicy::new(
-                vec![Cow::Borrowed(policy)],
-                &ISTIO_SYNTAX,
-                ClaimSource::default(),
-                DefaultAction::Allow,
-                false,
-            )
+            CompiledPolicy::new(vec![Cow::Borrowed(policy)], DefaultAction::Allow, EnforcementMode::Enforce)
         };
         for policy in &by_identity {
             assert_eq!(

@@ -1,8 +1,19 @@
 //! `operation.hosts`: the authority that the request is addressed to.
 
-use crate::matcher::string_index::StringIndex;
+use std::borrow::Cow;
+use std::rc::Rc;
+
+use crate::attributes::request::{PseudoHeader, Request};
+use crate::attributes::wording::printable;
+use crate::authz::engine::field::{AnyFieldValues, FieldIndex, FieldValues, MatchField};
+use crate::authz::fields::{FieldContext, FieldReader, unwrap_patterns};
+use crate::config::reader::ConfigNode;
+use crate::config::string_list::read_values;
+use crate::identity::error::EvalError;
+use crate::matcher::field_match::FieldMatch;
+use crate::matcher::string_index::{LiteralPrefix, StringIndex};
 use crate::matcher::string_pattern::StringPattern;
-use crate::matcher::value_ids::Matched;
+use crate::matcher::value_ids::ValueId;
 
 /// A pattern for the `:authority`, without regard to case (RFC 9110, section 4.2.3).
 ///
@@ -38,13 +49,61 @@ impl HostPattern {
 
 string_pattern_newtype!(HostPattern);
 
-/// Adds the patterns that match.
-pub(crate) fn look_up(index: &StringIndex, host: Option<&[u8]>, matched: &mut Matched) {
-    match host {
-        Some(host) if host.iter().any(u8::is_ascii_uppercase) => index.lookup(&host.to_ascii_lowercase(), matched),
-        Some(host) => index.lookup(host, matched),
-        None => {}
+/// The authority that the request is addressed to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Host;
+
+impl MatchField for Host {
+    type Pattern = HostPattern;
+
+    const RANK: u8 = 31;
+    const REQUEST_HEADER: bool = true;
+
+    fn subject(&self) -> Cow<'static, str> {
+        "host".into()
     }
+
+    fn http_key(&self) -> Option<String> {
+        Some("hosts".to_owned())
+    }
+
+    fn index(self, patterns: Vec<(HostPattern, ValueId)>) -> Box<dyn FieldIndex> {
+        Box::new(HostIndex(StringIndex::new(unwrap_patterns(patterns))))
+    }
+}
+
+struct HostIndex(StringIndex);
+
+impl FieldIndex for HostIndex {
+    fn lookup(&self, request: &mut dyn Request, found: &mut FieldMatch) -> Result<(), EvalError> {
+        match request.host()? {
+            Some(host) if host.iter().any(u8::is_ascii_uppercase) => {
+                self.0.lookup(&host.to_ascii_lowercase(), &mut found.any);
+            }
+            Some(host) => self.0.lookup(host, &mut found.any),
+            None => {}
+        }
+        Ok(())
+    }
+
+    fn describe_actual(&self, request: &mut dyn Request) -> Option<String> {
+        request.host().ok().flatten().map(|host| format!("to host {}", printable(host)))
+    }
+
+    fn pseudo_header(&self) -> Option<PseudoHeader> {
+        Some(PseudoHeader::Authority)
+    }
+
+    fn literal_prefix(&self, value: ValueId) -> Option<LiteralPrefix<'_>> {
+        self.0.literal_prefix(value)
+    }
+}
+
+/// `operation.hosts` and `operation.notHosts`.
+pub(crate) const OPERATION: FieldReader = FieldReader { keys: ["hosts", "notHosts"], read };
+
+fn read(node: &ConfigNode<'_>, _: &FieldContext<'_>) -> Option<Rc<dyn AnyFieldValues>> {
+    Some(FieldValues::shared(Host, read_values(node, HostPattern::parse)?))
 }
 
 #[cfg(test)]

@@ -1,11 +1,20 @@
 //! `source.ipBlocks`, `source.remoteIpBlocks` and the keys `source.ip`, `remote.ip` and `destination.ip`: the addresses
 //! of a connection.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::rc::Rc;
 
+use crate::attributes::request::Request;
+use crate::authz::engine::field::{AnyFieldValues, FieldIndex, FieldValues, MatchField};
+use crate::authz::fields::{ConditionReader, FieldContext, FieldReader};
 use crate::collections::map::OrderedMap;
 use crate::collections::sort::sort_by;
+use crate::config::reader::ConfigNode;
+use crate::config::string_list::read_values;
+use crate::identity::error::{AttributeError, EvalError};
+use crate::matcher::field_match::FieldMatch;
 use crate::matcher::value_ids::{Matched, ValueId};
 
 /// A network: addresses of one family that begin with the same bits.
@@ -122,6 +131,110 @@ impl Index {
         matched.extend(blocks.filter_map(|block| self.blocks.get(block.key().as_slice())).copied());
     }
 }
+
+impl Index {
+    fn new_boxed<A: AddressField>(patterns: Vec<(IpBlock, ValueId)>) -> Box<dyn FieldIndex> {
+        Box::new(AddressIndex {
+            blocks: Self::new(patterns.into_iter()),
+            address: A::address,
+            preposition: A::PREPOSITION,
+        })
+    }
+}
+
+type ReadAddress = fn(&mut dyn Request) -> Result<Option<IpAddr>, AttributeError>;
+
+struct AddressIndex {
+    blocks: Index,
+    address: ReadAddress,
+    preposition: &'static str,
+}
+
+impl FieldIndex for AddressIndex {
+    fn lookup(&self, request: &mut dyn Request, found: &mut FieldMatch) -> Result<(), EvalError> {
+        self.blocks.lookup((self.address)(request)?, &mut found.any);
+        Ok(())
+    }
+
+    fn describe_actual(&self, request: &mut dyn Request) -> Option<String> {
+        let address = (self.address)(request).ok().flatten()?;
+        Some(format!("{} {address}", self.preposition))
+    }
+}
+
+/// One of the addresses of a connection.
+trait AddressField {
+    const PREPOSITION: &'static str;
+
+    fn address(request: &mut dyn Request) -> Result<Option<IpAddr>, AttributeError>;
+}
+
+/// Declares the field of an address. Its value can change while a connection lasts, as QUIC's do.
+macro_rules! address_field {
+    ($(#[$doc:meta])* $name:ident, $rank:literal, $subject:literal, $preposition:literal, $attribute:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub(crate) struct $name;
+
+        impl AddressField for $name {
+            const PREPOSITION: &'static str = $preposition;
+
+            fn address(request: &mut dyn Request) -> Result<Option<IpAddr>, AttributeError> {
+                request.$attribute()
+            }
+        }
+
+        impl MatchField for $name {
+            type Pattern = IpBlock;
+
+            const RANK: u8 = $rank;
+
+            fn subject(&self) -> Cow<'static, str> {
+                $subject.into()
+            }
+
+            fn index(self, patterns: Vec<(IpBlock, ValueId)>) -> Box<dyn FieldIndex> {
+                Index::new_boxed::<Self>(patterns)
+            }
+        }
+
+        impl $name {
+            fn read(node: &ConfigNode<'_>, _: &FieldContext<'_>) -> Option<Rc<dyn AnyFieldValues>> {
+                Some(FieldValues::shared(Self, read_values(node, IpBlock::parse)?))
+            }
+        }
+    };
+}
+
+address_field! {
+    /// The address of the connection's other end, whatever a request says of addresses.
+    SourceIp, 20, "source address in", "from", source_ip
+}
+address_field! {
+    /// The address of the client as the proxy determines it, by `X-Forwarded-For` or the PROXY protocol.
+    RemoteIp, 21, "remote address in", "from", remote_ip
+}
+address_field! {
+    /// The address that the connection was made to, on the proxy's side.
+    DestinationIp, 22, "destination address in", "to", destination_ip
+}
+
+/// `source.ipBlocks` and `source.notIpBlocks`.
+pub(crate) const SOURCE: FieldReader = FieldReader { keys: ["ipBlocks", "notIpBlocks"], read: SourceIp::read };
+
+/// `source.remoteIpBlocks` and `source.notRemoteIpBlocks`.
+pub(crate) const REMOTE_SOURCE: FieldReader =
+    FieldReader { keys: ["remoteIpBlocks", "notRemoteIpBlocks"], read: RemoteIp::read };
+
+/// `when` on `source.ip`.
+pub(crate) const SOURCE_CONDITION: ConditionReader = ConditionReader { key: "source.ip", read: SourceIp::read };
+
+/// `when` on `remote.ip`.
+pub(crate) const REMOTE_CONDITION: ConditionReader = ConditionReader { key: "remote.ip", read: RemoteIp::read };
+
+/// `when` on `destination.ip`.
+pub(crate) const DESTINATION_CONDITION: ConditionReader =
+    ConditionReader { key: "destination.ip", read: DestinationIp::read };
 
 #[cfg(test)]
 mod tests {

@@ -1,10 +1,20 @@
 //! `when` on `request.auth.claims[…]` and its like, and on `experimental.envoy.filters.…[…]`: what filters before this
 //! one have found out about a request.
 
+use std::borrow::Cow;
 use std::fmt;
+use std::rc::Rc;
 
+use crate::attributes::jwt_claims::ClaimSource;
 use crate::attributes::names::MetadataKey;
+use crate::attributes::request::Request;
+use crate::authz::engine::field::{AnyFieldValues, FieldIndex, FieldValues, MatchField};
+use crate::authz::fields::{ConditionReader, FieldContext, NamedConditionReader, ReadNamedValues};
 use crate::config::document::Value;
+use crate::config::reader::ConfigNode;
+use crate::config::string_list::read_values;
+use crate::identity::error::EvalError;
+use crate::matcher::field_match::FieldMatch;
 use crate::matcher::string_index::StringIndex;
 use crate::matcher::string_pattern::StringPattern;
 use crate::matcher::value_ids::{Matched, ValueId, once_each};
@@ -97,6 +107,83 @@ impl Index {
             _ => {}
         }
     }
+}
+
+struct MetadataIndex {
+    key: MetadataKey,
+    patterns: Index,
+    claims: Rc<ClaimSource>,
+}
+
+impl FieldIndex for MetadataIndex {
+    fn lookup(&self, request: &mut dyn Request, found: &mut FieldMatch) -> Result<(), EvalError> {
+        self.patterns.lookup(self.claims.value(&self.key, request)?.as_ref(), &mut found.any);
+        Ok(())
+    }
+}
+
+/// A claim of the request's token, or a value of dynamic metadata.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Metadata {
+    key: MetadataKey,
+    claims: Rc<ClaimSource>,
+}
+
+impl Metadata {
+    #[cfg(test)]
+    pub(crate) fn key(&self) -> &MetadataKey {
+        &self.key
+    }
+}
+
+impl MatchField for Metadata {
+    type Pattern = MetadataPattern;
+
+    const RANK: u8 = 41;
+
+    fn name(&self) -> Cow<'_, str> {
+        self.key.to_string().into()
+    }
+
+    fn subject(&self) -> Cow<'static, str> {
+        self.key.to_string().into()
+    }
+
+    fn http_key(&self) -> Option<String> {
+        match &self.key {
+            MetadataKey::Claim(_) => Some("request.auth".to_owned()),
+            MetadataKey::Filter { .. } => None,
+        }
+    }
+
+    fn index(self, patterns: Vec<(MetadataPattern, ValueId)>) -> Box<dyn FieldIndex> {
+        Box::new(MetadataIndex { key: self.key, patterns: Index::new(patterns.into_iter()), claims: self.claims })
+    }
+}
+
+/// `when` on `request.auth.audiences`.
+pub(crate) const AUDIENCES: ConditionReader = ConditionReader {
+    key: "request.auth.audiences",
+    read: |node, context| read(node, context, MetadataKey::claim("aud")),
+};
+
+/// `when` on `request.auth.presenter`.
+pub(crate) const PRESENTER: ConditionReader = ConditionReader {
+    key: "request.auth.presenter",
+    read: |node, context| read(node, context, MetadataKey::claim("azp")),
+};
+
+/// `when` on `request.auth.claims[…]` and `experimental.envoy.filters.…[…]`.
+pub(crate) const NAMED: NamedConditionReader = |text| {
+    let key = MetadataKey::parse(text)?;
+    Some(key.map(|key| -> Box<ReadNamedValues<'static>> {
+        Box::new(move |node, context| read(node, context, key.clone()))
+    }))
+};
+
+fn read(node: &ConfigNode<'_>, context: &FieldContext<'_>, key: MetadataKey) -> Option<Rc<dyn AnyFieldValues>> {
+    let patterns = read_values(node, |text| MetadataPattern::parse(text, &key))?;
+    Some(FieldValues::shared(Metadata { key, claims: Rc::clone(context.claims) }, patterns))
 }
 
 #[cfg(test)]

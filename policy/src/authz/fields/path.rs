@@ -1,11 +1,19 @@
 //! `operation.paths`: the path without query and fragment.
 
+use std::borrow::Cow;
 use std::fmt;
+use std::rc::Rc;
 
-use crate::attributes::request::without_query;
+use crate::attributes::request::{PseudoHeader, Request, without_query};
+use crate::authz::engine::field::{AnyFieldValues, FieldIndex, FieldValues, MatchField, Phrase};
+use crate::authz::fields::{FieldContext, FieldReader};
+use crate::config::reader::ConfigNode;
+use crate::config::string_list::read_values;
+use crate::identity::error::EvalError;
+use crate::matcher::field_match::FieldMatch;
 use crate::matcher::path_template::{PathTemplate, SegmentBytes};
 use crate::matcher::path_template_index::TemplateIndex;
-use crate::matcher::string_index::StringIndex;
+use crate::matcher::string_index::{LiteralPrefix, StringIndex};
 use crate::matcher::string_pattern::StringPattern;
 use crate::matcher::value_ids::{Matched, ValueId};
 
@@ -62,8 +70,8 @@ impl PathPattern {
         }
     }
 
-    /// Where it is, in words: under a folder, or at a path.
-    pub(crate) fn place(&self) -> String {
+    /// The pattern in words: `under /orders/` or `at /orders`.
+    pub(crate) fn describe(&self) -> String {
         match self {
             Self::Text(StringPattern::Prefix(prefix)) if prefix.ends_with(b"/") => {
                 format!("under {}", String::from_utf8_lossy(prefix))
@@ -121,11 +129,6 @@ impl Index {
         Self { not_empty, text: StringIndex::new(texts), templates }
     }
 
-    /// Those that are texts.
-    pub(crate) fn texts(&self) -> &StringIndex {
-        &self.text
-    }
-
     pub(crate) fn lookup(&self, path: Option<&[u8]>, matched: &mut Matched) {
         let Some(path) = path.map(without_query) else { return };
         if let Some(id) = self.not_empty
@@ -138,6 +141,58 @@ impl Index {
             templates.lookup(path, matched);
         }
     }
+}
+
+impl FieldIndex for Index {
+    fn lookup(&self, request: &mut dyn Request, found: &mut FieldMatch) -> Result<(), EvalError> {
+        Index::lookup(self, request.path()?, &mut found.any);
+        Ok(())
+    }
+
+    fn pseudo_header(&self) -> Option<PseudoHeader> {
+        Some(PseudoHeader::Path)
+    }
+
+    fn literal_prefix(&self, value: ValueId) -> Option<LiteralPrefix<'_>> {
+        self.text.literal_prefix(value)
+    }
+}
+
+/// The path of the request, without query and fragment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Path;
+
+impl MatchField for Path {
+    type Pattern = PathPattern;
+
+    const RANK: u8 = 32;
+    const REQUEST_HEADER: bool = true;
+    const PHRASE: Phrase = Phrase::Path;
+
+    fn subject(&self) -> Cow<'static, str> {
+        // Its values say where they are.
+        "".into()
+    }
+
+    fn http_key(&self) -> Option<String> {
+        Some("paths".to_owned())
+    }
+
+    fn describe(pattern: &PathPattern) -> String {
+        pattern.describe()
+    }
+
+    fn index(self, patterns: Vec<(PathPattern, ValueId)>) -> Box<dyn FieldIndex> {
+        Box::new(Index::new(patterns.into_iter()))
+    }
+}
+
+/// `operation.paths` and `operation.notPaths`.
+pub(crate) const OPERATION: FieldReader = FieldReader { keys: ["paths", "notPaths"], read };
+
+fn read(node: &ConfigNode<'_>, context: &FieldContext<'_>) -> Option<Rc<dyn AnyFieldValues>> {
+    let patterns = read_values(node, |text| PathPattern::parse(text, context.operators))?;
+    Some(FieldValues::shared(Path, patterns))
 }
 
 #[cfg(test)]

@@ -1,8 +1,17 @@
 //! `operation.ports`: the port that the connection was addressed to.
 
+use std::borrow::Cow;
 use std::fmt;
+use std::rc::Rc;
 
+use crate::attributes::request::Request;
+use crate::authz::engine::field::{AnyFieldValues, FieldIndex, FieldValues, MatchField};
+use crate::authz::fields::{ConditionReader, FieldContext, FieldReader};
 use crate::collections::map::OrderedMap;
+use crate::config::reader::ConfigNode;
+use crate::config::string_list::read_values;
+use crate::identity::error::EvalError;
+use crate::matcher::field_match::FieldMatch;
 use crate::matcher::value_ids::{Matched, ValueId};
 
 /// A TCP port, 0 to 65535, written as a string as Istio has it.
@@ -40,6 +49,47 @@ impl Index {
     pub(crate) fn lookup(&self, port: Option<u16>, matched: &mut Matched) {
         matched.extend(port.and_then(|port| self.0.get(port.to_be_bytes().as_slice())).copied());
     }
+}
+
+impl FieldIndex for Index {
+    fn lookup(&self, request: &mut dyn Request, found: &mut FieldMatch) -> Result<(), EvalError> {
+        Index::lookup(self, request.destination_port()?, &mut found.any);
+        Ok(())
+    }
+
+    fn describe_actual(&self, request: &mut dyn Request) -> Option<String> {
+        // A connection is described by its port already.
+        let port = request.destination_port().ok().flatten().filter(|_| !request.is_connection())?;
+        Some(format!("at port {port}"))
+    }
+}
+
+/// The port that the connection was made to, on the proxy's side.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct DestinationPort;
+
+impl MatchField for DestinationPort {
+    type Pattern = Port;
+
+    const RANK: u8 = 23;
+
+    fn subject(&self) -> Cow<'static, str> {
+        "port".into()
+    }
+
+    fn index(self, patterns: Vec<(Port, ValueId)>) -> Box<dyn FieldIndex> {
+        Box::new(Index::new(patterns.into_iter()))
+    }
+}
+
+/// `operation.ports` and `operation.notPorts`.
+pub(crate) const OPERATION: FieldReader = FieldReader { keys: ["ports", "notPorts"], read };
+
+/// `when` on `destination.port`.
+pub(crate) const CONDITION: ConditionReader = ConditionReader { key: "destination.port", read };
+
+fn read(node: &ConfigNode<'_>, _: &FieldContext<'_>) -> Option<Rc<dyn AnyFieldValues>> {
+    Some(FieldValues::shared(DestinationPort, read_values(node, Port::parse)?))
 }
 
 #[cfg(test)]

@@ -1,10 +1,20 @@
 //! `source.principals`: the SPIFFE ID that the peer's certificate proves.
 
-use crate::identity::peer::Peer;
+use std::borrow::Cow;
+use std::rc::Rc;
+
+use crate::attributes::request::Request;
+use crate::attributes::wording::describe_peer;
+use crate::authz::engine::field::{AnyFieldValues, FieldIndex, FieldValues, MatchField};
+use crate::authz::fields::{ConditionReader, FieldContext, FieldReader, unwrap_patterns};
+use crate::config::reader::ConfigNode;
+use crate::config::string_list::read_expanded;
+use crate::identity::error::EvalError;
 use crate::identity::trust_domains::TrustDomains;
+use crate::matcher::field_match::FieldMatch;
 use crate::matcher::string_index::StringIndex;
 use crate::matcher::string_pattern::StringPattern;
-use crate::matcher::value_ids::Matched;
+use crate::matcher::value_ids::ValueId;
 
 /// A pattern for SPIFFE IDs, with or without their scheme.
 ///
@@ -73,11 +83,49 @@ fn is_of_an_id(character: char) -> bool {
     character.is_ascii_alphanumeric() || matches!(character, '.' | '-' | '_' | '/' | '*')
 }
 
-/// Adds the patterns that match.
-pub(crate) fn look_up(index: &StringIndex, peer: &Peer, matched: &mut Matched) {
-    if let Some(id) = peer.id() {
-        index.lookup(id.principal().as_bytes(), matched);
+/// The SPIFFE ID of the peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Principal;
+
+impl MatchField for Principal {
+    type Pattern = PrincipalPattern;
+
+    const RANK: u8 = 10;
+    const CONNECTION_SCOPED: bool = true;
+
+    fn subject(&self) -> Cow<'static, str> {
+        "principal".into()
     }
+
+    fn index(self, patterns: Vec<(PrincipalPattern, ValueId)>) -> Box<dyn FieldIndex> {
+        Box::new(PrincipalIndex(StringIndex::new(unwrap_patterns(patterns))))
+    }
+}
+
+struct PrincipalIndex(StringIndex);
+
+impl FieldIndex for PrincipalIndex {
+    fn lookup(&self, request: &mut dyn Request, found: &mut FieldMatch) -> Result<(), EvalError> {
+        if let Some(id) = request.peer()?.require_verified()?.id() {
+            self.0.lookup(id.principal().as_bytes(), &mut found.any);
+        }
+        Ok(())
+    }
+
+    fn describe_actual(&self, request: &mut dyn Request) -> Option<String> {
+        Some(describe_peer(request))
+    }
+}
+
+/// `source.principals` and `source.notPrincipals`.
+pub(crate) const SOURCE: FieldReader = FieldReader { keys: ["principals", "notPrincipals"], read };
+
+/// `when` on `source.principal`.
+pub(crate) const CONDITION: ConditionReader = ConditionReader { key: "source.principal", read };
+
+fn read(node: &ConfigNode<'_>, context: &FieldContext<'_>) -> Option<Rc<dyn AnyFieldValues>> {
+    let patterns = read_expanded(node, &|text| PrincipalPattern::parse(text, context.trust_domains))?;
+    Some(FieldValues::shared(Principal, patterns))
 }
 
 #[cfg(test)]

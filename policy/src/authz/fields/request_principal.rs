@@ -1,8 +1,17 @@
 //! `source.requestPrincipals`: issuer and subject of the request's token.
 
+use std::borrow::Cow;
 use std::fmt;
+use std::rc::Rc;
 
-use crate::attributes::jwt_claims::Claims;
+use crate::attributes::jwt_claims::{ClaimSource, Claims};
+use crate::attributes::request::Request;
+use crate::authz::engine::field::{AnyFieldValues, FieldIndex, FieldValues, MatchField};
+use crate::authz::fields::{ConditionReader, FieldContext, FieldReader};
+use crate::config::reader::ConfigNode;
+use crate::config::string_list::read_values;
+use crate::identity::error::EvalError;
+use crate::matcher::field_match::FieldMatch;
 use crate::matcher::string_index::StringIndex;
 use crate::matcher::string_pattern::StringPattern;
 use crate::matcher::value_ids::{Matched, ValueId};
@@ -106,6 +115,54 @@ impl Index {
             self.whole.lookup(principal.whole.as_bytes(), matched);
         }
     }
+}
+
+struct PrincipalIndex {
+    patterns: Index,
+    claims: Rc<ClaimSource>,
+}
+
+impl FieldIndex for PrincipalIndex {
+    fn lookup(&self, request: &mut dyn Request, found: &mut FieldMatch) -> Result<(), EvalError> {
+        let principal = RequestPrincipal::of(&self.claims.claims(request)?);
+        self.patterns.lookup(principal.as_ref(), &mut found.any);
+        Ok(())
+    }
+}
+
+/// The issuer and the subject of the request's token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RequestPrincipalField {
+    claims: Rc<ClaimSource>,
+}
+
+impl MatchField for RequestPrincipalField {
+    type Pattern = RequestPrincipalPattern;
+
+    const RANK: u8 = 40;
+
+    fn subject(&self) -> Cow<'static, str> {
+        "request principal".into()
+    }
+
+    fn http_key(&self) -> Option<String> {
+        Some("requestPrincipals".to_owned())
+    }
+
+    fn index(self, patterns: Vec<(RequestPrincipalPattern, ValueId)>) -> Box<dyn FieldIndex> {
+        Box::new(PrincipalIndex { patterns: Index::new(patterns.into_iter()), claims: self.claims })
+    }
+}
+
+/// `source.requestPrincipals` and `source.notRequestPrincipals`.
+pub(crate) const SOURCE: FieldReader = FieldReader { keys: ["requestPrincipals", "notRequestPrincipals"], read };
+
+/// `when` on `request.auth.principal`.
+pub(crate) const CONDITION: ConditionReader = ConditionReader { key: "request.auth.principal", read };
+
+fn read(node: &ConfigNode<'_>, context: &FieldContext<'_>) -> Option<Rc<dyn AnyFieldValues>> {
+    let patterns = read_values(node, RequestPrincipalPattern::parse)?;
+    Some(FieldValues::shared(RequestPrincipalField { claims: Rc::clone(context.claims) }, patterns))
 }
 
 #[cfg(test)]

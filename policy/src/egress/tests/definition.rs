@@ -3,13 +3,15 @@
 use std::collections::HashMap;
 
 use super::*;
-use crate::authz::resources::authorization_policy::Predicate;
-use crate::config::enforcement_mode::Mode;
+use crate::authz::decision::Decision;
+use crate::authz::engine::rule::{Action, Predicate};
+use crate::config::enforcement_mode::EnforcementMode;
 use crate::dice::Dice;
-use crate::egress::decision::{EgressDecision, EgressDenial};
-use crate::egress::destination::{Destination, Host};
+use crate::egress::authority::{Authority, Host};
+use crate::egress::decision::EgressDenial;
+use crate::egress::outbound::OutboundRequest;
 use crate::egress::request::EgressProtocol;
-use crate::egress::rule::RuleAction;
+use crate::linear_reading;
 use crate::matcher::clause::Quantifier;
 
 /// Reads a configuration's rules without compiling them.
@@ -28,7 +30,7 @@ fn linear(rules: &[Rule], request: &mut Asked) -> String {
     let bytes = request.host.clone().unwrap_or_default();
     let target = match request.access {
         EgressProtocol::Tls => Host::parse(&bytes).ok().map(|host| (host, request.port)),
-        _ => Destination::parse(&bytes).ok().map(|destination| (destination.host, destination.port)),
+        _ => Authority::parse(&bytes).ok().map(|destination| (destination.host, destination.port)),
     };
     let Some((host, port)) = target else { return "denied".to_owned() };
     let port = match (request.access, port) {
@@ -48,7 +50,7 @@ fn linear(rules: &[Rule], request: &mut Asked) -> String {
             .filter(|rule| rule.action == action && rule.mode == mode)
             .find(|rule| {
                 let holds = |predicate: &Predicate, request: &mut Asked| {
-                    predicate.values.matches(request, Quantifier::Any) != Ok(predicate.negated)
+                    linear_reading::matches(&*predicate.values, request, Quantifier::Any) != Ok(predicate.negated)
                 };
                 rule.hosts.iter().any(|pattern| pattern.matches(&host))
                     && rule.ports.iter().any(|pattern| pattern.matches(access, port))
@@ -56,13 +58,13 @@ fn linear(rules: &[Rule], request: &mut Asked) -> String {
             })
             .map(|rule| rule.name.to_string())
     };
-    if let Some(rule) = matching(RuleAction::Deny, Mode::Enforce) {
+    if let Some(rule) = matching(Action::Deny, EnforcementMode::Enforce) {
         return format!("denied by {rule}");
     }
-    if matching(RuleAction::Allow, Mode::Enforce).is_none() {
+    if matching(Action::Allow, EnforcementMode::Enforce).is_none() {
         return "denied".to_owned();
     }
-    match matching(RuleAction::Deny, Mode::Report) {
+    match matching(Action::Deny, EnforcementMode::Report) {
         Some(rule) => format!("allowed, not by {rule}"),
         None => "allowed".to_owned(),
     }
@@ -70,10 +72,10 @@ fn linear(rules: &[Rule], request: &mut Asked) -> String {
 
 fn compiled(configuration: &EgressAllowlist, request: &mut Asked) -> String {
     match configuration.policy().decide(request) {
-        EgressDecision::Allow => "allowed".to_owned(),
-        EgressDecision::WouldDeny(EgressDenial::Matched(rule)) => format!("allowed, not by {rule}"),
-        EgressDecision::Deny(EgressDenial::Matched(rule)) => format!("denied by {rule}"),
-        EgressDecision::Deny(_) => "denied".to_owned(),
+        Decision::Allow => "allowed".to_owned(),
+        Decision::WouldDeny(EgressDenial::Matched(rule)) => format!("allowed, not by {rule}"),
+        Decision::Deny(EgressDenial::Matched(rule)) => format!("denied by {rule}"),
+        Decision::Deny(_) => "denied".to_owned(),
         other => format!("{other:?}"),
     }
 }
@@ -265,9 +267,11 @@ fn however_many_rules_there_are_a_few_are_checked() {
                             Asked { port, source, ..Asked::new(EgressProtocol::Tls, host).by(&principal) };
                         let asked = format!("{shape}, {count} to {action}: {request:?}");
                         assert_eq!(compiled(&configuration, &mut request), linear(&rules, &mut request), "{asked}");
-                        let target = policy.target_if_any(&mut request).expect("a target");
-                        for index in [&policy.deny.enforced, &policy.allow.enforced] {
-                            let checked = index.checked(&policy.sets, &mut policy.lookups(&target, &mut request));
+                        let destination = policy.destination_if_any(&mut request).expect("a destination");
+                        for index in [&policy.rules.deny.enforced, &policy.rules.allow.enforced] {
+                            let mut outbound = OutboundRequest { destination: &destination, request: &mut request };
+                            let checked =
+                                index.checked(&policy.rules.sets, &mut policy.rules.lookups(None, &mut outbound));
                             assert!(
                                 checked.is_ok_and(|checked| checked <= LINEAR_SCAN_MAX),
                                 "{checked:?} are checked: {asked}"

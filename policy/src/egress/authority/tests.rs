@@ -4,7 +4,7 @@ use super::*;
 use crate::dice::Dice;
 
 fn parsed(bytes: &[u8]) -> Result<(String, Option<u16>), InvalidAuthority> {
-    Destination::parse(bytes).map(|destination| (destination.host.to_string(), destination.port))
+    Authority::parse(bytes).map(|destination| (destination.host.to_string(), destination.port))
 }
 
 macro_rules! taken {

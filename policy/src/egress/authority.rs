@@ -151,24 +151,24 @@ fn check_bytes(bytes: &[u8]) -> Result<(), InvalidAuthority> {
 
 /// A host, with its port if one is written.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Destination {
+pub struct Authority {
     /// The host.
     pub host: Host,
     /// The port, 1 to 65535; none where the bytes name none.
     pub port: Option<u16>,
 }
 
-impl Destination {
+impl Authority {
     /// Reads an authority as `:authority` and the target of CONNECT have it: `host` or `host:port`.
     ///
     /// Fails on everything that is not one host in its one spelling, with at most one port in its one spelling.
     ///
     /// ```
-    /// use sallyport_policy::{Destination, InvalidAuthority};
-    /// let stripe = Destination::parse(b"API.Stripe.com.:443")?;
+    /// use sallyport_policy::{Authority, InvalidAuthority};
+    /// let stripe = Authority::parse(b"API.Stripe.com.:443")?;
     /// assert_eq!((stripe.host.to_string().as_str(), stripe.port), ("api.stripe.com", Some(443)));
-    /// assert_eq!(Destination::parse(b"api.stripe.com:0443"), Err(InvalidAuthority::BadPort));
-    /// assert_eq!(Destination::parse(b"api.stripe.com@evil.test"), Err(InvalidAuthority::UserInfo));
+    /// assert_eq!(Authority::parse(b"api.stripe.com:0443"), Err(InvalidAuthority::BadPort));
+    /// assert_eq!(Authority::parse(b"api.stripe.com@evil.test"), Err(InvalidAuthority::UserInfo));
     /// # Ok::<(), InvalidAuthority>(())
     /// ```
     pub fn parse(bytes: &[u8]) -> Result<Self, InvalidAuthority> {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use testbed::{Authority, Client, Configuration, Envoy, Name, Options};
+use testbed::{CertificateAuthority, Client, Configuration, Envoy, Options, SubjectAltName};
 
 use crate::variant::{BY_HAND, CALLER, Variant};
 
@@ -28,11 +28,11 @@ impl Server {
     pub(crate) fn start(variants: &[Variant]) -> Result<Self> {
         testbed::build_filters()?;
         let folder = tempfile::tempdir()?;
-        let authority = Authority::new("bench")?;
-        authority.issue(&[Name::Dns("localhost".to_owned())])?.write(folder.path(), "server")?;
+        let authority = CertificateAuthority::new("bench")?;
+        authority.issue(&[SubjectAltName::Dns("localhost".to_owned())])?.write(folder.path(), "server")?;
         fs::write(folder.path().join("trusted.pem"), authority.pem())?;
-        let spiffe_id = Name::Uri(format!("spiffe://{CALLER}"));
-        let dns_name = Name::Dns("web.shop.svc".to_owned());
+        let spiffe_id = SubjectAltName::Uri(format!("spiffe://{CALLER}"));
+        let dns_name = SubjectAltName::Dns("web.shop.svc".to_owned());
         let clients = [authority.issue(&[spiffe_id.clone(), dns_name])?, authority.issue(&[spiffe_id])?];
         for (name, text) in BY_HAND {
             fs::write(folder.path().join(name), wat::parse_str(text)?)?;
@@ -41,7 +41,7 @@ impl Server {
             variants.iter().map(|variant| listener(*variant, variant.filter(folder.path()), &folder)).collect();
         let configuration = Configuration::new(json!({"static_resources": {"listeners": listeners}}));
         let options =
-            Options { binary: testbed::envoy_binary()?, folder: folder.path().to_owned(), workers: 1, outlives: false };
+            Options { binary: testbed::envoy_binary()?, folder: folder.path().to_owned(), workers: 1, detached: false };
         let envoy = Envoy::start(&configuration, &options)?;
         let worker = worker(envoy.process().context("Envoy has no process")?)?;
         Ok(Self { envoy, clients, worker, _folder: folder })

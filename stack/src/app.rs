@@ -107,7 +107,7 @@ fn fetch(host: &str, through: Option<&str>) -> Result<String> {
     let resolved = (through.unwrap_or(host), 443).to_socket_addrs().with_context(|| format!("DNS knows no {host}"))?;
     let address: SocketAddr = resolved.into_iter().find(SocketAddr::is_ipv4).context("DNS gives no IPv4 address")?;
     let response = Client::tls(address, None)?
-        .naming(Some(host))
+        .with_sni(Some(host))
         .send(format!("GET / HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n").as_bytes())
         .context("the way out is shut")?;
     Ok(String::from_utf8_lossy(&response.body).into_owned())

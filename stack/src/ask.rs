@@ -82,7 +82,7 @@ impl<'q> Question<'q> {
             }
         };
         Ok(match self.keys.get("sni") {
-            Some(name) => client.naming(Some(name)),
+            Some(name) => client.with_sni(Some(name)),
             None => client,
         })
     }

@@ -12,7 +12,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use rcgen::{KeyPair, PublicKeyData};
 use serde_json::json;
-use testbed::{Authority, Identity, Name};
+use testbed::{CertificateAuthority, Identity, SubjectAltName};
 
 /// Half of a certificate's hour.
 const ROTATION: Duration = Duration::from_secs(30 * 60);
@@ -67,7 +67,7 @@ pub(crate) fn are_ready(folder: &Path) -> bool {
 /// Issues a new certificate to everyone.
 pub(crate) fn rotate(folder: &Path) -> Result<()> {
     let authority = authority("the stack's authority")?;
-    let elsewhere = Authority::new("another authority")?;
+    let elsewhere = CertificateAuthority::new("another authority")?;
     for (workload, principal) in WORKLOADS {
         let folder = Fresh::below(folder.join(workload))?;
         folder.write(&authority, "workload", &issue(&authority, principal, Issued::Well)?)?;
@@ -81,8 +81,8 @@ pub(crate) fn rotate(folder: &Path) -> Result<()> {
     visitor.put_in_place()
 }
 
-fn issue(authority: &Authority, principal: &str, issued: Issued) -> Result<Identity> {
-    let names = [Name::Uri(format!("spiffe://{principal}"))];
+fn issue(authority: &CertificateAuthority, principal: &str, issued: Issued) -> Result<Identity> {
+    let names = [SubjectAltName::Uri(format!("spiffe://{principal}"))];
     match issued {
         Issued::Expired => authority.issue_expired(&names),
         Issued::Well | Issued::Elsewhere => authority.issue(&names),
@@ -90,14 +90,14 @@ fn issue(authority: &Authority, principal: &str, issued: Issued) -> Result<Ident
 }
 
 /// The authority of before, or a new one.
-fn authority(name: &str) -> Result<Authority> {
+fn authority(name: &str) -> Result<CertificateAuthority> {
     let folder = Path::new(AUTHORITY);
     fs::create_dir_all(folder)?;
     let (certificate, key) = (folder.join("authority.pem"), folder.join("authority.key"));
     if key.exists() {
-        return Authority::load(name, fs::read_to_string(certificate)?, &fs::read_to_string(key)?);
+        return CertificateAuthority::load(name, fs::read_to_string(certificate)?, &fs::read_to_string(key)?);
     }
-    let authority = Authority::new(name)?;
+    let authority = CertificateAuthority::new(name)?;
     fs::write(certificate, authority.pem())?;
     fs::write(key, authority.key())?;
     Ok(authority)
@@ -117,7 +117,7 @@ impl Fresh {
         Ok(Self { parent, name })
     }
 
-    fn write(&self, authority: &Authority, name: &str, identity: &Identity) -> Result<()> {
+    fn write(&self, authority: &CertificateAuthority, name: &str, identity: &Identity) -> Result<()> {
         let folder = self.parent.join(&self.name);
         fs::write(folder.join("trusted.pem"), authority.pem())?;
         identity.write(&folder, name).map(|_| ())

@@ -152,7 +152,7 @@ fn write_soak(page: &mut String, results: &Results) -> Result<()> {
         "\n## Soak\n\n\
          One VM of `identity-authz` in the same host takes {} updates of {} rules, each with another principal, then {} \
          requests, {REQUESTS_PER_CONNECTION} per connection.\n\n\
-         | | first tenth | end |\n| --- | ---: | ---: |\n\
+         | quantity | first tenth | end |\n| --- | ---: | ---: |\n\
          | linear memory after updates, MiB | {early_updates} | {updates} |\n\
          | seconds per update | {early:.3} | {late:.3} |\n\
          | linear memory after requests, MiB | {early_requests} | {requests} |",

@@ -14,7 +14,7 @@ use crate::variant::{self, CALLER};
 pub(crate) enum Shape {
     Principals,
     RulePerPrincipal,
-    Paths,
+    RulePerPath,
     Hosts,
     UserAgents,
 }
@@ -22,13 +22,13 @@ pub(crate) enum Shape {
 impl Shape {
     /// All shapes, in the order of the table.
     pub(crate) const ALL: [Self; 5] =
-        [Self::Principals, Self::RulePerPrincipal, Self::Paths, Self::Hosts, Self::UserAgents];
+        [Self::Principals, Self::RulePerPrincipal, Self::RulePerPath, Self::Hosts, Self::UserAgents];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Principals => "principals in one rule",
             Self::RulePerPrincipal => "rules with one principal each",
-            Self::Paths => "rules with one path each, for one principal",
+            Self::RulePerPath => "rules with one path each, for one principal",
             Self::Hosts => "hosts (egress-allowlist)",
             Self::UserAgents => "user-agent patterns (baseline-deny)",
         }
@@ -36,7 +36,7 @@ impl Shape {
 
     fn filter(self) -> &'static str {
         match self {
-            Self::Principals | Self::RulePerPrincipal | Self::Paths => "identity-authz",
+            Self::Principals | Self::RulePerPrincipal | Self::RulePerPath => "identity-authz",
             Self::Hosts => "egress-allowlist",
             Self::UserAgents => "baseline-deny",
         }
@@ -46,7 +46,7 @@ impl Shape {
         match self {
             Self::Principals => variant::principals(rules),
             Self::RulePerPrincipal => variant::rule_per_principal(rules),
-            Self::Paths => variant::rule_per_path(rules),
+            Self::RulePerPath => variant::rule_per_path(rules),
             Self::Hosts => variant::hosts(rules),
             Self::UserAgents => variant::user_agents(rules),
         }

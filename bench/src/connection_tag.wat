@@ -1,4 +1,4 @@
-;; The floor for a filter that caches a decision per connection: it is told of each context, and tests whether the
+;; The floor for a filter that caches a decision per connection: it gets a callback per context, and tests whether the
 ;; connection has a tag in its filter state. The first request on the connection sets the tag.
 (module
   (import "env" "proxy_get_property" (func $get (param i32 i32 i32 i32) (result i32)))

@@ -1,4 +1,4 @@
-;; The floor for a filter that decides on the caller and the request: it is told of each context, tests whether the
+;; The floor for a filter that decides on the caller and the request: it gets a callback per context, tests whether the
 ;; connection has a tag in its filter state, and fetches the request headers.
 (module
   (import "env" "proxy_get_property" (func $get (param i32 i32 i32 i32) (result i32)))

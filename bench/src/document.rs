@@ -97,7 +97,7 @@ fn write_requests(page: &mut String, results: &Results) -> Result<()> {
          The client certificate has a SPIFFE ID and a DNS SAN, which favors native RBAC: without a DNS SAN, as in \
          certificates that Istio and SPIRE issue, Envoy (1.40) reads the SANs again for each principal that does not \
          match.\n\n\
-         The two handwritten modules only make host calls. The first is told of each context and tests for a tag on the \
+         The two handwritten modules only make host calls. The first gets a callback per context and tests for a tag on the \
          connection, which every filter needs that has several configurations and caches a decision per connection. The \
          second fetches the request headers as well, which every filter needs that matches method and path. The \
          difference between a row of `identity-authz` and its module is the filter's own work.\n\n\

@@ -2,7 +2,7 @@
 //!
 //! `probe <kind> <host:port> [key=value | 'header: value' ...]`: `http` sends a request, `load` sends many and counts the
 //! responses, `postgres` starts a PostgreSQL session, `tunnel` sends a CONNECT, `dial` only opens a TCP connection. `as=`
-//! names a certificate of the visitor, or `nobody` for TLS without a certificate; without `as=`, the probe uses plaintext.
+//! names a certificate of the visitor, or `none` for TLS without a certificate; without `as=`, the probe uses plaintext.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -74,7 +74,7 @@ impl<'q> Probe<'q> {
         let address = self.resolve()?;
         let client = match self.keys.get("as") {
             None => Client::plaintext(address),
-            Some(&"nobody") => Client::tls(address, None)?,
+            Some(&"none") => Client::tls(address, None)?,
             Some(name) => {
                 let folder = Path::new("/certificates/current");
                 let read = |kind: &str| fs::read_to_string(folder.join(format!("{name}.{kind}")));

@@ -61,7 +61,7 @@ pub(super) const CHECKS: [Check; 23] = [
     Check { claim: "a certificate of another authority is rejected", run: |s| rejected(s, "forged") },
     Check { claim: "an expired certificate is rejected", run: |s| rejected(s, "expired") },
     OTHER_DOMAIN_REFUSED,
-    Check { claim: "TLS without a certificate is rejected", run: |s| rejected(s, "nobody") },
+    Check { claim: "TLS without a certificate is rejected", run: |s| rejected(s, "none") },
     PLAINTEXT_DENIED,
     ATTACK_TOOL_DENIED,
     Check {

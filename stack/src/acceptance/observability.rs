@@ -31,7 +31,7 @@ pub(super) const CHECKS: [Check; 14] = [
             app_row_grows(
                 s,
                 "Handshakes without a certificate, or plaintext where TLS alone is spoken",
-                Some("as=nobody"),
+                Some("as=none"),
             )
         },
     },

@@ -76,6 +76,16 @@ check: ## Check formatting, lints and documentation
 	cargo clippy --locked --workspace --all-targets -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" cargo doc --locked --workspace --no-deps --document-private-items --quiet
 
+.PHONY: deny
+deny: ## Licences, duplicates and sources of dependencies, and known advisories; needs cargo-deny
+	@command -v cargo-deny >/dev/null || { echo "cargo-deny is missing: cargo install --locked cargo-deny" >&2; exit 1; }
+	cargo deny --offline --log-level warn check licenses bans sources
+	@if cargo deny --log-level off fetch db; then \
+	  echo "cargo deny check advisories"; cargo deny --log-level warn check advisories; \
+	else \
+	  echo "Advisories were not checked: their database, github.com/RustSec/advisory-db, cannot be fetched from here." >&2; \
+	fi
+
 .PHONY: bench
 bench: ## Measure the cost of each filter in a real Envoy (about 15 minutes) and write docs/performance.md
 	@cargo run --quiet --locked --package bench

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use anyhow::{Context, Result};
-use sallyport_policy::{EgressAllowlist, NoIdentity, Peer, PeerId};
+use sallyport_policy::{EgressAllowlist, Peer, SpiffeId, UnauthenticatedReason};
 use serde_json::Value;
 use testbed::{EgressGateway, EgressOutcome};
 
@@ -139,14 +139,14 @@ fn run(gateway: &EgressGateway, rules: &EgressAllowlist, scenario: &Scenario) ->
 /// The rule that allows a scenario. The filter does not report it, so the policy engine evaluates the request again.
 fn allowing_rule(rules: &EgressAllowlist, scenario: &Scenario, authority: &str, port: u16) -> Result<String> {
     let peer = match scenario.principal {
-        Some(principal) => {
-            Peer::Proven(PeerId::parse(format!("spiffe://{principal}").as_bytes()).ok().context("not a SPIFFE ID")?)
-        }
-        None => Peer::Unproven(NoIdentity::PassedThrough),
+        Some(principal) => Peer::Authenticated(
+            SpiffeId::parse(format!("spiffe://{principal}").as_bytes()).ok().context("not a SPIFFE ID")?,
+        ),
+        None => Peer::Unauthenticated(UnauthenticatedReason::TlsPassthrough),
     };
     let passthrough = scenario.protocol == Protocol::TlsPassthrough;
     let mut request = OutboundRequest { peer, passthrough, host: scenario.host, authority, port };
-    let rule = rules.policy().allowed_by(&mut request).ok().flatten();
+    let rule = rules.policy().matching_allow_rule(&mut request).ok().flatten();
     let rule = rule.with_context(|| format!("{} was reached, but no rule allows it", scenario.host))?;
     Ok(rule.policy().to_string())
 }

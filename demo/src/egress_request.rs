@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use sallyport_policy::{EgressRequest, HeaderValues, HostFailure, Peer, Request};
+use sallyport_policy::{AttributeError, EgressRequest, HeaderValues, Peer, Request};
 
 /// A request whose attributes are those of a scenario.
 pub(crate) struct OutboundRequest<'s> {
@@ -19,41 +19,41 @@ pub(crate) struct OutboundRequest<'s> {
 }
 
 impl Request for OutboundRequest<'_> {
-    fn peer(&mut self) -> Result<&Peer, HostFailure> {
+    fn peer(&mut self) -> Result<&Peer, AttributeError> {
         Ok(&self.peer)
     }
 
-    fn source_ip(&mut self) -> Result<Option<IpAddr>, HostFailure> {
+    fn source_ip(&mut self) -> Result<Option<IpAddr>, AttributeError> {
         Ok(None)
     }
 
-    fn server_name(&mut self) -> Result<Option<&[u8]>, HostFailure> {
+    fn server_name(&mut self) -> Result<Option<&[u8]>, AttributeError> {
         Ok(Some(self.host.as_bytes()))
     }
 
-    fn destination_port(&mut self) -> Result<Option<u16>, HostFailure> {
+    fn destination_port(&mut self) -> Result<Option<u16>, AttributeError> {
         Ok(Some(self.port))
     }
 
-    fn method(&mut self) -> Result<Option<&[u8]>, HostFailure> {
+    fn method(&mut self) -> Result<Option<&[u8]>, AttributeError> {
         Ok(Some(b"CONNECT"))
     }
 
-    fn host(&mut self) -> Result<Option<&[u8]>, HostFailure> {
+    fn host(&mut self) -> Result<Option<&[u8]>, AttributeError> {
         Ok(Some(self.authority.as_bytes()))
     }
 
-    fn path(&mut self) -> Result<Option<&[u8]>, HostFailure> {
+    fn path(&mut self) -> Result<Option<&[u8]>, AttributeError> {
         Ok(None)
     }
 
-    fn header(&mut self, _: &str) -> Result<HeaderValues<'_>, HostFailure> {
+    fn header(&mut self, _: &str) -> Result<HeaderValues<'_>, AttributeError> {
         Ok(HeaderValues::new())
     }
 }
 
 impl EgressRequest for OutboundRequest<'_> {
-    fn passes_through(&self) -> bool {
+    fn is_tls_passthrough(&self) -> bool {
         self.passthrough
     }
 }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use sallyport_policy::{HeaderValues, HostFailure, Peer, Request};
+use sallyport_policy::{AttributeError, HeaderValues, Peer, Request};
 
 use crate::scenarios::Scenario;
 
@@ -15,31 +15,31 @@ pub(crate) struct IngressRequest<'s> {
 }
 
 impl Request for IngressRequest<'_> {
-    fn peer(&mut self) -> Result<&Peer, HostFailure> {
+    fn peer(&mut self) -> Result<&Peer, AttributeError> {
         Ok(&self.peer)
     }
 
-    fn source_ip(&mut self) -> Result<Option<IpAddr>, HostFailure> {
+    fn source_ip(&mut self) -> Result<Option<IpAddr>, AttributeError> {
         Ok(None)
     }
 
-    fn destination_port(&mut self) -> Result<Option<u16>, HostFailure> {
+    fn destination_port(&mut self) -> Result<Option<u16>, AttributeError> {
         Ok(None)
     }
 
-    fn method(&mut self) -> Result<Option<&[u8]>, HostFailure> {
+    fn method(&mut self) -> Result<Option<&[u8]>, AttributeError> {
         Ok(Some(self.scenario.method.as_bytes()))
     }
 
-    fn host(&mut self) -> Result<Option<&[u8]>, HostFailure> {
+    fn host(&mut self) -> Result<Option<&[u8]>, AttributeError> {
         Ok(None)
     }
 
-    fn path(&mut self) -> Result<Option<&[u8]>, HostFailure> {
+    fn path(&mut self) -> Result<Option<&[u8]>, AttributeError> {
         Ok(Some(self.scenario.path.as_bytes()))
     }
 
-    fn header(&mut self, _: &str) -> Result<HeaderValues<'_>, HostFailure> {
+    fn header(&mut self, _: &str) -> Result<HeaderValues<'_>, AttributeError> {
         Ok(HeaderValues::new())
     }
 }

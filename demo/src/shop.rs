@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use sallyport_policy::{IdentityAuthz, Peer, PeerId};
+use sallyport_policy::{IdentityAuthz, Peer, SpiffeId};
 use serde_json::{Value, json};
 use testbed::{
     CertificateAuthority, Client, Configuration, Envoy, Identity, Options, Response, SubjectAltName, access_log,
@@ -145,9 +145,9 @@ impl Shop {
     /// The policy that allows a scenario. The filter does not report it, so the policy engine evaluates the request again.
     fn allowing_policy(&self, client: &ShopClient, scenario: &Scenario) -> Result<String> {
         let principal = client.principal.context("a client without a certificate was allowed")?;
-        let peer = PeerId::parse(format!("spiffe://{principal}").as_bytes()).map(Peer::Proven);
+        let peer = SpiffeId::parse(format!("spiffe://{principal}").as_bytes()).map(Peer::Authenticated);
         let mut request = IngressRequest { peer: peer.ok().context("not a SPIFFE ID")?, scenario };
-        match self.policies.policy().allowed_by(&mut request) {
+        match self.policies.policy().matching_allow_rule(&mut request) {
             Ok(Some(rule)) => Ok(rule.policy().to_string()),
             Ok(None) => bail!("{} was allowed, but no policy allows it", scenario.path),
             Err(failure) => bail!("{failure}"),

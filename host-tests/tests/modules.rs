@@ -93,9 +93,10 @@ fn a_module_is_small_and_touches_the_proxy_abi_alone() -> Result<()> {
 }
 
 #[test]
-fn the_readme_lists_what_a_module_has_to_be_allowed() -> Result<()> {
-    let readme = fs::read_to_string(testbed::root().join("README.md"))?;
-    let (_, rest) = readme.split_once("`capability_restriction_config`").context("README.md says nothing of it")?;
+fn the_documentation_lists_what_a_module_has_to_be_allowed() -> Result<()> {
+    let page = fs::read_to_string(testbed::root().join("docs/operations.md"))?;
+    let (_, rest) =
+        page.split_once("`capability_restriction_config`").context("docs/operations.md says nothing of it")?;
     let paragraph = rest.split("\n\n").next().unwrap_or_default();
     let listed: BTreeSet<_> = paragraph.split('`').filter(|word| word.starts_with("proxy_")).collect();
     let asked_of_every_module = ["proxy_abi_version_0_2_1", "proxy_on_memory_allocate"];
@@ -104,6 +105,6 @@ fn the_readme_lists_what_a_module_has_to_be_allowed() -> Result<()> {
         .chain(IMPORTS)
         .filter(|name| name.starts_with("proxy_") && !asked_of_every_module.contains(name))
         .collect();
-    ensure!(listed == needed, "README.md lists {listed:?}, needed are {needed:?}");
+    ensure!(listed == needed, "docs/operations.md lists {listed:?}, needed are {needed:?}");
     Ok(())
 }

@@ -4,44 +4,44 @@
 //! by their authority, TLS that passes through by its server name. All that is read, checked and compiled by
 //! `sallyport-policy`; this crate asks it and carries the answer out.
 
-use sallyport_policy::{EgressAllowlist, EgressDecision, EgressRequest, Refusal};
-use sallyport_proxy::host::{self, Level};
-use sallyport_proxy::{
-    Action, Answer, Bytes, ConnectionPlugin, Connections, CurrentStream, PassingConnection, Plugin, Surroundings,
-    Verdicts,
+use sallyport_policy::{ConfigErrors, EgressAllowlist, EgressDecision, EgressRequest};
+use sallyport_runtime::host::{self, Level};
+use sallyport_runtime::{
+    Action, Bytes, ConnectionPlugin, Connections, CurrentStream, DenialReport, PassthroughConnection, Plugin, Reporter,
+    StreamContext,
 };
 
-sallyport_proxy::filter!(EgressAllowlistPlugin, connections);
+sallyport_runtime::filter!(EgressAllowlistPlugin, connections);
 
 struct EgressAllowlistPlugin {
     configuration: EgressAllowlist,
     connections: Connections,
-    verdicts: Verdicts,
+    reporter: Reporter,
 }
 
 impl Plugin for EgressAllowlistPlugin {
     const NAME: &'static str = "egress_allowlist";
 
-    fn configure(configuration: Bytes) -> Result<Self, Refusal> {
+    fn configure(configuration: Bytes) -> Result<Self, ConfigErrors> {
         let configuration = EgressAllowlist::parse(&configuration)?;
         host::log(Level::Info, &format!("sallyport {}: {}", Self::NAME, configuration.summary()));
-        let verdicts = Verdicts::new(Self::NAME, configuration.policy().denying_rules());
-        Ok(Self { configuration, connections: Connections::uncounted(), verdicts })
+        let reporter = Reporter::new(Self::NAME, configuration.policy().denying_rules());
+        Ok(Self { configuration, connections: Connections::uncounted(), reporter })
     }
 
     fn on_request_headers(&self) -> Action {
-        let reply = |answer: &Answer<'_>| self.verdicts.deny(answer, self.configuration.reply());
-        self.decide(&mut CurrentStream::request(Surroundings::of_connections(&self.connections)), &reply)
+        let reply = |answer: &DenialReport<'_>| self.reporter.deny(answer, self.configuration.reply());
+        self.decide(&mut CurrentStream::request(StreamContext::of_connections(&self.connections)), &reply)
     }
 
     fn on_tick(&self) {
-        self.verdicts.on_tick();
+        self.reporter.on_tick();
     }
 }
 
 impl ConnectionPlugin for EgressAllowlistPlugin {
     fn on_new_connection(&self) -> Action {
-        self.decide(&mut PassingConnection::default(), &|answer| self.verdicts.deny_connection(answer))
+        self.decide(&mut PassthroughConnection::default(), &|answer| self.reporter.deny_connection(answer))
     }
 }
 
@@ -49,16 +49,16 @@ impl EgressAllowlistPlugin {
     /// Lets a request or a connection go on, or gives the answer to `turn_away`.
     ///
     /// One instance serves both kinds, which keeps the module small.
-    fn decide(&self, request: &mut dyn EgressRequest, turn_away: &dyn Fn(&Answer<'_>) -> Action) -> Action {
+    fn decide(&self, request: &mut dyn EgressRequest, turn_away: &dyn Fn(&DenialReport<'_>) -> Action) -> Action {
         let policy = self.configuration.policy();
         let (denial, enforced) = match policy.decide(request) {
-            EgressDecision::Allow => return self.verdicts.allow(),
+            EgressDecision::Allow => return self.reporter.allow(),
             EgressDecision::WouldDeny(denial) => (denial, false),
             EgressDecision::Deny(denial) => (denial, true),
         };
         let reason = policy.explain(&denial, request);
         let principal = request.peer().ok().and_then(|peer| peer.id()).map(|id| id.principal());
-        turn_away(&Answer {
+        turn_away(&DenialReport {
             enforced,
             failure: denial.is_failure(),
             details: &denial.details(),

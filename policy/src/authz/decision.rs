@@ -1,0 +1,58 @@
+//! The answer to one request, as a value: replies, log lines and counters are made from it, elsewhere.
+
+use crate::authz::policy_name::{PolicyName, RuleName};
+use crate::identity::error::EvalError;
+
+/// What happens to a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision<'p> {
+    /// It goes on.
+    Allow,
+    /// It goes on, and would not if everything that is only reported were enforced.
+    WouldDeny(Denial<'p>),
+    /// It is turned away.
+    Deny(Denial<'p>),
+}
+
+/// Why a request is turned away.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Denial<'p> {
+    /// This rule of a DENY policy matches.
+    Matched(&'p RuleName),
+    /// There are ALLOW policies for this workload, and none of them matches.
+    NoAllowMatches,
+    /// There is no ALLOW policy for this workload, and `defaultAction` is DENY.
+    DefaultAction,
+    /// This PeerAuthentication requires a validated certificate, and the connection has none.
+    MtlsRequired(&'p PolicyName),
+    /// It cannot be decided.
+    Undecidable(EvalError),
+}
+
+impl Denial<'_> {
+    /// `%RESPONSE_CODE_DETAILS%` in the words of Envoy's own RBAC filter, with `rbac` for `filter`, so that searches and
+    /// dashboards that people have go on working. Other filters put their own word there.
+    pub fn details(&self, filter: &str) -> String {
+        match self {
+            Self::Matched(rule) => format!("{filter}_access_denied_matched_policy[{rule}]"),
+            Self::MtlsRequired(name) => format!("{filter}_access_denied_matched_policy[{}]", name.bracketed()),
+            Self::NoAllowMatches | Self::DefaultAction | Self::Undecidable(_) => {
+                format!("{filter}_access_denied_matched_policy[none]")
+            }
+        }
+    }
+
+    /// Whether the proxy failed to say what the decision needs.
+    pub fn is_failure(&self) -> bool {
+        matches!(self, Self::Undecidable(EvalError::AttributeUnavailable(_)))
+    }
+
+    /// The policy that matched, if one did.
+    pub fn policy(&self) -> Option<&PolicyName> {
+        match self {
+            Self::Matched(rule) => Some(rule.policy()),
+            Self::MtlsRequired(name) => Some(name),
+            Self::NoAllowMatches | Self::DefaultAction | Self::Undecidable(_) => None,
+        }
+    }
+}

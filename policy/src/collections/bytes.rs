@@ -1,0 +1,109 @@
+//! Bytes compared and searched eight at a time: WebAssembly has no instruction for either, and what the compiler makes
+//! of them in a small module goes one by one.
+
+/// Whether bytes are the same.
+pub fn bytes_eq(one: &[u8], other: &[u8]) -> bool {
+    if one.len() != other.len() {
+        return false;
+    }
+    // The last ones are compared together with some that were compared before, if there are so many.
+    if let ([.., a, b, c, d, e, f, g, h], [.., i, j, k, l, m, n, o, p]) = (one, other) {
+        return eight([a, b, c, d, e, f, g, h]) == eight([i, j, k, l, m, n, o, p]) && same_eights(one, other);
+    }
+    if let ([a, b, c, d, ..], [e, f, g, h, ..]) = (one, other)
+        && let ([.., i, j, k, l], [.., m, n, o, p]) = (one, other)
+    {
+        return four([a, b, c, d]) == four([e, f, g, h]) && four([i, j, k, l]) == four([m, n, o, p]);
+    }
+    match (one, other) {
+        ([a, b, c], [d, e, f]) => a == d && b == e && c == f,
+        ([a, b], [c, d]) => a == c && b == d,
+        ([a], [b]) => a == b,
+        _ => true,
+    }
+}
+
+/// Whether all groups of eight are the same, but for what is left over.
+fn same_eights(mut one: &[u8], mut other: &[u8]) -> bool {
+    while let ([a, b, c, d, e, f, g, h, more @ ..], [i, j, k, l, m, n, o, p, other_more @ ..]) = (one, other) {
+        if eight([a, b, c, d, e, f, g, h]) != eight([i, j, k, l, m, n, o, p]) {
+            return false;
+        }
+        (one, other) = (more, other_more);
+    }
+    true
+}
+
+#[inline(always)]
+fn eight([a, b, c, d, e, f, g, h]: [&u8; 8]) -> u64 {
+    u64::from_le_bytes([*a, *b, *c, *d, *e, *f, *g, *h])
+}
+
+#[inline(always)]
+fn four([a, b, c, d]: [&u8; 4]) -> u32 {
+    u32::from_le_bytes([*a, *b, *c, *d])
+}
+
+/// One in the lowest bit of each byte.
+const ONES: u64 = u64::from_le_bytes([1; 8]);
+
+/// Not zero if a byte of `eight` is: its highest bit is set by taking one away and was not before.
+const fn zeros(eight: u64) -> u64 {
+    eight.wrapping_sub(ONES) & !eight & (ONES << 7)
+}
+
+/// Where the first of two bytes is.
+pub(crate) fn memchr2(bytes: &[u8], one: u8, other: u8) -> Option<usize> {
+    let (each_one, each_other) = (ONES * u64::from(one), ONES * u64::from(other));
+    let within = |eight: &[u8; 8]| {
+        let eight = u64::from_le_bytes(*eight);
+        let bits = zeros(eight ^ each_one) | zeros(eight ^ each_other);
+        // The lowest bit that is set is of the first byte; those above it need not be of any.
+        (bits != 0).then(|| usize::try_from(bits.trailing_zeros() / 8).unwrap_or_default())
+    };
+    let Some(last) = bytes.last_chunk() else {
+        return bytes.iter().position(|byte| *byte == one || *byte == other);
+    };
+    let mut at = 0;
+    for eight in bytes.as_chunks().0 {
+        if let Some(place) = within(eight) {
+            return Some(at + place);
+        }
+        at += 8;
+    }
+    // What is left over is searched together with some that were searched before.
+    within(last).map(|place| bytes.len() - 8 + place)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dice::Dice;
+
+    #[test]
+    fn agrees_with_a_comparison_one_by_one() {
+        for length in 0..40 {
+            let one: Vec<u8> = (0..length).collect();
+            assert!(bytes_eq(&one, &one.clone()), "{length}");
+            for at in 0..one.len() {
+                for other in [0x80, 1] {
+                    let mut changed = one.clone();
+                    changed[at] ^= other;
+                    assert!(!bytes_eq(&one, &changed), "{length}, another at {at}");
+                }
+                assert!(!bytes_eq(&one, &one[..at]), "{length} and {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn agrees_with_a_search_one_by_one() {
+        const FACES: &[u8] = b"ab?#\x22\x24\x3e\x40\x80\xa3\xbf\x00\xff";
+        let mut dice = Dice(7);
+        for _ in 0..20_000 {
+            let bytes: Vec<u8> = (0..dice.below(40)).map(|_| FACES[dice.below(FACES.len())]).collect();
+            let expected = bytes.iter().position(|byte| matches!(byte, b'?' | b'#'));
+            assert_eq!(memchr2(&bytes, b'?', b'#'), expected, "{bytes:?}");
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! Configuration: JSON or protobuf in, values with paths and errors out. Nothing here knows a policy.
+
+pub(crate) mod deny_response;
+pub(crate) mod diagnostics;
+pub(crate) mod document;
+pub(crate) mod enforcement_mode;
+pub(crate) mod reader;

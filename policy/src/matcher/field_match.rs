@@ -1,0 +1,84 @@
+//! The lookup results of one request, one for each match field.
+
+use crate::identity::error::{AttributeError, EvalError};
+use crate::matcher::value_ids::Matched;
+
+/// A number as a place; one that is beyond what this machine can count to is no place.
+pub(crate) fn position(number: u32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+/// What a request has of one field.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct FieldMatch {
+    /// The values that the request matches: by one of its values, where there are several.
+    pub(crate) any: Matched,
+    /// For each value of a header, what it matches by itself; other fields have one value and leave this empty.
+    pub(crate) each: Box<[Matched]>,
+}
+
+/// What a request has of the fields `F` that were looked up, each once: a few of many.
+pub(crate) struct FieldMatches<F> {
+    /// The first ones, in place: most requests are asked for no more.
+    first: [(Option<F>, FieldMatch); 3],
+    more: Vec<(F, FieldMatch)>,
+}
+
+impl<F> Default for FieldMatches<F> {
+    fn default() -> Self {
+        let empty = || (None, FieldMatch::default());
+        Self { first: [empty(), empty(), empty()], more: Vec::new() }
+    }
+}
+
+impl<F: Copy + Eq> FieldMatches<F> {
+    /// What is known of `field`, which `look_up` fills in the first time. Fails as that does.
+    pub(crate) fn of(
+        &mut self,
+        field: F,
+        look_up: impl FnOnce(&mut FieldMatch) -> Result<(), EvalError>,
+    ) -> Result<&FieldMatch, EvalError> {
+        for (known, found) in &mut self.first {
+            match known {
+                Some(known) if *known == field => return Ok(found),
+                Some(_) => {}
+                None => {
+                    if let Err(obstacle) = look_up(found) {
+                        *found = FieldMatch::default();
+                        return Err(obstacle);
+                    }
+                    *known = Some(field);
+                    return Ok(found);
+                }
+            }
+        }
+        let place = match self.more.iter().position(|(known, _)| *known == field) {
+            Some(place) => place,
+            None => {
+                let mut found = FieldMatch::default();
+                look_up(&mut found)?;
+                self.more.push((field, found));
+                self.more.len() - 1
+            }
+        };
+        self.more.get(place).map(|(_, found)| found).ok_or_else(missing_index)
+    }
+}
+
+impl<F> FieldMatches<F> {
+    /// All that was looked up.
+    pub(crate) fn into_entries(self) -> Box<[(F, FieldMatch)]> {
+        let mut entries = self.more;
+        for (field, found) in self.first {
+            if let Some(field) = field {
+                entries.push((field, found));
+            }
+        }
+        entries.into()
+    }
+}
+
+/// A field that nothing was made to look up in: what it matches cannot be told.
+pub(crate) fn missing_index() -> EvalError {
+    AttributeError { attribute: "a field of the policy", status: "it has no index" }.into()
+}

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use testbed::{Gateway, Reached, resolve};
+use testbed::{EgressGateway, EgressOutcome, resolve};
 
 const PAYMENTS: &str = "cluster.local/ns/shop/sa/payments";
 const FRONTEND: &str = "cluster.local/ns/shop/sa/frontend";
@@ -16,9 +16,9 @@ const NAMES: [(&str, Ipv4Addr); 3] = [
     ("evil.example", Ipv4Addr::LOCALHOST),
 ];
 
-fn gateway(folder: &tempfile::TempDir, names: &[(&str, Ipv4Addr)]) -> Result<Gateway> {
+fn gateway(folder: &tempfile::TempDir, names: &[(&str, Ipv4Addr)]) -> Result<EgressGateway> {
     testbed::build_filters()?;
-    Gateway::start(testbed::envoy_binary()?, folder.path(), names)
+    EgressGateway::start(testbed::envoy_binary()?, folder.path(), names)
 }
 
 fn reason(entry: &Value) -> &str {
@@ -31,18 +31,18 @@ fn declared_hosts_are_reached_by_whom_they_are_for_and_nothing_else_is() -> Resu
     let gateway = gateway(&folder, &NAMES)?;
     let (payments, frontend) = (gateway.identity(PAYMENTS)?, gateway.identity(FRONTEND)?);
     let port = gateway.port();
-    let answer = |host: &str| Reached::Answer(format!("this is {host}"));
+    let answer = |host: &str| EgressOutcome::Upstream(format!("this is {host}"));
 
     let found = gateway.connect(&payments, "api.partner.example")?;
     ensure!(found == answer("api.partner.example"), "a declared host by its workload: {found:?}");
     let found = gateway.connect(&frontend, "updates.example.org")?;
     ensure!(found == answer("updates.example.org"), "a host for everyone: {found:?}");
-    let found = gateway.pass("updates.example.org")?;
+    let found = gateway.tls_passthrough("updates.example.org")?;
     ensure!(found == answer("updates.example.org"), "the same by its server name: {found:?}");
-    ensure!(gateway.outside_connections() == 3, "{} connections outside", gateway.outside_connections());
+    ensure!(gateway.upstream_connections() == 3, "{} connections outside", gateway.upstream_connections());
 
     let found = gateway.connect(&payments, "evil.example")?;
-    ensure!(found == Reached::Status(403), "a host that is not declared: {found:?}");
+    ensure!(found == EgressOutcome::Status(403), "a host that is not declared: {found:?}");
     let entry = gateway.log_entry(&[("request", &format!("CONNECT evil.example:{port}"))])?;
     ensure!(
         reason(&entry) == format!("no rule lists this host: CONNECT to evil.example:{port} by {PAYMENTS}"),
@@ -51,27 +51,27 @@ fn declared_hosts_are_reached_by_whom_they_are_for_and_nothing_else_is() -> Resu
     ensure!(entry.get("details") == Some(&"egress_access_denied_matched_policy[none]".into()), "{entry}");
 
     let found = gateway.connect(&frontend, "api.partner.example")?;
-    ensure!(found == Reached::Status(403), "a workload without the right: {found:?}");
+    ensure!(found == EgressOutcome::Status(403), "a workload without the right: {found:?}");
     let entry = gateway.log_entry(&[("principal", FRONTEND)])?;
     ensure!(reason(&entry).contains(&format!("rules/payments-to-partner wants principal {PAYMENTS}")), "{entry}");
 
     let found = gateway.request(&payments, "updates.example.org", "api.partner.example")?;
-    ensure!(found == Reached::Status(403), "a server name that is not the host's: {found:?}");
+    ensure!(found == EgressOutcome::Status(403), "a server name that is not the host's: {found:?}");
     let entry = gateway.log_entry(&[("request", "GET api.partner.example")])?;
     ensure!(
         reason(&entry).starts_with("the TLS connection is for SNI updates.example.org, the request is not"),
         "{entry}"
     );
 
-    let found = gateway.pass("evil.example")?;
-    ensure!(found == Reached::Closed, "a server name that is not declared: {found:?}");
+    let found = gateway.tls_passthrough("evil.example")?;
+    ensure!(found == EgressOutcome::Closed, "a server name that is not declared: {found:?}");
     let entry = gateway.log_entry(&[("server_name", "evil.example")])?;
     ensure!(reason(&entry).starts_with(&format!("no rule lists this host: TLS to evil.example:{port} by ")), "{entry}");
-    let found = gateway.pass("api.partner.example")?;
-    ensure!(found == Reached::Closed, "a host that is for a workload, by nobody: {found:?}");
+    let found = gateway.tls_passthrough("api.partner.example")?;
+    ensure!(found == EgressOutcome::Closed, "a host that is for a workload, by nobody: {found:?}");
 
     let found = gateway.connect(&payments, "x.files.partner.example")?;
-    ensure!(found == Reached::Status(403), "a DENY: {found:?}");
+    ensure!(found == EgressOutcome::Status(403), "a DENY: {found:?}");
     gateway.log_entry(&[("policy", "rules/no-uploads")])?;
 
     for (head, what) in [
@@ -80,12 +80,12 @@ fn declared_hosts_are_reached_by_whom_they_are_for_and_nothing_else_is() -> Resu
         ("CONNECT updates.example.org:22 HTTP/1.1\r\nhost: x".to_owned(), "another port"),
     ] {
         let found = gateway.forward(&head)?;
-        ensure!(found == Reached::Status(403), "{what}: {found:?}");
+        ensure!(found == EgressOutcome::Status(403), "{what}: {found:?}");
     }
     let masque = "GET /.well-known/masque/udp/updates.example.org/53/ HTTP/1.1\r\nhost: updates.example.org\r\nconnection: upgrade\r\nupgrade: connect-udp\r\ncapsule-protocol: ?1";
     let found = gateway.forward(masque)?;
-    ensure!(found == Reached::Status(403), "CONNECT-UDP: {found:?}");
-    ensure!(gateway.outside_connections() == 3, "{} connections outside", gateway.outside_connections());
+    ensure!(found == EgressOutcome::Status(403), "CONNECT-UDP: {found:?}");
+    ensure!(gateway.upstream_connections() == 3, "{} connections outside", gateway.upstream_connections());
     Ok(())
 }
 
@@ -100,12 +100,12 @@ fn a_declared_name_that_resolves_to_a_place_inside_is_not_reached() -> Result<()
     let payments = gateway.identity(PAYMENTS)?;
     for host in ["api.partner.example", "updates.example.org"] {
         let found = gateway.connect(&payments, host)?;
-        ensure!(found == Reached::Status(503), "{host}: {found:?}");
+        ensure!(found == EgressOutcome::Status(503), "{host}: {found:?}");
         let entry = gateway.log_entry(&[("request", &format!("CONNECT {host}:{}", gateway.port()))])?;
         let details = entry.get("details").and_then(Value::as_str).context("no details")?;
         ensure!(details.contains("dns_resolution_failure"), "{entry}");
     }
-    ensure!(gateway.pass("updates.example.org")? == Reached::Closed, "the same by its server name");
+    ensure!(gateway.tls_passthrough("updates.example.org")? == EgressOutcome::Closed, "the same by its server name");
     Ok(())
 }
 

@@ -4,16 +4,16 @@ use std::fs;
 
 use anyhow::{Result, ensure};
 use serde_json::json;
-use testbed::{Authority, Client, Configuration, Envoy, Name, Options, access_log};
+use testbed::{CertificateAuthority, Client, Configuration, Envoy, Options, SubjectAltName, access_log};
 
 #[test]
 fn each_kind_of_callers_gets_a_mark() -> Result<()> {
     testbed::build_filters()?;
     let folder = tempfile::tempdir()?;
     let path = |name: &str| folder.path().join(name);
-    let authority = Authority::new("trusted")?;
+    let authority = CertificateAuthority::new("trusted")?;
     fs::write(path("trusted.pem"), authority.pem())?;
-    authority.issue(&[Name::Dns("localhost".to_owned())])?.write(folder.path(), "server")?;
+    authority.issue(&[SubjectAltName::Dns("localhost".to_owned())])?.write(folder.path(), "server")?;
     let callers = ["web", "orders", "payments"];
     let rules = callers.map(|caller| {
         json!({
@@ -67,10 +67,11 @@ fn each_kind_of_callers_gets_a_mark() -> Result<()> {
         }]
     }]}}));
     let options =
-        Options { binary: testbed::envoy_binary()?, folder: folder.path().to_owned(), workers: 1, outlives: false };
+        Options { binary: testbed::envoy_binary()?, folder: folder.path().to_owned(), workers: 1, detached: false };
     let envoy = Envoy::start(&bootstrap, &options)?;
     for caller in callers {
-        let certificate = authority.issue(&[Name::Uri(format!("spiffe://cluster.local/ns/shop/sa/{caller}"))])?;
+        let certificate =
+            authority.issue(&[SubjectAltName::Uri(format!("spiffe://cluster.local/ns/shop/sa/{caller}"))])?;
         let client = Client::tls(envoy.listener("ingress")?, Some(&certificate))?;
         let asked = format!("/{caller}");
         ensure!(client.get(&asked)?.status == 200, "{caller} is not let in");

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
 use serde_json::{Value, json};
-use testbed::{Authority, Client, Configuration, Envoy, Identity, Name, Options, wait};
+use testbed::{CertificateAuthority, Client, Configuration, Envoy, Identity, Options, SubjectAltName, wait};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -46,7 +46,7 @@ fn bootstrap(filters: &[Value]) -> Value {
 
 fn start(folder: &Path, filters: &[Value]) -> Result<Envoy> {
     testbed::build_filters()?;
-    let options = Options { binary: testbed::envoy_binary()?, folder: folder.to_owned(), workers: 2, outlives: false };
+    let options = Options { binary: testbed::envoy_binary()?, folder: folder.to_owned(), workers: 2, detached: false };
     Envoy::start(&Configuration::new(bootstrap(filters)), &options)
 }
 
@@ -149,10 +149,10 @@ fn a_bad_update_is_rejected_and_the_old_policy_serves_on() -> Result<()> {
 
 /// A certificate, and the TLS of a listener that asks for one.
 fn tls(folder: &Path, resumption: bool) -> Result<(Identity, Value)> {
-    let authority = Authority::new("authority")?;
+    let authority = CertificateAuthority::new("authority")?;
     fs::write(folder.join("trusted.pem"), authority.pem())?;
-    authority.issue(&[Name::Dns("localhost".to_owned())])?.write(folder, "server")?;
-    let client = authority.issue(&[Name::Uri("spiffe://cluster.local/ns/shop/sa/web".to_owned())])?;
+    authority.issue(&[SubjectAltName::Dns("localhost".to_owned())])?.write(folder, "server")?;
+    let client = authority.issue(&[SubjectAltName::Uri("spiffe://cluster.local/ns/shop/sa/web".to_owned())])?;
     let socket = json!({"name": "tls", "typed_config": {
         "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
         "require_client_certificate": true,
@@ -188,7 +188,7 @@ fn a_resumed_session_never_walks_past_a_deny() -> Result<()> {
             chain.insert("transport_socket".to_owned(), socket);
         }
         let options =
-            Options { binary: testbed::envoy_binary()?, folder: folder.path().to_owned(), workers: 1, outlives: false };
+            Options { binary: testbed::envoy_binary()?, folder: folder.path().to_owned(), workers: 1, detached: false };
         let envoy = Envoy::start(&Configuration::new(bootstrap), &options)?;
         let client = Client::tls(envoy.listener("ingress")?, Some(&client))?;
         let found = [client.get("/")?.status, client.get("/")?.status];
@@ -215,7 +215,7 @@ fn among_network_filters_an_http_filter_lets_nothing_through() -> Result<()> {
         filters.insert(0, before);
     }
     let options =
-        Options { binary: testbed::envoy_binary()?, folder: folder.path().to_owned(), workers: 1, outlives: false };
+        Options { binary: testbed::envoy_binary()?, folder: folder.path().to_owned(), workers: 1, detached: false };
     let envoy = Envoy::start(&Configuration::new(bootstrap), &options)?;
     let answer = Client::plaintext(envoy.listener("ingress")?).get("/");
     ensure!(answer.is_err(), "{answer:?}");

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use testbed::{Authority, Client, Configuration, Envoy, Identity, Name, Options, read_yaml};
+use testbed::{CertificateAuthority, Client, Configuration, Envoy, Identity, Options, SubjectAltName, read_yaml};
 
 const WEB: &str = "spiffe://cluster.local/ns/shop/sa/web";
 
@@ -57,7 +57,7 @@ fn listener(name: &str, chain: Value) -> Value {
 
 fn run(bootstrap: Value, folder: &Path) -> Result<Envoy> {
     fs::create_dir(folder)?;
-    let options = Options { binary: testbed::envoy_binary()?, folder: folder.to_owned(), workers: 1, outlives: false };
+    let options = Options { binary: testbed::envoy_binary()?, folder: folder.to_owned(), workers: 1, detached: false };
     Envoy::start(&Configuration::new(bootstrap), &options)
 }
 
@@ -93,7 +93,7 @@ fn edge(
     settings: &Value,
     certificates: &Value,
     inner: SocketAddr,
-    authority: &Authority,
+    authority: &CertificateAuthority,
 ) -> Result<Envoy> {
     let certificate = |identity: &Identity| {
         json!({
@@ -101,7 +101,7 @@ fn edge(
             "private_key": {"inline_string": identity.key()}
         })
     };
-    let server = authority.issue(&[Name::Dns("localhost".to_owned())])?;
+    let server = authority.issue(&[SubjectAltName::Dns("localhost".to_owned())])?;
     let mut validation = json!({"trusted_ca": {"inline_string": authority.pem()}});
     put(&mut validation, certificates)?;
     let tls = json!({
@@ -134,9 +134,10 @@ fn status(edge: SocketAddr, identity: &Identity, header: Option<&str>) -> Result
 fn the_settings_of_the_page_keep_forgeries_out() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let [of_edge, certificates, of_inner] = settings()?;
-    let authority = Authority::new("trusted")?;
-    let issue =
-        |uris: &[&str]| authority.issue(&uris.iter().map(|uri| Name::Uri((*uri).to_owned())).collect::<Vec<_>>());
+    let authority = CertificateAuthority::new("trusted")?;
+    let issue = |uris: &[&str]| {
+        authority.issue(&uris.iter().map(|uri| SubjectAltName::Uri((*uri).to_owned())).collect::<Vec<_>>())
+    };
     let web = issue(&[WEB])?;
     let api = issue(&["spiffe://cluster.local/ns/pay/sa/api"])?;
     let forged = issue(&[FORGED])?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
-use testbed::{Authority, Client, Configuration, Envoy, Name, Options, access_log, wait};
+use testbed::{CertificateAuthority, Client, Configuration, Envoy, Options, SubjectAltName, access_log, wait};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -25,7 +25,7 @@ fn start(folder: &Path, mode: &str) -> Result<Envoy> {
         *configuration.at(&format!("{manager}/route_config/virtual_hosts/0/routes/0"))? =
             json!({"match": {"prefix": "/"}, "direct_response": {"status": 200}});
     }
-    let options = Options { binary: testbed::envoy_binary()?, folder: folder.to_owned(), workers: 1, outlives: false };
+    let options = Options { binary: testbed::envoy_binary()?, folder: folder.to_owned(), workers: 1, detached: false };
     Envoy::start(&configuration, &options)
 }
 
@@ -36,13 +36,15 @@ fn connections(envoy: &Envoy) -> Result<[u64; 2]> {
 
 #[test]
 fn both_are_taken_until_strict_is_written() -> Result<()> {
-    let (authority, stranger) = (Authority::new("trusted")?, Authority::new("stranger")?);
-    let web = |authority: &Authority| authority.issue(&[Name::Uri("spiffe://cluster.local/ns/shop/sa/web".to_owned())]);
-    let pay = authority.issue(&[Name::Uri("spiffe://cluster.local/ns/pay/sa/api".to_owned())])?;
+    let (authority, stranger) = (CertificateAuthority::new("trusted")?, CertificateAuthority::new("stranger")?);
+    let web = |authority: &CertificateAuthority| {
+        authority.issue(&[SubjectAltName::Uri("spiffe://cluster.local/ns/shop/sa/web".to_owned())])
+    };
+    let pay = authority.issue(&[SubjectAltName::Uri("spiffe://cluster.local/ns/pay/sa/api".to_owned())])?;
     for (mode, plaintext) in [("PERMISSIVE", 200), ("STRICT", 403)] {
         let folder = tempfile::tempdir()?;
         fs::write(folder.path().join("trusted.pem"), authority.pem())?;
-        authority.issue(&[Name::Dns("localhost".to_owned())])?.write(folder.path(), "workload")?;
+        authority.issue(&[SubjectAltName::Dns("localhost".to_owned())])?.write(folder.path(), "workload")?;
         let envoy = start(folder.path(), mode)?;
         let address = envoy.listener("ingress")?;
         let rows: [(&str, Client, u16); 3] = [

@@ -11,8 +11,8 @@ use postgres::NoTls;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use testbed::{
-    Authority, Client, Configuration, Envoy, Identity, MailServer, Name, Options, Postgres, ReservedPort, access_log,
-    wait,
+    CertificateAuthority, Client, Configuration, Envoy, Identity, Options, Postgres, ReservedPort, SmtpServer,
+    SubjectAltName, access_log, wait,
 };
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -31,8 +31,8 @@ const TLS_ALERT: u8 = 21;
 struct Scene {
     envoy: Envoy,
     postgres: Postgres,
-    mail: MailServer,
-    authority: Authority,
+    mail: SmtpServer,
+    authority: CertificateAuthority,
     folder: TempDir,
     _port: ReservedPort,
 }
@@ -42,14 +42,14 @@ impl Scene {
     fn start() -> Result<Self> {
         testbed::build_filters()?;
         let folder = tempfile::tempdir()?;
-        let authority = Authority::new("trusted")?;
+        let authority = CertificateAuthority::new("trusted")?;
         fs::write(folder.path().join("trusted.pem"), authority.pem())?;
         for service in ["postgres", "mail"] {
             issue(&authority, &format!("spiffe://cluster.local/ns/shop/sa/{service}"))?
                 .write(folder.path(), service)?;
         }
         fs::copy(testbed::filter_path("identity-authz"), folder.path().join("identity-authz.wasm"))?;
-        let (postgres, mail) = (Postgres::start(folder.path())?, MailServer::start()?);
+        let (postgres, mail) = (Postgres::start(folder.path())?, SmtpServer::start()?);
 
         let mut configuration = Configuration::read(&testbed::root().join("envoy-config/layer4.yaml"))?;
         configuration.move_paths("/etc/sallyport", folder.path());
@@ -100,8 +100,8 @@ impl Scene {
 const LISTENING: &str = "/static_resources/listeners/0/address";
 const WANTED_PORT: &str = "/static_resources/listeners/0/filter_chains/0/filters/1/typed_config/config/configuration/value/resources/1/spec/rules/0/to/0/operation/ports/0";
 
-fn issue(authority: &Authority, uri: &str) -> Result<Identity> {
-    authority.issue(&[Name::Uri(uri.to_owned())])
+fn issue(authority: &CertificateAuthority, uri: &str) -> Result<Identity> {
+    authority.issue(&[SubjectAltName::Uri(uri.to_owned())])
 }
 
 fn address(of: SocketAddr) -> Value {
@@ -115,7 +115,7 @@ fn upstream(configuration: &mut Configuration, cluster: usize) -> Result<&mut Va
 }
 
 fn run(configuration: &Configuration, folder: &Path) -> Result<Envoy> {
-    let options = Options { binary: testbed::envoy_binary()?, folder: folder.to_owned(), workers: 1, outlives: false };
+    let options = Options { binary: testbed::envoy_binary()?, folder: folder.to_owned(), workers: 1, detached: false };
     Envoy::start(configuration, &options)
 }
 
@@ -178,19 +178,19 @@ fn programs_that_know_no_tls_use_postgres_by_an_envoy_of_their_own() -> Result<(
 fn postgres_hears_of_nobody_whom_no_policy_lets_in() -> Result<()> {
     let scene = Scene::start()?;
     let at = scene.envoy.listener("postgres")?;
-    let stranger = Authority::new("stranger")?;
+    let stranger = CertificateAuthority::new("stranger")?;
     let tls = |uri: &str| Client::tls(at, Some(&scene.identity(uri)?));
-    let named = |client: Client| client.naming(Some("postgres.shop.internal"));
+    let named = |client: Client| client.with_sni(Some("postgres.shop.internal"));
     let rows = [
         ("orders", named(tls(ORDERS)?), true),
-        ("orders by another name", tls(ORDERS)?.naming(Some("db.shop.internal")), true),
+        ("orders by another name", tls(ORDERS)?.with_sni(Some("db.shop.internal")), true),
         ("operations", named(tls(DATABASE_ADMINISTRATOR)?), true),
-        ("operations in capitals", tls(DATABASE_ADMINISTRATOR)?.naming(Some("Postgres.Shop.Internal")), true),
-        ("operations by another name", tls(DATABASE_ADMINISTRATOR)?.naming(Some("db.shop.internal")), false),
-        ("operations by no name", tls(DATABASE_ADMINISTRATOR)?.naming(None), false),
+        ("operations in capitals", tls(DATABASE_ADMINISTRATOR)?.with_sni(Some("Postgres.Shop.Internal")), true),
+        ("operations by another name", tls(DATABASE_ADMINISTRATOR)?.with_sni(Some("db.shop.internal")), false),
+        ("operations by no name", tls(DATABASE_ADMINISTRATOR)?.with_sni(None), false),
         ("the frontend", named(tls(FRONTEND)?), false),
         ("orders of another namespace", named(tls("spiffe://cluster.local/ns/dev/sa/orders")?), false),
-        ("orders from beyond", named(tls(ORDERS)?).coming_from(Ipv4Addr::new(127, 0, 0, 2)), false),
+        ("orders from beyond", named(tls(ORDERS)?).with_source_address(Ipv4Addr::new(127, 0, 0, 2)), false),
         ("a forged orders", named(Client::tls(at, Some(&issue(&stranger, ORDERS)?))?), false),
         ("orders of a foreign trust domain", named(tls("spiffe://cluster.example/ns/shop/sa/orders")?), false),
         ("nobody", named(Client::tls(at, None)?), false),
@@ -217,8 +217,8 @@ fn postgres_hears_of_nobody_whom_no_policy_lets_in() -> Result<()> {
 fn a_client_that_speaks_tls_first_is_told_the_protocol() -> Result<()> {
     let scene = Scene::start()?;
     let orders = scene.identity(ORDERS)?;
-    let client = Client::tls(scene.envoy.listener("postgres")?, Some(&orders))?.offering("postgresql");
-    ensure!(client.agreed_protocol()?.as_deref() == Some(b"postgresql".as_slice()));
+    let client = Client::tls(scene.envoy.listener("postgres")?, Some(&orders))?.with_alpn("postgresql");
+    ensure!(client.negotiated_alpn()?.as_deref() == Some(b"postgresql".as_slice()));
     ensure!(is_let_in(&client)?);
     Ok(())
 }
@@ -230,14 +230,14 @@ fn a_service_that_speaks_first_says_nothing_to_whom_no_policy_lets_in() -> Resul
     let (_frontend_folder, frontend) = scene.client(FRONTEND)?;
     let at = scene.envoy.listener("mail")?;
     let tls = |uri: &str| Client::tls(at, Some(&scene.identity(uri)?));
-    let stranger = issue(&Authority::new("stranger")?, ORDERS)?;
+    let stranger = issue(&CertificateAuthority::new("stranger")?, ORDERS)?;
     let rows = [
         ("orders by an Envoy of its own", Client::plaintext(orders.listener("mail")?), true),
         ("orders", tls(ORDERS)?, true),
         ("the frontend by an Envoy of its own", Client::plaintext(frontend.listener("mail")?), false),
         ("the frontend", tls(FRONTEND)?, false),
         ("another namespace", tls(DATABASE_ADMINISTRATOR)?, false),
-        ("orders from beyond", tls(ORDERS)?.coming_from(Ipv4Addr::new(127, 0, 0, 2)), false),
+        ("orders from beyond", tls(ORDERS)?.with_source_address(Ipv4Addr::new(127, 0, 0, 2)), false),
         ("a forged orders", Client::tls(at, Some(&stranger))?, false),
         ("nobody", Client::tls(at, None)?, false),
         ("plaintext", Client::plaintext(at).with_preamble(b"QUIT\r\n".to_vec()), false),
@@ -247,9 +247,9 @@ fn a_service_that_speaks_first_says_nothing_to_whom_no_policy_lets_in() -> Resul
         match expected {
             true => {
                 // Says nothing itself: the service's bytes are the first.
-                let mut greeting = vec![0; MailServer::GREETING.len()];
+                let mut greeting = vec![0; SmtpServer::GREETING.len()];
                 stream.read_exact(&mut greeting).with_context(|| format!("{who} is not greeted"))?;
-                ensure!(greeting == MailServer::GREETING.as_bytes(), "{who}: {}", greeting.escape_ascii());
+                ensure!(greeting == SmtpServer::GREETING.as_bytes(), "{who}: {}", greeting.escape_ascii());
                 stream.write_all(b"EHLO orders\r\n")?;
                 stream.flush()?;
                 let mut answer = [0; 8];
@@ -267,10 +267,10 @@ fn a_service_that_speaks_first_says_nothing_to_whom_no_policy_lets_in() -> Resul
     }
     // Those with a trusted certificate were worth a connection, which the service has greeted in vain.
     let greeted = wait::until("the mail server", LIMIT, || {
-        let greeted = scene.mail.greeted();
+        let greeted = scene.mail.connections();
         Ok((greeted >= 6).then_some(greeted))
     })?;
     ensure!(greeted == 6, "{greeted} connections were greeted");
-    ensure!(scene.mail.heard() == ["EHLO orders", "EHLO orders"], "{:?}", scene.mail.heard());
+    ensure!(scene.mail.received_lines() == ["EHLO orders", "EHLO orders"], "{:?}", scene.mail.received_lines());
     Ok(())
 }

@@ -10,7 +10,10 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use serde_json::json;
-use testbed::{Authority, Client, Configuration, Envoy, Identity, Name, Options, Response, Stream, TokenIssuer, talk};
+use testbed::{
+    CertificateAuthority, Client, Configuration, Envoy, Identity, Options, Response, Stream, SubjectAltName,
+    TokenIssuer, round_trip,
+};
 
 use super::policy_set::PolicySet;
 use super::question::{Caller, Peer, Question};
@@ -66,8 +69,8 @@ pub struct Stage {
     addresses: Vec<SocketAddr>,
     /// For connections, which are asked twice: the listeners of Envoy's own filter.
     of_istio: Vec<SocketAddr>,
-    trusted: Authority,
-    untrusted: Authority,
+    trusted: CertificateAuthority,
+    untrusted: CertificateAuthority,
     identities: BTreeMap<Peer, Identity>,
     tokens: TokenIssuer,
     /// Ended when dropped.
@@ -92,9 +95,9 @@ impl Stage {
         binary: PathBuf,
         folder: PathBuf,
     ) -> Result<Self> {
-        let (trusted, untrusted) = (Authority::new("trusted")?, Authority::new("untrusted")?);
+        let (trusted, untrusted) = (CertificateAuthority::new("trusted")?, CertificateAuthority::new("untrusted")?);
         fs::write(folder.join("trusted.pem"), trusted.pem())?;
-        trusted.issue(&[Name::Dns("localhost".to_owned())])?.write(&folder, "server")?;
+        trusted.issue(&[SubjectAltName::Dns("localhost".to_owned())])?.write(&folder, "server")?;
         let tokens = TokenIssuer::new("trusted");
         let mut listeners = Vec::new();
         for (number, set) in sets.iter().enumerate() {
@@ -112,7 +115,7 @@ impl Stage {
             }
         }
         let bootstrap = json!({"static_resources": {"listeners": listeners}});
-        let options = Options { binary, folder, workers: 1, outlives: false };
+        let options = Options { binary, folder, workers: 1, detached: false };
         let envoy = Envoy::start(&Configuration::new(bootstrap), &options)?;
         let known = envoy.listeners()?;
         let addresses = |name: &dyn Fn(usize) -> String| {
@@ -148,7 +151,10 @@ impl Stage {
         let (destination, port) = &caller.destination;
         let family = if caller.source.contains(':') { "TCP6" } else { "TCP4" };
         let preamble = format!("PROXY {family} {} {destination} 40000 {port}\r\n", caller.source);
-        Ok(client.naming(caller.server_name.as_deref()).coming_from(caller.direct).with_preamble(preamble.into_bytes()))
+        Ok(client
+            .with_sni(caller.server_name.as_deref())
+            .with_source_address(caller.direct)
+            .with_preamble(preamble.into_bytes()))
     }
 
     /// Asks whether bytes of this connection come back.
@@ -174,7 +180,7 @@ impl Stage {
             request.push_str(&format!("authorization: Bearer {}\r\n", issuer.token(&token.payload()?)));
         }
         request.push_str("\r\n");
-        answers(&talk(connection, request.as_bytes())?)
+        answers(&round_trip(connection, request.as_bytes())?)
     }
 
     /// Asks by a connection of its own. Where connections are what is decided, that is all there is to ask.
@@ -189,10 +195,10 @@ impl Stage {
     fn identity(&mut self, peer: &Peer) -> Result<&Identity> {
         let (authority, subject) = match peer {
             Peer::Plaintext | Peer::NoCertificate => bail!("no certificate"),
-            Peer::Spiffe(id) => (&self.trusted, Name::Uri(format!("spiffe://{id}"))),
-            Peer::Untrusted(id) => (&self.untrusted, Name::Uri(format!("spiffe://{id}"))),
-            Peer::Uri(uri) => (&self.trusted, Name::Uri(uri.clone())),
-            Peer::Dns(name) => (&self.trusted, Name::Dns(name.clone())),
+            Peer::Spiffe(id) => (&self.trusted, SubjectAltName::Uri(format!("spiffe://{id}"))),
+            Peer::Untrusted(id) => (&self.untrusted, SubjectAltName::Uri(format!("spiffe://{id}"))),
+            Peer::Uri(uri) => (&self.trusted, SubjectAltName::Uri(uri.clone())),
+            Peer::Dns(name) => (&self.trusted, SubjectAltName::Dns(name.clone())),
         };
         if !self.identities.contains_key(peer) {
             self.identities.insert(peer.clone(), authority.issue(&[subject])?);

@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use serde_json::Value;
-use testbed::{Name, read_yaml};
+use testbed::{SubjectAltName, read_yaml};
 
 /// A file of cases about one topic.
 #[derive(Clone, Debug, Deserialize)]
@@ -91,14 +91,14 @@ impl Caller {
     }
 
     /// The SANs of the certificate that is presented, if one is.
-    pub fn names(&self) -> Result<Option<Vec<Name>>> {
+    pub fn names(&self) -> Result<Option<Vec<SubjectAltName>>> {
         if let Some(peer) = &self.peer {
-            return Ok(Some(vec![Name::Uri(peer.clone())]));
+            return Ok(Some(vec![SubjectAltName::Uri(peer.clone())]));
         }
         let Some(certificate) = &self.certificate else { return Ok(None) };
         let name = |text: &String| match text.split_once(':') {
-            Some(("uri", uri)) => Ok(Name::Uri(uri.to_owned())),
-            Some(("dns", host)) => Ok(Name::Dns(host.to_owned())),
+            Some(("uri", uri)) => Ok(SubjectAltName::Uri(uri.to_owned())),
+            Some(("dns", host)) => Ok(SubjectAltName::Dns(host.to_owned())),
             _ => bail!("{text} is neither uri:… nor dns:…"),
         };
         certificate.iter().map(name).collect::<Result<Vec<_>>>().map(Some)

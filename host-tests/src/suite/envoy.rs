@@ -11,8 +11,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use testbed::{
-    Authority, Client, Configuration, Ending, Envoy, Identity, Name, Options, TokenIssuer, access_log, client_hello,
-    wait,
+    CertificateAuthority, Client, Configuration, Envoy, Identity, Options, StreamOutcome, SubjectAltName, TokenIssuer,
+    access_log, client_hello, wait,
 };
 
 use super::case::{Answer, Caller, Case, FirstSpeaker, Passing, Sent, bytes, counter};
@@ -37,8 +37,8 @@ pub struct Stage {
     folder: PathBuf,
     counters: String,
     listeners: Vec<(Vec<u8>, String)>,
-    trusted: Authority,
-    untrusted: Authority,
+    trusted: CertificateAuthority,
+    untrusted: CertificateAuthority,
     tokens: TokenIssuer,
     requests: AtomicUsize,
 }
@@ -46,9 +46,9 @@ pub struct Stage {
 impl Stage {
     /// Starts Envoy with `filter`'s module and every configuration of `cases`, all of which it has to take.
     pub fn start(filter: &str, cases: &[Case], binary: PathBuf, folder: PathBuf) -> Result<Self> {
-        let (trusted, untrusted) = (Authority::new("trusted")?, Authority::new("untrusted")?);
+        let (trusted, untrusted) = (CertificateAuthority::new("trusted")?, CertificateAuthority::new("untrusted")?);
         fs::write(folder.join("trusted.pem"), trusted.pem())?;
-        trusted.issue(&[Name::Dns("localhost".to_owned())])?.write(&folder, "server")?;
+        trusted.issue(&[SubjectAltName::Dns("localhost".to_owned())])?.write(&folder, "server")?;
         let counters = filter.replace('-', "_");
         let mut listeners: Vec<(Vec<u8>, String)> = Vec::new();
         for case in cases {
@@ -83,7 +83,7 @@ impl Stage {
         let (listeners_of_services, clusters) = services(&folder);
         resources.extend(listeners_of_services);
         let bootstrap = json!({"static_resources": {"listeners": resources, "clusters": clusters}});
-        let options = Options { binary, folder: folder.clone(), workers: 1, outlives: false };
+        let options = Options { binary, folder: folder.clone(), workers: 1, detached: false };
         let envoy = Envoy::start(&Configuration::new(bootstrap), &options)?;
         let requests = AtomicUsize::new(0);
         Ok(Self { envoy, folder, counters, listeners, trusted, untrusted, tokens, requests })
@@ -116,7 +116,7 @@ impl Stage {
         let identity = self.identity(&case.caller)?;
         let client = match (&identity, case.caller.tls) {
             (None, false) => Client::plaintext(address),
-            (identity, _) => Client::tls(address, identity.as_ref())?.naming(case.caller.server_name.as_deref()),
+            (identity, _) => Client::tls(address, identity.as_ref())?.with_sni(case.caller.server_name.as_deref()),
         };
         let client = client.with_preamble(preamble);
         if let Some(first) = case.bytes {
@@ -157,7 +157,7 @@ impl Stage {
     }
 
     fn ask_by_http2(&self, client: &Client, sent: &Sent, number: &str) -> Result<Happened> {
-        let Ending::Answered(body) = send_http2(client, sent, number)? else { bail!("the stream was reset") };
+        let StreamOutcome::Complete(body) = send_http2(client, sent, number)? else { bail!("the stream was reset") };
         Ok(Happened { status: self.logged_status(number)?, body, ..Happened::default() })
     }
 
@@ -172,8 +172,8 @@ impl Stage {
     fn answered_by_envoy(&self, client: &Client, sent: &Sent, number: &str, status: u16) -> Result<()> {
         let found = match sent.http2 {
             true => match send_http2(client, sent, number)? {
-                Ending::Reset => CLOSED,
-                Ending::Answered(_) => self.logged_status(number)?,
+                StreamOutcome::Reset => CLOSED,
+                StreamOutcome::Complete(_) => self.logged_status(number)?,
             },
             false => client.send(&wire(sent, number)?)?.status,
         };
@@ -243,9 +243,9 @@ pub fn refusals(
     binary: PathBuf,
     folder: PathBuf,
 ) -> Result<BTreeMap<String, Vec<String>>> {
-    let authority = Authority::new("trusted")?;
+    let authority = CertificateAuthority::new("trusted")?;
     fs::write(folder.join("trusted.pem"), authority.pem())?;
-    authority.issue(&[Name::Dns("localhost".to_owned())])?.write(&folder, "server")?;
+    authority.issue(&[SubjectAltName::Dns("localhost".to_owned())])?.write(&folder, "server")?;
     let log = folder.join("access.log");
     let mut resources = Vec::new();
     for (number, case) in cases.iter().enumerate() {
@@ -263,7 +263,7 @@ pub fn refusals(
         "node": {"id": "suite", "cluster": "suite"},
         "dynamic_resources": {"lds_config": {"resource_api_version": "V3", "path_config_source": {"path": discovery}}}
     });
-    let envoy = Envoy::start(&Configuration::new(bootstrap), &Options { binary, folder, workers: 1, outlives: false })?;
+    let envoy = Envoy::start(&Configuration::new(bootstrap), &Options { binary, folder, workers: 1, detached: false })?;
     wait::until("the listeners to be refused", LIMIT, || {
         Ok((envoy.stat("listener_manager.lds.update_rejected")? > 0).then_some(()))
     })?;
@@ -323,7 +323,7 @@ fn wire(sent: &Sent, number: &str) -> Result<Vec<u8>> {
     Ok(text)
 }
 
-fn send_http2(client: &Client, sent: &Sent, number: &str) -> Result<Ending> {
+fn send_http2(client: &Client, sent: &Sent, number: &str) -> Result<StreamOutcome> {
     let headers = http2_headers(sent, number)?;
     client.send_http2(&headers.iter().map(|(name, value)| (name.as_slice(), value.as_slice())).collect::<Vec<_>>())
 }

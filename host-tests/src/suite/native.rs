@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Result, bail};
 use serde_json::json;
-use testbed::Name;
+use testbed::SubjectAltName;
 
 use super::case::{Caller, Case, FirstSpeaker, Passing, Sent, bytes, counter};
 use super::check::{CLOSED, Happened, REACHED};
@@ -118,10 +118,10 @@ fn is_grpc(sent: &Sent) -> bool {
 /// The connection as Envoy 1.40 tells it.
 fn connection(caller: &Caller) -> Result<Connection> {
     let names = caller.names()?;
-    let uris = |names: &Vec<Name>| {
-        let uri = |name: &Name| match name {
-            Name::Uri(uri) => Some(uri.clone()),
-            Name::Dns(_) => None,
+    let uris = |names: &Vec<SubjectAltName>| {
+        let uri = |name: &SubjectAltName| match name {
+            SubjectAltName::Uri(uri) => Some(uri.clone()),
+            SubjectAltName::Dns(_) => None,
         };
         names.iter().filter_map(uri).collect()
     };

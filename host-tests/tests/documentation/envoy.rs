@@ -30,7 +30,7 @@ fn start(folder: &Path, filters: &Value, node: &Value) -> Result<Envoy> {
         "address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}},
         "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}]
     }]}});
-    let options = Options { binary: testbed::envoy_binary()?, folder: folder.to_owned(), workers: 2, outlives: false };
+    let options = Options { binary: testbed::envoy_binary()?, folder: folder.to_owned(), workers: 2, detached: false };
     Envoy::start(&Configuration::new(bootstrap), &options)
 }
 

@@ -1,14 +1,14 @@
-;; The least that a filter does which tells its configurations apart and remembers connections: it learns of each
-;; context, and asks whether the connection has a mark, which the first request on it sets.
+;; The floor for a filter that caches a decision per connection: it gets a callback per context, and tests whether the
+;; connection has a tag in its filter state. The first request on the connection sets the tag.
 (module
   (import "env" "proxy_get_property" (func $get (param i32 i32 i32 i32) (result i32)))
   (import "env" "proxy_set_property" (func $set (param i32 i32 i32 i32) (result i32)))
   (import "env" "proxy_call_foreign_function" (func $call (param i32 i32 i32 i32 i32 i32) (result i32)))
   (memory (export "memory") 1)
-  (data (i32.const 1024) "sallyport.mark")
+  (data (i32.const 1024) "sallyport.ctag")
   (data (i32.const 1040) "declare_property")
-  ;; DeclarePropertyArguments: the name, and the life span of a connection.
-  (data (i32.const 1056) "\0a\0esallyport.mark\28\02")
+  ;; DeclarePropertyArguments: the name, and the life span DOWNSTREAM_CONNECTION.
+  (data (i32.const 1056) "\0a\0esallyport.ctag\28\02")
   (func (export "proxy_abi_version_0_2_1"))
   (func (export "proxy_on_memory_allocate") (param i32) (result i32) i32.const 2048)
   (func (export "proxy_on_configure") (param i32 i32) (result i32)

@@ -1,8 +1,8 @@
-//! Asks from inside a container, and prints what came of it as one line of JSON.
+//! Sends requests from inside a container, and prints the result as one line of JSON.
 //!
-//! `ask <what> <host:port> [key=value ...]`: `http` sends a request, `flood` many and counts the answers, `postgres`
-//! begins to speak with a database, `tunnel` asks for a CONNECT, `dial` only connects. `as=` names a certificate of the
-//! visitor's, or `nobody` for TLS without one; without it, it is plaintext.
+//! `probe <kind> <host:port> [key=value | 'header: value' ...]`: `http` sends a request, `load` sends many and counts the
+//! responses, `postgres` starts a PostgreSQL session, `tunnel` sends a CONNECT, `dial` only opens a TCP connection. `as=`
+//! names a certificate of the visitor, or `none` for TLS without a certificate; without `as=`, the probe uses plaintext.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,33 +15,34 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use testbed::{Client, Identity, Response};
 
-/// How long a connection may take.
-const DIAL_LIMIT: Duration = Duration::from_secs(3);
-/// Between two requests of a flood.
-const PACE: Duration = Duration::from_millis(10);
+/// Time limit for a TCP connection.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(3);
+/// Pause between two requests of a load.
+const LOAD_INTERVAL: Duration = Duration::from_millis(10);
 
-/// What the PostgreSQL protocol (3.0) begins with: length, version, the user and the database.
-const STARTUP: &[u8] = b"\x00\x00\x00\x21\x00\x03\x00\x00user\x00shop\x00database\x00shop\x00\x00";
+/// The StartupMessage of the PostgreSQL protocol (3.0): length, version, user and database.
+const STARTUP_MESSAGE: &[u8] = b"\x00\x00\x00\x21\x00\x03\x00\x00user\x00shop\x00database\x00shop\x00\x00";
 
-struct Question<'q> {
+/// A parsed probe.
+struct Probe<'q> {
     address: &'q str,
     keys: BTreeMap<&'q str, &'q str>,
     headers: Vec<(&'q str, &'q str)>,
 }
 
-/// Asks, and prints.
-pub(crate) fn ask(arguments: &[&str]) -> Result<()> {
-    let [what, address, rest @ ..] = arguments else { bail!("expected what to ask and a host:port") };
-    let mut question = Question { address, keys: BTreeMap::new(), headers: Vec::new() };
+/// Parses and runs a probe, and prints its result.
+pub(crate) fn run(arguments: &[&str]) -> Result<()> {
+    let [kind, address, rest @ ..] = arguments else { bail!("expected a kind of probe and a host:port") };
+    let mut probe = Probe { address, keys: BTreeMap::new(), headers: Vec::new() };
     for argument in rest {
         match (argument.split_once('='), argument.split_once(": ")) {
-            (_, Some(header)) => question.headers.push(header),
-            (Some((key, value)), None) => _ = question.keys.insert(key, value),
-            _ => bail!("{argument} is neither key=value nor a header"),
+            (_, Some(header)) => probe.headers.push(header),
+            (Some((key, value)), None) => _ = probe.keys.insert(key, value),
+            _ => bail!("expected key=value or a header, found `{argument}`"),
         }
     }
-    let answer = match *what {
-        "http" => question.http().map(|response| {
+    let result = match *kind {
+        "http" => probe.http().map(|response| {
             let text = String::from_utf8_lossy(&response.body).into_owned();
             let headers: BTreeMap<_, _> = response
                 .headers
@@ -50,17 +51,17 @@ pub(crate) fn ask(arguments: &[&str]) -> Result<()> {
                 .collect();
             json!({"status": response.status, "body": text, "headers": headers})
         }),
-        "flood" => question.flood(),
-        "postgres" => question.postgres(),
-        "tunnel" => question.tunnel(),
-        "dial" => question.dial().map(|_| json!({"status": "connected"})),
-        _ => bail!("{what} is not http, flood, postgres, tunnel or dial"),
+        "load" => probe.load(),
+        "postgres" => probe.postgres(),
+        "tunnel" => probe.tunnel(),
+        "dial" => probe.dial().map(|_| json!({"status": "connected"})),
+        _ => bail!("expected http, load, postgres, tunnel or dial, found `{kind}`"),
     };
-    println!("{}", answer.unwrap_or_else(|error| json!({"error": format!("{error:#}")})));
+    println!("{}", result.unwrap_or_else(|error| json!({"error": format!("{error:#}")})));
     Ok(())
 }
 
-impl<'q> Question<'q> {
+impl<'q> Probe<'q> {
     fn key(&self, key: &str, default: &'q str) -> &'q str {
         self.keys.get(key).copied().unwrap_or(default)
     }
@@ -73,7 +74,7 @@ impl<'q> Question<'q> {
         let address = self.resolve()?;
         let client = match self.keys.get("as") {
             None => Client::plaintext(address),
-            Some(&"nobody") => Client::tls(address, None)?,
+            Some(&"none") => Client::tls(address, None)?,
             Some(name) => {
                 let folder = Path::new("/certificates/current");
                 let read = |kind: &str| fs::read_to_string(folder.join(format!("{name}.{kind}")));
@@ -82,7 +83,7 @@ impl<'q> Question<'q> {
             }
         };
         Ok(match self.keys.get("sni") {
-            Some(name) => client.naming(Some(name)),
+            Some(name) => client.with_sni(Some(name)),
             None => client,
         })
     }
@@ -102,16 +103,17 @@ impl<'q> Question<'q> {
         self.client()?.send(request.as_bytes())
     }
 
-    /// Asks again and again for so many seconds; how often each status came, and the first errors.
-    fn flood(&self) -> Result<Value> {
+    /// Sends requests until `seconds` or `count` is reached; counts the responses by status and by version, and returns the
+    /// first errors.
+    fn load(&self) -> Result<Value> {
         let (mut statuses, mut errors) = (BTreeMap::<u16, u32>::new(), Vec::new());
         let versions = &mut BTreeMap::<String, u32>::new();
-        let limit = Duration::from_secs(self.key("seconds", "3").parse()?);
-        let most: u32 = self.key("count", "1000000").parse()?;
+        let time_limit = Duration::from_secs(self.key("seconds", "3").parse()?);
+        let max_requests: u32 = self.key("count", "1000000").parse()?;
         let start = Instant::now();
-        let mut asked = 0;
-        while asked < most && start.elapsed() < limit {
-            asked += 1;
+        let mut sent = 0;
+        while sent < max_requests && start.elapsed() < time_limit {
+            sent += 1;
             match self.http() {
                 Ok(response) => {
                     *statuses.entry(response.status).or_default() += 1;
@@ -121,23 +123,24 @@ impl<'q> Question<'q> {
                 }
                 Err(error) => errors.push(format!("{error:#}")),
             }
-            thread::sleep(PACE);
+            thread::sleep(LOAD_INTERVAL);
         }
         let lost = errors.len();
         errors.truncate(3);
-        Ok(json!({"asked": asked, "statuses": statuses, "versions": versions, "lost": lost, "errors": errors}))
+        Ok(json!({"sent": sent, "statuses": statuses, "versions": versions, "lost": lost, "errors": errors}))
     }
 
-    /// The first byte that a database answers with: R where it takes the conversation up, E where it refuses.
+    /// Returns the type of the database's first message: R (Authentication) if it accepts the session, E (ErrorResponse) if
+    /// it refuses.
     fn postgres(&self) -> Result<Value> {
         let mut stream = self.client()?.connect()?;
-        stream.write_all(STARTUP)?;
+        stream.write_all(STARTUP_MESSAGE)?;
         stream.flush()?;
         let mut first = [0];
-        stream.read_exact(&mut first).context("closed without an answer")?;
+        stream.read_exact(&mut first).context("closed without a response")?;
         match first {
             [letter @ (b'R' | b'E')] => Ok(json!({"status": char::from(letter).to_string()})),
-            other => bail!("{other:?} is nothing that a database answers"),
+            other => bail!("unexpected first byte {other:?} from the database"),
         }
     }
 
@@ -147,12 +150,12 @@ impl<'q> Question<'q> {
         stream.write_all(format!("CONNECT {host} HTTP/1.1\r\nhost: {host}\r\n\r\n").as_bytes())?;
         stream.flush()?;
         let mut head = [0; 12];
-        stream.read_exact(&mut head).context("closed without an answer")?;
+        stream.read_exact(&mut head).context("closed without a response")?;
         let status = String::from_utf8_lossy(&head).split(' ').nth(1).and_then(|status| status.parse::<u16>().ok());
         Ok(json!({"status": status}))
     }
 
     fn dial(&self) -> Result<TcpStream> {
-        Ok(TcpStream::connect_timeout(&self.resolve()?, DIAL_LIMIT)?)
+        Ok(TcpStream::connect_timeout(&self.resolve()?, DIAL_TIMEOUT)?)
     }
 }

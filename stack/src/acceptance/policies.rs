@@ -1,5 +1,5 @@
-//! The policy files in use: a copy of the repository's that every Envoy watches, so that they can be changed while the
-//! stack runs.
+//! The active policy files: a copy of the repository's files that every Envoy watches, so they can change while the stack
+//! runs.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -7,47 +7,47 @@ use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
 
-use super::running;
+use super::stack;
 
-/// Where they are. Git ignores it.
+/// The folder of the active policy files, which git ignores.
 pub(super) fn folder() -> PathBuf {
     testbed::root().join(".stack/policies")
 }
 
-/// Copies what the repository has.
-pub(super) fn lay_out() -> Result<()> {
+/// Creates the folder, and copies the repository's files into it.
+pub(super) fn install() -> Result<()> {
     fs::create_dir_all(folder())?;
     enforce()
 }
 
-/// Removes the copy.
-pub(super) fn clear() -> Result<()> {
+/// Removes the folder of the active files.
+pub(super) fn remove() -> Result<()> {
     match fs::remove_dir_all(testbed::root().join(".stack")) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error.into()),
         _ => Ok(()),
     }
 }
 
-/// Acts while a file is changed, and puts the one back that the repository has, whatever came of it. What is replaced
-/// has to be there.
-pub(super) fn edited<T>(file: &str, changes: &[(&str, &str)], act: impl FnOnce() -> Result<T>) -> Result<T> {
+/// Runs `act` while replacements are applied to a file, then restores the file. Fails if a text to replace is not in the
+/// file.
+pub(super) fn with_edit<T>(file: &str, changes: &[(&str, &str)], act: impl FnOnce() -> Result<T>) -> Result<T> {
     let mut text = source(file)?;
     for (from, to) in changes {
         ensure!(text.contains(from), "{file} has no {from:?}");
         text = text.replace(from, to);
     }
     write(file, &text)?;
-    let done = act();
+    let result = act();
     restore(file)?;
-    done
+    result
 }
 
-/// Puts the file back that the repository has.
+/// Restores a file from the repository.
 fn restore(file: &str) -> Result<()> {
     write(file, &source(file)?)
 }
 
-/// PERMISSIVE mTLS, and nothing denied by any policy.
+/// Activates report mode and PERMISSIVE mTLS, so that nothing is denied.
 pub(super) fn report() -> Result<()> {
     for file in files()? {
         let text = source(&file)?.replace("mode: enforce", "mode: report").replace("mode: STRICT", "mode: PERMISSIVE");
@@ -56,7 +56,7 @@ pub(super) fn report() -> Result<()> {
     Ok(())
 }
 
-/// What the repository has.
+/// Restores every file from the repository.
 pub(super) fn enforce() -> Result<()> {
     files()?.iter().try_for_each(|file| restore(file))
 }
@@ -66,14 +66,14 @@ fn files() -> Result<Vec<String>> {
 }
 
 fn sources() -> PathBuf {
-    running::folder().join("policies")
+    stack::folder().join("policies")
 }
 
 fn source(file: &str) -> Result<String> {
     Ok(fs::read_to_string(sources().join(file))?)
 }
 
-/// Beside it first and then in its place, so that no Envoy reads half a file.
+/// Replaces a file atomically, so that no Envoy reads an incomplete one.
 fn write(file: &str, text: &str) -> Result<()> {
     let new = folder().join(format!("{file}.new"));
     fs::write(&new, text)?;

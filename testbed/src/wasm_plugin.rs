@@ -1,11 +1,11 @@
-//! A Wasm module in an Envoy configuration.
+//! A Wasm plugin in an Envoy configuration.
 
 use std::path::Path;
 
 use serde_json::{Value, json};
 
-/// A Wasm plugin (`envoy.extensions.wasm.v3.PluginConfig`), of which HTTP and network filters have one under `config`.
-/// `configuration` is a protobuf message with its `@type`.
+/// A `envoy.extensions.wasm.v3.PluginConfig`, the `config` of an HTTP or network Wasm filter. `configuration` is a
+/// protobuf message in JSON with its `@type`.
 pub fn wasm_plugin(name: &str, vm_id: &str, module: &Path, configuration: &Value) -> Value {
     json!({
         "name": name,
@@ -18,7 +18,7 @@ pub fn wasm_plugin(name: &str, vm_id: &str, module: &Path, configuration: &Value
     })
 }
 
-/// A text as the configuration of a plugin.
+/// A `google.protobuf.StringValue` in JSON with its `@type`.
 pub fn string_value(text: &str) -> Value {
     json!({"@type": "type.googleapis.com/google.protobuf.StringValue", "value": text})
 }

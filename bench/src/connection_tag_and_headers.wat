@@ -1,15 +1,15 @@
-;; The least that a filter does which decides by who asks and for what: it learns of each context, and asks for a mark on
-;; the connection, which the first request on it sets, and for the headers of the request.
+;; The floor for a filter that decides on the caller and the request: it gets a callback per context, tests whether the
+;; connection has a tag in its filter state, and fetches the request headers.
 (module
   (import "env" "proxy_get_property" (func $get (param i32 i32 i32 i32) (result i32)))
   (import "env" "proxy_set_property" (func $set (param i32 i32 i32 i32) (result i32)))
   (import "env" "proxy_call_foreign_function" (func $call (param i32 i32 i32 i32 i32 i32) (result i32)))
   (import "env" "proxy_get_header_map_pairs" (func $headers (param i32 i32 i32) (result i32)))
   (memory (export "memory") 1)
-  (data (i32.const 1024) "sallyport.mark")
+  (data (i32.const 1024) "sallyport.ctag")
   (data (i32.const 1040) "declare_property")
-  ;; DeclarePropertyArguments: the name, and the life span of a connection.
-  (data (i32.const 1056) "\0a\0esallyport.mark\28\02")
+  ;; DeclarePropertyArguments: the name, and the life span DOWNSTREAM_CONNECTION.
+  (data (i32.const 1056) "\0a\0esallyport.ctag\28\02")
   (func (export "proxy_abi_version_0_2_1"))
   (func (export "proxy_on_memory_allocate") (param i32) (result i32) i32.const 2048)
   (func (export "proxy_on_configure") (param i32 i32) (result i32)

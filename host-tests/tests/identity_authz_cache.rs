@@ -184,8 +184,12 @@ rows! {
 }
 
 fn check_counter(spec: &str, dry_run: &str, counter: &str) -> Result<()> {
-    let mut policy = authorization_policy("p", spec)?;
-    policy["metadata"]["annotations"] = json!({"istio.io/dry-run": dry_run});
+    let policy = json!({
+        "apiVersion": "security.istio.io/v1",
+        "kind": "AuthorizationPolicy",
+        "metadata": {"name": "p", "namespace": "shop", "annotations": {"istio.io/dry-run": dry_run}},
+        "spec": testbed::read_yaml(spec)?
+    });
     let configuration = json!({"resources": [allow_web("")?, policy]}).to_string();
     let (mut vm, root) = Vm::configured(&filter::load("identity-authz")?, &configuration)?;
     for _ in 0..3 {

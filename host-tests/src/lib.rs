@@ -14,5 +14,6 @@ mod rows;
 pub mod suite;
 pub mod wasm_host;
 
+// The name that `bench` imports.
 #[doc(hidden)]
 pub use wasm_host as host;

@@ -1,17 +1,20 @@
 //! The macro [`rows!`](crate::rows).
 
-/// Declares a module of tests, one for each row: `row: arguments;` becomes the test `row`, which calls the function
-/// with these arguments. The function returns a `Result`.
+/// Declares a module of tests, one for each row: `row: arguments;` becomes the test `module::row`, which calls the
+/// function with these arguments. The function returns `anyhow::Result<()>`.
 ///
 /// ```
-/// fn is_even(number: u32) -> Result<(), String> {
-///     number.is_multiple_of(2).then_some(()).ok_or(format!("{number} is odd"))
-/// }
+/// use anyhow::{Result, ensure};
 ///
 /// host_tests::rows! {
-///     even_numbers: is_even;
+///     even_numbers: check_even;
 ///     zero: 0;
 ///     two: 2;
+/// }
+///
+/// fn check_even(number: u32) -> Result<()> {
+///     ensure!(number.is_multiple_of(2), "{number} is odd");
+///     Ok(())
 /// }
 /// ```
 #[macro_export]

@@ -151,7 +151,10 @@ impl EnvoyPair {
         let (destination, port) = &caller.destination;
         let family = if caller.source.contains(':') { "TCP6" } else { "TCP4" };
         let preamble = format!("PROXY {family} {} {destination} 40000 {port}\r\n", caller.source);
-        Ok(client.naming(caller.server_name.as_deref()).coming_from(caller.direct).with_preamble(preamble.into_bytes()))
+        Ok(client
+            .naming(caller.server_name.as_deref())
+            .coming_from(caller.direct_address)
+            .with_preamble(preamble.into_bytes()))
     }
 
     /// Asks both filters about a connection: whether its bytes are echoed.

@@ -50,7 +50,7 @@ impl PolicySet {
     }
 
     /// Returns the terms of a random rule, none if there is no rule.
-    pub(super) fn random_rule(&self, random: &mut Rng) -> Vec<(&'static Field, &str, bool)> {
+    pub(super) fn random_rule_terms(&self, random: &mut Rng) -> Vec<(&'static Field, &str, bool)> {
         let rules: Vec<_> = self.policies.iter().flat_map(rules).collect();
         random.choice(rules).map(terms).unwrap_or_default()
     }
@@ -89,7 +89,7 @@ fn terms(rule: &Value) -> Vec<(&'static Field, &str, bool)> {
     let items = |key: &str| rule.get(key).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let mut found = Vec::new();
     for field in FIELDS {
-        let sections: Vec<(Option<&Value>, bool)> = match field.section {
+        let value_lists: Vec<(Option<&Value>, bool)> = match field.section {
             Section::Source => field_values(items("from"), "source", field),
             Section::Operation => field_values(items("to"), "operation", field),
             Section::When => {
@@ -98,7 +98,7 @@ fn terms(rule: &Value) -> Vec<(&'static Field, &str, bool)> {
                 conditions.flat_map(|when| [(when.get("values"), false), (when.get("notValues"), true)]).collect()
             }
         };
-        for (values, negated) in sections {
+        for (values, negated) in value_lists {
             let values = values.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
             found.extend(values.map(|value| (field, value, negated)));
         }
@@ -107,8 +107,8 @@ fn terms(rule: &Value) -> Vec<(&'static Field, &str, bool)> {
 }
 
 /// Returns the values of a field in each source or operation, plain and negated.
-fn field_values<'v>(items: &'v [Value], inner: &str, field: &Field) -> Vec<(Option<&'v Value>, bool)> {
-    let values = |item: &'v Value, key: &str| item.get(inner).and_then(|fields| fields.get(key));
+fn field_values<'v>(items: &'v [Value], key: &str, field: &Field) -> Vec<(Option<&'v Value>, bool)> {
+    let values = |item: &'v Value, name: &str| item.get(key).and_then(|fields| fields.get(name));
     items
         .iter()
         .flat_map(|item| [(values(item, field.name), false), (values(item, field.negated_name), true)])

@@ -38,7 +38,7 @@ pub struct Caller {
     /// The SNI.
     pub server_name: Option<String>,
     /// The address of the direct peer.
-    pub direct: Ipv4Addr,
+    pub direct_address: Ipv4Addr,
     /// The client's address, sent by the PROXY protocol.
     pub source: String,
     /// The destination address and port, sent likewise; the address has the family of `source`.
@@ -96,7 +96,7 @@ impl Default for Probe {
         let caller = Caller {
             peer: Peer::Plaintext,
             server_name: None,
-            direct: Ipv4Addr::LOCALHOST,
+            direct_address: Ipv4Addr::LOCALHOST,
             source: "198.51.100.1".to_owned(),
             destination: ("192.0.2.1".to_owned(), 443),
         };
@@ -190,12 +190,12 @@ impl Caller {
             _ => Peer::Spiffe(pick(&PEERS, random).to_owned()),
         };
         let mut caller = Self { peer, ..Probe::default().caller };
-        caller.direct = pick(&DIRECT, random).parse().unwrap_or(Ipv4Addr::LOCALHOST);
+        caller.direct_address = pick(&DIRECT, random).parse().unwrap_or(Ipv4Addr::LOCALHOST);
         caller.server_name = likely(random).then(|| pick(&SERVER_NAMES, random).to_owned());
         caller.set_source(pick(&SOURCES, random), random);
         caller.destination.1 = random.choice(PORTS).unwrap_or_default();
         if random.bool() {
-            for (field, value, negated) in set.random_rule(random) {
+            for (field, value, negated) in set.random_rule_terms(random) {
                 if let Some(example) = field.example(value).filter(|_| !negated) {
                     caller.satisfy(field, example, random);
                 }
@@ -219,7 +219,7 @@ impl Caller {
     fn satisfy(&mut self, field: &Field, example: &str, random: &mut Rng) {
         match field.attribute {
             Attribute::Peer => self.peer = Peer::Spiffe(example.to_owned()),
-            Attribute::Direct => self.direct = example.parse().unwrap_or(self.direct),
+            Attribute::Direct => self.direct_address = example.parse().unwrap_or(self.direct_address),
             Attribute::Remote if !example.starts_with("::ffff") => self.set_source(example, random),
             Attribute::Destination => {
                 let source = if example.contains(':') { "2001:db8::5" } else { "198.51.100.1" };
@@ -270,7 +270,7 @@ impl Probe {
             probe.token = Some(Token { claims, forged: random.usize(..8) == 0 });
         }
         if random.bool() {
-            for (field, value, negated) in set.random_rule(random) {
+            for (field, value, negated) in set.random_rule_terms(random) {
                 match field.example(value) {
                     Some(example) if !negated => probe.satisfy(field, example),
                     _ => {}

@@ -152,7 +152,7 @@ fn plainer_probes(probe: &Probe) -> Vec<Probe> {
         probe.caller.server_name = None;
     });
     with(&|probe| probe.caller.server_name = None);
-    with(&|probe| probe.caller.direct = plain.caller.direct);
+    with(&|probe| probe.caller.direct_address = plain.caller.direct_address);
     with(&|probe| {
         probe.caller.source.clone_from(&plain.caller.source);
         probe.caller.destination.0.clone_from(&plain.caller.destination.0);

@@ -143,7 +143,7 @@ impl Vm {
     }
 
     /// Runs one connection in a network filter on which these sides speak in turn. Returns for each turn whether the
-    /// filter forwarded the bytes; a turn on a closed connection is not passed to the filter and counts as false.
+    /// filter forwarded the bytes; a turn on a closed connection is not forwarded to the filter and counts as false.
     pub fn exchange(
         &mut self,
         root: Root,
@@ -158,25 +158,25 @@ impl Vm {
         let closed = |vm: &Self| {
             vm.store.data().streams.get(&stream).is_some_and(|stream| stream.kind == StreamKind::Tcp { closed: true })
         };
-        let mut passed = Vec::with_capacity(turns.len());
+        let mut forwarded = Vec::with_capacity(turns.len());
         for turn in turns {
             if closed(self) {
-                passed.push(false);
+                forwarded.push(false);
                 continue;
             }
-            // Before data, Envoy resumes the filter chain, so the handshake is as complete as the turn says.
+            // The client's data follows its handshake; a server may speak before that is complete.
             let (callback, established) = match *turn {
                 Speaker::Client => ("proxy_on_downstream_data", true),
                 Speaker::Server { established } => ("proxy_on_upstream_data", established),
             };
             self.establish(stream, established);
             let paused = self.call_if_exported_for::<_, u32>(callback, (stream, 1_u32, 0_u32))?;
-            passed.push(paused.unwrap_or(0) == 0);
+            forwarded.push(paused.unwrap_or(0) == 0);
         }
         let host_calls = std::mem::take(&mut self.store.data_mut().host_calls);
         let closed = closed(self);
         let ended = self.end(stream)?;
-        let data_forwarded = passed.first() == Some(&true);
+        let data_forwarded = forwarded.first() == Some(&true);
         let outcome = ConnectionOutcome {
             continues,
             closed,
@@ -184,7 +184,7 @@ impl Vm {
             filter_state: to_strings(ended.filter_state),
             host_calls,
         };
-        Ok((outcome, passed))
+        Ok((outcome, forwarded))
     }
 
     fn establish(&mut self, stream: u32, established: bool) {

@@ -59,6 +59,7 @@ pub use attributes::dynamic_metadata::DynamicMetadata;
 pub use attributes::request::{HeaderValues, Request};
 pub use authz::compiled::CompiledPolicy;
 pub use authz::compiled::connection_cache::ConnectionCache;
+pub use authz::compiled::request_needs::RequestNeeds;
 pub use authz::decision::{Decision, Denial};
 pub use authz::identity_authz::{DirectRemoteAddress, IdentityAuthz};
 pub use authz::policy_name::{PolicyName, RuleName};

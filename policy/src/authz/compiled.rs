@@ -3,6 +3,7 @@
 pub(crate) mod connection_cache;
 pub(crate) mod explain;
 mod fast_path;
+pub(crate) mod request_needs;
 
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -240,21 +241,6 @@ impl CompiledPolicy {
             }
         }
         Ok(None)
-    }
-
-    /// Whether all requests of one connection are decided alike, and none is marked: no rule asks for what can change
-    /// from one to the next.
-    pub fn decides_by_connection(&self) -> bool {
-        self.audit.is_empty()
-            && !self.mutual_tls.depends_on_port()
-            && self.clauses().flat_map(Clause::conditions).all(|condition| condition.field.kind.is_of_the_connection())
-    }
-
-    /// Whether its rules ask for more than one header, pseudo-headers among them.
-    pub fn asks_for_several_headers(&self) -> bool {
-        let fields = self.clauses().flat_map(Clause::conditions).map(|condition| condition.field);
-        let mut headers = fields.filter(|field| field.kind.is_a_header());
-        headers.next().is_some_and(|first| headers.any(|other| other != first))
     }
 
     fn clauses(&self) -> impl Iterator<Item = &Clause<Field>> {

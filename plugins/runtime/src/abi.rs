@@ -1,17 +1,18 @@
 //! The Proxy-Wasm ABI, version 0.2.1: host functions by pointer and length, and the memory that passes between.
 //!
-//! This is the one module that needs unsafe code. The host is trusted to keep the ABI; what a client sends is only
-//! ever data in the buffers.
+//! This is the one module that needs unsafe code. The host is trusted to keep to the ABI; client data only ever appears
+//! as bytes in the buffers.
 #![expect(unsafe_code, reason = "host functions take and give pointers into the module's memory")]
 
 mod memory;
 
-use memory::{received, taken};
+use memory::{adopt, call_for_bytes};
 
 pub use memory::Bytes;
 pub(crate) use memory::allocate;
 
-/// What a host function answers (`proxy_status_t`). Values beyond the known ones are kept as they are.
+/// Result of a host function (`proxy_status_t`). Unknown values are kept as they are: hosts send some that no
+/// specification lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Status(pub(crate) u32);
 
@@ -19,6 +20,7 @@ impl Status {
     pub(crate) const OK: Self = Self(0);
     pub(crate) const NOT_FOUND: Self = Self(1);
     pub(crate) const BAD_ARGUMENT: Self = Self(2);
+    pub(crate) const PARSE_FAILURE: Self = Self(4);
 }
 
 #[cfg(target_arch = "wasm32")]
@@ -75,7 +77,7 @@ mod imports {
     }
 }
 
-/// Outside a proxy every host function answers that it does not exist, so that the crates build and test natively.
+/// Native stand-ins, so that the crates build and test outside a proxy: every host function returns `Unimplemented`.
 #[cfg(not(target_arch = "wasm32"))]
 mod imports {
     const UNIMPLEMENTED: u32 = 12;
@@ -104,7 +106,7 @@ mod imports {
     }
 }
 
-fn done(status: u32) -> Result<(), Status> {
+fn check(status: u32) -> Result<(), Status> {
     match Status(status) {
         Status::OK => Ok(()),
         status => Err(status),
@@ -113,55 +115,57 @@ fn done(status: u32) -> Result<(), Status> {
 
 pub(crate) fn log(level: u32, message: &[u8]) -> Result<(), Status> {
     // SAFETY: the host reads the slice during the call only.
-    done(unsafe { imports::proxy_log(level, message.as_ptr(), message.len()) })
+    check(unsafe { imports::proxy_log(level, message.as_ptr(), message.len()) })
 }
 
 pub(crate) fn set_tick_period(milliseconds: u32) -> Result<(), Status> {
     // SAFETY: no memory is passed.
-    done(unsafe { imports::proxy_set_tick_period_milliseconds(milliseconds) })
+    check(unsafe { imports::proxy_set_tick_period_milliseconds(milliseconds) })
 }
 
 pub(crate) fn current_time() -> Result<u64, Status> {
     let mut nanoseconds = 0;
     // SAFETY: the host writes the time during the call only.
-    done(unsafe { imports::proxy_get_current_time_nanoseconds(&raw mut nanoseconds) }).map(|()| nanoseconds)
+    check(unsafe { imports::proxy_get_current_time_nanoseconds(&raw mut nanoseconds) }).map(|()| nanoseconds)
 }
 
 pub(crate) fn buffer(kind: u32, most: usize) -> Result<Bytes, Status> {
-    // SAFETY: both pointers are to locals of `received`, written during the call only.
-    received(|data, length| unsafe { imports::proxy_get_buffer_bytes(kind, 0, most, data, length) })
+    // SAFETY: both pointers are to locals of `call_for_bytes`, written during the call only.
+    call_for_bytes(|data, length| unsafe { imports::proxy_get_buffer_bytes(kind, 0, most, data, length) })
 }
 
 pub(crate) fn header(map: u32, key: &[u8]) -> Result<Bytes, Status> {
     // SAFETY: as for `buffer`; the key is read during the call only.
-    received(|data, length| unsafe { imports::proxy_get_header_map_value(map, key.as_ptr(), key.len(), data, length) })
+    call_for_bytes(|data, length| unsafe {
+        imports::proxy_get_header_map_value(map, key.as_ptr(), key.len(), data, length)
+    })
 }
 
 pub(crate) fn headers(map: u32) -> Result<Bytes, Status> {
     // SAFETY: as for `buffer`.
-    received(|data, length| unsafe { imports::proxy_get_header_map_pairs(map, data, length) })
+    call_for_bytes(|data, length| unsafe { imports::proxy_get_header_map_pairs(map, data, length) })
 }
 
 pub(crate) fn property(path: &[u8]) -> Result<Bytes, Status> {
     // SAFETY: as for `buffer`; the path is read during the call only.
-    received(|data, length| unsafe { imports::proxy_get_property(path.as_ptr(), path.len(), data, length) })
+    call_for_bytes(|data, length| unsafe { imports::proxy_get_property(path.as_ptr(), path.len(), data, length) })
 }
 
-/// As [`property`], where there are no bytes to make room for: only whether it is there matters.
+/// As [`property`] where only its presence matters. A property without bytes costs no call back for memory.
 pub(crate) fn has_property(path: &[u8]) -> bool {
     let (mut data, mut length) = (std::ptr::null_mut(), 0);
     // SAFETY: as for `property`.
     let status = unsafe { imports::proxy_get_property(path.as_ptr(), path.len(), &raw mut data, &raw mut length) };
-    let told = Status(status) == Status::OK;
-    if told && length > 0 {
-        drop(taken(data, length));
+    let present = Status(status) == Status::OK;
+    if present && length > 0 {
+        drop(adopt(data, length));
     }
-    told
+    present
 }
 
 pub(crate) fn set_property(path: &[u8], value: &[u8]) -> Result<(), Status> {
     // SAFETY: the host reads both slices during the call only.
-    done(unsafe { imports::proxy_set_property(path.as_ptr(), path.len(), value.as_ptr(), value.len()) })
+    check(unsafe { imports::proxy_set_property(path.as_ptr(), path.len(), value.as_ptr(), value.len()) })
 }
 
 pub(crate) fn send_local_response(
@@ -172,7 +176,7 @@ pub(crate) fn send_local_response(
     grpc_status: i32,
 ) -> Result<(), Status> {
     // SAFETY: the host reads the three slices during the call only.
-    done(unsafe {
+    check(unsafe {
         imports::proxy_send_local_response(
             status,
             details.as_ptr(),
@@ -188,17 +192,17 @@ pub(crate) fn send_local_response(
 
 pub(crate) fn close_stream(kind: u32) -> Result<(), Status> {
     // SAFETY: no memory is passed.
-    done(unsafe { imports::proxy_close_stream(kind) })
+    check(unsafe { imports::proxy_close_stream(kind) })
 }
 
 pub(crate) fn set_effective_context(context: u32) -> Result<(), Status> {
     // SAFETY: no memory is passed.
-    done(unsafe { imports::proxy_set_effective_context(context) })
+    check(unsafe { imports::proxy_set_effective_context(context) })
 }
 
 pub(crate) fn call_foreign_function(name: &[u8], argument: &[u8]) -> Result<Bytes, Status> {
     // SAFETY: as for `buffer`; name and argument are read during the call only.
-    received(|data, length| unsafe {
+    call_for_bytes(|data, length| unsafe {
         imports::proxy_call_foreign_function(name.as_ptr(), name.len(), argument.as_ptr(), argument.len(), data, length)
     })
 }
@@ -206,10 +210,10 @@ pub(crate) fn call_foreign_function(name: &[u8], argument: &[u8]) -> Result<Byte
 pub(crate) fn define_metric(kind: u32, name: &[u8]) -> Result<u32, Status> {
     let mut id = 0;
     // SAFETY: the host reads the name and writes the id during the call only.
-    done(unsafe { imports::proxy_define_metric(kind, name.as_ptr(), name.len(), &raw mut id) }).map(|()| id)
+    check(unsafe { imports::proxy_define_metric(kind, name.as_ptr(), name.len(), &raw mut id) }).map(|()| id)
 }
 
 pub(crate) fn increment_metric(id: u32, by: i64) -> Result<(), Status> {
     // SAFETY: no memory is passed.
-    done(unsafe { imports::proxy_increment_metric(id, by) })
+    check(unsafe { imports::proxy_increment_metric(id, by) })
 }

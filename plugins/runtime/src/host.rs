@@ -1,48 +1,36 @@
-//! What a filter can ask of its proxy, in types: bytes, never text, and a `Result`, never a panic.
+//! Functions of the host, with types: bytes instead of text, a `Result` instead of a panic.
 
-use std::net::{IpAddr, SocketAddr};
+pub(crate) mod attributes;
+
 use std::time::Duration;
 
-use sallyport_policy::{AttributeError, DynamicMetadata};
+use sallyport_policy::AttributeError;
 
 use crate::abi::{self, Bytes, Status};
-use crate::header_map::HeaderMap;
 
-/// `proxy_buffer_type_t`: the configuration that `proxy_on_configure` is called for.
-const PLUGIN_CONFIGURATION: u32 = 7;
-
-/// `proxy_map_type_t`.
-const REQUEST_HEADERS: u32 = 0;
-
-/// `proxy_stream_type_t`: the client's side of a connection.
-const DOWNSTREAM: u32 = 2;
-
-/// `proxy_metric_type_t`.
-const COUNTER: u32 = 0;
-
-/// gRPC's PERMISSION_DENIED.
-const GRPC_PERMISSION_DENIED: i32 = 7;
-
-/// How urgent a log line is (`proxy_log_level_t`).
+/// Severity of a log line (`proxy_log_level_t`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
-    /// What happened in the normal course of things.
+    /// Normal operation.
     Info = 2,
-    /// What works and may surprise.
+    /// Something that works and may surprise.
     Warn = 3,
-    /// What does not work.
+    /// Something that does not work.
     Error = 4,
-    /// What ends the VM.
+    /// The end of the VM.
     Critical = 5,
 }
 
-/// A host function that did not do its work, with the name of its answer.
+/// Failure of a host function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HostError(Status);
+pub struct HostError(pub(crate) Status);
 
 impl HostError {
-    /// The answer's name in the Proxy-Wasm specification.
-    pub fn answer(self) -> &'static str {
+    /// Encoding that the caller cannot read.
+    pub(crate) const MALFORMED: Self = Self(Status::PARSE_FAILURE);
+
+    /// Name of the status in the Proxy-Wasm specification.
+    pub fn status(self) -> &'static str {
         match self.0.0 {
             1 => "NotFound",
             2 => "BadArgument",
@@ -57,199 +45,169 @@ impl HostError {
         }
     }
 
-    /// This failure, of the attribute that was asked for.
-    pub(crate) fn of(self, attribute: &'static str) -> AttributeError {
-        AttributeError { attribute, status: self.answer() }
+    /// This failure as that of reading `attribute`.
+    pub(crate) fn reading(self, attribute: &'static str) -> AttributeError {
+        AttributeError { attribute, status: self.status() }
     }
 }
 
-/// Writes a log line. A line that cannot be written is lost: there is nowhere to say so.
-pub fn log(level: Level, message: &str) {
-    let _lost = abi::log(level as u32, message.as_bytes());
+/// Host of a filter: the functions of the Proxy-Wasm ABI that the filters use.
+///
+/// [`ProxyHost`] is the proxy. Tests have one of their own, so that everything above this trait is tested natively. It
+/// is passed by value: the proxy's is zero-sized and costs nothing.
+pub trait Host: Copy {
+    /// Writes a log line. A failure is ignored, since there is nowhere to report it.
+    fn log(self, level: Level, message: &str);
+
+    /// Requests a tick every `milliseconds` for the current root context.
+    fn set_tick_period(self, milliseconds: u32) -> Result<(), HostError>;
+
+    /// Time since the Unix epoch.
+    fn current_time(self) -> Result<Duration, HostError>;
+
+    /// Plugin configuration of `size` bytes; valid in `proxy_on_configure` only.
+    fn configuration(self, size: usize) -> Result<Bytes, HostError>;
+
+    /// First value of a request header, `None` if it is absent. Only for pseudo-headers and for headers that Envoy
+    /// joins into one: of a repeated header it is the first value alone.
+    fn single_header(self, name: &'static str) -> Result<Option<Bytes>, HostError>;
+
+    /// All request headers in their order, names in lower case, in the encoding of a header map.
+    fn request_headers(self) -> Result<Bytes, HostError>;
+
+    /// Attribute by its path, with NUL between the parts; `None` if this stream has none.
+    fn property(self, path: &str) -> Result<Option<Bytes>, HostError>;
+
+    /// Whether an attribute is present and readable.
+    fn has_property(self, path: &[u8]) -> bool;
+
+    /// Sets `wasm.<key>` in the filter state of the current stream.
+    fn set_filter_state(self, key: &str, value: &[u8]) -> Result<(), HostError>;
+
+    /// Makes the filter state `wasm.<key>` of streams of the current root context last as long as their connection.
+    fn declare_for_connections(self, key: &str) -> Result<(), HostError>;
+
+    /// Answers a request with a denial. `details` is what `%RESPONSE_CODE_DETAILS%` shows; gRPC clients get
+    /// `PERMISSION_DENIED`.
+    fn reply_denied(self, status: u32, details: &str, body: &str) -> Result<(), HostError>;
+
+    /// Closes the client's connection. If the callback also pauses, no byte of the client goes further.
+    fn close_downstream(self) -> Result<(), HostError>;
+
+    /// Whether a context still exists. It may be the effective one afterwards, until [`Self::set_effective_context`].
+    fn context_exists(self, context: u32) -> bool;
+
+    /// Makes the host calls that follow refer to `context`.
+    fn set_effective_context(self, context: u32);
+
+    /// Defines a counter, and returns its ID; the same name gives the same counter.
+    fn define_counter(self, name: &str) -> Result<u32, HostError>;
+
+    /// Adds to a counter.
+    fn increment_counter(self, id: u32, by: i64) -> Result<(), HostError>;
 }
 
-/// Asks to be called every so many milliseconds.
-pub fn set_tick_period(milliseconds: u32) -> Result<(), HostError> {
-    abi::set_tick_period(milliseconds).map_err(HostError)
-}
+/// The proxy that runs this module.
+#[derive(Clone, Copy, Debug)]
+pub struct ProxyHost;
 
-/// The plugin's configuration; to be asked for in `proxy_on_configure` only.
-pub fn configuration(size: usize) -> Result<Bytes, HostError> {
-    if size == 0 {
-        return Ok(Bytes::default());
+/// `proxy_buffer_type_t`: plugin configuration.
+const PLUGIN_CONFIGURATION: u32 = 7;
+
+/// `proxy_map_type_t`.
+const REQUEST_HEADERS: u32 = 0;
+
+/// `proxy_stream_type_t`: the client's side of a connection.
+const DOWNSTREAM: u32 = 2;
+
+/// `proxy_metric_type_t`.
+const COUNTER: u32 = 0;
+
+/// gRPC's PERMISSION_DENIED.
+const GRPC_PERMISSION_DENIED: i32 = 7;
+
+impl Host for ProxyHost {
+    fn log(self, level: Level, message: &str) {
+        let _lost = abi::log(level as u32, message.as_bytes());
     }
-    abi::buffer(PLUGIN_CONFIGURATION, size).map_err(HostError)
+
+    fn set_tick_period(self, milliseconds: u32) -> Result<(), HostError> {
+        abi::set_tick_period(milliseconds).map_err(HostError)
+    }
+
+    fn current_time(self) -> Result<Duration, HostError> {
+        abi::current_time().map(Duration::from_nanos).map_err(HostError)
+    }
+
+    fn configuration(self, size: usize) -> Result<Bytes, HostError> {
+        if size == 0 {
+            return Ok(Bytes::default());
+        }
+        abi::buffer(PLUGIN_CONFIGURATION, size).map_err(HostError)
+    }
+
+    fn single_header(self, name: &'static str) -> Result<Option<Bytes>, HostError> {
+        found(abi::header(REQUEST_HEADERS, name.as_bytes()))
+    }
+
+    fn request_headers(self) -> Result<Bytes, HostError> {
+        abi::headers(REQUEST_HEADERS).map_err(HostError)
+    }
+
+    fn property(self, path: &str) -> Result<Option<Bytes>, HostError> {
+        found(abi::property(path.as_bytes()))
+    }
+
+    #[inline(always)]
+    fn has_property(self, path: &[u8]) -> bool {
+        abi::has_property(path)
+    }
+
+    fn set_filter_state(self, key: &str, value: &[u8]) -> Result<(), HostError> {
+        abi::set_property(key.as_bytes(), value).map_err(HostError)
+    }
+
+    fn declare_for_connections(self, key: &str) -> Result<(), HostError> {
+        // Envoy's DeclarePropertyArguments: field 1 is the name, field 5 the life span, 2 that of the connection.
+        let length =
+            u8::try_from(key.len()).ok().filter(|length| *length < 0x80).ok_or(HostError(Status::BAD_ARGUMENT))?;
+        let argument = [&[0x0a, length], key.as_bytes(), &[0x28, 2]].concat();
+        abi::call_foreign_function(b"declare_property", &argument).map(|_| ()).map_err(HostError)
+    }
+
+    fn reply_denied(self, status: u32, details: &str, body: &str) -> Result<(), HostError> {
+        // One pair of the header map encoding: a count, the lengths, then key and value, each ended by a NUL.
+        const CONTENT_TYPE: &[u8] = b"\x01\0\0\0\x0c\0\0\0\x0a\0\0\0content-type\0text/plain\0";
+        abi::send_local_response(status, details.as_bytes(), body.as_bytes(), CONTENT_TYPE, GRPC_PERMISSION_DENIED)
+            .map_err(HostError)
+    }
+
+    fn close_downstream(self) -> Result<(), HostError> {
+        abi::close_stream(DOWNSTREAM).map_err(HostError)
+    }
+
+    fn context_exists(self, context: u32) -> bool {
+        // Envoy refuses a context that it does not have.
+        abi::set_effective_context(context) != Err(Status::BAD_ARGUMENT)
+    }
+
+    fn set_effective_context(self, context: u32) {
+        let _kept = abi::set_effective_context(context);
+    }
+
+    fn define_counter(self, name: &str) -> Result<u32, HostError> {
+        abi::define_metric(COUNTER, name.as_bytes()).map_err(HostError)
+    }
+
+    fn increment_counter(self, id: u32, by: i64) -> Result<(), HostError> {
+        abi::increment_metric(id, by).map_err(HostError)
+    }
 }
 
-/// The first value of a request header, or `None` where there is none. Only for pseudo-headers and for headers that
-/// Envoy joins into one: of another header that is repeated this would be the first value alone.
-pub fn single_header(name: &'static str) -> Result<Option<Bytes>, HostError> {
-    found(abi::header(REQUEST_HEADERS, name.as_bytes()))
-}
-
-/// All request headers in their order, names in lower case.
-pub(crate) fn request_headers() -> Result<HeaderMap, HostError> {
-    HeaderMap::new(abi::headers(REQUEST_HEADERS).map_err(HostError)?).ok_or(HostError(PARSE_FAILURE))
-}
-
-/// An attribute by its path, with NUL between the parts, or `None` where this request or connection has none.
-pub fn property(path: &str) -> Result<Option<Bytes>, HostError> {
-    found(abi::property(path.as_bytes()))
-}
-
-/// Whether there is an attribute, and the proxy tells it.
-pub(crate) fn has_property(path: &[u8]) -> bool {
-    abi::has_property(path)
-}
-
-fn found(answer: Result<Bytes, Status>) -> Result<Option<Bytes>, HostError> {
-    match answer {
+fn found(result: Result<Bytes, Status>) -> Result<Option<Bytes>, HostError> {
+    match result {
         Ok(bytes) => Ok(Some(bytes)),
         Err(Status::NOT_FOUND) => Ok(None),
         Err(status) => Err(HostError(status)),
     }
-}
-
-/// An attribute that Envoy encodes as an integer: 8 bytes, little-endian.
-pub fn integer_property(path: &str) -> Result<Option<u64>, HostError> {
-    let Some(bytes) = property(path)? else { return Ok(None) };
-    match *bytes {
-        [a, b, c, d, e, f, g, h] => Ok(Some(u64::from_le_bytes([a, b, c, d, e, f, g, h]))),
-        _ => Err(HostError(PARSE_FAILURE)),
-    }
-}
-
-/// The filter state under `key`, as text or bytes, or `None` where it is not set.
-pub(crate) fn filter_state(key: &str) -> Result<Option<Bytes>, HostError> {
-    found(abi::property(format!("filter_state\0{key}").as_bytes()))
-}
-
-/// The port that the connection was addressed to.
-pub(crate) fn destination_port() -> Result<Option<u16>, AttributeError> {
-    port_property("destination\0port", "destination.port")
-}
-
-/// An attribute that is a port.
-pub(crate) fn port_property(path: &'static str, attribute: &'static str) -> Result<Option<u16>, AttributeError> {
-    let port = integer_property(path).map_err(|failed| failed.of(attribute))?;
-    port.map(u16::try_from).transpose().map_err(|_| AttributeError { attribute, status: "not a port" })
-}
-
-/// The server name of the client's TLS, where there is one and Envoy's TLS inspector has read it.
-pub(crate) fn server_name() -> Result<Option<Bytes>, AttributeError> {
-    let name = property("connection\0requested_server_name");
-    let name = name.map_err(|failed| failed.of("connection.requested_server_name"))?;
-    Ok(name.filter(|name| !name.is_empty()))
-}
-
-/// The address of the client, by `X-Forwarded-For` where Envoy trusts it.
-pub(crate) fn client_ip() -> Result<Option<IpAddr>, AttributeError> {
-    address("source\0address", "source.address")
-}
-
-/// The address that the connection was addressed to.
-pub(crate) fn destination_ip() -> Result<Option<IpAddr>, AttributeError> {
-    address("destination\0address", "destination.address")
-}
-
-/// The address of the connection's other end, which Envoy tells by a filter state that its configuration sets. Fails
-/// where it is absent: Envoy knows the address, and so it is the configuration that is incomplete.
-pub(crate) fn direct_remote_ip() -> Result<Option<IpAddr>, AttributeError> {
-    const ATTRIBUTE: &str = "filter_state.sallyport.direct_remote_address";
-    match property("filter_state\0sallyport.direct_remote_address") {
-        Ok(Some(bytes)) => parse_address(&bytes, ATTRIBUTE),
-        Ok(None) => Err(AttributeError { attribute: ATTRIBUTE, status: "it is not set" }),
-        Err(failed) => Err(failed.of(ATTRIBUTE)),
-    }
-}
-
-fn address(path: &'static str, attribute: &'static str) -> Result<Option<IpAddr>, AttributeError> {
-    match property(path).map_err(|failed| failed.of(attribute))? {
-        Some(bytes) => parse_address(&bytes, attribute),
-        None => Ok(None),
-    }
-}
-
-/// Reads an address, with or without a port.
-fn parse_address(bytes: &[u8], attribute: &'static str) -> Result<Option<IpAddr>, AttributeError> {
-    let text = str::from_utf8(bytes).ok();
-    let address =
-        text.and_then(|text| text.parse::<SocketAddr>().ok().map(|address| address.ip()).or(text.parse().ok()));
-    match address {
-        Some(address) => Ok(Some(address)),
-        // A client on a Unix socket has no address of this kind.
-        None if bytes.first().is_none_or(|byte| matches!(byte, b'/' | b'@')) => Ok(None),
-        None => Err(AttributeError { attribute, status: "not an address" }),
-    }
-}
-
-/// The time, since the Unix epoch.
-pub(crate) fn time() -> Result<Duration, AttributeError> {
-    let time = abi::current_time().map_err(|status| HostError(status).of("the time"))?;
-    Ok(Duration::from_nanos(time))
-}
-
-/// The dynamic metadata of this request or connection.
-pub(crate) fn metadata() -> Result<DynamicMetadata, AttributeError> {
-    let bytes = property("metadata").map_err(|failed| failed.of("metadata"))?;
-    Ok(DynamicMetadata::new(bytes.map_or_else(Vec::new, |bytes| bytes.to_vec())))
-}
-
-/// An attribute that Envoy encodes as a boolean: one byte.
-pub fn boolean_property(path: &'static str) -> Result<Option<bool>, HostError> {
-    match property(path)?.as_deref() {
-        None => Ok(None),
-        Some([0]) => Ok(Some(false)),
-        Some([1]) => Ok(Some(true)),
-        Some(_) => Err(HostError(PARSE_FAILURE)),
-    }
-}
-
-const PARSE_FAILURE: Status = Status(4);
-
-/// Sets `wasm.<key>` in the filter state of this request or connection.
-pub fn set_filter_state(key: &str, value: &[u8]) -> Result<(), HostError> {
-    abi::set_property(key.as_bytes(), value).map_err(HostError)
-}
-
-/// Has the proxy keep `wasm.<key>`, where it is set in the filter state of a request, for as long as the connection lasts.
-pub(crate) fn declare_for_connections(key: &str) -> Result<(), HostError> {
-    // Envoy's DeclarePropertyArguments: field 1 is the name, field 5 the life span, 2 that of the connection.
-    let length = u8::try_from(key.len()).ok().filter(|length| *length < 0x80).ok_or(HostError(Status::BAD_ARGUMENT))?;
-    let argument = [&[0x0a, length], key.as_bytes(), &[0x28, 2]].concat();
-    abi::call_foreign_function(b"declare_property", &argument).map(|_| ()).map_err(HostError)
-}
-
-/// Answers a request with a denial. `details` is what `%RESPONSE_CODE_DETAILS%` shows.
-pub fn reply_denied(status: u32, details: &str, body: &str) -> Result<(), HostError> {
-    // One pair of the header map encoding: a count, the lengths, then key and value, each ended by a NUL.
-    const CONTENT_TYPE: &[u8] = b"\x01\0\0\0\x0c\0\0\0\x0a\0\0\0content-type\0text/plain\0";
-    abi::send_local_response(status, details.as_bytes(), body.as_bytes(), CONTENT_TYPE, GRPC_PERMISSION_DENIED)
-        .map_err(HostError)
-}
-
-/// Closes the client's connection. What the client has sent so far reaches nobody if the callback also pauses.
-pub fn close_downstream() -> Result<(), HostError> {
-    abi::close_stream(DOWNSTREAM).map_err(HostError)
-}
-
-/// Whether a context is still there. What follows may be about that one, until [`set_effective_context`].
-pub(crate) fn context_exists(context: u32) -> bool {
-    // Envoy refuses a context that it does not have.
-    abi::set_effective_context(context) != Err(Status::BAD_ARGUMENT)
-}
-
-/// Makes what follows be about a context.
-pub(crate) fn set_effective_context(context: u32) {
-    let _kept = abi::set_effective_context(context);
-}
-
-/// Makes a counter known to the proxy; the same name gives the same counter.
-pub(crate) fn define_counter(name: &str) -> Result<u32, HostError> {
-    abi::define_metric(COUNTER, name.as_bytes()).map_err(HostError)
-}
-
-/// Adds to a counter.
-pub(crate) fn increment_counter(id: u32, by: i64) -> Result<(), HostError> {
-    abi::increment_metric(id, by).map_err(HostError)
 }

@@ -1,4 +1,4 @@
-//! Streams as a policy asks about them: HTTP requests, and connections at their first bytes or before them.
+//! Streams as a policy asks about them: HTTP requests, and connections before or at their first bytes.
 
 pub(crate) mod context;
 pub(crate) mod passthrough;

@@ -1,27 +1,29 @@
-//! What a VM holds: the plugins by root context, and the callbacks by which the proxy reaches them.
+//! Plugins of a VM, by root context, and the callbacks by which the host reaches them.
 
 use std::cell::{Cell, RefCell};
 use std::num::NonZeroU32;
-use std::panic;
 
 use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
 use sallyport_policy::ConfigErrors;
 
-use crate::abi::{self, Bytes};
-use crate::host::{self, Level};
+use crate::abi::Bytes;
+use crate::host::{Host, Level};
 use crate::stream::request::Side;
 
-/// A filter with one configuration.
+/// Filter with one configuration.
 ///
 /// A VM can hold several at once, each under its root context: two listeners with the same `vm_id`, or the old and
 /// the new configuration during an update.
 pub trait Plugin: Sized + 'static {
-    /// The filter's name in filter state, counters and log lines, as in `identity_authz`.
+    /// Name in filter state, counters and log lines, as in `identity_authz`.
     const NAME: &'static str;
 
-    /// Reads a configuration. A refusal keeps the proxy from starting, or from taking the update.
-    fn configure(configuration: Bytes) -> Result<Self, ConfigErrors>;
+    /// Host that it calls.
+    type Host: Host;
+
+    /// Reads a configuration. An error keeps the proxy from starting, or from taking the update.
+    fn configure(host: Self::Host, configuration: Bytes) -> Result<Self, ConfigErrors>;
 
     /// Decides a request at its headers.
     fn on_request_headers(&self) -> Action;
@@ -30,356 +32,238 @@ pub trait Plugin: Sized + 'static {
     fn on_tick(&self);
 }
 
-/// A filter that also decides connections, before their first byte.
+/// Filter that also decides connections before their first byte.
 pub trait ConnectionPlugin: Plugin {
-    /// Decides a new connection. [`Action::Pause`] closes it, and nothing is connected to on its behalf.
+    /// Decides a new connection. [`Action::Pause`] closes it, and no upstream is connected to.
     fn on_new_connection(&self) -> Action;
 }
 
-/// A filter that also decides connections, at their first bytes from either side.
+/// Filter that also decides connections at their first bytes from either side.
 ///
-/// Only then is the client's certificate known: Envoy makes the network filters aware of a connection before the TLS
+/// Only then is the client's certificate known: Envoy announces a connection to network filters before its TLS
 /// handshake.
 pub trait BytesPlugin: Plugin {
     /// Decides a connection. [`Action::Pause`] closes it, and no byte goes on in either direction.
     fn on_first_bytes(&self, from: Side) -> Action;
 }
 
-/// What the proxy does with a request next (`proxy_action_t`).
+/// Next step of the proxy with a request or connection (`proxy_action_t`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// The request goes on.
+    /// It goes on.
     Continue = 0,
-    /// The request stays here: it has been answered.
+    /// It stays here: it has been answered or closed.
     Pause = 1,
 }
 
-/// How often counters are flushed and log limits renewed.
+/// Interval at which counters are flushed and log budgets renewed.
 const TICK_MILLISECONDS: u32 = 1000;
 
-/// The plugins of one VM. [`filter!`](crate::filter) makes one.
-pub struct Vm<P> {
-    /// In the order of their root contexts.
+/// Plugins of one VM. [`filter!`](crate::filter) makes one.
+pub struct Vm<P: Plugin> {
+    host: P::Host,
+    /// Sorted by root context.
     plugins: RefCell<Vec<(u32, Box<P>)>>,
-    /// The context that was made last and its root context. Envoy makes a context right before it says what it is of: a
-    /// request's headers, or a new connection. Of a request that was answered before this filter it says nothing.
+    /// Context that was created last, and its root context. Envoy creates a context right before it hands over the
+    /// request's headers or announces the connection. A request that was answered before this filter is never handed
+    /// over.
     pending_context: Cell<Option<(u32, NonZeroU32)>>,
-    /// The connections of network filters that are there, by context.
-    connections: RefCell<HashMap<u32, Known, FxBuildHasher>>,
+    /// Connections of network filters, by context.
+    connections: RefCell<HashMap<u32, ConnectionPhase, FxBuildHasher>>,
 }
 
-/// What is known of a connection.
+/// Phase of a connection of a network filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Known {
-    /// Nothing is decided; this is its root context.
-    Root(u32),
-    /// It was let through.
-    Open,
-    /// It was turned away and is still there.
-    Shut,
+enum ConnectionPhase {
+    /// No byte has come; holds the root context that will decide.
+    Undecided(u32),
+    /// Allowed.
+    Allowed,
+    /// Denied, and not gone yet.
+    Denied,
 }
 
 impl<P: Plugin> Vm<P> {
-    /// A VM before anything was configured.
-    #[expect(clippy::new_without_default, reason = "it is made in a constant")]
-    pub const fn new() -> Self {
+    /// Makes a VM without plugins.
+    pub const fn new(host: P::Host) -> Self {
         Self {
+            host,
             plugins: RefCell::new(Vec::new()),
             pending_context: Cell::new(None),
             connections: RefCell::new(HashMap::with_hasher(FxBuildHasher)),
         }
     }
 
-    /// A context came to be; a root context has no parent.
+    /// Handles `proxy_on_context_create`. A root context has no parent.
     pub fn on_context_create(&self, context: u32, parent: u32) {
         if let Some(root) = NonZeroU32::new(parent) {
             self.pending_context.set(Some((context, root)));
         }
     }
 
-    /// Reads the configuration of a root context. False refuses it.
+    /// Handles `proxy_on_configure`. Returns false to reject the configuration of the root context.
     pub fn on_configure(&self, context: u32, size: usize) -> bool {
-        let plugin = match host::configuration(size) {
-            Ok(bytes) => P::configure(bytes),
-            Err(failed) => {
-                let name = P::NAME;
-                host::log(
-                    Level::Error,
-                    &format!("sallyport {name}: the configuration could not be read: {}", failed.answer()),
-                );
+        let configuration = match self.host.configuration(size) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                self.log(Level::Error, &format!("the configuration could not be read: {}", error.status()));
                 return false;
             }
         };
-        match plugin {
+        match P::configure(self.host, configuration) {
             Ok(plugin) => {
-                let mut plugins = self.plugins.borrow_mut();
-                plugins.retain(|(root, _)| *root != context);
-                let place = plugins.partition_point(|(root, _)| *root < context);
-                plugins.insert(place, (context, Box::new(plugin)));
-                if host::set_tick_period(TICK_MILLISECONDS).is_err() {
-                    host::log(
-                        Level::Warn,
-                        &format!("sallyport {}: this proxy has no timers, counters stand still", P::NAME),
-                    );
+                self.insert(context, plugin);
+                if self.host.set_tick_period(TICK_MILLISECONDS).is_err() {
+                    self.log(Level::Warn, "this proxy has no timers, counters stand still");
                 }
                 true
             }
-            Err(refusal) => {
-                let count = refusal.count();
+            Err(errors) => {
+                let count = errors.count();
                 let faults = if count == 1 { "fault" } else { "faults" };
-                host::log(Level::Error, &format!("sallyport {}: configuration refused, {count} {faults}:", P::NAME));
-                for line in refusal.lines() {
-                    host::log(Level::Error, &line);
+                self.log(Level::Error, &format!("configuration refused, {count} {faults}:"));
+                for line in errors.lines() {
+                    self.host.log(Level::Error, &line);
                 }
                 false
             }
         }
     }
 
-    /// The headers of a request are there. A stream whose plugin is not known is turned away.
+    fn insert(&self, context: u32, plugin: P) {
+        let mut plugins = self.plugins.borrow_mut();
+        plugins.retain(|(root, _)| *root != context);
+        let index = plugins.partition_point(|(root, _)| *root < context);
+        plugins.insert(index, (context, Box::new(plugin)));
+    }
+
+    /// Handles `proxy_on_request_headers`. Denies a stream whose plugin is not known.
     pub fn on_request_headers(&self, context: u32) -> Action {
-        let decided = self.root_of(context).and_then(|root| self.ask(root, P::on_request_headers));
-        decided.unwrap_or_else(|| {
-            host::log(Level::Error, &format!("sallyport {}: a request came before any configuration", P::NAME));
-            // Without an answer the request stays paused: shut either way.
-            let _unsent = host::reply_denied(503, "sallyport_not_configured", "");
+        let action = self.root_of(context).and_then(|root| self.with_plugin(root, P::on_request_headers));
+        action.unwrap_or_else(|| {
+            self.log(Level::Error, "a request came before any configuration");
+            // Without a reply the request stays paused: denied either way.
+            let _unsent = self.host.reply_denied(503, "sallyport_not_configured", "");
             Action::Pause
         })
     }
 
-    /// A second has gone by.
+    /// Handles `proxy_on_tick` of a root context.
     pub fn on_tick(&self, context: u32) {
-        let _unknown = self.ask(context, P::on_tick);
+        let _unknown = self.with_plugin(context, P::on_tick);
         self.drop_stale_plugins(context);
     }
 
-    /// Lets go of the plugins whose root context is no more.
+    /// Drops the plugins whose root context no longer exists.
     ///
-    /// The callback that would say so comes at the end of every request too, and each is a crossing.
+    /// The callback that announces its end is called at the end of every request too, and each call costs, so the module
+    /// does not export it.
     fn drop_stale_plugins(&self, ticking: u32) {
         if self.plugins.borrow().len() < 2 {
             return;
         }
-        let is_gone = |(root, _): &mut (u32, Box<P>)| *root != ticking && !host::context_exists(*root);
-        let gone: Vec<_> = self.plugins.borrow_mut().extract_if(.., is_gone).collect();
-        host::set_effective_context(ticking);
-        gone.iter().for_each(|(_, plugin)| plugin.on_tick());
+        let is_stale = |(root, _): &mut (u32, Box<P>)| *root != ticking && !self.host.context_exists(*root);
+        let stale: Vec<_> = self.plugins.borrow_mut().extract_if(.., is_stale).collect();
+        self.host.set_effective_context(ticking);
+        stale.iter().for_each(|(_, plugin)| plugin.on_tick());
     }
 
-    /// What the plugin of a root context says. While it does, none is made and none goes away: no host function that a
-    /// plugin calls makes the proxy configure another.
-    fn ask<T>(&self, root: u32, question: impl FnOnce(&P) -> T) -> Option<T> {
-        let plugins = self.plugins.borrow();
-        let place = plugins.binary_search_by_key(&root, |(root, _)| *root).ok()?;
-        plugins.get(place).map(|(_, plugin)| question(plugin))
+    /// Calls `callback` with the plugin of a root context, `None` if there is none. No plugin is added or dropped
+    /// meanwhile: no host function that a plugin calls makes the proxy configure another.
+    fn with_plugin<T>(&self, root: u32, callback: impl FnOnce(&P) -> T) -> Option<T> {
+        let plugins = self.plugins.try_borrow().ok()?;
+        let index = plugins.binary_search_by_key(&root, |(root, _)| *root).ok()?;
+        plugins.get(index).map(|(_, plugin)| callback(plugin))
     }
 
-    /// The root context of the context that was made last, which is asked for it once.
+    /// Root context of `context` if that was created last; each is asked for once.
     #[inline(always)]
     fn root_of(&self, context: u32) -> Option<u32> {
-        self.pending_context
-            .take()
-            .filter(|(pending_context, _)| *pending_context == context)
-            .map(|(_, root)| root.get())
+        self.pending_context.take().filter(|(pending, _)| *pending == context).map(|(_, root)| root.get())
+    }
+
+    fn log(&self, level: Level, message: &str) {
+        self.host.log(level, &format!("sallyport {}: {message}", P::NAME));
     }
 }
 
 impl<P: ConnectionPlugin> Vm<P> {
-    /// A connection came to be. One whose plugin is not known is turned away.
+    /// Handles `proxy_on_new_connection`. Denies a connection whose plugin is not known.
     pub fn on_new_connection(&self, context: u32) -> Action {
-        self.decide(context, self.root_of(context), P::on_new_connection)
+        self.decide_connection(context, self.root_of(context), P::on_new_connection)
     }
 
-    /// Bytes came from the client. Where closing has failed, Envoy would go on to the next filter with them.
+    /// Handles `proxy_on_downstream_data`. If closing a connection fails, Envoy goes on to the next filter with its
+    /// bytes.
     pub fn on_downstream_data(&self, context: u32) -> Action {
-        match self.known(context) {
-            Some(Known::Open) => Action::Continue,
-            Some(Known::Root(_) | Known::Shut) | None => self.close(),
+        match self.phase(context) {
+            Some(ConnectionPhase::Allowed) => Action::Continue,
+            Some(ConnectionPhase::Undecided(_) | ConnectionPhase::Denied) | None => self.close(),
         }
     }
 }
 
 impl<P: BytesPlugin> Vm<P> {
-    /// A connection came to be; its first bytes will decide.
+    /// Handles `proxy_on_new_connection`. The first bytes will decide.
     pub fn on_connection(&self, context: u32) -> Action {
         if let Some(root) = self.root_of(context) {
-            self.connections.borrow_mut().insert(context, Known::Root(root));
+            self.connections.borrow_mut().insert(context, ConnectionPhase::Undecided(root));
         }
         Action::Continue
     }
 
-    /// Bytes came, from either side. The first ones decide.
+    /// Handles `proxy_on_downstream_data` and `proxy_on_upstream_data`. The first bytes decide.
     pub fn on_bytes(&self, context: u32, from: Side) -> Action {
-        let root = match self.known(context) {
-            Some(Known::Open) => return Action::Continue,
-            Some(Known::Shut) => return self.close(),
-            Some(Known::Root(root)) => Some(root),
+        let root = match self.phase(context) {
+            Some(ConnectionPhase::Allowed) => return Action::Continue,
+            Some(ConnectionPhase::Denied) => return self.close(),
+            Some(ConnectionPhase::Undecided(root)) => Some(root),
             None => None,
         };
-        self.decide(context, root, |plugin| plugin.on_first_bytes(from))
+        self.decide_connection(context, root, |plugin| plugin.on_first_bytes(from))
     }
 }
 
 impl<P: Plugin> Vm<P> {
-    /// A connection of a network filter is over.
+    /// Handles `proxy_on_downstream_connection_close`.
     pub fn on_connection_close(&self, context: u32) {
         self.connections.borrow_mut().remove(&context);
     }
 
-    fn known(&self, context: u32) -> Option<Known> {
+    /// Closes a connection of a filter that stands among the network filters and is for HTTP alone.
+    pub fn refuse_connection(&self) -> Action {
+        self.log(Level::Error, "this filter is for HTTP, put it into http_filters; a connection was closed");
+        self.close()
+    }
+
+    fn phase(&self, context: u32) -> Option<ConnectionPhase> {
         self.connections.borrow().get(&context).copied()
     }
 
-    fn decide(&self, context: u32, root: Option<u32>, decide: impl FnOnce(&P) -> Action) -> Action {
-        let action = root.and_then(|root| self.ask(root, decide)).unwrap_or_else(|| {
-            host::log(Level::Error, &format!("sallyport {}: a connection came before any configuration", P::NAME));
+    fn decide_connection(&self, context: u32, root: Option<u32>, decide: impl FnOnce(&P) -> Action) -> Action {
+        let action = root.and_then(|root| self.with_plugin(root, decide)).unwrap_or_else(|| {
+            self.log(Level::Error, "a connection came before any configuration");
             Action::Pause
         });
-        let known = match action {
-            Action::Continue => Known::Open,
-            Action::Pause => Known::Shut,
+        let phase = match action {
+            Action::Continue => ConnectionPhase::Allowed,
+            Action::Pause => ConnectionPhase::Denied,
         };
-        self.connections.borrow_mut().insert(context, known);
-        if action == Action::Pause {
-            self.close();
+        self.connections.borrow_mut().insert(context, phase);
+        match action {
+            Action::Continue => Action::Continue,
+            Action::Pause => self.close(),
         }
-        action
     }
 
-    /// Closes a connection; what has come stays here in any case.
+    /// Closes the current connection. If that fails it stays paused: denied either way.
     fn close(&self) -> Action {
-        if let Err(failed) = host::close_downstream() {
-            host::log(
-                Level::Error,
-                &format!("sallyport {}: a connection could not be closed: {}", P::NAME, failed.answer()),
-            );
+        if let Err(error) = self.host.close_downstream() {
+            self.log(Level::Error, &format!("a connection could not be closed: {}", error.status()));
         }
         Action::Pause
     }
 }
 
-/// A filter for HTTP alone stands among the network filters: nothing of a connection is decided, so none goes on.
-pub fn refuse_connection<P: Plugin>() -> Action {
-    host::log(
-        Level::Error,
-        &format!("sallyport {}: this filter is for HTTP, put it into http_filters; a connection was closed", P::NAME),
-    );
-    // A connection that cannot be closed stays paused: shut either way.
-    let _open = host::close_downstream();
-    Action::Pause
-}
-
-/// Called before anything else: a panic is a bug, and says where before it ends the VM.
-pub fn on_initialize() {
-    panic::set_hook(Box::new(|info| host::log(Level::Critical, &format!("sallyport: {info}"))));
-}
-
-/// Memory for the host to write into.
-pub fn on_memory_allocate(size: usize) -> *mut u8 {
-    abi::allocate(size)
-}
-
-/// Exports a [`Plugin`] as a Proxy-Wasm module: the callbacks of ABI 0.2.1 that an HTTP filter of ours uses, and
-/// one that refuses connections, should it stand among the network filters. With `connections` it exports a
-/// [`ConnectionPlugin`], with `bytes` a [`BytesPlugin`], which Envoy can load as a network filter too.
-#[macro_export]
-macro_rules! filter {
-    ($plugin:ty) => {
-        $crate::filter!(@export $plugin, {
-            #[unsafe(no_mangle)]
-            extern "C" fn proxy_on_new_connection(_context: u32) -> u32 {
-                $crate::refuse_connection::<$plugin>() as u32
-            }
-        });
-    };
-    ($plugin:ty, connections) => {
-        $crate::filter!(@export $plugin, {
-            #[unsafe(no_mangle)]
-            extern "C" fn proxy_on_new_connection(context: u32) -> u32 {
-                VM.with(|vm| vm.on_new_connection(context)) as u32
-            }
-
-            #[unsafe(no_mangle)]
-            extern "C" fn proxy_on_downstream_data(context: u32, _size: usize, _end_of_stream: u32) -> u32 {
-                VM.with(|vm| vm.on_downstream_data(context)) as u32
-            }
-
-            #[unsafe(no_mangle)]
-            extern "C" fn proxy_on_downstream_connection_close(context: u32, _by: u32) {
-                VM.with(|vm| vm.on_connection_close(context));
-            }
-        });
-    };
-    ($plugin:ty, bytes) => {
-        $crate::filter!(@export $plugin, {
-            #[unsafe(no_mangle)]
-            extern "C" fn proxy_on_new_connection(context: u32) -> u32 {
-                VM.with(|vm| vm.on_connection(context)) as u32
-            }
-
-            #[unsafe(no_mangle)]
-            extern "C" fn proxy_on_downstream_data(context: u32, _size: usize, _end_of_stream: u32) -> u32 {
-                VM.with(|vm| vm.on_bytes(context, $crate::Side::Downstream)) as u32
-            }
-
-            #[unsafe(no_mangle)]
-            extern "C" fn proxy_on_upstream_data(context: u32, _size: usize, _end_of_stream: u32) -> u32 {
-                VM.with(|vm| vm.on_bytes(context, $crate::Side::Upstream)) as u32
-            }
-
-            #[unsafe(no_mangle)]
-            extern "C" fn proxy_on_downstream_connection_close(context: u32, _by: u32) {
-                VM.with(|vm| vm.on_connection_close(context));
-            }
-        });
-    };
-    (@export $plugin:ty, { $($more:item)* }) => {
-        mod exports {
-            #![expect(
-                unsafe_code,
-                reason = "the proxy finds callbacks by their names, which must be exported as they are"
-            )]
-
-            use super::*;
-
-            thread_local! {
-                static VM: $crate::Vm<$plugin> = const { $crate::Vm::new() };
-            }
-
-            #[unsafe(no_mangle)]
-            extern "C" fn proxy_abi_version_0_2_1() {}
-
-            #[unsafe(no_mangle)]
-            extern "C" fn _initialize() {
-                $crate::on_initialize();
-            }
-
-            #[unsafe(no_mangle)]
-            extern "C" fn proxy_on_memory_allocate(size: usize) -> *mut u8 {
-                $crate::on_memory_allocate(size)
-            }
-
-            #[unsafe(no_mangle)]
-            extern "C" fn proxy_on_context_create(context: u32, parent: u32) {
-                VM.with(|vm| vm.on_context_create(context, parent));
-            }
-
-            #[unsafe(no_mangle)]
-            extern "C" fn proxy_on_configure(context: u32, size: usize) -> bool {
-                VM.with(|vm| vm.on_configure(context, size))
-            }
-
-            #[unsafe(no_mangle)]
-            extern "C" fn proxy_on_request_headers(context: u32, _headers: usize, _end_of_stream: u32) -> u32 {
-                VM.with(|vm| vm.on_request_headers(context)) as u32
-            }
-
-            #[unsafe(no_mangle)]
-            extern "C" fn proxy_on_tick(context: u32) {
-                VM.with(|vm| vm.on_tick(context));
-            }
-
-            $($more)*
-        }
-    };
-}
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
-//! The memory that the host writes its answers into: short ones into one piece that is used over and over, since a
-//! request asks for a few short values and lets go of them soon, a long one into a piece that is kept for the next, the
-//! longest into memory of their own.
+//! Memory that the host writes its results into.
+//!
+//! Short values share one arena that is reused, since a request reads a few short values and drops them soon. One long
+//! value at a time goes into a buffer that is kept for the next one. Anything else gets a box of its own.
 
 use std::cell::{Cell, RefCell, UnsafeCell};
 use std::ops::Deref;
@@ -8,21 +9,23 @@ use std::ptr::NonNull;
 
 use super::Status;
 
-/// How many bytes of short values there can be at once.
-const SIZE: usize = 2048;
+/// Capacity of the arena in bytes.
+const ARENA_CAPACITY: usize = 2048;
 
-/// Where short values are, one after the other.
+/// Bump allocator for short values.
 ///
-/// It starts anew when the last value in it is gone, so no value is ever written over.
+/// It starts anew when the last live value in it is dropped, so a live value is never overwritten.
 struct Arena {
-    memory: UnsafeCell<[u8; SIZE]>,
-    used: Cell<usize>,
-    held: Cell<usize>,
+    memory: UnsafeCell<[u8; ARENA_CAPACITY]>,
+    /// Bytes handed out since the arena last started anew.
+    in_use: Cell<usize>,
+    /// Values that have not been dropped.
+    live: Cell<usize>,
 }
 
 thread_local! {
     static ARENA: Arena =
-        const { Arena { memory: UnsafeCell::new([0; SIZE]), used: Cell::new(0), held: Cell::new(0) } };
+        const { Arena { memory: UnsafeCell::new([0; ARENA_CAPACITY]), in_use: Cell::new(0), live: Cell::new(0) } };
 }
 
 impl Arena {
@@ -31,95 +34,104 @@ impl Arena {
     }
 
     fn allocate(&self, size: usize) -> Option<*mut u8> {
-        let used = self.used.get();
-        let end = used.checked_add(size).filter(|end| *end <= SIZE)?;
-        self.used.set(end);
-        // SAFETY: `used` is within the memory.
-        Some(unsafe { self.start().add(used) })
+        let in_use = self.in_use.get();
+        let end = in_use.checked_add(size).filter(|end| *end <= ARENA_CAPACITY)?;
+        self.in_use.set(end);
+        // SAFETY: `in_use` is within the memory.
+        Some(unsafe { self.start().add(in_use) })
     }
 
-    fn holds(&self, data: *const u8) -> bool {
+    fn contains(&self, data: *const u8) -> bool {
         let start = self.start().addr();
-        (start..start + SIZE).contains(&data.addr())
+        (start..start + ARENA_CAPACITY).contains(&data.addr())
     }
 
-    /// Before an answer is asked for: what was allocated and never received is free, once nothing else is held.
-    fn reuse(&self) {
-        if self.held.get() == 0 {
-            self.used.set(0);
+    /// Reclaims what was allocated and never adopted, once no value is live. Called before each host call.
+    fn reclaim(&self) {
+        if self.live.get() == 0 {
+            self.in_use.set(0);
         }
     }
 }
 
-/// How many bytes are kept for the next long value at the most.
-const KEPT: usize = 1 << 20;
+/// Largest value in bytes whose buffer is kept for the next one.
+const LARGE_BUFFER_MAX: usize = 1 << 20;
 
-/// Where a long value is, one at a time.
+/// Buffer for one long value at a time.
 ///
-/// The text of a configuration has to stand in one piece. If its memory were given back, policies would be spread over
-/// it, and an update would now and then find no such piece and let the memory of the VM grow, which never shrinks.
+/// The text of a configuration needs one contiguous piece. If that were given back, compiled policies would be spread
+/// over it, an update would now and then find no such piece, and the memory of the VM would grow, which never shrinks.
 struct LargeBuffer {
     memory: RefCell<Vec<u8>>,
-    /// Whether it was given out since the last answer was asked for, or is held.
-    used: Cell<bool>,
-    held: Cell<bool>,
+    /// Whether it was handed out since the last host call, or is live.
+    in_use: Cell<bool>,
+    live: Cell<bool>,
 }
 
 thread_local! {
-    static SPARE: LargeBuffer =
-        const { LargeBuffer { memory: RefCell::new(Vec::new()), used: Cell::new(false), held: Cell::new(false) } };
+    static LARGE_BUFFER: LargeBuffer =
+        const { LargeBuffer { memory: RefCell::new(Vec::new()), in_use: Cell::new(false), live: Cell::new(false) } };
 }
 
 impl LargeBuffer {
     fn allocate(&self, size: usize) -> Option<*mut u8> {
-        if size > KEPT || self.used.replace(true) {
+        if size > LARGE_BUFFER_MAX || self.in_use.replace(true) {
             return None;
         }
         let mut memory = self.memory.borrow_mut();
         if memory.len() < size {
-            // The old one goes first. Texts that grow little by little do not ask for a new one each time.
+            // The old buffer is freed first. Rounding up spares values that grow little by little a new one each time.
             *memory = Vec::new();
             *memory = vec![0; size.next_power_of_two()];
         }
         Some(memory.as_mut_ptr())
     }
 
-    fn holds(&self, data: *const u8) -> bool {
-        self.used.get() && data == self.memory.borrow().as_ptr()
+    fn contains(&self, data: *const u8) -> bool {
+        self.in_use.get() && data == self.memory.borrow().as_ptr()
     }
 
-    /// Before an answer is asked for, as in the arena.
-    fn reuse(&self) {
-        self.used.set(self.held.get());
+    /// As [`Arena::reclaim`].
+    fn reclaim(&self) {
+        self.in_use.set(self.live.get());
     }
 }
 
-/// Memory for the host to write `size` bytes into, which [`received`] takes back.
+/// Allocates `size` bytes for the host to write into, which [`adopt`] takes back.
 pub(crate) fn allocate(size: usize) -> *mut u8 {
     let short = ARENA.with(|arena| arena.allocate(size));
-    let kept = || SPARE.with(|spare| spare.allocate(size));
-    short.or_else(kept).unwrap_or_else(|| Box::into_raw(vec![0_u8; size].into_boxed_slice()).cast())
+    let long = || LARGE_BUFFER.with(|buffer| buffer.allocate(size));
+    short.or_else(long).unwrap_or_else(|| Box::into_raw(vec![0_u8; size].into_boxed_slice()).cast())
 }
 
-/// Where bytes are.
+/// Place that bytes are stored in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum Storage {
     Arena,
     LargeBuffer,
-    /// In a boxed slice.
-    Own,
+    Box,
 }
 
-/// Bytes that the host has given.
+/// Bytes that the host returned.
 pub struct Bytes {
     data: NonNull<u8>,
     length: usize,
-    place: Place,
+    storage: Storage,
 }
 
 impl Default for Bytes {
     fn default() -> Self {
-        Self { data: NonNull::dangling(), length: 0, place: Place::Own }
+        Self { data: NonNull::dangling(), length: 0, storage: Storage::Box }
+    }
+}
+
+impl From<Vec<u8>> for Bytes {
+    fn from(bytes: Vec<u8>) -> Self {
+        let length = bytes.len();
+        match NonNull::new(Box::into_raw(bytes.into_boxed_slice()).cast()) {
+            Some(data) => Self { data, length, storage: Storage::Box },
+            None => Self::default(),
+        }
     }
 }
 
@@ -127,7 +139,7 @@ impl Deref for Bytes {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        // SAFETY: `received` got this many written bytes, which are nobody else's until `drop`.
+        // SAFETY: `adopt` got this many written bytes, which are nobody else's until `drop`.
         unsafe { std::slice::from_raw_parts(self.data.as_ptr(), self.length) }
     }
 }
@@ -140,126 +152,51 @@ impl AsRef<[u8]> for Bytes {
 
 impl Drop for Bytes {
     fn drop(&mut self) {
-        match self.place {
-            Place::Arena => ARENA.with(|arena| arena.held.set(arena.held.get() - 1)),
-            Place::LargeBuffer => SPARE.with(|spare| spare.held.set(false)),
-            // SAFETY: `allocate` made these bytes as a boxed slice of this length; one of no bytes frees nothing.
-            Place::Own => {
+        match self.storage {
+            Storage::Arena => ARENA.with(|arena| arena.live.set(arena.live.get() - 1)),
+            Storage::LargeBuffer => LARGE_BUFFER.with(|buffer| buffer.live.set(false)),
+            // SAFETY: the bytes were made as a boxed slice of this length; one of no bytes frees nothing.
+            Storage::Box => {
                 drop(unsafe { Box::from_raw(std::ptr::slice_from_raw_parts_mut(self.data.as_ptr(), self.length)) })
             }
         }
     }
 }
 
-/// What a host function that gives bytes has given.
-pub(super) fn received(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Result<Bytes, Status> {
-    ARENA.with(Arena::reuse);
-    SPARE.with(LargeBuffer::reuse);
+/// Makes a host call that returns bytes through two out pointers.
+pub(super) fn call_for_bytes(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Result<Bytes, Status> {
+    ARENA.with(Arena::reclaim);
+    LARGE_BUFFER.with(LargeBuffer::reclaim);
     let mut data: *mut u8 = std::ptr::null_mut();
     let mut length = 0_usize;
     let status = Status(call(&raw mut data, &raw mut length));
     if status != Status::OK {
         return Err(status);
     }
-    Ok(taken(data, length))
+    Ok(adopt(data, length))
 }
 
-/// What a host function has given that succeeded, by what it wrote of where that is.
+/// Takes ownership of the bytes of a successful host call.
 #[inline(always)]
-pub(super) fn taken(data: *mut u8, length: usize) -> Bytes {
+pub(super) fn adopt(data: *mut u8, length: usize) -> Bytes {
     let Some(data) = NonNull::new(data).filter(|_| length > 0) else { return Bytes::default() };
-    // On success the host has had these `length` bytes made by `allocate`, has written them all, and has given up the
+    // On success the host has allocated these `length` bytes by `allocate`, has written them all, and has given up the
     // pointer.
-    let place = ARENA.with(|arena| {
-        if arena.holds(data.as_ptr()) {
-            arena.held.set(arena.held.get() + 1);
-            return Place::Arena;
+    let storage = ARENA.with(|arena| {
+        if arena.contains(data.as_ptr()) {
+            arena.live.set(arena.live.get() + 1);
+            return Storage::Arena;
         }
-        SPARE.with(|spare| match spare.holds(data.as_ptr()) {
+        LARGE_BUFFER.with(|buffer| match buffer.contains(data.as_ptr()) {
             true => {
-                spare.held.set(true);
-                Place::LargeBuffer
+                buffer.live.set(true);
+                Storage::LargeBuffer
             }
-            false => Place::Own,
+            false => Storage::Box,
         })
     });
-    Bytes { data, length, place }
+    Bytes { data, length, storage }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn answer(bytes: &[u8]) -> Result<Bytes, Status> {
-        received(|data, length| {
-            let memory = allocate(bytes.len());
-            // SAFETY: the memory has this many bytes, and the pointers are to locals of `received`.
-            unsafe {
-                std::ptr::copy_nonoverlapping(bytes.as_ptr(), memory, bytes.len());
-                *data = memory;
-                *length = bytes.len();
-            }
-            0
-        })
-    }
-
-    #[test]
-    fn what_is_held_is_never_written_over() {
-        let mut held: Vec<(Bytes, Vec<u8>)> = Vec::new();
-        let mut turn = 1_usize;
-        for step in 0..20_000_usize {
-            turn = turn.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            let length = match (turn >> 33) % 7 {
-                0 => 0,
-                1 => SIZE,
-                2 => SIZE + 1 + (turn >> 45) % SIZE,
-                _ => (turn >> 40) % 700,
-            };
-            let expected: Vec<u8> = (0..length).map(|at| (at.wrapping_mul(31) ^ step).to_le_bytes()[0]).collect();
-            held.push((answer(&expected).expect("an answer"), expected));
-            if (turn >> 50).is_multiple_of(3) {
-                let gone = (turn >> 20) % held.len();
-                drop(held.swap_remove(gone));
-            }
-            if held.len() > 12 {
-                held.clear();
-            }
-            for (bytes, expected) in &held {
-                assert_eq!(&bytes[..], expected, "at step {step}");
-            }
-        }
-    }
-
-    #[test]
-    fn short_values_take_no_memory_of_their_own_and_failures_none_for_good() {
-        for _ in 0..10_000 {
-            let refused = received(|_, _| {
-                allocate(100);
-                10
-            });
-            assert_eq!(refused.err(), Some(Status(10)));
-            let values = [answer(b"cluster.local"), answer(&[7; 900])];
-            let in_the_arena = |value: &Result<Bytes, Status>| value.as_ref().is_ok_and(|it| it.place == Place::Arena);
-            assert!(values.iter().all(in_the_arena));
-        }
-    }
-
-    #[test]
-    fn the_memory_of_a_long_value_is_kept_for_the_next() {
-        let place = |length| answer(&vec![7; length]).map(|value| (value.place, value.as_ptr())).expect("an answer");
-        let (_, kept) = place(70_000);
-        for length in [SIZE + 1, 70_000, 70_100, 100_000] {
-            let refused = received(|_, _| {
-                allocate(length);
-                10
-            });
-            assert_eq!(refused.err(), Some(Status(10)));
-            assert_eq!(place(length), (Place::LargeBuffer, kept), "{length}");
-        }
-        let held = answer(&[7; SIZE + 1]);
-        assert_eq!(place(SIZE + 1).0, Place::Own);
-        drop(held);
-        assert_eq!(place(KEPT).0, Place::LargeBuffer);
-        assert_eq!(place(KEPT + 1).0, Place::Own);
-    }
-}
+mod tests;

@@ -1,4 +1,4 @@
-//! What is settled of connections once for all their requests, and found again by a mark on them.
+//! Cache of decisions: what a policy computed for all requests of a connection.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -7,91 +7,94 @@ use sallyport_policy::ConnectionCache;
 
 use crate::cache::peers::CachedConnection;
 use crate::cache::tag::ConnectionTag;
+use crate::host::Host;
 
-/// What is settled of a connection by its handshake.
+/// Result of a policy for all requests of a connection.
 #[derive(Debug, PartialEq, Eq)]
-pub enum CachedDecision {
-    /// All its requests are let in.
+pub(crate) enum CachedDecision {
+    /// All requests are allowed.
     AllowAll,
-    /// Its requests are decided by what it matches.
+    /// Requests are decided with these lookups.
     Matches(ConnectionCache),
 }
 
-/// What was settled of connections, each with a mark of its own.
+/// Distinct results, each with a tag that the connections of that result have.
 ///
-/// Whether a connection has a certain mark is cheaper to ask than which connection it is. So while callers are alike,
-/// the next is asked for the mark of the latest; who turns out to be another is found by what is remembered of them.
+/// Testing for a tag is cheaper than reading a connection's token. So while callers are alike, the next connection is
+/// tested for the tag of the last one; a connection without it is found by its token.
 #[derive(Debug)]
-pub struct DecisionCache {
-    marks: Vec<ConnectionTag>,
-    /// The one at each place has the mark at that place.
-    known: RefCell<Vec<Rc<CachedDecision>>>,
-    /// The place of the latest, once there is one; of one without a mark, a place that has none.
-    latest: Cell<Option<usize>>,
-    /// The mark that the next connection is asked for: that of the latest, unless the one before it was another.
-    expected: Cell<Option<usize>>,
+pub(crate) struct DecisionCache<H> {
+    tags: Vec<ConnectionTag<H>>,
+    /// Results in the order of their tags.
+    pub(super) entries: RefCell<Vec<Rc<CachedDecision>>>,
+    /// Index of the last hit; beyond the tags if that entry is untagged.
+    last: Cell<Option<usize>>,
+    /// Index of the tag to test the next connection for: the last hit, unless the one before it was another.
+    probe: Cell<Option<usize>>,
 }
 
-impl DecisionCache {
-    /// With marks for so many different ones; with fewer, or none, where the proxy cannot keep them.
-    pub fn new(most: usize) -> Self {
+impl<H: Host> DecisionCache<H> {
+    /// Makes a cache with `count` tags; with fewer or none if the host cannot store them.
+    pub(crate) fn new(host: H, count: usize) -> Self {
         Self {
-            marks: ConnectionTag::some(most),
-            known: RefCell::default(),
-            latest: Cell::new(None),
-            expected: Cell::new(None),
+            tags: ConnectionTag::allocate(host, count),
+            entries: RefCell::default(),
+            last: Cell::new(None),
+            probe: Cell::new(None),
         }
     }
 
-    /// Whether the current connection is settled as the latest is; not asked while callers take turns.
-    pub fn is_same_as_last(&self) -> bool {
-        match self.expected.get() {
-            Some(place) => self.marks.get(place).is_some_and(ConnectionTag::is_set),
+    /// Whether the current connection has the result of the last one. Not tested while callers take turns.
+    #[inline(always)]
+    pub(crate) fn is_same_as_last(&self) -> bool {
+        match self.probe.get() {
+            Some(index) => self.tags.get(index).is_some_and(ConnectionTag::is_set),
             None => false,
         }
     }
 
-    /// What is settled of the latest connection.
-    pub fn latest(&self) -> Option<Rc<CachedDecision>> {
-        self.latest.get().and_then(|latest| self.known.borrow().get(latest).cloned())
+    /// Result of the last connection.
+    pub(crate) fn last(&self) -> Option<Rc<CachedDecision>> {
+        let entries = self.entries.try_borrow().ok()?;
+        self.last.get().and_then(|index| entries.get(index).cloned())
     }
 
-    /// What is settled of the current connection, by `settle` when that is first asked.
-    pub fn of(
+    /// Result of the current connection, by `compute` when it is first asked for.
+    pub(crate) fn get_or_insert(
         &self,
         connection: &CachedConnection,
-        settle: impl FnOnce() -> Option<CachedDecision>,
+        compute: impl FnOnce() -> Option<CachedDecision>,
     ) -> Option<Rc<CachedDecision>> {
-        let settled = connection.settled.get_or_init(|| settle().map(|settled| self.mark(settled)));
-        let Some(settled) = settled.clone() else {
-            self.expected.set(None);
+        let decision = connection.decision.get_or_init(|| compute().map(|decision| self.tag(decision)));
+        let Some(decision) = decision.clone() else {
+            self.probe.set(None);
             return None;
         };
-        let known = self.known.borrow();
-        let place = known.iter().position(|known| Rc::ptr_eq(known, &settled));
-        let latest = Some(place.unwrap_or(known.len()));
-        let before = self.latest.replace(latest);
-        self.expected.set(place.filter(|_| before.is_none() || before == latest));
-        Some(settled)
+        let entries = self.entries.borrow();
+        let tagged = entries.iter().position(|entry| Rc::ptr_eq(entry, &decision));
+        let index = Some(tagged.unwrap_or(entries.len()));
+        let before = self.last.replace(index);
+        self.probe.set(tagged.filter(|_| before.is_none() || before == index));
+        Some(decision)
     }
 
-    /// Marks the current connection as one of which this is settled, if there is a mark for it.
-    fn mark(&self, settled: CachedDecision) -> Rc<CachedDecision> {
-        let mut known = self.known.borrow_mut();
-        let place = known.iter().position(|one| **one == settled).unwrap_or(known.len());
-        let Some(mark) = self.marks.get(place) else { return Rc::new(settled) };
-        match (known.get(place).map(Rc::clone), mark.is_set()) {
+    /// Tags the current connection as one of this result, if there is a tag for it.
+    fn tag(&self, decision: CachedDecision) -> Rc<CachedDecision> {
+        let mut entries = self.entries.borrow_mut();
+        let index = entries.iter().position(|entry| **entry == decision).unwrap_or(entries.len());
+        let Some(tag) = self.tags.get(index) else { return Rc::new(decision) };
+        match (entries.get(index).map(Rc::clone), tag.is_set()) {
             (Some(shared), true) => shared,
             (Some(shared), false) => {
-                mark.set();
+                tag.set();
                 shared
             }
-            // No connection has a new mark: a proxy that says so of this one tells none of them apart.
-            (None, true) => Rc::new(settled),
+            // No connection has a new tag: a host that reports one here cannot be relied on.
+            (None, true) => Rc::new(decision),
             (None, false) => {
-                mark.set();
-                let shared = Rc::new(settled);
-                known.push(Rc::clone(&shared));
+                tag.set();
+                let shared = Rc::new(decision);
+                entries.push(Rc::clone(&shared));
                 shared
             }
         }

@@ -1,4 +1,4 @@
-//! Who is on the other side of each connection, read once a connection.
+//! Cache of peers: the identity of each connection, read once.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
@@ -8,89 +8,83 @@ use rustc_hash::FxBuildHasher;
 use sallyport_policy::{AttributeError, Peer, SpiffeId, UnauthenticatedReason};
 
 use crate::cache::decisions::CachedDecision;
-use crate::cache::unique_key::Name;
+use crate::cache::unique_key::UniqueKey;
 use crate::counter::Counter;
-use crate::host;
+use crate::host::{Host, attributes};
 
-/// How many connections one half of the table holds.
+/// Connections that one generation of the cache holds.
 const GENERATION_CAPACITY: usize = 4096;
 
-/// The peers of the connections that were seen lately, by a number that this VM gives to each.
+/// Peers of recent connections, by a token that this VM gives to each.
 ///
-/// The number is a filter state of the connection itself. Envoy's `connection.id` would not do: over HTTP/3 it is made of
-/// what the client sends, so a client can take one that another has had. A certificate is fixed by the handshake, so what
-/// was read once stays true. The table is bounded: when the newer half is full it becomes the older one, and the older is
-/// forgotten and read again if it comes back. Where the proxy keeps no such filter state nothing is remembered.
+/// The token is a filter state of the connection. Envoy's `connection.id` would not do: over HTTP/3 it is derived from
+/// what the client sends, so a client can take the ID of another. A certificate is fixed by the handshake, so an entry
+/// stays true. The cache has two generations: when the current one is full it becomes the previous one, whose entries
+/// are dropped, and read again if their connections come back. If the host cannot store the token, nothing is cached.
 #[derive(Debug)]
-pub struct Connections {
-    coverage: Option<Coverage>,
-    /// Whether numbers can be given.
-    numbered: bool,
-    newer: RefCell<HashMap<u64, Rc<CachedConnection>, FxBuildHasher>>,
-    older: RefCell<HashMap<u64, Rc<CachedConnection>, FxBuildHasher>>,
+pub struct PeerCache<H> {
+    host: H,
+    coverage: Option<Coverage<H>>,
+    /// Filter-state key of tokens, `None` if the host cannot store them.
+    token_key: Option<UniqueKey>,
+    current: RefCell<Generation>,
+    previous: RefCell<Generation>,
+}
+
+type Generation = HashMap<u64, Rc<CachedConnection>, FxBuildHasher>;
+
+/// Connection in the cache.
+#[derive(Debug)]
+pub struct CachedConnection {
+    /// Identity of its other side.
+    pub peer: Peer,
+    /// Result of the policy for all requests of the connection, once computed; `None` inside if each request is decided
+    /// by itself.
+    pub(crate) decision: OnceCell<Option<Rc<CachedDecision>>>,
+}
+
+/// Counters of connections with a validated certificate, and without.
+#[derive(Debug)]
+struct Coverage<H> {
+    mtls: Counter<H>,
+    plaintext: Counter<H>,
 }
 
 thread_local! {
-    /// The key of the filter state: one for all plugins of a VM.
-    static KEY: OnceCell<String> = const { OnceCell::new() };
-    /// How many connections have got a number.
-    static NUMBERED: Cell<u64> = const { Cell::new(0) };
+    /// Filter-state key of tokens, one for all plugins of a VM.
+    static TOKEN_KEY: OnceCell<UniqueKey> = const { OnceCell::new() };
+    /// Last token that was given out.
+    static LAST_TOKEN: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Calls `ask` with the key of this VM; none where it has none.
-fn with_key<T>(ask: impl FnOnce(&str) -> T) -> Option<T> {
-    KEY.with(|key| key.get().map(|key| ask(key)))
+/// Filter-state key of this VM's tokens, `None` if the host has no clock to make one.
+fn vm_token_key(host: impl Host) -> Option<UniqueKey> {
+    TOKEN_KEY.with(|key| match key.get() {
+        Some(key) => Some(*key),
+        None => UniqueKey::new(host, b'#').map(|new| *key.get_or_init(|| new)),
+    })
 }
 
-/// A connection that was seen.
-#[derive(Debug)]
-pub struct CachedConnection {
-    /// Who is on its other side.
-    pub peer: Peer,
-    /// What is settled of it, once that was asked; none where each of its requests is decided by itself.
-    pub(crate) settled: OnceCell<Option<Rc<CachedDecision>>>,
-}
-
-impl CachedConnection {
-    fn read() -> Result<Rc<Self>, AttributeError> {
-        Ok(Rc::new(Self { peer: read_peer()?, settled: OnceCell::new() }))
-    }
-}
-
-/// How many connections proved something by a certificate, and how many did not.
-#[derive(Debug)]
-struct Coverage {
-    mtls: Counter,
-    plaintext: Counter,
-}
-
-impl Connections {
-    /// A table that counts nothing.
-    pub fn uncounted() -> Self {
-        KEY.with(|known| {
-            if known.get().is_none()
-                && let Some(key) = Name::new(b'#')
-            {
-                let _made = known.set(key.as_str().to_owned());
-            }
-        });
-        // Each root context has to declare it.
-        let numbered = with_key(host::declare_for_connections).is_some_and(|declared| declared.is_ok());
-        Self { coverage: None, numbered, newer: RefCell::default(), older: RefCell::default() }
+impl<H: Host> PeerCache<H> {
+    /// Makes a cache that counts nothing. To be called once in each root context, which has to declare the token.
+    pub fn new(host: H) -> Self {
+        let token_key = vm_token_key(host).filter(|key| host.declare_for_connections(key.as_str()).is_ok());
+        Self { host, coverage: None, token_key, current: RefCell::default(), previous: RefCell::default() }
     }
 
-    /// A table that counts each connection when it is first seen, in `sallyport.<filter>.connection.{mtls,plaintext}`:
-    /// mTLS is a certificate that was validated, plaintext the rest. A connection that was forgotten and comes back is
-    /// counted again, however often it was recognised by its mark meanwhile.
-    pub fn counted(filter: &str) -> Self {
-        let counter = |name: &str| Counter::new(&format!("{filter}.connection.{name}"));
-        Self {
-            coverage: Some(Coverage { mtls: counter("mtls"), plaintext: counter("plaintext") }),
-            ..Self::uncounted()
-        }
+    /// Makes a cache that counts each connection when it is first seen, in
+    /// `sallyport.<filter>.connection.{mtls,plaintext}`: mTLS is a validated certificate, plaintext everything else. A
+    /// connection that was dropped from the cache and comes back is counted again.
+    pub fn counting(host: H, filter: &str) -> Self {
+        let counter = |name: &str| Counter::new(host, &format!("{filter}.connection.{name}"));
+        Self { coverage: Some(Coverage { mtls: counter("mtls"), plaintext: counter("plaintext") }), ..Self::new(host) }
     }
 
-    /// Tells the proxy what was counted.
+    pub(crate) fn host(&self) -> H {
+        self.host
+    }
+
+    /// Flushes the counters.
     pub fn on_tick(&self) {
         if let Some(coverage) = &self.coverage {
             coverage.mtls.flush();
@@ -98,50 +92,50 @@ impl Connections {
         }
     }
 
-    /// The connection that the current request came by.
+    /// Connection of the current stream.
     ///
-    /// Fails where the proxy does not say who its peer is; nothing is remembered then.
-    pub fn current(&self) -> Result<Rc<CachedConnection>, AttributeError> {
-        let Some(number) = self.number() else { return CachedConnection::read() };
-        if let Some(known) = self.newer.borrow().get(&number) {
-            return Ok(Rc::clone(known));
+    /// Fails if the host does not supply what tells its peer; nothing is cached then.
+    pub fn connection(&self) -> Result<Rc<CachedConnection>, AttributeError> {
+        let Some(token) = self.token() else { return self.read_connection() };
+        if let Some(connection) = self.current.borrow().get(&token) {
+            return Ok(Rc::clone(connection));
         }
-        let known = self.older.borrow_mut().remove(&number);
-        let known = match known {
-            Some(known) => known,
+        let previous = self.previous.borrow_mut().remove(&token);
+        let connection = match previous {
+            Some(connection) => connection,
             None => {
-                let known = CachedConnection::read()?;
-                self.count(&known.peer);
-                known
+                let connection = self.read_connection()?;
+                self.count(&connection.peer);
+                connection
             }
         };
-        self.remember(number, Rc::clone(&known));
-        Ok(known)
+        self.insert(token, Rc::clone(&connection));
+        Ok(connection)
     }
 
-    /// The number of the current connection, given now if it has none; none where it cannot be l4_warned.
-    fn number(&self) -> Option<u64> {
-        if !self.numbered {
-            return None;
-        }
-        match with_key(host::integer_property)? {
-            Ok(Some(number)) => Some(number),
+    /// Token of the current connection, given now if it has none; `None` if the host does not store or supply it.
+    fn token(&self) -> Option<u64> {
+        let key = self.token_key.as_ref()?;
+        match attributes::integer(self.host, key.as_str()) {
+            Ok(Some(token)) => Some(token),
             Ok(None) => {
-                let number = NUMBERED.get().checked_add(1)?;
-                NUMBERED.set(number);
-                with_key(|key| host::set_filter_state(key, &number.to_le_bytes()))?.ok()?;
-                Some(number)
+                let token = LAST_TOKEN.get().checked_add(1)?;
+                LAST_TOKEN.set(token);
+                self.host.set_filter_state(key.as_str(), &token.to_le_bytes()).ok()?;
+                Some(token)
             }
             Err(_) => None,
         }
     }
 
-    /// Whether the connection is of TLS that has shown no certificate so far: it may still come.
-    pub(crate) fn handshake_may_go_on(&self) -> Result<bool, AttributeError> {
-        let version =
-            host::property("connection\0tls_version").map_err(|failed| failed.of("connection.tls_version"))?;
-        let presented = host::boolean_property("connection\0mtls").map_err(|failed| failed.of("connection.mtls"))?;
-        Ok(version.is_some() && presented != Some(true))
+    fn insert(&self, token: u64, connection: Rc<CachedConnection>) {
+        let mut current = self.current.borrow_mut();
+        if current.len() >= GENERATION_CAPACITY {
+            // Both keep their memory, so that a busy proxy's does not become fragmented.
+            std::mem::swap(&mut *current, &mut *self.previous.borrow_mut());
+            current.clear();
+        }
+        current.insert(token, connection);
     }
 
     fn count(&self, peer: &Peer) {
@@ -153,33 +147,38 @@ impl Connections {
         }
     }
 
-    fn remember(&self, number: u64, known: Rc<CachedConnection>) {
-        let mut newer = self.newer.borrow_mut();
-        if newer.len() >= GENERATION_CAPACITY {
-            // The memory of both is kept, so that a busy proxy's does not come to pieces.
-            std::mem::swap(&mut *newer, &mut *self.older.borrow_mut());
-            newer.clear();
-        }
-        newer.insert(number, known);
+    fn read_connection(&self) -> Result<Rc<CachedConnection>, AttributeError> {
+        Ok(Rc::new(CachedConnection { peer: read_peer(self.host)?, decision: OnceCell::new() }))
     }
+
+    /// Whether the client's certificate may still come: the connection is TLS and has presented none so far.
+    pub(crate) fn is_handshake_pending(&self) -> Result<bool, AttributeError> {
+        let version =
+            self.host.property("connection\0tls_version").map_err(|error| error.reading("connection.tls_version"))?;
+        Ok(version.is_some() && !has_certificate(self.host)?)
+    }
+}
+
+/// `connection.mtls`: whether the client presented a certificate, validated or not.
+fn has_certificate(host: impl Host) -> Result<bool, AttributeError> {
+    let presented = attributes::boolean(host, "connection\0mtls").map_err(|error| error.reading("connection.mtls"))?;
+    Ok(presented == Some(true))
 }
 
 /// Reads the identity that the peer's certificate proves.
 ///
 /// `connection.mtls` alone says only that a certificate was presented. Envoy 1.39 and later tell whether it was
 /// validated; before that the listener has to require a validated one.
-fn read_peer() -> Result<Peer, AttributeError> {
-    let uri = host::property("connection\0uri_san_peer_certificate")
-        .map_err(|failed| failed.of("connection.uri_san_peer_certificate"))?
+fn read_peer(host: impl Host) -> Result<Peer, AttributeError> {
+    let uri = host
+        .property("connection\0uri_san_peer_certificate")
+        .map_err(|error| error.reading("connection.uri_san_peer_certificate"))?
         .unwrap_or_default();
-    if uri.is_empty() {
-        let presented = host::boolean_property("connection\0mtls").map_err(|failed| failed.of("connection.mtls"))?;
-        if presented != Some(true) {
-            return Ok(Peer::Unauthenticated(UnauthenticatedReason::NoCertificate));
-        }
+    if uri.is_empty() && !has_certificate(host)? {
+        return Ok(Peer::Unauthenticated(UnauthenticatedReason::NoCertificate));
     }
-    let valid = host::boolean_property("connection\0peer_certificate_valid")
-        .map_err(|failed| failed.of("connection.peer_certificate_valid"))?;
+    let valid = attributes::boolean(host, "connection\0peer_certificate_valid")
+        .map_err(|error| error.reading("connection.peer_certificate_valid"))?;
     if valid == Some(false) {
         return Ok(Peer::Unauthenticated(UnauthenticatedReason::NotValidated));
     }
@@ -191,3 +190,6 @@ fn read_peer() -> Result<Peer, AttributeError> {
         Err(reason) => Peer::Unauthenticated(UnauthenticatedReason::InvalidSpiffeId(reason)),
     })
 }
+
+#[cfg(test)]
+mod tests;

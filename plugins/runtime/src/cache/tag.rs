@@ -1,56 +1,57 @@
-//! A mark on connections that the proxy keeps for as long as they last.
+//! Tags on connections: empty filter states that last as long as the connection.
 
-use crate::cache::unique_key::Name;
-use crate::host;
+use crate::cache::unique_key::UniqueKey;
+use crate::host::Host;
 
-/// The key under which each connection says how many marks it has.
-const COUNT: &str = "sallyport.marks";
-
-/// How many marks a connection gets at most. They stay with it while configurations come and go.
-const MOST: u8 = 16;
-
-/// Tells connections that were marked from those that were not, by one crossing that brings no bytes back: the proxy
-/// does not have to call for memory, which is most of what asking for a value costs.
+/// Tag that tells the connections that have it from those that have not.
 ///
-/// The mark is a filter state of the connection, under a name that no other configuration has, so neither another filter
-/// nor another configuration of this one takes it for its own. Clients cannot reach it: what they send becomes filter state
-/// of other types and names.
+/// A tag is a filter state of the connection under a key that no other filter and no other configuration uses. Testing
+/// for it copies no bytes, so the host need not call back for memory, which is most of what reading a value costs.
+/// Clients cannot set it: what they send becomes filter state of other types and keys.
 #[derive(Debug)]
-pub(crate) struct ConnectionTag {
-    name: Name,
+pub(crate) struct ConnectionTag<H> {
+    host: H,
+    key: UniqueKey,
 }
 
-impl ConnectionTag {
-    /// So many marks, which no connection has so far; none where the proxy cannot keep them. To be asked for once in each
-    /// root context, where the proxy takes each name once.
-    pub(crate) fn some(most: usize) -> Vec<Self> {
-        match host::declare_for_connections(COUNT) {
-            Ok(()) => (0..most).map_while(|_| Self::new()).collect(),
+/// Key under which a connection stores how many tags it has.
+const COUNT_KEY: &str = "sallyport.marks";
+
+/// Tags that one connection gets at most. They stay with it while configurations come and go.
+const MAX_TAGS: u8 = 16;
+
+impl<H: Host> ConnectionTag<H> {
+    /// Allocates `count` tags that no connection has yet; fewer or none if the host cannot store them. To be called once
+    /// in each root context: Envoy rejects a second declaration of a key.
+    pub(crate) fn allocate(host: H, count: usize) -> Vec<Self> {
+        match host.declare_for_connections(COUNT_KEY) {
+            Ok(()) => (0..count).map_while(|_| Self::new(host)).collect(),
             Err(_) => Vec::new(),
         }
     }
 
-    fn new() -> Option<Self> {
-        let name = Name::new(b'+')?;
-        host::declare_for_connections(name.as_str()).ok()?;
-        Some(Self { name })
+    fn new(host: H) -> Option<Self> {
+        let key = UniqueKey::new(host, b'+')?;
+        host.declare_for_connections(key.as_str()).ok()?;
+        Some(Self { host, key })
     }
 
-    /// Whether the connection of the current request has it. Where the proxy does not tell, it has not.
+    /// Whether the current stream's connection has the tag. If the host does not tell, it has not.
+    #[inline(always)]
     pub(crate) fn is_set(&self) -> bool {
-        host::has_property(self.name.as_bytes())
+        self.host.has_property(self.key.as_bytes())
     }
 
-    /// Marks the connection of the current request, which does not have it, unless it has too many marks already.
+    /// Tags the current stream's connection, which does not have the tag, unless it has [`MAX_TAGS`] already.
     pub(crate) fn set(&self) {
-        let Ok(count) = host::property(COUNT) else { return };
+        let Ok(count) = self.host.property(COUNT_KEY) else { return };
         let count = match count.as_deref() {
             None => 0,
             Some([count]) => *count,
             Some(_) => return,
         };
-        if count < MOST && host::set_filter_state(COUNT, &[count + 1]).is_ok() {
-            let _unmarked = host::set_filter_state(self.name.as_str(), b"");
+        if count < MAX_TAGS && self.host.set_filter_state(COUNT_KEY, &[count + 1]).is_ok() {
+            let _untagged = self.host.set_filter_state(self.key.as_str(), b"");
         }
     }
 }

@@ -1,70 +1,82 @@
-//! Where a filter finds who asks and from where.
+//! Context of a stream: what a filter's configuration says about where identities and addresses come from.
 
 use std::net::IpAddr;
 use std::rc::Rc;
 
 use sallyport_policy::{AttributeError, DirectRemoteAddress, IdentitySource, Peer, SpiffeId, UnauthenticatedReason};
 
-use crate::cache::peers::{CachedConnection, Connections};
-use crate::host;
+use crate::cache::peers::{CachedConnection, PeerCache};
+use crate::host::{Host, attributes};
 
-/// Where a filter finds who asks and from where.
+/// Sources of the attributes of a stream.
 #[derive(Clone, Copy, Debug)]
-pub struct StreamContext<'c> {
-    /// The connections that were seen lately.
-    pub connections: &'c Connections,
-    /// What tells who asks.
+pub struct StreamContext<'c, H> {
+    /// Peers of recent connections.
+    pub peers: &'c PeerCache<H>,
+    /// Source of the caller's identity.
     pub identity: &'c IdentitySource,
-    /// What tells the address of the connection's other end.
+    /// Source of the address of the connection's other end.
     pub direct_remote_address: DirectRemoteAddress,
+    /// Whether all headers are read in one host call, which is cheaper as soon as two are needed.
+    pub prefetch_headers: bool,
 }
 
-impl<'c> StreamContext<'c> {
-    /// For filters that take identities from certificates and addresses from connections.
-    pub fn of_connections(connections: &'c Connections) -> Self {
+impl<'c, H: Host> StreamContext<'c, H> {
+    /// Context of a filter that takes identities from certificates and addresses from connections.
+    pub fn of_connections(peers: &'c PeerCache<H>) -> Self {
         Self {
-            connections,
+            peers,
             identity: &IdentitySource::PeerCertificate,
             direct_remote_address: DirectRemoteAddress::Connection,
+            prefetch_headers: false,
         }
     }
 
-    /// The connection, which is counted when it is first seen, whether or not a policy asks who its peer is; none where
-    /// that is not the one who asks. What the proxy does not tell stops nothing that does not ask for it.
-    pub fn connection(&self) -> Option<Rc<CachedConnection>> {
-        let connection = self.connections.current().ok()?;
+    pub(crate) fn host(&self) -> H {
+        self.peers.host()
+    }
+
+    /// Connection of the stream, `None` if identities come from elsewhere or the host does not supply them; then only
+    /// what depends on an identity fails.
+    ///
+    /// A connection is counted when it is first seen, whether or not a policy depends on its peer.
+    pub(crate) fn connection(&self) -> Option<Rc<CachedConnection>> {
+        let connection = self.peers.connection().ok()?;
         (*self.identity == IdentitySource::PeerCertificate).then_some(connection)
     }
 
-    /// Who asks, where no header tells.
-    pub(crate) fn connection_caller(&self) -> Result<Caller, AttributeError> {
+    /// Caller, if no header tells it.
+    pub(crate) fn caller(&self) -> Result<Caller, AttributeError> {
         match self.identity {
-            IdentitySource::PeerCertificate => self.connections.current().map(Caller::Connection),
-            IdentitySource::FilterState(key) => peer_of_filter_state(key).map(Caller::Request),
+            IdentitySource::PeerCertificate => self.peers.connection().map(Caller::Connection),
+            IdentitySource::FilterState(key) => peer_of_filter_state(self.host(), key).map(Caller::Request),
             IdentitySource::ForwardedClientCert => {
                 Err(AttributeError { attribute: FORWARDED_CLIENT_CERT, status: "a connection has no headers" })
             }
         }
     }
 
-    pub(crate) fn ask_source_ip(&self) -> fn() -> Result<Option<IpAddr>, AttributeError> {
+    /// Address of the connection's other end.
+    pub(crate) fn source_ip(&self) -> Result<Option<IpAddr>, AttributeError> {
         match self.direct_remote_address {
-            DirectRemoteAddress::FilterState => host::direct_remote_ip,
-            DirectRemoteAddress::Connection => host::client_ip,
+            DirectRemoteAddress::FilterState => attributes::direct_remote_ip(self.host()),
+            DirectRemoteAddress::Connection => attributes::remote_ip(self.host()),
         }
     }
 }
 
-/// Who asks: one for all requests of a connection, or read anew for each of them.
+/// Caller of a stream.
 pub(crate) enum Caller {
+    /// One for all requests of a connection.
     Connection(Rc<CachedConnection>),
+    /// One read for this request alone.
     Request(Peer),
 }
 
 impl Caller {
     pub(crate) fn peer(&self) -> &Peer {
         match self {
-            Self::Connection(known) => &known.peer,
+            Self::Connection(connection) => &connection.peer,
             Self::Request(peer) => peer,
         }
     }
@@ -72,9 +84,9 @@ impl Caller {
 
 pub(crate) const FORWARDED_CLIENT_CERT: &str = "x-forwarded-client-cert";
 
-/// Reads the SPIFFE ID that a filter state holds. It is read anew for every request: what sets it may tell them apart.
-fn peer_of_filter_state(key: &str) -> Result<Peer, AttributeError> {
-    let uri = host::filter_state(key).map_err(|failed| failed.of("the filter state of identity.key"))?;
+/// Reads the SPIFFE ID in a filter state. It may differ from one request to the next.
+fn peer_of_filter_state(host: impl Host, key: &str) -> Result<Peer, AttributeError> {
+    let uri = attributes::filter_state(host, key).map_err(|error| error.reading("the filter state of identity.key"))?;
     Ok(match uri.as_deref() {
         None | Some([]) => Peer::Unauthenticated(UnauthenticatedReason::NoForwardedIdentity),
         Some(uri) => match SpiffeId::parse(uri) {

@@ -1,27 +1,30 @@
-//! A connection whose bytes pass through, as a policy asks for it before the first of them.
+//! Connections whose bytes pass through, before the first of them.
 
 use std::net::IpAddr;
 
 use sallyport_policy::{AttributeError, EgressRequest, HeaderValues, Peer, Request, UnauthenticatedReason};
 
 use crate::abi::Bytes;
-use crate::host;
+use crate::host::{Host, attributes};
 use crate::stream::request::cached;
 
-/// Asks the proxy for an attribute when a policy first needs it, and keeps the answer.
+/// Connection whose bytes pass through. An attribute is read when a policy first needs it, and kept.
 ///
-/// Nobody is proven by it. Envoy knows a certificate only once the handshake is over, and reading it earlier makes
-/// some versions forget it; of TLS that passes through it never sees one.
-pub struct PassthroughConnection {
+/// Its peer is never authenticated. Envoy knows a certificate only once the handshake is over, and reading it earlier
+/// makes some versions forget it; of TLS that passes through it never sees one.
+pub struct PassthroughConnection<H> {
+    host: H,
     peer: Peer,
     source: Option<Option<IpAddr>>,
     port: Option<Option<u16>>,
     server_name: Option<Option<Bytes>>,
 }
 
-impl Default for PassthroughConnection {
-    fn default() -> Self {
+impl<H: Host> PassthroughConnection<H> {
+    /// Connection that the host has just announced.
+    pub fn new(host: H) -> Self {
         Self {
+            host,
             peer: Peer::Unauthenticated(UnauthenticatedReason::TlsPassthrough),
             source: None,
             port: None,
@@ -30,21 +33,21 @@ impl Default for PassthroughConnection {
     }
 }
 
-impl Request for PassthroughConnection {
+impl<H: Host> Request for PassthroughConnection<H> {
     fn peer(&mut self) -> Result<&Peer, AttributeError> {
         Ok(&self.peer)
     }
 
     fn source_ip(&mut self) -> Result<Option<IpAddr>, AttributeError> {
-        cached(&mut self.source, host::client_ip).copied()
+        cached(&mut self.source, || attributes::remote_ip(self.host)).copied()
     }
 
     fn destination_port(&mut self) -> Result<Option<u16>, AttributeError> {
-        cached(&mut self.port, port).copied()
+        cached(&mut self.port, || attributes::upstream_port(self.host)).copied()
     }
 
     fn server_name(&mut self) -> Result<Option<&[u8]>, AttributeError> {
-        cached(&mut self.server_name, host::server_name).map(Option::as_deref)
+        cached(&mut self.server_name, || attributes::server_name(self.host)).map(Option::as_deref)
     }
 
     fn method(&mut self) -> Result<Option<&[u8]>, AttributeError> {
@@ -64,18 +67,8 @@ impl Request for PassthroughConnection {
     }
 }
 
-impl EgressRequest for PassthroughConnection {
+impl<H: Host> EgressRequest for PassthroughConnection<H> {
     fn is_tls_passthrough(&self) -> bool {
         true
     }
-}
-
-/// The port that Envoy will send to: the one that is set for dynamic forwarding, or the one that the client has
-/// connected to.
-fn port() -> Result<Option<u16>, AttributeError> {
-    const ATTRIBUTE: &str = "filter_state.envoy.upstream.dynamic_port";
-    let set = host::property("filter_state\0envoy.upstream.dynamic_port").map_err(|failed| failed.of(ATTRIBUTE))?;
-    let Some(digits) = set else { return host::destination_port() };
-    let port = str::from_utf8(&digits).ok().and_then(|digits| digits.parse().ok());
-    port.map(Some).ok_or(AttributeError { attribute: ATTRIBUTE, status: "not a port" })
 }

@@ -1,4 +1,4 @@
-//! The current HTTP request, or the connection whose first bytes have come, as a policy asks for it.
+//! HTTP requests, and connections at their first bytes.
 
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -10,16 +10,16 @@ use sallyport_policy::{
 
 use crate::abi::Bytes;
 use crate::cache::peers::CachedConnection;
-use crate::header_map::{CutOff, HeaderMap};
-use crate::host;
+use crate::header_map::{HeaderMap, Truncated};
+use crate::host::{Host, attributes};
 use crate::stream::context::{Caller, FORWARDED_CLIENT_CERT, StreamContext};
 
-/// Which side of a connection has spoken first.
+/// Side of a connection that spoke first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
-    /// The client. Its TLS handshake is over then, so its certificate is known.
+    /// The client. Its TLS handshake is over, so its certificate is known.
     Downstream,
-    /// The service, which may do so before the handshake of the client's TLS is over.
+    /// The service, which may speak before the client's TLS handshake is over.
     Upstream,
 }
 
@@ -29,17 +29,16 @@ enum Kind {
     FirstBytes(Side),
 }
 
-/// Asks the proxy for an attribute when a policy first needs it, and keeps the answer.
+/// The current HTTP request, or the connection whose first bytes have come. An attribute is read when a policy first
+/// needs it, and kept.
 ///
-/// One type serves requests and connections, which keeps the modules small.
-pub struct CurrentStream<'c> {
-    stream_context: StreamContext<'c>,
+/// One type serves both, which keeps the modules small.
+pub struct CurrentStream<'c, H> {
+    context: StreamContext<'c, H>,
     kind: Kind,
-    /// Whether all headers are asked for at once, where several are needed.
-    prefetch_headers: bool,
     caller: Option<Caller>,
     source: Option<Option<IpAddr>>,
-    client: Option<Option<IpAddr>>,
+    remote: Option<Option<IpAddr>>,
     destination: Option<Option<IpAddr>>,
     port: Option<Option<u16>>,
     server_name: Option<Option<Bytes>>,
@@ -52,25 +51,27 @@ pub struct CurrentStream<'c> {
     headers: Option<HeaderMap>,
 }
 
-impl<'c> CurrentStream<'c> {
-    /// The request whose headers the proxy has just handed over.
-    pub fn request(stream_context: StreamContext<'c>) -> Self {
-        Self::new(stream_context, Kind::Request)
+/// Picks where a header is kept that is read by itself.
+type Slot<'c, H> = for<'s> fn(&'s mut CurrentStream<'c, H>) -> &'s mut Option<Option<Bytes>>;
+
+impl<'c, H: Host> CurrentStream<'c, H> {
+    /// Request whose headers the host has just handed over.
+    pub fn request(context: StreamContext<'c, H>) -> Self {
+        Self::new(context, Kind::Request)
     }
 
-    /// The connection whose first bytes the proxy has just handed over.
-    pub fn first_bytes(stream_context: StreamContext<'c>, from: Side) -> Self {
-        Self::new(stream_context, Kind::FirstBytes(from))
+    /// Connection whose first bytes the host has just handed over.
+    pub fn first_bytes(context: StreamContext<'c, H>, from: Side) -> Self {
+        Self::new(context, Kind::FirstBytes(from))
     }
 
-    fn new(stream_context: StreamContext<'c>, kind: Kind) -> Self {
+    fn new(context: StreamContext<'c, H>, kind: Kind) -> Self {
         Self {
-            stream_context,
+            context,
             kind,
-            prefetch_headers: false,
             caller: None,
             source: None,
-            client: None,
+            remote: None,
             destination: None,
             port: None,
             server_name: None,
@@ -84,59 +85,58 @@ impl<'c> CurrentStream<'c> {
         }
     }
 
-    /// The same, of which all headers are asked for at once or each by itself: one crossing that brings all of them costs
-    /// less than two.
-    pub fn with_prefetched_headers(mut self, prefetch_headers: bool) -> Self {
-        self.prefetch_headers = prefetch_headers;
-        self
-    }
-
-    /// The connection, once its client's certificate can be known; none where that is not the one who asks.
+    /// Connection of the stream, `None` if its peer does not tell the caller or is not known yet.
     ///
-    /// It is counted when it is first seen, whether or not a policy asks who its peer is. What the proxy does not tell
-    /// stops nothing that does not ask for it.
-    pub fn connection(&mut self) -> Option<Rc<CachedConnection>> {
-        if self.handshake_may_go_on() != Ok(false) {
+    /// It is counted when it is first seen, whether or not a policy depends on its peer.
+    pub(crate) fn connection(&mut self) -> Option<Rc<CachedConnection>> {
+        if self.is_handshake_pending() != Ok(false) {
             return None;
         }
-        let connection = self.stream_context.connection()?;
+        let connection = self.context.connection()?;
         self.caller = Some(Caller::Connection(Rc::clone(&connection)));
         Some(connection)
     }
 
-    /// Whether its client's certificate may still come.
-    fn handshake_may_go_on(&self) -> Result<bool, AttributeError> {
+    /// Whether the client's certificate may still come.
+    fn is_handshake_pending(&self) -> Result<bool, AttributeError> {
         match self.kind {
             Kind::Request | Kind::FirstBytes(Side::Downstream) => Ok(false),
-            Kind::FirstBytes(Side::Upstream) => self.stream_context.connections.handshake_may_go_on(),
+            Kind::FirstBytes(Side::Upstream) => self.context.peers.is_handshake_pending(),
         }
     }
 
-    /// A pseudo-header, kept in the slot that `of` picks where it is asked for by itself.
-    fn pseudo(
-        &mut self,
-        of: fn(&mut Self) -> &mut Option<Option<Bytes>>,
-        name: &'static str,
-    ) -> Result<Option<&[u8]>, AttributeError> {
-        if !self.prefetch_headers {
-            return self.only(of, name);
+    fn read_caller(&mut self) -> Result<Caller, AttributeError> {
+        if self.kind == Kind::Request && *self.context.identity == IdentitySource::ForwardedClientCert {
+            let values = header_values(self.context.host(), &mut self.headers, FORWARDED_CLIENT_CERT)?;
+            return Ok(Caller::Request(forwarded_peer(&values)));
         }
-        self.has_headers(name)?;
-        all_headers(&mut self.headers)?.first(name).map_err(no_map)
+        if self.is_handshake_pending()? {
+            let status = "the service spoke before the client's TLS was known to be established; set \
+                upstream_connect_mode: ON_DOWNSTREAM_TLS_HANDSHAKE in tcp_proxy";
+            return Err(AttributeError { attribute: "the client's certificate", status });
+        }
+        self.context.caller()
     }
 
-    /// A header that is there once, kept in the slot that `of` picks.
-    fn only(
-        &mut self,
-        of: fn(&mut Self) -> &mut Option<Option<Bytes>>,
-        name: &'static str,
-    ) -> Result<Option<&[u8]>, AttributeError> {
-        self.has_headers(name)?;
-        cached(of(self), || host::single_header(name).map_err(|failed| failed.of(name))).map(Option::as_deref)
+    /// Pseudo-header.
+    fn pseudo_header(&mut self, slot: Slot<'c, H>, name: &'static str) -> Result<Option<&[u8]>, AttributeError> {
+        if !self.context.prefetch_headers {
+            return self.single_header(slot, name);
+        }
+        self.require_request(name)?;
+        all_headers(self.context.host(), &mut self.headers)?.first(name).map_err(malformed)
     }
 
-    /// Fails where `attribute`, which only HTTP has, is asked of a connection; policies for connections do not.
-    fn has_headers(&self, attribute: &'static str) -> Result<(), AttributeError> {
+    /// Header that is present once at most, read by itself.
+    fn single_header(&mut self, slot: Slot<'c, H>, name: &'static str) -> Result<Option<&[u8]>, AttributeError> {
+        self.require_request(name)?;
+        let host = self.context.host();
+        let read = || host.single_header(name).map_err(|error| error.reading(name));
+        cached(slot(self), read).map(Option::as_deref)
+    }
+
+    /// Fails for a connection, which has no `attribute`; policies for connections do not ask for one.
+    fn require_request(&self, attribute: &'static str) -> Result<(), AttributeError> {
         match self.kind {
             Kind::Request => Ok(()),
             Kind::FirstBytes(_) => Err(AttributeError { attribute, status: "a connection has none" }),
@@ -144,107 +144,102 @@ impl<'c> CurrentStream<'c> {
     }
 }
 
-/// The kept answer, or a new one.
+/// Value in `slot`, read if there is none yet.
 pub(crate) fn cached<T>(
     slot: &mut Option<T>,
-    ask: impl FnOnce() -> Result<T, AttributeError>,
+    read: impl FnOnce() -> Result<T, AttributeError>,
 ) -> Result<&T, AttributeError> {
     Ok(match slot {
-        Some(known) => known,
-        None => slot.insert(ask()?),
+        Some(value) => value,
+        None => slot.insert(read()?),
     })
 }
 
-fn all_headers(slot: &mut Option<HeaderMap>) -> Result<&HeaderMap, AttributeError> {
-    cached(slot, || host::request_headers().map_err(|failed| failed.of(HEADERS)))
+fn all_headers(host: impl Host, slot: &mut Option<HeaderMap>) -> Result<&HeaderMap, AttributeError> {
+    cached(slot, || attributes::request_headers(host).map_err(|error| error.reading(HEADERS)))
 }
 
-/// The values of one header.
-fn among_all<'s>(slot: &'s mut Option<HeaderMap>, name: &str) -> Result<HeaderValues<'s>, AttributeError> {
-    all_headers(slot)?.values(name).map_err(no_map)
+/// Values of one header.
+fn header_values<'s>(
+    host: impl Host,
+    slot: &'s mut Option<HeaderMap>,
+    name: &str,
+) -> Result<HeaderValues<'s>, AttributeError> {
+    all_headers(host, slot)?.values(name).map_err(malformed)
 }
 
-fn no_map(_: CutOff) -> AttributeError {
+fn malformed(_: Truncated) -> AttributeError {
     AttributeError { attribute: HEADERS, status: "not a header map" }
 }
 
 const HEADERS: &str = "request.headers";
 const USER_AGENT: &str = "user-agent";
 
-impl Request for CurrentStream<'_> {
+impl<H: Host> Request for CurrentStream<'_, H> {
     fn is_connection(&self) -> bool {
         self.kind != Kind::Request
     }
 
     fn peer(&mut self) -> Result<&Peer, AttributeError> {
         if self.caller.is_none() {
-            self.caller = Some(match (self.kind, self.stream_context.identity) {
-                (Kind::Request, IdentitySource::ForwardedClientCert) => {
-                    Caller::Request(forwarded_peer(&among_all(&mut self.headers, FORWARDED_CLIENT_CERT)?))
-                }
-                _ if self.handshake_may_go_on()? => {
-                    let status = "the service spoke before the client's TLS was known to be established; set upstream_connect_mode: ON_DOWNSTREAM_TLS_HANDSHAKE in tcp_proxy";
-                    return Err(AttributeError { attribute: "the client's certificate", status });
-                }
-                _ => self.stream_context.connection_caller()?,
-            });
+            self.caller = Some(self.read_caller()?);
         }
-        let untold = AttributeError { attribute: "the client's certificate", status: "it was not kept" };
-        self.caller.as_ref().map(Caller::peer).ok_or(untold)
+        let missing = AttributeError { attribute: "the client's certificate", status: "it was not kept" };
+        self.caller.as_ref().map(Caller::peer).ok_or(missing)
     }
 
     fn source_ip(&mut self) -> Result<Option<IpAddr>, AttributeError> {
-        cached(&mut self.source, self.stream_context.ask_source_ip()).copied()
+        cached(&mut self.source, || self.context.source_ip()).copied()
     }
 
     fn remote_ip(&mut self) -> Result<Option<IpAddr>, AttributeError> {
-        cached(&mut self.client, host::client_ip).copied()
+        cached(&mut self.remote, || attributes::remote_ip(self.context.host())).copied()
     }
 
     fn destination_ip(&mut self) -> Result<Option<IpAddr>, AttributeError> {
-        cached(&mut self.destination, host::destination_ip).copied()
+        cached(&mut self.destination, || attributes::destination_ip(self.context.host())).copied()
     }
 
     fn destination_port(&mut self) -> Result<Option<u16>, AttributeError> {
-        cached(&mut self.port, host::destination_port).copied()
+        cached(&mut self.port, || attributes::destination_port(self.context.host())).copied()
     }
 
     fn server_name(&mut self) -> Result<Option<&[u8]>, AttributeError> {
-        cached(&mut self.server_name, host::server_name).map(Option::as_deref)
+        cached(&mut self.server_name, || attributes::server_name(self.context.host())).map(Option::as_deref)
     }
 
     fn time(&mut self) -> Result<Duration, AttributeError> {
-        cached(&mut self.time, host::time).copied()
+        cached(&mut self.time, || attributes::time(self.context.host())).copied()
     }
 
     fn metadata(&mut self) -> Result<&DynamicMetadata, AttributeError> {
-        cached(&mut self.metadata, host::metadata)
+        cached(&mut self.metadata, || attributes::metadata(self.context.host()))
     }
 
     fn method(&mut self) -> Result<Option<&[u8]>, AttributeError> {
-        self.pseudo(|stream| &mut stream.method, ":method")
+        self.pseudo_header(|stream| &mut stream.method, ":method")
     }
 
     fn host(&mut self) -> Result<Option<&[u8]>, AttributeError> {
-        self.pseudo(|stream| &mut stream.host, ":authority")
+        self.pseudo_header(|stream| &mut stream.host, ":authority")
     }
 
     fn path(&mut self) -> Result<Option<&[u8]>, AttributeError> {
-        self.pseudo(|stream| &mut stream.path, ":path")
+        self.pseudo_header(|stream| &mut stream.path, ":path")
     }
 
     fn header(&mut self, name: &str) -> Result<HeaderValues<'_>, AttributeError> {
-        // Envoy joins several User-Agent headers into one; others can come several times.
-        if name == USER_AGENT && !self.prefetch_headers {
-            let value = self.only(|stream| &mut stream.user_agent, USER_AGENT)?;
+        // Envoy joins several User-Agent headers into one; others can be repeated.
+        if name == USER_AGENT && !self.context.prefetch_headers {
+            let value = self.single_header(|stream| &mut stream.user_agent, USER_AGENT)?;
             return Ok(value.into_iter().collect());
         }
-        self.has_headers(HEADERS)?;
-        among_all(&mut self.headers, name)
+        self.require_request(HEADERS)?;
+        header_values(self.context.host(), &mut self.headers, name)
     }
 }
 
-impl EgressRequest for CurrentStream<'_> {
+impl<H: Host> EgressRequest for CurrentStream<'_, H> {
     fn is_tls_passthrough(&self) -> bool {
         false
     }

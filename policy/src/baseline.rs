@@ -9,6 +9,8 @@ use exemptions::Exemptions;
 use preset::Preset;
 
 use crate::attributes::jwt_claims::ClaimSource;
+use crate::attributes::readings::header::trimmed;
+use crate::attributes::readings::path::PathReadings;
 use crate::attributes::request::Request;
 use crate::authz::compiled::{CompiledPolicy, DefaultAction};
 use crate::authz::decision::{Decision, Denial};
@@ -52,7 +54,7 @@ impl BaselineDeny {
         let (document, resources) = Value::parse_streaming(json, "resources")?;
         let diagnostics = Diagnostics::default();
         let read = read(&ConfigNode::root(&document, &diagnostics), &resources);
-        let Configuration { presets, mut policies, exempt, missing, empty, mode, reply } =
+        let Configuration { presets, mut policies, exempt, missing, empty, path_readings, mode, reply } =
             diagnostics.into_result(read)?;
         let mut lists = Vec::new();
         for preset in presets {
@@ -66,10 +68,11 @@ impl BaselineDeny {
             policies.push(policy);
         }
         let report_only = mode == Mode::Report;
-        let summary = summary(&policies, &lists, report_only);
+        let summary = summary(&policies, &lists, report_only) + &path_readings.left_out();
         let policies = policies.into_iter().map(Cow::Owned).collect();
+        let claims = ClaimSource::default();
         let policy =
-            CompiledPolicy::new(policies, &GLOB_SYNTAX, ClaimSource::default(), DefaultAction::Allow, report_only);
+            CompiledPolicy::new(policies, &GLOB_SYNTAX, claims, path_readings, DefaultAction::Allow, report_only);
         let rule = |label: &str| RuleName::new(PolicyName::of_setting("userAgent"), RuleLabel::Name(label.to_owned()));
         Ok(Self {
             policy,
@@ -155,7 +158,7 @@ impl BaselineDeny {
             return Ok(None);
         }
         let values = request.header(USER_AGENT)?;
-        Ok(match values.iter().all(|value| value.is_empty()) {
+        Ok(match values.iter().all(|value| trimmed(value).is_empty()) {
             true if values.is_empty() => self.missing.as_ref(),
             true => self.empty.as_ref(),
             false => None,
@@ -194,6 +197,7 @@ struct Configuration {
     /// Whether a request without a user agent is denied.
     missing: bool,
     empty: bool,
+    path_readings: PathReadings,
     mode: Mode,
     reply: DenyResponse,
 }
@@ -209,8 +213,9 @@ fn read(node: &ConfigNode<'_>, items: &StreamedList<'_>) -> Option<Configuration
         Some(node) => read_user_agent(&node),
         None => Some((false, false)),
     };
+    let path_readings = PathReadings::read(object.optional("pathReadings").as_ref());
     let exempt = match object.optional("exempt") {
-        Some(node) => Exemptions::read(&node).map(Some),
+        Some(node) => Exemptions::read(&node, path_readings.unwrap_or_default()).map(Some),
         None => Some(None),
     };
     let mode = Mode::read(object.optional("mode").as_ref());
@@ -235,6 +240,7 @@ fn read(node: &ConfigNode<'_>, items: &StreamedList<'_>) -> Option<Configuration
         exempt: exempt?,
         missing,
         empty,
+        path_readings: path_readings?,
         mode: mode?,
         reply: reply?,
     })

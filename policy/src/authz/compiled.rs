@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::rc::Rc;
 
 use crate::attributes::jwt_claims::ClaimSource;
+use crate::attributes::readings::path::PathReadings;
 use crate::attributes::request::Request;
 use crate::attributes::wording::MAX_RULES_EXPLAINED;
 use crate::authz::compiled::connection_cache::ConnectionCache;
@@ -92,6 +93,7 @@ impl CompiledPolicy {
         policies: Vec<Cow<'_, AuthorizationPolicy>>,
         header_syntax: &'static HeaderSyntax,
         claims: ClaimSource,
+        path_readings: PathReadings,
         default_action: DefaultAction,
         report_only: bool,
     ) -> Self {
@@ -104,7 +106,7 @@ impl CompiledPolicy {
         let groups = |action| [Enforcement::Enforced, Enforcement::Reported].map(|wanted| has(action, wanted));
         let (any_deny, any_allow) = (groups(Action::Deny), groups(Action::Allow));
         let mut places = places.into_iter();
-        let mut builder = Builder::new(header_syntax, claims);
+        let mut builder = Builder::new(header_syntax, claims, path_readings);
         for policy in policies {
             for (clauses, place) in policy.rules.iter().zip(&mut places) {
                 builder.numbered = OrderedMap::default();
@@ -408,9 +410,9 @@ struct Builder {
 }
 
 impl Builder {
-    fn new(header_syntax: &'static HeaderSyntax, claims: ClaimSource) -> Self {
+    fn new(header_syntax: &'static HeaderSyntax, claims: ClaimSource, path_readings: PathReadings) -> Self {
         Self {
-            fields: FieldsBuilder::new(header_syntax, claims),
+            fields: FieldsBuilder::new(header_syntax, claims, path_readings),
             sets: ValueSets::default(),
             descriptions: Descriptions::default(),
             groups: Default::default(),
@@ -439,8 +441,8 @@ impl Builder {
                     (field, set)
                 }
             };
-            // Among several values of a header, one that matches keeps a request out, and one that does not keeps it
-            // from being let in.
+            // Among several values of a header, or readings of a value, one that matches keeps a request out, and one
+            // that does not keeps it from being let in.
             let of = match (action, predicate.negated) {
                 (Action::Deny | Action::Audit, false) | (Action::Allow, true) => Quantifier::Any,
                 (Action::Deny | Action::Audit, true) | (Action::Allow, false) => Quantifier::All,

@@ -20,6 +20,8 @@ macro_rules! string_pattern_newtype {
     };
 }
 
+#[cfg(test)]
+mod definition;
 pub(crate) mod header;
 pub(crate) mod host;
 pub(crate) mod ip_block;
@@ -42,6 +44,7 @@ use request_principal::RequestPrincipal;
 
 use crate::attributes::jwt_claims::ClaimSource;
 use crate::attributes::names::{HeaderName, MetadataKey};
+use crate::attributes::readings::path::PathReadings;
 use crate::attributes::request::Request;
 use crate::authz::fields::header::{HeaderIndex, HeaderPattern, HeaderSyntax};
 use crate::authz::fields::host::HostPattern;
@@ -65,6 +68,7 @@ use crate::identity::error::EvalError;
 #[cfg(test)]
 use crate::matcher::clause::Quantifier;
 use crate::matcher::field_match::{FieldMatch, missing_index, position};
+use crate::matcher::readings_index::ReadingsIndex;
 use crate::matcher::string_index::{LiteralPrefix, StringIndex};
 use crate::matcher::value_ids::{Interner, StringInterner, ValueId};
 #[cfg(test)]
@@ -281,27 +285,16 @@ impl Values {
             }
             Self::Ports(values) => request.destination_port()?.is_some_and(|port| values.contains(&Port::new(port))),
             Self::ServerNames(values) => {
-                request.server_name()?.is_some_and(|name| values.iter().any(|value| value.matches(name)))
+                request.server_name()?.is_some_and(|name| definition::server_names(values, name, of))
             }
             Self::Times(values) => {
                 let minute = time::minute_of_week(request.time()?);
                 values.iter().any(|value| value.contains(minute))
             }
-            Self::Methods(values) => {
-                request.method()?.is_some_and(|method| values.iter().any(|value| value.matches(method)))
-            }
-            Self::Hosts(values) => request.host()?.is_some_and(|host| values.iter().any(|value| value.matches(host))),
-            Self::Paths(values) => request.path()?.is_some_and(|path| values.iter().any(|value| value.matches(path))),
-            Self::Header(name, patterns) => {
-                let values = request.header(name.as_str())?;
-                let listed = |value: &[u8]| patterns.iter().any(|pattern| pattern.matches(value));
-                match of {
-                    Quantifier::Any => {
-                        values.iter().any(|value| listed(value)) || (values.len() > 1 && listed(&values.join(&b',')))
-                    }
-                    Quantifier::All => !values.is_empty() && values.iter().all(|value| listed(value)),
-                }
-            }
+            Self::Methods(values) => request.method()?.is_some_and(|method| definition::methods(values, method, of)),
+            Self::Hosts(values) => request.host()?.is_some_and(|host| definition::hosts(values, host, of)),
+            Self::Paths(values) => request.path()?.is_some_and(|path| definition::paths(values, path, of)),
+            Self::Header(name, patterns) => definition::header(patterns, &request.header(name.as_str())?, of),
             Self::RequestPrincipals(values) => {
                 let claims = ClaimSource::default().claims(request)?;
                 RequestPrincipal::of(&claims).is_some_and(|one| values.iter().any(|value| value.matches(&one)))
@@ -399,6 +392,7 @@ impl Sources {
 pub(crate) struct FieldsBuilder {
     header_syntax: &'static HeaderSyntax,
     claims: ClaimSource,
+    path_readings: PathReadings,
     sources: SourcesBuilder,
     remote_ips: Interner<IpBlock>,
     destination_ips: Interner<IpBlock>,
@@ -414,10 +408,11 @@ pub(crate) struct FieldsBuilder {
 }
 
 impl FieldsBuilder {
-    pub(crate) fn new(header_syntax: &'static HeaderSyntax, claims: ClaimSource) -> Self {
+    pub(crate) fn new(header_syntax: &'static HeaderSyntax, claims: ClaimSource, path_readings: PathReadings) -> Self {
         Self {
             header_syntax,
             claims,
+            path_readings,
             sources: SourcesBuilder::default(),
             remote_ips: Interner::default(),
             destination_ips: Interner::default(),
@@ -472,11 +467,11 @@ impl FieldsBuilder {
             remote_ips: ip_block::Index::new(self.remote_ips.into_entries()),
             destination_ips: ip_block::Index::new(self.destination_ips.into_entries()),
             ports: port::Index::new(self.ports.into_entries()),
-            server_names: StringIndex::new(self.server_names.into_entries()),
+            server_names: server_name::index(self.server_names.into_entries()),
             times: time::Index::new(self.times.into_entries()),
-            methods: StringIndex::new(self.methods.into_entries()),
-            hosts: StringIndex::new(self.hosts.into_entries()),
-            paths: path::Index::new(self.paths.into_entries()),
+            methods: method::index(self.methods.into_entries()),
+            hosts: host::index(self.hosts.into_entries()),
+            paths: path::Index::new(self.paths.into_entries(), self.path_readings),
             headers: self.headers.into_entries().into_iter().map(header).collect(),
             request_principals: request_principal::Index::new(self.request_principals.into_entries()),
             metadata: self.metadata.into_entries().into_iter().map(metadata).collect(),
@@ -508,10 +503,10 @@ pub(crate) struct Fields {
     remote_ips: ip_block::Index,
     destination_ips: ip_block::Index,
     ports: port::Index,
-    server_names: StringIndex,
+    server_names: ReadingsIndex<StringIndex>,
     times: time::Index,
-    methods: StringIndex,
-    hosts: StringIndex,
+    methods: ReadingsIndex<StringIndex>,
+    hosts: ReadingsIndex<StringIndex>,
     paths: path::Index,
     headers: Vec<Header>,
     request_principals: request_principal::Index,
@@ -553,11 +548,11 @@ impl Fields {
             FieldKind::RemoteIp => self.remote_ips.lookup(request.remote_ip()?, matched),
             FieldKind::DestinationIp => self.destination_ips.lookup(request.destination_ip()?, matched),
             FieldKind::Port => self.ports.lookup(request.destination_port()?, matched),
-            FieldKind::ServerName => server_name::look_up(&self.server_names, request.server_name()?, matched),
+            FieldKind::ServerName => server_name::look_up(&self.server_names, request.server_name()?, found),
             FieldKind::Time => self.times.lookup(request.time()?, matched),
-            FieldKind::Method => method::look_up(&self.methods, request.method()?, matched),
-            FieldKind::Host => host::look_up(&self.hosts, request.host()?, matched),
-            FieldKind::Path => self.paths.lookup(request.path()?, matched),
+            FieldKind::Method => method::look_up(&self.methods, request.method()?, found),
+            FieldKind::Host => host::look_up(&self.hosts, request.host()?, found),
+            FieldKind::Path => self.paths.lookup(request.path()?, found),
             FieldKind::Header => {
                 let header = self.headers.get(position(field.number)).ok_or_else(missing_index)?;
                 header.index.lookup(&request.header(header.name.as_str())?, found);
@@ -577,8 +572,8 @@ impl Fields {
     /// What a value of a pseudo-header begins with, by [`StringIndex::beginning`]; none for other fields.
     pub(crate) fn literal_prefix(&self, kind: FieldKind, value: ValueId) -> Option<LiteralPrefix<'_>> {
         let index = match kind {
-            FieldKind::Method => &self.methods,
-            FieldKind::Host => &self.hosts,
+            FieldKind::Method => self.methods.written(),
+            FieldKind::Host => self.hosts.written(),
             FieldKind::Path => self.paths.texts(),
             _ => return None,
         };

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use crate::attributes::jwt_claims::ClaimSource;
+use crate::attributes::readings::path::PathReadings;
 use crate::authz::compiled::{CompiledPolicy, DefaultAction};
 use crate::authz::fields::header::ISTIO_SYNTAX;
 use crate::authz::mtls_mode::MutualTls;
@@ -50,6 +51,7 @@ struct Summary {
     here: usize,
     dry_run: usize,
     report_only: bool,
+    path_readings: PathReadings,
     warnings: Vec<String>,
 }
 
@@ -105,13 +107,16 @@ impl IdentityAuthz {
 
     /// One line that says what was loaded: resources, how many apply here, what is enforced and what only reported.
     pub fn summary(&self) -> String {
-        let Summary { resources, here, dry_run, report_only, .. } = &self.summary;
+        let Summary { resources, here, dry_run, report_only, path_readings, .. } = &self.summary;
         let (enforced, reported) = match report_only {
             true => (0, *here),
             false => (here - dry_run, *dry_run),
         };
         let mode = if *report_only { ", mode: report, nothing is denied" } else { "" };
-        format!("loaded {resources} resources, {here} apply here, {enforced} enforced, {reported} only reported{mode}")
+        let left_out = path_readings.left_out();
+        format!(
+            "loaded {resources} resources, {here} apply here, {enforced} enforced, {reported} only reported{mode}{left_out}"
+        )
     }
 
     /// Lines about what is accepted and may surprise.
@@ -127,6 +132,7 @@ struct Configuration {
     identity_source: IdentitySource,
     direct_remote_address: DirectRemoteAddress,
     default_action: Option<DefaultAction>,
+    path_readings: PathReadings,
     mode: Mode,
     workload: Option<Workload>,
     root_namespace: String,
@@ -142,6 +148,7 @@ impl Configuration {
             identity_source,
             direct_remote_address,
             default_action,
+            path_readings,
             mode,
             workload,
             root_namespace,
@@ -189,11 +196,12 @@ impl Configuration {
             here: here.len() + strict_here,
             dry_run: here.iter().filter(|policy| policy.dry_run).count(),
             report_only: mode == Mode::Report,
+            path_readings,
             warnings,
         };
         let compile = |policies: Vec<Cow<'_, AuthorizationPolicy>>, mutual_tls| {
             let report_only = mode == Mode::Report;
-            CompiledPolicy::new(policies, &ISTIO_SYNTAX, claims.clone(), default_action, report_only)
+            CompiledPolicy::new(policies, &ISTIO_SYNTAX, claims.clone(), path_readings, default_action, report_only)
                 .with_mutual_tls(mutual_tls)
         };
         let (mut connection_warnings, mut unsaid) = (Vec::new(), 0);
@@ -248,6 +256,7 @@ fn read(node: &ConfigNode<'_>, items: &StreamedList<'_>) -> Option<Configuration
     let default_action = object
         .optional("defaultAction")
         .map(|node| node.enum_value(&[("ALLOW", DefaultAction::Allow), ("DENY", DefaultAction::Deny)]));
+    let path_readings = PathReadings::read(object.optional("pathReadings").as_ref());
     let mode = Mode::read(object.optional("mode").as_ref());
     let reply = DenyResponse::read(object.optional("deny").as_ref());
     let resources = object.required("resources", "list the policies, or write [] for none");
@@ -265,6 +274,7 @@ fn read(node: &ConfigNode<'_>, items: &StreamedList<'_>) -> Option<Configuration
             Some(action) => Some(action?),
             None => None,
         },
+        path_readings: path_readings?,
         mode: mode?,
         workload: match workload {
             Some(workload) => Some(workload?),

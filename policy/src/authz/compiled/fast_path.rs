@@ -1,6 +1,7 @@
 //! The short way to let a request in, on connections of which the handshake leaves little to ask.
 
-use crate::attributes::request::Request;
+use crate::attributes::readings::{method, path};
+use crate::attributes::request::{Request, without_query};
 use crate::authz::compiled::CompiledPolicy;
 use crate::authz::compiled::connection_cache::Known;
 use crate::authz::fields::FieldKind;
@@ -16,7 +17,8 @@ const MAX_TEXTS: usize = 4;
 /// What lets the requests of some connections in, where that is a few ways that ask for nothing but certain methods,
 /// hosts and paths, or what they begin with, and nothing can keep them out.
 ///
-/// Whom it does not let in is decided as everybody else: it only ever says yes, and only where that decision would.
+/// Whom it does not let in is decided as everybody else: it only ever says yes, and only where that decision would. It
+/// compares texts of one reading with values of one reading.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct WaysIn {
     /// A bit for each way.
@@ -89,11 +91,32 @@ impl Question {
                 FieldKind::Host => start.eq_ignore_ascii_case(text),
                 _ => bytes_eq(start, text),
             };
-            if same && (over || !whole) {
+            // What equals a text that has one reading has no other.
+            if same && if *whole { over } else { self.has_one_reading(value, text.len()) } {
                 open |= way;
             }
         }
         open
+    }
+
+    /// Whether a value has one reading, of which so many bytes equal those of a text that has.
+    fn has_one_reading(&self, value: &[u8], known: usize) -> bool {
+        let rest = |known| value.get(known..).unwrap_or_default();
+        match self.kind {
+            FieldKind::Method => method::is_plain(rest(known)),
+            FieldKind::Host => !value.ends_with(b".") && !rest(known).contains(&b':'),
+            // The last of these bytes and the next can make a dot segment.
+            _ => path::is_plain(without_query(rest(known.saturating_sub(1)))),
+        }
+    }
+
+    /// Whether a text that values begin with, or are, has one reading.
+    fn is_plain(&self, text: &[u8], whole: bool) -> bool {
+        match self.kind {
+            FieldKind::Method => method::is_plain(text),
+            FieldKind::Host => !(text.contains(&b':') || whole && text.ends_with(b".")),
+            _ => path::is_plain(text),
+        }
     }
 }
 
@@ -127,6 +150,9 @@ impl CompiledPolicy {
                 question.indifferent &= !way;
                 for value in values {
                     let LiteralPrefix { text, whole } = self.fields.literal_prefix(condition.field.kind, *value)?;
+                    if !question.is_plain(text, whole) {
+                        return None;
+                    }
                     question.texts.push(Wanted { text: text.into(), whole, way });
                 }
             }

@@ -5,6 +5,8 @@ use std::hash::{Hash, Hasher};
 
 use glob::Pattern;
 
+use crate::attributes::readings::header;
+use crate::attributes::request::HeaderValues;
 use crate::matcher::field_match::FieldMatch;
 use crate::matcher::glob_index::{GlobIndex, HasLiterals};
 use crate::matcher::string_index::StringIndex;
@@ -27,11 +29,11 @@ type Entries = Vec<(HeaderPattern, ValueId)>;
 /// As Istio has them: with regard to case, `*` for any run of bytes.
 pub(crate) static ISTIO_SYNTAX: HeaderSyntax = HeaderSyntax {
     client_asserted_only: false,
-    parse: |text| Ok(HeaderPattern::Text(StringPattern::new(text))),
+    parse: |text| Ok(HeaderPattern::Text(StringPattern::new(header::normalized(text)?))),
     index: |patterns| Box::new(WholeValueIndex::new(patterns)),
 };
 
-/// As `baseline-deny` has them: without regard to case, full globs, and a value's parts between commas count too.
+/// As `baseline-deny` has them: without regard to case, full globs.
 pub(crate) static GLOB_SYNTAX: HeaderSyntax = HeaderSyntax {
     client_asserted_only: true,
     parse: HeaderPattern::parse_glob,
@@ -40,13 +42,14 @@ pub(crate) static GLOB_SYNTAX: HeaderSyntax = HeaderSyntax {
 
 /// The patterns of one header, looked up by value.
 pub(crate) trait HeaderIndex {
-    /// What `value` as a whole matches; adds that to `any`, and what its parts match, where parts count.
+    /// What `value`, which has no blanks around it, matches as a whole; adds that to `any`, and what its elements match.
     fn look_up(&self, value: &[u8], any: &mut Matched) -> Matched;
 
-    /// Looks up every value of a header, and their join by commas, which is how a proxy may hand several on.
+    /// Looks up every line of a header, and their join by commas, which is how a proxy may hand several on.
     fn lookup(&self, values: &[&[u8]], found: &mut FieldMatch) {
+        let values: HeaderValues<'_> = values.iter().map(|value| header::trimmed(value)).collect();
         let mut each = Vec::with_capacity(values.len());
-        for value in values {
+        for value in &values {
             each.push(self.look_up(value, &mut found.any));
         }
         found.each = each.into();
@@ -69,7 +72,7 @@ pub(crate) enum HeaderPattern {
 impl HeaderPattern {
     /// Parses a glob in any letter case.
     pub(crate) fn parse_glob(text: &str) -> Result<Self, String> {
-        let text = text.to_ascii_lowercase();
+        let text = header::normalized(text)?.to_ascii_lowercase();
         match text.contains(['?', '[']) {
             true => WildPattern::parse(&text).map(Self::Wild),
             false => Ok(Self::Text(StringPattern::new(&text))),
@@ -208,6 +211,9 @@ impl HasLiterals for HeaderMatcher {
     }
 }
 
+/// How many values may be listed several times before they are listed once each.
+const MAX_REPEATED: usize = 64;
+
 /// The index of Istio's header_syntax.
 struct WholeValueIndex(StringIndex);
 
@@ -226,6 +232,14 @@ impl HeaderIndex for WholeValueIndex {
         let mut whole = Matched::new();
         self.0.lookup(value, &mut whole);
         any.extend_from_slice(&whole);
+        let mut limit = MAX_REPEATED;
+        for element in header::elements(value) {
+            self.0.lookup(element, any);
+            if any.len() > limit {
+                once_each(any);
+                limit = any.len() * 2 + MAX_REPEATED;
+            }
+        }
         whole
     }
 }
@@ -234,9 +248,9 @@ impl HeaderIndex for WholeValueIndex {
 pub(crate) struct ListElementIndex {
     /// Exact values, prefixes and suffixes.
     text: StringIndex,
-    /// What stands anywhere in a value: it need not be looked for in the value's parts again.
+    /// What stands anywhere in a value: it need not be looked for in the value's elements again.
     floating: Option<GlobIndex<HeaderMatcher>>,
-    /// What is tied to the start or the end of a value or of a part.
+    /// What is tied to the start or the end of a value or of an element.
     anchored: Option<GlobIndex<HeaderMatcher>>,
     /// Patterns without any literal, such as `???`: the one list here that is walked.
     bare: Vec<(WildPattern, ValueId)>,
@@ -290,17 +304,11 @@ impl HeaderIndex for ListElementIndex {
         let value = value.to_ascii_lowercase();
         self.look_up_value(&value, &mut whole);
         // Envoy joins several User-Agent headers into one value.
-        for part in parts(&value) {
-            self.look_up_tied(part, any);
+        for element in header::elements(&value) {
+            self.look_up_tied(element, any);
             once_each(any);
         }
         any.extend_from_slice(&whole);
         whole
     }
-}
-
-/// The parts of a value between commas, without the blanks around them; none where there is no comma.
-fn parts(value: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let several = value.contains(&b',');
-    value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(move |part| several && !part.is_empty())
 }

@@ -1,12 +1,16 @@
 //! `operation.hosts`: the authority that the request is addressed to.
 
+use crate::attributes::readings::host;
+use crate::matcher::field_match::FieldMatch;
+use crate::matcher::readings_index::{ReadPattern, ReadingsIndex};
 use crate::matcher::string_index::StringIndex;
 use crate::matcher::string_pattern::StringPattern;
-use crate::matcher::value_ids::Matched;
+use crate::matcher::value_ids::ValueId;
 
 /// A pattern for the `:authority`, without regard to case (RFC 9110, section 4.2.3).
 ///
-/// As in Istio the port is part of the value: `shop.example` does not match `shop.example:8080`.
+/// As in Istio the port is part of the value: `shop.example` does not let `shop.example:8080` in. A DENY of it keeps
+/// that out, since it is a reading of it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct HostPattern(StringPattern);
 
@@ -29,20 +33,36 @@ impl HostPattern {
         }
         Ok(Self(StringPattern::new(&text.to_ascii_lowercase())))
     }
-
-    #[cfg(test)]
-    pub(crate) fn matches(&self, host: &[u8]) -> bool {
-        self.0.matches(&host.to_ascii_lowercase())
-    }
 }
 
 string_pattern_newtype!(HostPattern);
 
+/// The index of this field's patterns.
+pub(crate) fn index(patterns: Vec<(StringPattern, ValueId)>) -> ReadingsIndex<StringIndex> {
+    index_of(patterns, &host::HOST_READINGS)
+}
+
+/// The index of patterns for hosts or server names, which have these readings.
+pub(super) fn index_of(patterns: Vec<(StringPattern, ValueId)>, readings: &'static [u8]) -> ReadingsIndex<StringIndex> {
+    let is_plain = |pattern: &StringPattern| host::is_plain(pattern.to_string().as_bytes());
+    ReadingsIndex::new(patterns, readings.iter().copied(), is_plain, |number, pattern: &StringPattern| {
+        let written = pattern.to_string();
+        match std::str::from_utf8(host::read(number, written.as_bytes())) {
+            Ok(read) if read == written => ReadPattern::Same,
+            Ok(read) if !read.is_empty() => ReadPattern::Other(StringPattern::new(read)),
+            _ => ReadPattern::Never,
+        }
+    })
+}
+
 /// Adds the patterns that match.
-pub(crate) fn look_up(index: &StringIndex, host: Option<&[u8]>, matched: &mut Matched) {
+pub(crate) fn look_up(index: &ReadingsIndex<StringIndex>, host: Option<&[u8]>, found: &mut FieldMatch) {
     match host {
-        Some(host) if host.iter().any(u8::is_ascii_uppercase) => index.lookup(&host.to_ascii_lowercase(), matched),
-        Some(host) => index.lookup(host, matched),
+        Some(host) if host::is_plain(host) => index.written().lookup(host, &mut found.any),
+        Some(host) => {
+            let host = host.to_ascii_lowercase();
+            index.lookup(&host, &host::readings(&host), found);
+        }
         None => {}
     }
 }

@@ -1,8 +1,11 @@
 //! `operation.methods`: the request method, in the letters that it was sent with.
 
+use crate::attributes::readings::method;
+use crate::matcher::field_match::FieldMatch;
+use crate::matcher::readings_index::{ReadPattern, ReadingsIndex};
 use crate::matcher::string_index::StringIndex;
 use crate::matcher::string_pattern::StringPattern;
-use crate::matcher::value_ids::Matched;
+use crate::matcher::value_ids::ValueId;
 
 /// A pattern for methods, with regard to case (RFC 9110, section 9.1).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -22,19 +25,24 @@ impl MethodPattern {
         }
         Ok(Self(StringPattern::new(text)))
     }
-
-    #[cfg(test)]
-    pub(crate) fn matches(&self, method: &[u8]) -> bool {
-        self.0.matches(method)
-    }
 }
 
 string_pattern_newtype!(MethodPattern);
 
+/// The index of this field's patterns.
+pub(crate) fn index(patterns: Vec<(StringPattern, ValueId)>) -> ReadingsIndex<StringIndex> {
+    let is_plain = |pattern: &StringPattern| method::is_plain(pattern.to_string().as_bytes());
+    ReadingsIndex::new(patterns, [method::CAPITALS].into_iter(), is_plain, |_, pattern: &StringPattern| {
+        ReadPattern::Other(StringPattern::new(&pattern.to_string().to_ascii_uppercase()))
+    })
+}
+
 /// Adds the patterns that match.
-pub(crate) fn look_up(index: &StringIndex, method: Option<&[u8]>, matched: &mut Matched) {
-    if let Some(method) = method {
-        index.lookup(method, matched);
+pub(crate) fn look_up(index: &ReadingsIndex<StringIndex>, method: Option<&[u8]>, found: &mut FieldMatch) {
+    match method {
+        Some(method) if method::is_plain(method) => index.written().lookup(method, &mut found.any),
+        Some(method) => index.lookup(method, &method::readings(method), found),
+        None => {}
     }
 }
 

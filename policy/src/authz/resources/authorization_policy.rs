@@ -500,7 +500,7 @@ const KEYS: [(&str, ReadValues); 13] = [
     ("request.auth.presenter", |node, _| read_metadata(node, MetadataKey::claim("azp"))),
     ("destination.ip", |node, _| read_ips(node, Address::Destination)),
     ("destination.port", |node, _| read_values(node, Port::parse).map(Values::Ports)),
-    ("connection.sni", |node, _| read_values(node, |text| Ok(ServerNamePattern::parse(text))).map(Values::ServerNames)),
+    ("connection.sni", |node, _| read_values(node, ServerNamePattern::parse).map(Values::ServerNames)),
     ("request.time", |node, _| read_values(node, TimeWindow::parse).map(Values::Times)),
 ];
 

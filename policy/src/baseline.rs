@@ -11,6 +11,8 @@ use std::rc::Rc;
 use exemptions::Exemptions;
 use preset::Preset;
 
+use crate::attributes::readings::header::trimmed;
+use crate::attributes::readings::path::PathReadings;
 use crate::attributes::request::Request;
 use crate::authz::compiled::CompiledPolicy;
 use crate::authz::decision::{Decision, Denial};
@@ -55,7 +57,7 @@ impl BaselineDeny {
         let (document, resources) = Value::parse_streaming(json, "resources")?;
         let diagnostics = Diagnostics::default();
         let read = read(&ConfigNode::root(&document, &diagnostics), &resources);
-        let Configuration { presets, mut policies, exempt, missing, empty, mode, reply } =
+        let Configuration { presets, mut policies, exempt, missing, empty, path_readings, mode, reply } =
             diagnostics.into_result(read)?;
         let mut lists = Vec::new();
         for preset in presets {
@@ -68,7 +70,7 @@ impl BaselineDeny {
             lists.push(format!("{} version {version} with {} tools", policy.name, policy.rules.len()));
             policies.push(policy);
         }
-        let summary = summary(&policies, &lists, mode);
+        let summary = summary(&policies, &lists, mode) + &path_readings.left_out();
         let policies = policies.into_iter().map(Cow::Owned).collect();
         let policy = CompiledPolicy::new(policies, DefaultAction::Allow, mode);
         let rule = |label: &str| RuleName::new(PolicyName::of_setting("userAgent"), RuleLabel::Name(label.to_owned()));
@@ -156,7 +158,7 @@ impl BaselineDeny {
             return Ok(None);
         }
         let values = request.header(USER_AGENT)?;
-        Ok(match values.iter().all(|value| value.is_empty()) {
+        Ok(match values.iter().all(|value| trimmed(value).is_empty()) {
             true if values.is_empty() => self.missing.as_ref(),
             true => self.empty.as_ref(),
             false => None,
@@ -195,6 +197,7 @@ struct Configuration {
     /// Whether a request without a user agent is denied.
     missing: bool,
     empty: bool,
+    path_readings: PathReadings,
     mode: EnforcementMode,
     reply: DenyResponse,
 }
@@ -210,8 +213,9 @@ fn read(node: &ConfigNode<'_>, items: &StreamedList<'_>) -> Option<Configuration
         Some(node) => read_user_agent(&node),
         None => Some((false, false)),
     };
+    let path_readings = PathReadings::read(object.optional("pathReadings").as_ref());
     let exempt = match object.optional("exempt") {
-        Some(node) => Exemptions::read(&node).map(Some),
+        Some(node) => Exemptions::read(&node, path_readings.unwrap_or_default()).map(Some),
         None => Some(None),
     };
     let mode = EnforcementMode::read(object.optional("mode").as_ref());
@@ -221,6 +225,7 @@ fn read(node: &ConfigNode<'_>, items: &StreamedList<'_>) -> Option<Configuration
     let context = Context {
         trust_domains: &trust_domains,
         claims: &Rc::default(),
+        path_readings: path_readings.unwrap_or_default(),
         registry: &CLIENT_FIELDS,
         denies_only: true,
         peer_authentication: None,
@@ -240,6 +245,7 @@ fn read(node: &ConfigNode<'_>, items: &StreamedList<'_>) -> Option<Configuration
         exempt: exempt?,
         missing,
         empty,
+        path_readings: path_readings?,
         mode: mode?,
         reply: reply?,
     })

@@ -1,5 +1,7 @@
 //! The plain linear reading of conditions: the definition that the indexes and the compiled rules are held against.
 
+mod readings;
+
 use std::any::Any;
 
 use crate::attributes::jwt_claims::ClaimSource;
@@ -42,30 +44,23 @@ pub(crate) fn matches(
         return Ok(request.destination_port()?.is_some_and(|port| ports.contains(&Port::new(port))));
     }
     if let Some(names) = patterns::<ServerName>(any) {
-        return Ok(request.server_name()?.is_some_and(|name| names.iter().any(|pattern| pattern.matches(name))));
+        return Ok(request.server_name()?.is_some_and(|name| readings::server_names(names, name, of)));
     }
     if let Some(windows) = patterns::<RequestTime>(any) {
         let minute = time::minute_of_week(request.time()?);
         return Ok(windows.iter().any(|window| window.contains(minute)));
     }
     if let Some(methods) = patterns::<Method>(any) {
-        return Ok(request.method()?.is_some_and(|method| methods.iter().any(|pattern| pattern.matches(method))));
+        return Ok(request.method()?.is_some_and(|method| readings::methods(methods, method, of)));
     }
     if let Some(hosts) = patterns::<Host>(any) {
-        return Ok(request.host()?.is_some_and(|host| hosts.iter().any(|pattern| pattern.matches(host))));
+        return Ok(request.host()?.is_some_and(|host| readings::hosts(hosts, host, of)));
     }
     if let Some(paths) = patterns::<Path>(any) {
-        return Ok(request.path()?.is_some_and(|path| paths.iter().any(|pattern| pattern.matches(path))));
+        return Ok(request.path()?.is_some_and(|path| readings::paths(paths, path, of)));
     }
     if let Some(FieldValues { field, patterns }) = any.downcast_ref::<FieldValues<Header>>() {
-        let values = request.header(&field.name())?;
-        let is_listed = |value: &[u8]| patterns.iter().any(|pattern| pattern.matches(value));
-        return Ok(match of {
-            Quantifier::Any => {
-                values.iter().any(|value| is_listed(value)) || (values.len() > 1 && is_listed(&values.join(&b',')))
-            }
-            Quantifier::All => !values.is_empty() && values.iter().all(|value| is_listed(value)),
-        });
+        return Ok(readings::header(patterns, &request.header(&field.name())?, of));
     }
     if let Some(principals) = patterns::<RequestPrincipalField>(any) {
         let claims = ClaimSource::default().claims(request)?;

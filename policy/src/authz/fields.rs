@@ -37,6 +37,7 @@ pub(crate) mod trust_domain;
 use std::rc::Rc;
 
 use crate::attributes::jwt_claims::ClaimSource;
+use crate::attributes::readings::path::PathReadings;
 use crate::authz::engine::field::AnyFieldValues;
 use crate::config::reader::ConfigNode;
 use crate::identity::trust_domains::TrustDomains;
@@ -48,6 +49,8 @@ use crate::matcher::value_ids::ValueId;
 pub(crate) struct FieldContext<'c> {
     pub(crate) trust_domains: &'c TrustDomains,
     pub(crate) claims: &'c Rc<ClaimSource>,
+    /// The readings of a path that upstreams make.
+    pub(crate) path_readings: PathReadings,
     /// The namespace of the policy, if it has one.
     pub(crate) namespace: Option<&'c str>,
     /// The bytes that the operators of a path template stand for.

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::rc::Rc;
 
 use crate::attributes::jwt_claims::ClaimSource;
+use crate::attributes::readings::path::PathReadings;
 use crate::authz::compiled::CompiledPolicy;
 use crate::authz::engine::rule::{Action, DefaultAction};
 use crate::authz::fields::ALL_FIELDS;
@@ -52,6 +53,7 @@ struct Summary {
     resources: usize,
     applicable: usize,
     dry_run: usize,
+    path_readings: PathReadings,
     mode: EnforcementMode,
     warnings: Vec<String>,
 }
@@ -108,14 +110,15 @@ impl IdentityAuthz {
 
     /// One line that says what was loaded: resources, how many apply here, what is enforced and what only reported.
     pub fn summary(&self) -> String {
-        let Summary { resources, applicable, dry_run, mode, .. } = &self.summary;
+        let Summary { resources, applicable, dry_run, mode, path_readings, .. } = &self.summary;
         let (enforced, reported) = match mode {
             EnforcementMode::Report => (0, *applicable),
             EnforcementMode::Enforce => (applicable - dry_run, *dry_run),
         };
         let mode = if *mode == EnforcementMode::Report { ", mode: report, nothing is denied" } else { "" };
+        let omitted = path_readings.left_out();
         format!(
-            "loaded {resources} resources, {applicable} apply here, {enforced} enforced, {reported} only reported{mode}"
+            "loaded {resources} resources, {applicable} apply here, {enforced} enforced, {reported} only reported{mode}{omitted}"
         )
     }
 
@@ -130,6 +133,7 @@ struct Configuration {
     reply: DenyResponse,
     identity_source: IdentitySource,
     direct_remote_address: DirectRemoteAddress,
+    path_readings: PathReadings,
     default_action: Option<DefaultAction>,
     mode: EnforcementMode,
     workload: Option<Workload>,
@@ -165,6 +169,7 @@ impl Configuration {
             resources: policies.len() + peer_authentications.len(),
             applicable: applicable.len() + applicable_peer_authentications,
             dry_run: applicable.iter().filter(|policy| policy.mode == EnforcementMode::Report).count(),
+            path_readings: self.path_readings,
             mode: self.mode,
             warnings,
         };
@@ -257,6 +262,7 @@ fn read(node: &ConfigNode<'_>, items: &StreamedList<'_>) -> Option<Configuration
     let default_action = object
         .optional("defaultAction")
         .map(|node| node.enum_value(&[("ALLOW", DefaultAction::Allow), ("DENY", DefaultAction::Deny)]));
+    let path_readings = PathReadings::read(object.optional("pathReadings").as_ref());
     let mode = EnforcementMode::read(object.optional("mode").as_ref());
     let reply = DenyResponse::read(object.optional("deny").as_ref());
     // Where they could not be read, that is an error already.
@@ -266,6 +272,7 @@ fn read(node: &ConfigNode<'_>, items: &StreamedList<'_>) -> Option<Configuration
         let context = Context {
             trust_domains,
             claims: &claims,
+            path_readings: path_readings.unwrap_or_default(),
             registry: &ALL_FIELDS,
             denies_only: false,
             peer_authentication: Some(PeerAuthentication::read),
@@ -282,6 +289,7 @@ fn read(node: &ConfigNode<'_>, items: &StreamedList<'_>) -> Option<Configuration
             Some(action) => Some(action?),
             None => None,
         },
+        path_readings: path_readings?,
         mode: mode?,
         workload: match workload {
             Some(workload) => Some(workload?),

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use glob::Pattern;
 
 use crate::attributes::names::HeaderName;
+use crate::attributes::readings;
 use crate::authz::engine::field::{AnyFieldValues, FieldIndex, FieldValues, MatchField};
 use crate::authz::fields::header::{self, HeaderFieldIndex, HeaderPatterns, pattern_texts};
 use crate::authz::fields::{FieldContext, NamedConditionReader, ReadNamedValues};
@@ -74,7 +75,7 @@ pub(crate) enum HeaderGlob {
 impl HeaderGlob {
     /// Parses a glob in any letter case.
     pub(crate) fn parse_glob(text: &str) -> Result<Self, String> {
-        let text = text.to_ascii_lowercase();
+        let text = readings::header::normalized(text)?.to_ascii_lowercase();
         match text.contains(['?', '[']) {
             true => WildPattern::parse(&text).map(Self::Wild),
             false => Ok(Self::Text(StringPattern::new(&text))),
@@ -217,9 +218,9 @@ impl HasLiterals for HeaderMatcher {
 pub(crate) struct ListElementIndex {
     /// Exact values, prefixes and suffixes.
     text: StringIndex,
-    /// What stands anywhere in a value: it need not be looked for in the value's parts again.
+    /// What stands anywhere in a value: it need not be looked for in the value's elements again.
     floating: Option<GlobIndex<HeaderMatcher>>,
-    /// What is tied to the start or the end of a value or of a part.
+    /// What is tied to the start or the end of a value or of an element.
     anchored: Option<GlobIndex<HeaderMatcher>>,
     /// Patterns without any literal, such as `???`: the one list here that is walked.
     bare: Vec<(WildPattern, ValueId)>,
@@ -273,17 +274,11 @@ impl HeaderPatterns for ListElementIndex {
         let value = value.to_ascii_lowercase();
         self.lookup_whole(&value, &mut whole);
         // Envoy joins several User-Agent headers into one value.
-        for part in parts(&value) {
-            self.lookup_anchored(part, any);
+        for element in readings::header::elements(&value) {
+            self.lookup_anchored(element, any);
             once_each(any);
         }
         any.extend_from_slice(&whole);
         whole
     }
-}
-
-/// The parts of a value between commas, without the blanks around them; none where there is no comma.
-fn parts(value: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let several = value.contains(&b',');
-    value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(move |part| several && !part.is_empty())
 }

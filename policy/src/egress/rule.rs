@@ -2,26 +2,24 @@
 
 use std::rc::Rc;
 
+use crate::attributes::readings::path::PathReadings;
 use crate::authz::engine::field::FieldValues;
-use crate::authz::engine::rule::{Action, Dnf};
+use crate::authz::engine::rule::{Action, Dnf, Predicate};
 use crate::authz::fields::FieldContext;
-use crate::authz::fields::principal::Principal;
-use crate::authz::resources::rules::RuleReader;
-use crate::egress::fields::SOURCE_FIELDS;
-use crate::matcher::path_template::SegmentBytes;
-
-use crate::authz::engine::rule::Predicate;
-use crate::authz::fields::principal::PrincipalPattern;
+use crate::authz::fields::principal::{Principal, PrincipalPattern};
 use crate::authz::policy_name::{PolicyName, RuleLabel, RuleName};
 use crate::authz::resources::object_meta::label;
+use crate::authz::resources::rules::RuleReader;
 use crate::config::enforcement_mode::EnforcementMode;
 use crate::config::reader::ConfigNode;
 use crate::config::string_list::read_listed;
 use crate::egress::cilium_network_policy::CiliumNetworkPolicy;
+use crate::egress::fields::SOURCE_FIELDS;
 use crate::egress::host_pattern::{DestinationPattern, WildcardScope};
 use crate::egress::port::{PortPattern, ProtocolSet};
 use crate::egress::service_entry::{ExportedTo, ServiceEntry};
 use crate::egress::{EgressContext, read_kind};
+use crate::matcher::path_template::SegmentBytes;
 
 /// The namespace under which the rules of `rules` are reported.
 const RULES: &str = "rules";
@@ -163,6 +161,7 @@ fn read_sources(node: &ConfigNode<'_>, context: &EgressContext<'_>) -> Option<Dn
         fields: FieldContext {
             trust_domains: context.trust_domains,
             claims: &Rc::default(),
+            path_readings: PathReadings::default(),
             namespace: None,
             operators: SegmentBytes::Any,
         },

@@ -8,8 +8,12 @@ use crate::matcher::value_ids::Matched;
 pub(crate) struct FieldMatch {
     /// The values that the request matches: by one of its values, where there are several.
     pub(crate) any: Matched,
-    /// For each value of a header, what it matches by itself; other fields have one value and leave this empty.
+    /// For each value of a header, and for each reading of a value that has several, what it matches by itself. What
+    /// has one value with one reading leaves this empty.
     pub(crate) each: Box<[Matched]>,
+    /// Whether the value is too long to be compared in all its readings: what keeps a request out counts as matched,
+    /// what lets one in does not.
+    pub(crate) uncompared: bool,
 }
 
 /// What a request has of the fields `F` that were looked up, each once: a few of many.

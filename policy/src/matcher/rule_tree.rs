@@ -192,7 +192,11 @@ impl<F: FieldKey> ClauseIndex<F> {
                     }
                 }
                 Node::Branch(branch) => {
-                    for value in &known.matched(branch.field).ok()?.any {
+                    let found = known.matched(branch.field).ok()?;
+                    if found.uncompared {
+                        return None;
+                    }
+                    for value in &found.any {
                         open.extend(branch.by_value.get(value));
                     }
                     open.extend(branch.otherwise);
@@ -291,7 +295,11 @@ impl<F: FieldKey> ClauseIndex<F> {
                 }
                 Node::Branch(branch) => {
                     next = branch.otherwise;
-                    for value in &values.matched(branch.field)?.any {
+                    let found = values.matched(branch.field)?;
+                    if found.uncompared {
+                        open.extend(branch.by_value.values().copied());
+                    }
+                    for value in &found.any {
                         if let Some(place) = branch.by_value.get(value)
                             && let Some(before) = next.replace(*place)
                         {

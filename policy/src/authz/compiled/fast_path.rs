@@ -1,7 +1,8 @@
 //! The fast path: the requests of a connection whose handshake leaves a few simple conditions are compared with literals,
 //! without an index.
 
-use crate::attributes::request::{PseudoHeader, Request};
+use crate::attributes::readings::{method, path};
+use crate::attributes::request::{PseudoHeader, Request, without_query};
 use crate::authz::compiled::CompiledPolicy;
 use crate::authz::engine::lookups::ConnectionFields;
 use crate::collections::bytes::bytes_eq;
@@ -15,7 +16,8 @@ const MAX_LITERALS: usize = 4;
 
 /// The residual ALLOW clauses of a connection, where they are few, test only method, host and path, and no DENY is left.
 ///
-/// The fast path can only allow; differential tests check it against full evaluation.
+/// The fast path can only allow; differential tests check it against full evaluation. It compares literals that have one
+/// reading with values that have one.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct FastPath {
     /// A bit for each clause.
@@ -83,11 +85,32 @@ impl FieldTest {
                 PseudoHeader::Authority => start.eq_ignore_ascii_case(bytes),
                 PseudoHeader::Method | PseudoHeader::Path => bytes_eq(start, bytes),
             };
-            if same && (ends || !exact) {
+            // What equals a literal that has one reading has no other.
+            if same && if *exact { ends } else { self.has_one_reading(value, bytes.len()) } {
                 clauses |= clause_bit;
             }
         }
         clauses
+    }
+
+    /// Whether a value has one reading, of which the first `known` bytes equal a literal that has one.
+    fn has_one_reading(&self, value: &[u8], known: usize) -> bool {
+        let rest = |known| value.get(known..).unwrap_or_default();
+        match self.header {
+            PseudoHeader::Method => method::is_plain(rest(known)),
+            PseudoHeader::Authority => !value.ends_with(b".") && !rest(known).contains(&b':'),
+            // The last of these bytes and the next can make a dot segment.
+            PseudoHeader::Path => path::is_plain(without_query(rest(known.saturating_sub(1)))),
+        }
+    }
+
+    /// Whether a literal has one reading.
+    fn is_plain(&self, literal: &[u8], exact: bool) -> bool {
+        match self.header {
+            PseudoHeader::Method => method::is_plain(literal),
+            PseudoHeader::Authority => !(literal.contains(&b':') || exact && literal.ends_with(b".")),
+            PseudoHeader::Path => path::is_plain(literal),
+        }
     }
 }
 
@@ -126,6 +149,9 @@ impl CompiledPolicy {
                 test.unconstrained &= !clause_bit;
                 for value in values {
                     let LiteralPrefix { text, whole } = index.literal_prefix(*value)?;
+                    if !test.is_plain(text, whole) {
+                        return None;
+                    }
                     test.literals.push(Literal { bytes: text.into(), exact: whole, clause_bit });
                 }
             }

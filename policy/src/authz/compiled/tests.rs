@@ -162,6 +162,7 @@ fn read(name: &str, spec: &str) -> AuthorizationPolicy {
         &Context {
             trust_domains: &trust_domains,
             claims: &Rc::default(),
+            path_readings: Default::default(),
             registry: &ALL_FIELDS,
             denies_only: false,
             peer_authentication: None,
@@ -247,16 +248,39 @@ const PRINCIPALS: [&str; 9] = [
     "cluster.local/ns/a/sa/b",
 ];
 const NAMESPACES: [&str; 5] = ["shop", "pay", "*", "s*", "*a*"];
-const METHODS: [&str; 5] = ["GET", "POST", "DELETE", "P*", "*"];
-const HOSTS: [&str; 5] = ["orders", "Orders.shop", "*.shop", "orders*", "*"];
-const PATHS: [&str; 10] =
-    ["/", "/api/*", "/api/orders", "*/orders", "/api/{*}", "/api/{**}", "/{*}/orders", "/{**}/1", "*", "/health"];
+const METHODS: [&str; 6] = ["GET", "POST", "DELETE", "P*", "*", "Purge"];
+const HOSTS: [&str; 9] =
+    ["orders", "Orders.shop", "*.shop", "orders*", "*", "orders:80", "orders:8*", "*:80", "orders.shop."];
+const PATHS: [&str; 22] = [
+    "/",
+    "/api/*",
+    "/api/orders",
+    "*/orders",
+    "/api/{*}",
+    "/api/{**}",
+    "/{*}/orders",
+    "/{**}/1",
+    "*",
+    "/health",
+    "/x/*",
+    "/api",
+    "/api%2Forders",
+    "/api%2F*",
+    "/api;v=1*",
+    "/api;v=1/orders",
+    "*%5Corders",
+    "/x/{*}/a%2fb",
+    "/caf\u{e9}/*",
+    "/x%7C",
+    "/x;p/{*}",
+    "/{*}/..;/orders",
+];
 const PORTS: [&str; 3] = ["8443", "80", "0"];
 
-const ROLES: [&str; 7] = ["admin", "user", "ad*", "*er", "*", "*s*e*", "admin,user"];
+const ROLES: [&str; 8] = ["admin", "user", "ad*", "*er", "*", "*s*e*", "admin,user", " guest\t"];
 
 const ADDRESSES: [&str; 6] = ["198.51.100.1", "198.51.0.0/16", "203.0.113.0/24", "0.0.0.0/0", "2001:db8::/32", "::/0"];
-const SERVER_NAMES: [&str; 4] = ["shop.example", "*.Example", "*", "shop*"];
+const SERVER_NAMES: [&str; 5] = ["shop.example", "*.Example", "*", "shop*", "shop.example."];
 const TIMES: [&str; 4] = ["Thu 00:00-12:00", "Mon-Fri 09:00-17:00", "Sat-Sun 00:00-24:00", "Wed 22:00-06:00"];
 const TRUST_DOMAINS: [&str; 4] = ["cluster.local", "other", "*", "*.local"];
 const REQUEST_PRINCIPALS: [&str; 6] = ["*", "https://a.example/ann", "https://a.example/*", "*/bob", "*b", "https*"];
@@ -342,6 +366,61 @@ fn random_policy(dice: &mut Dice, number: usize) -> AuthorizationPolicy {
     read(&format!("p{number}"), &format!(r#"{{"action": "{action}", "rules": [{}]}}"#, rules.join(", ")))
 }
 
+/// Values of headers, with blanks around them and lists among them.
+const VALUES: [&str; 10] = ["admin", "user", "guest", "", "seer", " admin", "user\t", "user, guest", "admin,,x", " \t"];
+
+const HOSTS_ASKED: [&str; 12] = [
+    "orders",
+    "ORDERS.shop",
+    "orders:80",
+    "x",
+    "",
+    "-",
+    "orders.shop.",
+    "orders.shop:80",
+    "orders.shop.:80",
+    "orders:",
+    "[::1]:80",
+    "x.",
+];
+
+/// Half of the time a path of one reading, otherwise one of pieces that can be read in several ways.
+fn random_path(dice: &mut Dice) -> Option<Vec<u8>> {
+    const PLAIN: [&str; 10] =
+        ["/", "/api/orders", "/api/orders?x=1", "/api/orders/1", "/api/", "/api", "/x/y", "/health", "", "-"];
+    const PIECES: [&str; 24] = [
+        "/",
+        "//",
+        "/.",
+        "/..",
+        "%2F",
+        "%5c",
+        "\\",
+        ";v=1",
+        ";",
+        "api",
+        "/api",
+        "/x",
+        "/orders",
+        "%6frders",
+        "%2e",
+        "|",
+        "caf\u{e9}",
+        "caf%c3%a9",
+        "%2561",
+        "%",
+        "?a",
+        "/1",
+        ";p",
+        "a",
+    ];
+    let path = match dice.below(2) {
+        0 => dice.pick(&PLAIN).to_owned(),
+        _ => (0..=dice.below(7)).map(|_| dice.pick(&PIECES)).collect(),
+    };
+    (path != "-").then(|| path.into_bytes())
+}
+
 fn random_request(dice: &mut Dice) -> Asked {
     let uri = dice.pick(&[
         "",
@@ -352,9 +431,7 @@ fn random_request(dice: &mut Dice) -> Asked {
     ]);
     let bytes = |text: &str| (text != "-").then(|| text.as_bytes().to_vec());
     let headers = (0..dice.below(4))
-        .map(|_| {
-            (dice.pick(&["x-role", "x-team"]), dice.pick(&["admin", "user", "guest", "", "seer"]).as_bytes().to_vec())
-        })
+        .map(|_| (dice.pick(&["x-role", "x-team"]), dice.pick(&VALUES).as_bytes().to_vec()))
         .collect();
     let address = |dice: &mut Dice| dice.pick(&["198.51.100.1", "203.0.113.7", "2001:db8::5", "-"]).parse().ok();
     let metadata = match dice.below(3) {
@@ -365,24 +442,13 @@ fn random_request(dice: &mut Dice) -> Asked {
         headers,
         source: address(dice),
         remote: address(dice),
-        server_name: bytes(dice.pick(&["shop.example", "SHOP.example", "x", "", "-"])),
+        server_name: bytes(dice.pick(&["shop.example", "SHOP.example", "shop.example.", "x", "", "-"])),
         time: Duration::from_secs(u64::try_from(dice.below(168)).expect("hours") * 3600),
         metadata,
         port: [Some(8443), Some(80), None][dice.below(3)],
-        method: bytes(dice.pick(&["GET", "POST", "DELETE", "PUT", "-"])),
-        host: bytes(dice.pick(&["orders", "ORDERS.shop", "orders:80", "x", "", "-"])),
-        path: bytes(dice.pick(&[
-            "/",
-            "/api/orders",
-            "/api/orders?x=1",
-            "/api/orders/1",
-            "/api/",
-            "/x|/orders",
-            "/api/|",
-            "/health",
-            "",
-            "-",
-        ])),
+        method: bytes(dice.pick(&["GET", "POST", "DELETE", "PUT", "-", "get", "delete", "Purge", "PURGE"])),
+        host: bytes(dice.pick(&HOSTS_ASKED)),
+        path: random_path(dice),
         ..Asked::by(uri)
     }
 }

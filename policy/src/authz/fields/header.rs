@@ -5,7 +5,8 @@ use std::fmt::Display;
 use std::rc::Rc;
 
 use crate::attributes::names::HeaderName;
-use crate::attributes::request::Request;
+use crate::attributes::readings::header;
+use crate::attributes::request::{HeaderValues, Request};
 use crate::authz::engine::field::{AnyFieldValues, FieldIndex, FieldValues, MatchField};
 use crate::authz::fields::{FieldContext, NamedConditionReader, ReadNamedValues};
 use crate::config::reader::ConfigNode;
@@ -14,7 +15,7 @@ use crate::identity::error::EvalError;
 use crate::matcher::field_match::FieldMatch;
 use crate::matcher::string_index::StringIndex;
 use crate::matcher::string_pattern::StringPattern;
-use crate::matcher::value_ids::{Matched, ValueId};
+use crate::matcher::value_ids::{Matched, ValueId, once_each};
 
 /// The rank of headers among match fields.
 pub(crate) const RANK: u8 = 33;
@@ -58,7 +59,7 @@ pub(crate) const NAMED: NamedConditionReader = |text| {
 };
 
 fn read(node: &ConfigNode<'_>, _: &FieldContext<'_>, name: HeaderName) -> Option<Rc<dyn AnyFieldValues>> {
-    let patterns = read_values(node, |text| Ok(StringPattern::new(text)))?;
+    let patterns = read_values(node, |text| Ok(StringPattern::new(header::normalized(text)?)))?;
     Some(FieldValues::shared(Header { name }, patterns))
 }
 
@@ -73,14 +74,15 @@ pub(crate) fn parse_key(key: &str) -> Option<Result<HeaderName, String>> {
 
 /// The patterns of one header, looked up by value.
 pub(crate) trait HeaderPatterns {
-    /// The patterns that `value` as a whole matches. Adds them to `any`, and those that its elements match where elements
-    /// count.
+    /// The patterns that `value`, which has no blanks around it, matches as a whole. Adds them to `any`, and those that its
+    /// elements match.
     fn lookup_value(&self, value: &[u8], any: &mut Matched) -> Matched;
 
-    /// Looks up every value of a header, and their join by commas, which is how a proxy may pass several on.
+    /// Looks up every line of a header, and their join by commas, which is how a proxy may pass several on.
     fn lookup_all(&self, values: &[&[u8]], found: &mut FieldMatch) {
+        let values: HeaderValues<'_> = values.iter().map(|value| header::trimmed(value)).collect();
         let mut each = Vec::with_capacity(values.len());
-        for value in values {
+        for value in &values {
             each.push(self.lookup_value(value, &mut found.any));
         }
         found.each = each.into();
@@ -115,6 +117,9 @@ impl<P: HeaderPatterns> FieldIndex for HeaderFieldIndex<P> {
     }
 }
 
+/// How many values may be listed several times before they are listed once each.
+const MAX_REPEATED: usize = 64;
+
 struct WholeValueIndex(StringIndex);
 
 impl HeaderPatterns for WholeValueIndex {
@@ -122,6 +127,14 @@ impl HeaderPatterns for WholeValueIndex {
         let mut whole = Matched::new();
         self.0.lookup(value, &mut whole);
         any.extend_from_slice(&whole);
+        let mut limit = MAX_REPEATED;
+        for element in header::elements(value) {
+            self.0.lookup(element, any);
+            if any.len() > limit {
+                once_each(any);
+                limit = any.len() * 2 + MAX_REPEATED;
+            }
+        }
         whole
     }
 }

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::rc::Rc;
 
+use crate::attributes::readings::host;
 use crate::attributes::request::{PseudoHeader, Request};
 use crate::attributes::wording::printable;
 use crate::authz::engine::field::{AnyFieldValues, FieldIndex, FieldValues, MatchField};
@@ -11,13 +12,15 @@ use crate::config::reader::ConfigNode;
 use crate::config::string_list::read_values;
 use crate::identity::error::EvalError;
 use crate::matcher::field_match::FieldMatch;
+use crate::matcher::readings_index::{ReadPattern, ReadingsIndex};
 use crate::matcher::string_index::{LiteralPrefix, StringIndex};
 use crate::matcher::string_pattern::StringPattern;
 use crate::matcher::value_ids::ValueId;
 
 /// A pattern for the `:authority`, without regard to case (RFC 9110, section 4.2.3).
 ///
-/// As in Istio the port is part of the value: `shop.example` does not match `shop.example:8080`.
+/// As in Istio the port is part of the value: `shop.example` does not let `shop.example:8080` in. A DENY of it keeps that
+/// out, since it is a reading of it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct HostPattern(StringPattern);
 
@@ -39,11 +42,6 @@ impl HostPattern {
             ));
         }
         Ok(Self(StringPattern::new(&text.to_ascii_lowercase())))
-    }
-
-    #[cfg(test)]
-    pub(crate) fn matches(&self, host: &[u8]) -> bool {
-        self.0.matches(&host.to_ascii_lowercase())
     }
 }
 
@@ -68,19 +66,36 @@ impl MatchField for Host {
     }
 
     fn index(self, patterns: Vec<(HostPattern, ValueId)>) -> Box<dyn FieldIndex> {
-        Box::new(HostIndex(StringIndex::new(unwrap_patterns(patterns))))
+        Box::new(HostIndex(host_index(unwrap_patterns(patterns), &host::HOST_READINGS)))
     }
 }
 
-struct HostIndex(StringIndex);
+/// The index of patterns for hosts or server names, which have these readings.
+pub(crate) fn host_index(
+    patterns: Vec<(StringPattern, ValueId)>,
+    readings: &'static [u8],
+) -> ReadingsIndex<StringIndex> {
+    let is_plain = |pattern: &StringPattern| host::is_plain(pattern.to_string().as_bytes());
+    ReadingsIndex::new(patterns, readings.iter().copied(), is_plain, |number, pattern: &StringPattern| {
+        let written = pattern.to_string();
+        match std::str::from_utf8(host::read(number, written.as_bytes())) {
+            Ok(read) if read == written => ReadPattern::Same,
+            Ok(read) if !read.is_empty() => ReadPattern::Other(StringPattern::new(read)),
+            _ => ReadPattern::Never,
+        }
+    })
+}
+
+struct HostIndex(ReadingsIndex<StringIndex>);
 
 impl FieldIndex for HostIndex {
     fn lookup(&self, request: &mut dyn Request, found: &mut FieldMatch) -> Result<(), EvalError> {
         match request.host()? {
-            Some(host) if host.iter().any(u8::is_ascii_uppercase) => {
-                self.0.lookup(&host.to_ascii_lowercase(), &mut found.any);
+            Some(host) if host::is_plain(host) => self.0.written().lookup(host, &mut found.any),
+            Some(host) => {
+                let host = host.to_ascii_lowercase();
+                self.0.lookup(&host, &host::readings(&host), found);
             }
-            Some(host) => self.0.lookup(host, &mut found.any),
             None => {}
         }
         Ok(())
@@ -95,7 +110,7 @@ impl FieldIndex for HostIndex {
     }
 
     fn literal_prefix(&self, value: ValueId) -> Option<LiteralPrefix<'_>> {
-        self.0.literal_prefix(value)
+        self.0.written().literal_prefix(value)
     }
 }
 

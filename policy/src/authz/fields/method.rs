@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::rc::Rc;
 
+use crate::attributes::readings::method;
 use crate::attributes::request::{PseudoHeader, Request};
 use crate::authz::engine::field::{AnyFieldValues, FieldIndex, FieldValues, MatchField, Phrase};
 use crate::authz::fields::{FieldContext, FieldReader, unwrap_patterns};
@@ -10,6 +11,7 @@ use crate::config::reader::ConfigNode;
 use crate::config::string_list::read_values;
 use crate::identity::error::EvalError;
 use crate::matcher::field_match::FieldMatch;
+use crate::matcher::readings_index::{ReadPattern, ReadingsIndex};
 use crate::matcher::string_index::{LiteralPrefix, StringIndex};
 use crate::matcher::string_pattern::StringPattern;
 use crate::matcher::value_ids::ValueId;
@@ -31,11 +33,6 @@ impl MethodPattern {
             return Err(format!("bad method `{text}`: methods are compared with regard to case, write `{upper}`"));
         }
         Ok(Self(StringPattern::new(text)))
-    }
-
-    #[cfg(test)]
-    pub(crate) fn matches(&self, method: &[u8]) -> bool {
-        self.0.matches(method)
     }
 }
 
@@ -61,16 +58,23 @@ impl MatchField for Method {
     }
 
     fn index(self, patterns: Vec<(MethodPattern, ValueId)>) -> Box<dyn FieldIndex> {
-        Box::new(MethodIndex(StringIndex::new(unwrap_patterns(patterns))))
+        let is_plain = |pattern: &StringPattern| method::is_plain(pattern.to_string().as_bytes());
+        let in_capitals = |_, pattern: &StringPattern| {
+            ReadPattern::Other(StringPattern::new(&pattern.to_string().to_ascii_uppercase()))
+        };
+        let readings = [method::CAPITALS].into_iter();
+        Box::new(MethodIndex(ReadingsIndex::new(unwrap_patterns(patterns), readings, is_plain, in_capitals)))
     }
 }
 
-struct MethodIndex(StringIndex);
+struct MethodIndex(ReadingsIndex<StringIndex>);
 
 impl FieldIndex for MethodIndex {
     fn lookup(&self, request: &mut dyn Request, found: &mut FieldMatch) -> Result<(), EvalError> {
-        if let Some(method) = request.method()? {
-            self.0.lookup(method, &mut found.any);
+        match request.method()? {
+            Some(method) if method::is_plain(method) => self.0.written().lookup(method, &mut found.any),
+            Some(method) => self.0.lookup(method, &method::readings(method), found),
+            None => {}
         }
         Ok(())
     }
@@ -80,7 +84,7 @@ impl FieldIndex for MethodIndex {
     }
 
     fn literal_prefix(&self, value: ValueId) -> Option<LiteralPrefix<'_>> {
-        self.0.literal_prefix(value)
+        self.0.written().literal_prefix(value)
     }
 }
 

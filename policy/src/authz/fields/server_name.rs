@@ -3,14 +3,17 @@
 use std::borrow::Cow;
 use std::rc::Rc;
 
+use crate::attributes::readings::host;
 use crate::attributes::request::Request;
 use crate::attributes::wording::printable;
 use crate::authz::engine::field::{AnyFieldValues, FieldIndex, FieldValues, MatchField};
+use crate::authz::fields::host::host_index;
 use crate::authz::fields::{ConditionReader, FieldContext, unwrap_patterns};
 use crate::config::reader::ConfigNode;
 use crate::config::string_list::read_values;
 use crate::identity::error::EvalError;
 use crate::matcher::field_match::FieldMatch;
+use crate::matcher::readings_index::ReadingsIndex;
 use crate::matcher::string_index::StringIndex;
 use crate::matcher::string_pattern::StringPattern;
 use crate::matcher::value_ids::ValueId;
@@ -21,13 +24,16 @@ use crate::matcher::value_ids::ValueId;
 pub(crate) struct ServerNamePattern(StringPattern);
 
 impl ServerNamePattern {
-    pub(crate) fn parse(text: &str) -> Self {
-        Self(StringPattern::new(&text.to_ascii_lowercase()))
-    }
-
-    #[cfg(test)]
-    pub(crate) fn matches(&self, name: &[u8]) -> bool {
-        !name.is_empty() && self.0.matches(&name.to_ascii_lowercase())
+    /// Fails on what no server name contains.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        if let Some(wrong) = text.chars().find(|character| !character.is_ascii_graphic()) {
+            return Err(format!(
+                "bad server name `{}`: no SNI contains `{}`, write an international name as xn--…",
+                text.escape_debug(),
+                wrong.escape_debug()
+            ));
+        }
+        Ok(Self(StringPattern::new(&text.to_ascii_lowercase())))
     }
 }
 
@@ -48,16 +54,17 @@ impl MatchField for ServerName {
     }
 
     fn index(self, patterns: Vec<(ServerNamePattern, ValueId)>) -> Box<dyn FieldIndex> {
-        Box::new(ServerNameIndex(StringIndex::new(unwrap_patterns(patterns))))
+        Box::new(ServerNameIndex(host_index(unwrap_patterns(patterns), &host::SERVER_NAME_READINGS)))
     }
 }
 
-struct ServerNameIndex(StringIndex);
+struct ServerNameIndex(ReadingsIndex<StringIndex>);
 
 impl FieldIndex for ServerNameIndex {
     fn lookup(&self, request: &mut dyn Request, found: &mut FieldMatch) -> Result<(), EvalError> {
         if let Some(name) = request.server_name()?.filter(|name| !name.is_empty()) {
-            self.0.lookup(&name.to_ascii_lowercase(), &mut found.any);
+            let name = name.to_ascii_lowercase();
+            self.0.lookup(&name, &host::server_name_readings(&name), found);
         }
         Ok(())
     }
@@ -74,5 +81,5 @@ impl FieldIndex for ServerNameIndex {
 pub(crate) const CONDITION: ConditionReader = ConditionReader { key: "connection.sni", read };
 
 fn read(node: &ConfigNode<'_>, _: &FieldContext<'_>) -> Option<Rc<dyn AnyFieldValues>> {
-    Some(FieldValues::shared(ServerName, read_values(node, |text| Ok(ServerNamePattern::parse(text)))?))
+    Some(FieldValues::shared(ServerName, read_values(node, ServerNamePattern::parse)?))
 }

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use crate::attributes::jwt_claims::ClaimSource;
+use crate::attributes::readings::path::PathReadings;
 use crate::authz::engine::rule::{Action, Dnf};
 use crate::authz::fields::{FieldContext, Registry};
 use crate::authz::policy_name::{PolicyName, RuleLabel};
@@ -19,6 +20,7 @@ use crate::matcher::path_template::SegmentBytes;
 pub(crate) struct Context<'c> {
     pub(crate) trust_domains: &'c TrustDomains,
     pub(crate) claims: &'c Rc<ClaimSource>,
+    pub(crate) path_readings: PathReadings,
     pub(crate) registry: &'c Registry,
     /// Whether the filter only denies.
     pub(crate) denies_only: bool,
@@ -66,6 +68,7 @@ impl AuthorizationPolicy {
             fields: FieldContext {
                 trust_domains: context.trust_domains,
                 claims: context.claims,
+                path_readings: context.path_readings,
                 namespace: namespace.as_deref(),
                 operators: SegmentBytes::Any,
             },

@@ -1,6 +1,7 @@
 //! Settings of a filter that say who the mesh is and where identities come from.
 
 use crate::config::reader::{ConfigNode, Object};
+use crate::identity::spiffe_id::MAX_TRUST_DOMAIN;
 use crate::identity::trust_domains::TrustDomains;
 
 /// `identity.source`: where the proxy tells who asks.
@@ -33,7 +34,7 @@ pub(crate) fn read_trust_domains(object: &Object<'_>) -> Option<TrustDomains> {
 /// SPIFFE-ID section 2.1.
 fn read_trust_domain(node: &ConfigNode<'_>) -> Option<String> {
     let text = node.non_empty_str()?;
-    let good = text.len() <= 255
+    let good = text.len() <= MAX_TRUST_DOMAIN
         && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-_".contains(&byte));
     if !good {
         node.error(format!("bad trust domain `{text}`: expected a-z, 0-9, `.`, `-` and `_`, at most 255 characters, as in cluster.local"));

@@ -247,11 +247,22 @@ const METHODS: [&str; 5] = ["GET", "POST", "DELETE", "P*", "*"];
 const HOSTS: [&str; 5] = ["orders", "Orders.shop", "*.shop", "orders*", "*"];
 const PATHS: [&str; 10] =
     ["/", "/api/*", "/api/orders", "*/orders", "/api/{*}", "/api/{**}", "/{*}/orders", "/{**}/1", "*", "/health"];
-const PORTS: [&str; 3] = ["8443", "80", "0"];
+const PORTS: [&str; 3] = ["8443", "80", "1"];
 
 const ROLES: [&str; 7] = ["admin", "user", "ad*", "*er", "*", "*s*e*", "admin,user"];
 
-const ADDRESSES: [&str; 6] = ["198.51.100.1", "198.51.0.0/16", "203.0.113.0/24", "0.0.0.0/0", "2001:db8::/32", "::/0"];
+const ADDRESSES: [&str; 10] = [
+    "198.51.100.1",
+    "198.51.0.0/16",
+    "203.0.113.0/24",
+    "0.0.0.0/0",
+    "2001:db8::/32",
+    "::/0",
+    "::ffff:198.51.100.1",
+    "::ffff:203.0.113.0/120",
+    "::ffff:0:0/96",
+    "::ffff:203.0.113.0/80",
+];
 const SERVER_NAMES: [&str; 4] = ["shop.example", "*.Example", "*", "shop*"];
 const TIMES: [&str; 4] = ["Thu 00:00-12:00", "Mon-Fri 09:00-17:00", "Sat-Sun 00:00-24:00", "Wed 22:00-06:00"];
 const TRUST_DOMAINS: [&str; 4] = ["cluster.local", "other", "*", "*.local"];
@@ -352,7 +363,18 @@ fn random_request(dice: &mut Dice) -> Asked {
             (dice.pick(&["x-role", "x-team"]), dice.pick(&["admin", "user", "guest", "", "seer"]).as_bytes().to_vec())
         })
         .collect();
-    let address = |dice: &mut Dice| dice.pick(&["198.51.100.1", "203.0.113.7", "2001:db8::5", "-"]).parse().ok();
+    let address = |dice: &mut Dice| {
+        let addresses = [
+            "198.51.100.1",
+            "203.0.113.7",
+            "2001:db8::5",
+            "::ffff:198.51.100.1",
+            "::ffff:203.0.113.7",
+            "::198.51.100.1",
+            "-",
+        ];
+        dice.pick(&addresses).parse().ok()
+    };
     let metadata = match dice.below(3) {
         0 => DynamicMetadata::default(),
         _ => DynamicMetadata::of("envoy.filters.http.jwt_authn", "payload", dice.pick(&TOKENS)),

@@ -218,10 +218,12 @@ fn read(node: &ConfigNode<'_>, items: &StreamedList<'_>) -> Option<Configuration
     let resources = object.optional("resources");
     let trust_domains = TrustDomains::new("cluster.local".to_owned(), Vec::new());
     let policies = match &resources {
-        Some(node) => {
-            read_resources(node, items, &Context { trust_domains: &trust_domains, header_syntax: &GLOB_SYNTAX })
-                .map(|resources| resources.policies)
-        }
+        Some(node) => read_resources(
+            node,
+            items,
+            &Context { trust_domains: &trust_domains, header_syntax: &GLOB_SYNTAX, claims: &ClaimSource::default() },
+        )
+        .map(|resources| resources.policies),
         None => Some(Vec::new()),
     };
     if presets_node.is_none() && resources.is_none() && user_agent == Some((false, false)) {

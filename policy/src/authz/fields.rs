@@ -304,11 +304,17 @@ impl Values {
             }
             Self::RequestPrincipals(values) => {
                 let claims = ClaimSource::default().claims(request)?;
-                RequestPrincipal::of(&claims).is_some_and(|one| values.iter().any(|value| value.matches(&one)))
+                RequestPrincipal::of(&claims)?.is_some_and(|one| values.iter().any(|value| value.matches(&one)))
             }
             Self::Metadata(key, values) => {
                 let value = ClaimSource::default().value(key, request)?;
-                value.is_some_and(|value| values.iter().any(|pattern| pattern.matches(&value)))
+                value.is_some_and(|value| match key {
+                    MetadataKey::Claim(names) => {
+                        let is_words = **names == [Box::from("scope")] || **names == [Box::from("permission")];
+                        metadata::lists_claim(values, &value, of, is_words)
+                    }
+                    MetadataKey::Filter { .. } => values.iter().any(|pattern| pattern.matches(&value)),
+                })
             }
         })
     }
@@ -464,8 +470,10 @@ impl FieldsBuilder {
         let header_syntax = self.header_syntax;
         let header = |(name, (_, numbered))| Header::new(header_syntax, name, numbered);
         let metadata = |(key, (_, numbered)): (MetadataKey, (u32, Interner<MetadataPattern>))| {
-            (key, metadata::Index::new(numbered.into_entries()))
+            let index = metadata::Index::new(&key, &self.claims, numbered.into_entries());
+            (key, index)
         };
+        let metadata = self.metadata.into_entries().into_iter().map(metadata).collect();
         Fields {
             claims: self.claims,
             sources: self.sources.finish(),
@@ -479,7 +487,7 @@ impl FieldsBuilder {
             paths: path::Index::new(self.paths.into_entries()),
             headers: self.headers.into_entries().into_iter().map(header).collect(),
             request_principals: request_principal::Index::new(self.request_principals.into_entries()),
-            metadata: self.metadata.into_entries().into_iter().map(metadata).collect(),
+            metadata,
         }
     }
 }
@@ -503,7 +511,7 @@ fn add_named<N: Clone + Eq + Hash, P: Clone + Eq + Hash>(
 
 /// The indexes of all fields.
 pub(crate) struct Fields {
-    claims: ClaimSource,
+    pub(crate) claims: ClaimSource,
     sources: Sources,
     remote_ips: ip_block::Index,
     destination_ips: ip_block::Index,
@@ -563,12 +571,12 @@ impl Fields {
                 header.index.lookup(&request.header(header.name.as_str())?, found);
             }
             FieldKind::RequestPrincipal => {
-                let principal = RequestPrincipal::of(&self.claims.claims(request)?);
+                let principal = RequestPrincipal::of(&self.claims.claims(request)?)?;
                 self.request_principals.lookup(principal.as_ref(), matched);
             }
             FieldKind::Metadata => {
                 let (key, index) = self.metadata.get(position(field.number)).ok_or_else(missing_index)?;
-                index.lookup(self.claims.value(key, request)?.as_ref(), matched);
+                index.lookup(self.claims.value(key, request)?.as_ref(), found);
             }
         }
         Ok(())

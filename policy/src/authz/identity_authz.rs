@@ -251,8 +251,10 @@ fn read(node: &ConfigNode<'_>, items: &StreamedList<'_>) -> Option<Configuration
     let mode = Mode::read(object.optional("mode").as_ref());
     let reply = DenyResponse::read(object.optional("deny").as_ref());
     let resources = object.required("resources", "list the policies, or write [] for none");
+    let defaults = ClaimSource::default();
     let loaded = resources.as_ref().zip(trust_domains.as_ref()).and_then(|(node, trust_domains)| {
-        read_resources(node, items, &Context { trust_domains, header_syntax: &ISTIO_SYNTAX })
+        let claims = claims.as_ref().unwrap_or(&defaults);
+        read_resources(node, items, &Context { trust_domains, header_syntax: &ISTIO_SYNTAX, claims })
     });
     object.finish();
     Some(Configuration {

@@ -138,7 +138,7 @@ impl<'a> ConfigNode<'a> {
                 let fix = match **number {
                     Number::Whole(number) => format!("write \"{number}\""),
                     Number::Negative(number) => format!("write \"{number}\""),
-                    Number::NonInteger => "put it in quotes".to_owned(),
+                    Number::NonInteger | Number::Inexact => "put it in quotes".to_owned(),
                 };
                 self.error(format!("expected a string, this is a number; {fix}"));
                 None
@@ -181,13 +181,13 @@ impl<'a> ConfigNode<'a> {
         };
         let whole = match number {
             Number::Whole(whole) => Some(whole).filter(|whole| (least..=most).contains(whole)),
-            Number::Negative(_) | Number::NonInteger => None,
+            Number::Negative(_) | Number::NonInteger | Number::Inexact => None,
         };
         if whole.is_none() {
             let found = match number {
                 Number::Whole(number) => format!("`{number}`"),
                 Number::Negative(number) => format!("`{number}`"),
-                Number::NonInteger => "none".to_owned(),
+                Number::NonInteger | Number::Inexact => "none".to_owned(),
             };
             self.error(format!("expected a whole number of {least} to {most}, this is {found}"));
         }

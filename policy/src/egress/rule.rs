@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use crate::attributes::jwt_claims::ClaimSource;
 use crate::authz::fields::Values;
 use crate::authz::fields::header::ISTIO_SYNTAX;
 use crate::authz::fields::principal::PrincipalPattern;
@@ -60,7 +61,11 @@ impl Rule {
         let mode = Mode::read(object.optional("mode").as_ref());
         let sources = match object.optional("from") {
             Some(from) => {
-                read_sources(&from, &Context { trust_domains: context.trust_domains, header_syntax: &ISTIO_SYNTAX })
+                let claims = &ClaimSource::default();
+                read_sources(
+                    &from,
+                    &Context { trust_domains: context.trust_domains, header_syntax: &ISTIO_SYNTAX, claims },
+                )
             }
             None => Some(vec![Vec::new()]),
         };

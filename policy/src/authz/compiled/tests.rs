@@ -155,7 +155,7 @@ fn read(name: &str, spec: &str) -> AuthorizationPolicy {
     let trust_domains = TrustDomains::new("cluster.local".to_owned(), Vec::new());
     let resource = Resource::read(
         &ConfigNode::root(&document, &diagnostics),
-        &Context { trust_domains: &trust_domains, header_syntax: &ISTIO_SYNTAX },
+        &Context { trust_domains: &trust_domains, header_syntax: &ISTIO_SYNTAX, claims: &ClaimSource::default() },
     );
     match diagnostics.into_result(resource) {
         Ok(Resource::AuthorizationPolicy(policy)) => policy,
@@ -267,7 +267,7 @@ const SERVER_NAMES: [&str; 4] = ["shop.example", "*.Example", "*", "shop*"];
 const TIMES: [&str; 4] = ["Thu 00:00-12:00", "Mon-Fri 09:00-17:00", "Sat-Sun 00:00-24:00", "Wed 22:00-06:00"];
 const TRUST_DOMAINS: [&str; 4] = ["cluster.local", "other", "*", "*.local"];
 const REQUEST_PRINCIPALS: [&str; 6] = ["*", "https://a.example/ann", "https://a.example/*", "*/bob", "*b", "https*"];
-const GROUPS: [&str; 4] = ["admin", "ad*", "*", "user"];
+const GROUPS: [&str; 7] = ["admin", "ad*", "*", "user", "1", "true", "1000"];
 
 const SOURCES: [(&str, &str, &[&str]); 6] = [
     ("principals", "notPrincipals", &PRINCIPALS),
@@ -285,7 +285,7 @@ const OPERATIONS: [(&str, &str, &[&str]); 4] = [
     ("ports", "notPorts", &PORTS),
 ];
 
-const CONDITIONS: [(&str, &[&str]); 9] = [
+const CONDITIONS: [(&str, &[&str]); 11] = [
     ("request.headers[x-role]", &ROLES),
     ("request.headers[X-Team]", &ROLES),
     ("source.ip", &ADDRESSES),
@@ -294,16 +294,22 @@ const CONDITIONS: [(&str, &[&str]); 9] = [
     ("request.time", &TIMES),
     ("request.auth.claims[group]", &GROUPS),
     ("request.auth.claims[realm][roles]", &GROUPS),
+    ("request.auth.claims[scope]", &GROUPS),
+    ("request.auth.claims[realm][scope]", &GROUPS),
     ("request.auth.audiences", &GROUPS),
 ];
 
 /// Some claims, as Envoy's JWT filter keeps them.
-const TOKENS: [&str; 5] = [
+const TOKENS: [&str; 9] = [
     r#"{}"#,
     r#"{"iss": "https://a.example", "sub": "ann", "group": "admin"}"#,
     r#"{"iss": "https://a.example", "sub": "bob", "group": ["user", "adept"], "aud": ["user"]}"#,
     r#"{"iss": "b", "sub": "ann", "realm": {"roles": ["admin", "admin"]}, "aud": "user"}"#,
     r#"{"iss": "", "sub": "bob", "group": 1}"#,
+    r#"{"group": true, "scope": "user  admin", "realm": {"scope": "user admin"}}"#,
+    r#"{"group": [1e3, false], "scope": ["user", 1.0], "aud": 1.5}"#,
+    r#"{"group": 9007199254740993, "scope": "", "aud": ["user", 1e20]}"#,
+    r#"{"realm": {"roles": -1e300, "scope": 1}, "scope": 1}"#,
 ];
 
 fn random_object(dice: &mut Dice, fields: &[(&str, &str, &[&str])]) -> String {

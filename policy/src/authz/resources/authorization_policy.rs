@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use crate::attributes::jwt_claims::ClaimSource;
 use crate::attributes::names::{HeaderName, MetadataKey};
 use crate::authz::fields::header::HeaderSyntax;
 use crate::authz::fields::host::HostPattern;
@@ -41,6 +42,7 @@ const MAX_VALUES: usize = 1_000_000;
 pub(crate) struct Context<'c> {
     pub(crate) trust_domains: &'c TrustDomains,
     pub(crate) header_syntax: &'c HeaderSyntax,
+    pub(crate) claims: &'c ClaimSource,
 }
 
 /// `spec.action`.
@@ -496,16 +498,16 @@ const KEYS: [(&str, ReadValues); 13] = [
     ("source.trustDomain", read_trust_domains),
     ("source.principal", read_principals),
     ("request.auth.principal", |node, _| read_request_principals(node)),
-    ("request.auth.audiences", |node, _| read_metadata(node, MetadataKey::claim("aud"))),
-    ("request.auth.presenter", |node, _| read_metadata(node, MetadataKey::claim("azp"))),
+    ("request.auth.audiences", |node, reading| read_metadata(node, MetadataKey::claim("aud"), reading)),
+    ("request.auth.presenter", |node, reading| read_metadata(node, MetadataKey::claim("azp"), reading)),
     ("destination.ip", |node, _| read_ips(node, Address::Destination)),
     ("destination.port", |node, _| read_values(node, Port::parse).map(Values::Ports)),
     ("connection.sni", |node, _| read_values(node, |text| Ok(ServerNamePattern::parse(text))).map(Values::ServerNames)),
     ("request.time", |node, _| read_values(node, TimeWindow::parse).map(Values::Times)),
 ];
 
-fn read_metadata(node: &ConfigNode<'_>, key: MetadataKey) -> Option<Values> {
-    let patterns = read_values(node, |text| MetadataPattern::parse(text, &key))?;
+fn read_metadata(node: &ConfigNode<'_>, key: MetadataKey, reading: &Reading<'_>) -> Option<Values> {
+    let patterns = read_values(node, |text| MetadataPattern::parse(text, &key, reading.context.claims))?;
     Some(Values::Metadata(key, patterns))
 }
 
@@ -516,7 +518,7 @@ impl Key {
                 let patterns = read_values(node, |text| (reading.context.header_syntax.parse)(text))?;
                 Some(Values::Header(name.clone(), patterns))
             }
-            Self::Metadata(key) => read_metadata(node, key.clone()),
+            Self::Metadata(key) => read_metadata(node, key.clone(), reading),
             Self::Plain(read) => read(node, reading),
         }
     }

@@ -20,6 +20,7 @@ use crate::config::deny_response::DenyResponse;
 use crate::config::diagnostics::{ConfigError, ConfigErrors, Diagnostics};
 use crate::config::document::{StreamedList, Value};
 use crate::config::enforcement_mode::Mode;
+use crate::config::printable::printable_text;
 use crate::config::reader::{ConfigNode, Object};
 use crate::identity::error::AttributeError;
 use crate::identity::trust_domains::TrustDomains;
@@ -124,7 +125,9 @@ impl BaselineDeny {
             Denial::Matched(rule) => {
                 let hit = self.policy.header_hit(rule, request).ok().flatten();
                 let (told, pattern) = match hit {
-                    Some((header, pattern)) => (format!("{header} matches {pattern}"), Some(pattern)),
+                    Some((header, pattern)) => {
+                        (format!("{} matches {}", printable_text(&header), printable_text(&pattern)), Some(pattern))
+                    }
                     None => (format!("rule {} matches", rule.label()), None),
                 };
                 (format!("{} rule {}, {told}: {asked}", rule.policy(), rule.label()), pattern)
@@ -180,7 +183,7 @@ fn asked<R: Request + ?Sized>(request: &mut R) -> String {
     let agent = request
         .header(USER_AGENT)
         .ok()
-        .and_then(|values| values.first().map(|value| crate::attributes::wording::printable(value)));
+        .and_then(|values| values.first().map(|value| crate::config::printable::printable(value)));
     match agent {
         Some(agent) => format!("{what} with user-agent {agent}"),
         None => what,

@@ -4,4 +4,5 @@ pub(crate) mod deny_response;
 pub(crate) mod diagnostics;
 pub(crate) mod document;
 pub(crate) mod enforcement_mode;
+pub(crate) mod printable;
 pub(crate) mod reader;

@@ -4,7 +4,7 @@
 //! AuthorizationPolicy resources with DENY on request headers. The lists and policies are read, checked and compiled by
 //! `sallyport-policy`; this crate asks it and carries the answer out.
 
-use sallyport_policy::{BaselineDeny, ConfigErrors, Decision, Denial};
+use sallyport_policy::{BaselineDeny, ConfigErrors, Decision, Denial, DirectRemoteAddress};
 use sallyport_runtime::host::{self, Level};
 use sallyport_runtime::{Action, Bytes, Connections, CurrentStream, DenialReport, Plugin, Reporter, StreamContext};
 
@@ -27,7 +27,8 @@ impl Plugin for BaselineDenyPlugin {
     }
 
     fn on_request_headers(&self) -> Action {
-        let mut request = CurrentStream::request(StreamContext::of_connections(&self.connections));
+        let context = StreamContext::of_connections(&self.connections, DirectRemoteAddress::default());
+        let mut request = CurrentStream::request(context);
         match self.configuration.decide(&mut request) {
             Decision::Allow => self.reporter.allow(),
             Decision::WouldDeny(denial) => self.turn_away(&denial, false, &mut request),

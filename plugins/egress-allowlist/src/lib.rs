@@ -31,7 +31,8 @@ impl Plugin for EgressAllowlistPlugin {
 
     fn on_request_headers(&self) -> Action {
         let reply = |answer: &DenialReport<'_>| self.reporter.deny(answer, self.configuration.reply());
-        self.decide(&mut CurrentStream::request(StreamContext::of_connections(&self.connections)), &reply)
+        let direct = self.configuration.direct_remote_address();
+        self.decide(&mut CurrentStream::request(StreamContext::of_connections(&self.connections, direct)), &reply)
     }
 
     fn on_tick(&self) {
@@ -41,7 +42,8 @@ impl Plugin for EgressAllowlistPlugin {
 
 impl ConnectionPlugin for EgressAllowlistPlugin {
     fn on_new_connection(&self) -> Action {
-        self.decide(&mut PassthroughConnection::default(), &|answer| self.reporter.deny_connection(answer))
+        let mut connection = PassthroughConnection::new(self.configuration.direct_remote_address());
+        self.decide(&mut connection, &|answer| self.reporter.deny_connection(answer))
     }
 }
 

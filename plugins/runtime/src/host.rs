@@ -156,9 +156,10 @@ pub(crate) fn destination_ip() -> Result<Option<IpAddr>, AttributeError> {
 /// where it is absent: Envoy knows the address, and so it is the configuration that is incomplete.
 pub(crate) fn direct_remote_ip() -> Result<Option<IpAddr>, AttributeError> {
     const ATTRIBUTE: &str = "filter_state.sallyport.direct_remote_address";
+    const NOT_SET: &str = "it is not set; set it by envoy.filters.http.set_filter_state before this filter, or write directRemoteAddress: connection where no X-Forwarded-For is trusted";
     match property("filter_state\0sallyport.direct_remote_address") {
         Ok(Some(bytes)) => parse_address(&bytes, ATTRIBUTE),
-        Ok(None) => Err(AttributeError { attribute: ATTRIBUTE, status: "it is not set" }),
+        Ok(None) => Err(AttributeError { attribute: ATTRIBUTE, status: NOT_SET }),
         Err(failed) => Err(failed.of(ATTRIBUTE)),
     }
 }

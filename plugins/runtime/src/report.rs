@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 
 use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
-use sallyport_policy::{DenyResponse, PolicyName};
+use sallyport_policy::{DenyResponse, PolicyName, printable};
 
 use crate::counter::Counter;
 use crate::host::{self, Level};
@@ -12,6 +12,9 @@ use crate::vm::Action;
 
 /// How many denials a worker logs a second; the rest are counted.
 const LOGGED_A_SECOND: u32 = 10;
+
+/// The most characters of a pattern in the name of its counter.
+const MAX_SEGMENT: usize = 200;
 
 /// A denial, in the words that the proxy's operators read.
 #[derive(Clone, Copy, Debug)]
@@ -195,7 +198,8 @@ impl Reporter {
             return;
         }
         self.logged.set(self.logged.get() + 1);
-        let by = answer.principal.filter(|principal| !answer.reason.contains(principal));
+        let principal = answer.principal.map(|principal| printable(principal.as_bytes()));
+        let by = principal.filter(|principal| !answer.reason.contains(principal.as_str()));
         let by = by.map_or_else(String::new, |principal| format!(" by {principal}"));
         host::log(Level::Info, &format!("sallyport {}: {}: {}{by}", self.filter, decision(answer), answer.reason));
     }
@@ -213,7 +217,8 @@ fn audits(policy: &PolicyName) -> String {
 /// A pattern as a part of a counter's name, which dots and blanks would take apart.
 fn stat_segment(pattern: &str) -> String {
     let plain = |character: char| character.is_ascii_alphanumeric() || matches!(character, '-' | '_' | '*');
-    pattern.chars().map(|character| if plain(character) { character } else { '_' }).collect()
+    let shown = pattern.chars().take(MAX_SEGMENT);
+    shown.map(|character| if plain(character) { character } else { '_' }).collect()
 }
 
 fn decision(answer: &DenialReport<'_>) -> &'static str {

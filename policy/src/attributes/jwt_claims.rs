@@ -6,8 +6,8 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use crate::attributes::names::{HeaderName, MetadataKey};
 use crate::attributes::request::Request;
-use crate::attributes::wording::printable;
 use crate::config::document::{Number, Value};
+use crate::config::printable::printable;
 use crate::config::reader::{ConfigNode, Object};
 use crate::identity::error::{AttributeError, EvalError};
 

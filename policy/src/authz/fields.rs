@@ -331,6 +331,7 @@ pub(crate) struct SourcesBuilder {
     service_accounts: Interner<ServiceAccount>,
     trust_domains: StringInterner,
     source_ips: Interner<IpBlock>,
+    remote_ips: Interner<IpBlock>,
 }
 
 impl SourcesBuilder {
@@ -342,6 +343,7 @@ impl SourcesBuilder {
             Values::ServiceAccounts(values) => (FieldKind::ServiceAccount.into(), self.service_accounts.number(values)),
             Values::TrustDomains(values) => (FieldKind::TrustDomain.into(), self.trust_domains.number(values)),
             Values::Ips(Address::Source, values) => (FieldKind::SourceIp.into(), self.source_ips.number(values)),
+            Values::Ips(Address::Remote, values) => (FieldKind::RemoteIp.into(), self.remote_ips.number(values)),
             Values::Ips(..)
             | Values::Ports(_)
             | Values::ServerNames(_)
@@ -362,6 +364,7 @@ impl SourcesBuilder {
             service_accounts: service_account::Index::new(self.service_accounts.into_entries()),
             trust_domains: StringIndex::new(self.trust_domains.into_entries()),
             source_ips: ip_block::Index::new(self.source_ips.into_entries()),
+            remote_ips: ip_block::Index::new(self.remote_ips.into_entries()),
         }
     }
 }
@@ -373,6 +376,7 @@ pub(crate) struct Sources {
     service_accounts: service_account::Index,
     trust_domains: StringIndex,
     source_ips: ip_block::Index,
+    remote_ips: ip_block::Index,
 }
 
 impl Sources {
@@ -395,6 +399,7 @@ impl Sources {
                 trust_domain::look_up(&self.trust_domains, request.peer()?.require_verified()?, matched)
             }
             FieldKind::SourceIp => self.source_ips.lookup(request.source_ip()?, matched),
+            FieldKind::RemoteIp => self.remote_ips.lookup(request.remote_ip()?, matched),
             _ => return Err(missing_index()),
         }
         Ok(())
@@ -406,7 +411,6 @@ pub(crate) struct FieldsBuilder {
     header_syntax: &'static HeaderSyntax,
     claims: ClaimSource,
     sources: SourcesBuilder,
-    remote_ips: Interner<IpBlock>,
     destination_ips: Interner<IpBlock>,
     ports: Interner<Port>,
     server_names: StringInterner,
@@ -425,7 +429,6 @@ impl FieldsBuilder {
             header_syntax,
             claims,
             sources: SourcesBuilder::default(),
-            remote_ips: Interner::default(),
             destination_ips: Interner::default(),
             ports: Interner::default(),
             server_names: StringInterner::default(),
@@ -446,8 +449,7 @@ impl FieldsBuilder {
             | Values::Namespaces(_)
             | Values::ServiceAccounts(_)
             | Values::TrustDomains(_)
-            | Values::Ips(Address::Source, _) => self.sources.add(values),
-            Values::Ips(Address::Remote, values) => (FieldKind::RemoteIp.into(), self.remote_ips.number(values)),
+            | Values::Ips(Address::Source | Address::Remote, _) => self.sources.add(values),
             Values::Ips(Address::Destination, values) => {
                 (FieldKind::DestinationIp.into(), self.destination_ips.number(values))
             }
@@ -477,7 +479,6 @@ impl FieldsBuilder {
         Fields {
             claims: self.claims,
             sources: self.sources.finish(),
-            remote_ips: ip_block::Index::new(self.remote_ips.into_entries()),
             destination_ips: ip_block::Index::new(self.destination_ips.into_entries()),
             ports: port::Index::new(self.ports.into_entries()),
             server_names: StringIndex::new(self.server_names.into_entries()),
@@ -513,7 +514,6 @@ fn add_named<N: Clone + Eq + Hash, P: Clone + Eq + Hash>(
 pub(crate) struct Fields {
     pub(crate) claims: ClaimSource,
     sources: Sources,
-    remote_ips: ip_block::Index,
     destination_ips: ip_block::Index,
     ports: port::Index,
     server_names: StringIndex,
@@ -557,8 +557,8 @@ impl Fields {
             | FieldKind::Namespace
             | FieldKind::ServiceAccount
             | FieldKind::TrustDomain
-            | FieldKind::SourceIp => return self.sources.lookup(field, request, found),
-            FieldKind::RemoteIp => self.remote_ips.lookup(request.remote_ip()?, matched),
+            | FieldKind::SourceIp
+            | FieldKind::RemoteIp => return self.sources.lookup(field, request, found),
             FieldKind::DestinationIp => self.destination_ips.lookup(request.destination_ip()?, matched),
             FieldKind::Port => self.ports.lookup(request.destination_port()?, matched),
             FieldKind::ServerName => server_name::look_up(&self.server_names, request.server_name()?, matched),
@@ -591,6 +591,17 @@ impl Fields {
             _ => return None,
         };
         index.literal_prefix(value)
+    }
+
+    /// Whether a field is about the request's token.
+    pub(crate) fn is_of_the_token(&self, field: Field) -> bool {
+        match field.kind {
+            FieldKind::RequestPrincipal => true,
+            FieldKind::Metadata => {
+                matches!(self.metadata.get(position(field.number)), Some((MetadataKey::Claim(_), _)))
+            }
+            _ => false,
+        }
     }
 
     /// A header's name and one of its patterns, as they were written.

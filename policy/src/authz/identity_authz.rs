@@ -15,7 +15,10 @@ use crate::config::diagnostics::{ConfigError, ConfigErrors, Diagnostics};
 use crate::config::document::{StreamedList, Value};
 use crate::config::enforcement_mode::Mode;
 use crate::config::reader::ConfigNode;
-use crate::identity::settings::{IdentitySource, PEER_PRINCIPAL, read_filter_state_key, read_trust_domains};
+use crate::identity::settings::{
+    DirectRemoteAddress, IdentitySource, PEER_PRINCIPAL, REMOTE_ADDRESS, read_filter_state_key, read_remote_address,
+    read_trust_domains,
+};
 
 /// A configuration of `identity-authz`, read without a fault and compiled.
 pub struct IdentityAuthz {
@@ -27,18 +30,6 @@ pub struct IdentityAuthz {
     identity_source: IdentitySource,
     direct_remote_address: DirectRemoteAddress,
     summary: Summary,
-}
-
-/// `directRemoteAddress`: what tells the address of the connection's other end, which `source.ip` and `ipBlocks` are
-/// about. Envoy's own attribute follows `X-Forwarded-For`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum DirectRemoteAddress {
-    /// The filter state `sallyport.direct_remote_address`, which the example configurations set. Where it is absent,
-    /// what asks for the address is denied.
-    #[default]
-    FilterState,
-    /// The connection: right only where `X-Forwarded-For` is not trusted.
-    Connection,
 }
 
 /// How many lines are said about rules of one kind.
@@ -126,6 +117,7 @@ struct Configuration {
     claims: ClaimSource,
     identity_source: IdentitySource,
     direct_remote_address: DirectRemoteAddress,
+    remote_address_is_trusted: bool,
     default_action: Option<DefaultAction>,
     mode: Mode,
     workload: Option<Workload>,
@@ -141,6 +133,7 @@ impl Configuration {
             claims,
             identity_source,
             direct_remote_address,
+            remote_address_is_trusted,
             default_action,
             mode,
             workload,
@@ -169,6 +162,15 @@ impl Configuration {
                 Action::Allow if default_action == Some(DefaultAction::Allow) && !enforced_allow && !policy.dry_run => diagnostics.add(ConfigError::new(missing, format!("missing, and without it cannot be told whether the ALLOW policy {name} is meant for this workload, or everybody is let in by defaultAction"))),
                 Action::Allow | Action::Audit => warnings.push(format!("the policy {name} does not apply here: whom it picks cannot be told without {missing}")),
             }
+        }
+        for policy in here.iter().filter(|policy| !remote_address_is_trusted && policy.asks_for_remote_address()) {
+            let name = &policy.name;
+            diagnostics.add(ConfigError::new(
+                "remoteAddress",
+                format!(
+                    "missing, and {name} compares the client's address (remoteIpBlocks, remote.ip); {REMOTE_ADDRESS}"
+                ),
+            ));
         }
         for policy in &loaded {
             let name = &policy.name;
@@ -238,13 +240,8 @@ fn read(node: &ConfigNode<'_>, items: &StreamedList<'_>) -> Option<Configuration
         Some(identity) => read_identity(&identity),
         None => (Some(ClaimSource::default()), Some(IdentitySource::default())),
     };
-    let direct_remote_address = match object.optional("directRemoteAddress") {
-        Some(node) => node.enum_value(&[
-            ("filterState", DirectRemoteAddress::FilterState),
-            ("connection", DirectRemoteAddress::Connection),
-        ]),
-        None => Some(DirectRemoteAddress::default()),
-    };
+    let direct_remote_address = DirectRemoteAddress::read(&object);
+    let remote_address_is_trusted = read_remote_address(&object);
     let default_action = object
         .optional("defaultAction")
         .map(|node| node.enum_value(&[("ALLOW", DefaultAction::Allow), ("DENY", DefaultAction::Deny)]));
@@ -263,6 +260,7 @@ fn read(node: &ConfigNode<'_>, items: &StreamedList<'_>) -> Option<Configuration
         claims: claims?,
         identity_source: identity_source?,
         direct_remote_address: direct_remote_address?,
+        remote_address_is_trusted: remote_address_is_trusted?,
         default_action: match default_action {
             Some(action) => Some(action?),
             None => None,

@@ -1,6 +1,7 @@
 //! Why a request does not leave, in a person's words. Nothing here runs for one that does.
 
-use crate::attributes::wording::{MAX_RULES_EXPLAINED, printable, wanted};
+use crate::attributes::wording::{MAX_RULES_EXPLAINED, wanted};
+use crate::config::printable::printable;
 use crate::egress::compiled::{EgressField, EgressPolicy, Target};
 use crate::egress::decision::EgressDenial;
 use crate::egress::request::EgressRequest;
@@ -81,7 +82,9 @@ fn describe(policy: &EgressPolicy, condition: &Condition<EgressField>) -> String
 
 /// Who asked for what. What the proxy does not tell is left out: the denial stands either way.
 fn asked<R: EgressRequest + ?Sized>(target: Option<&Target>, request: &mut R) -> String {
-    let peer = request.peer().map_or_else(|failure| format!("someone ({failure})"), ToString::to_string);
+    let peer = request
+        .peer()
+        .map_or_else(|failure| format!("someone ({failure})"), |peer| printable(peer.to_string().as_bytes()));
     let what = match target {
         Some(Target { access, host, port }) => format!("{access} {host}:{port}"),
         None if request.is_tls_passthrough() => {

@@ -65,6 +65,7 @@ impl Rule {
                 read_sources(
                     &from,
                     &Context { trust_domains: context.trust_domains, header_syntax: &ISTIO_SYNTAX, claims },
+                    context.remote_address_is_trusted,
                 )
             }
             None => Some(vec![Vec::new()]),

@@ -16,6 +16,39 @@ pub enum IdentitySource {
     ForwardedClientCert,
 }
 
+/// `directRemoteAddress`: what tells the address of the connection's other end, which `source.ip` and `ipBlocks` are
+/// about. Envoy's own attribute follows `X-Forwarded-For`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DirectRemoteAddress {
+    /// The filter state `sallyport.direct_remote_address`, which the example configurations set. Where it is absent,
+    /// what asks for the address is denied.
+    #[default]
+    FilterState,
+    /// The connection: right only where `X-Forwarded-For` is not trusted.
+    Connection,
+}
+
+impl DirectRemoteAddress {
+    pub(crate) fn read(object: &Object<'_>) -> Option<Self> {
+        match object.optional("directRemoteAddress") {
+            Some(node) => node.enum_value(&[("filterState", Self::FilterState), ("connection", Self::Connection)]),
+            None => Some(Self::default()),
+        }
+    }
+}
+
+/// Whether `remoteAddress: trusted` is said: that the proxy's own settings keep clients from choosing the address that
+/// `remoteIpBlocks` and `remote.ip` compare.
+pub(crate) fn read_remote_address(object: &Object<'_>) -> Option<bool> {
+    match object.optional("remoteAddress") {
+        Some(node) => node.enum_value(&[("trusted", true)]),
+        None => Some(false),
+    }
+}
+
+/// What has to be seen to before `remoteAddress: trusted` is true, for the refusal where it is not said.
+pub(crate) const REMOTE_ADDRESS: &str = "X-Forwarded-For lets clients choose that address unless the proxy's settings (use_remote_address, xff_num_trusted_hops, the PROXY protocol) keep them from it; see to that, then write remoteAddress: trusted";
+
 /// The filter state that Istio's waypoints set (istio/istio `pilot/pkg/xds/filters/filters.go`).
 pub(crate) const PEER_PRINCIPAL: &str = "io.istio.peer_principal";
 

@@ -20,13 +20,9 @@ pub struct StreamContext<'c> {
 }
 
 impl<'c> StreamContext<'c> {
-    /// For filters that take identities from certificates and addresses from connections.
-    pub fn of_connections(connections: &'c Connections) -> Self {
-        Self {
-            connections,
-            identity: &IdentitySource::PeerCertificate,
-            direct_remote_address: DirectRemoteAddress::Connection,
-        }
+    /// For filters that take identities from certificates.
+    pub fn of_connections(connections: &'c Connections, direct_remote_address: DirectRemoteAddress) -> Self {
+        Self { connections, identity: &IdentitySource::PeerCertificate, direct_remote_address }
     }
 
     /// The connection, which is counted when it is first seen, whether or not a policy asks who its peer is; none where
@@ -46,12 +42,13 @@ impl<'c> StreamContext<'c> {
             }
         }
     }
+}
 
-    pub(crate) fn ask_source_ip(&self) -> fn() -> Result<Option<IpAddr>, AttributeError> {
-        match self.direct_remote_address {
-            DirectRemoteAddress::FilterState => host::direct_remote_ip,
-            DirectRemoteAddress::Connection => host::client_ip,
-        }
+/// What asks the proxy for the address of the connection's other end.
+pub(crate) fn ask_source_ip(of: DirectRemoteAddress) -> fn() -> Result<Option<IpAddr>, AttributeError> {
+    match of {
+        DirectRemoteAddress::FilterState => host::direct_remote_ip,
+        DirectRemoteAddress::Connection => host::client_ip,
     }
 }
 

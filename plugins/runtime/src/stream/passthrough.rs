@@ -2,10 +2,13 @@
 
 use std::net::IpAddr;
 
-use sallyport_policy::{AttributeError, EgressRequest, HeaderValues, Peer, Request, UnauthenticatedReason};
+use sallyport_policy::{
+    AttributeError, DirectRemoteAddress, EgressRequest, HeaderValues, Peer, Request, UnauthenticatedReason,
+};
 
 use crate::abi::Bytes;
 use crate::host;
+use crate::stream::context::ask_source_ip;
 use crate::stream::request::cached;
 
 /// Asks the proxy for an attribute when a policy first needs it, and keeps the answer.
@@ -14,16 +17,21 @@ use crate::stream::request::cached;
 /// some versions forget it; of TLS that passes through it never sees one.
 pub struct PassthroughConnection {
     peer: Peer,
+    direct_remote_address: DirectRemoteAddress,
     source: Option<Option<IpAddr>>,
+    client: Option<Option<IpAddr>>,
     port: Option<Option<u16>>,
     server_name: Option<Option<Bytes>>,
 }
 
-impl Default for PassthroughConnection {
-    fn default() -> Self {
+impl PassthroughConnection {
+    /// The current connection, whose other end's address `direct_remote_address` tells.
+    pub fn new(direct_remote_address: DirectRemoteAddress) -> Self {
         Self {
             peer: Peer::Unauthenticated(UnauthenticatedReason::TlsPassthrough),
+            direct_remote_address,
             source: None,
+            client: None,
             port: None,
             server_name: None,
         }
@@ -36,7 +44,11 @@ impl Request for PassthroughConnection {
     }
 
     fn source_ip(&mut self) -> Result<Option<IpAddr>, AttributeError> {
-        cached(&mut self.source, host::client_ip).copied()
+        cached(&mut self.source, ask_source_ip(self.direct_remote_address)).copied()
+    }
+
+    fn remote_ip(&mut self) -> Result<Option<IpAddr>, AttributeError> {
+        cached(&mut self.client, host::client_ip).copied()
     }
 
     fn destination_port(&mut self) -> Result<Option<u16>, AttributeError> {

@@ -12,7 +12,7 @@ use crate::abi::Bytes;
 use crate::cache::peers::CachedConnection;
 use crate::header_map::{CutOff, HeaderMap};
 use crate::host;
-use crate::stream::context::{Caller, FORWARDED_CLIENT_CERT, StreamContext};
+use crate::stream::context::{Caller, FORWARDED_CLIENT_CERT, StreamContext, ask_source_ip};
 
 /// Which side of a connection has spoken first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -194,7 +194,7 @@ impl Request for CurrentStream<'_> {
     }
 
     fn source_ip(&mut self) -> Result<Option<IpAddr>, AttributeError> {
-        cached(&mut self.source, self.stream_context.ask_source_ip()).copied()
+        cached(&mut self.source, ask_source_ip(self.stream_context.direct_remote_address)).copied()
     }
 
     fn remote_ip(&mut self) -> Result<Option<IpAddr>, AttributeError> {

@@ -1,15 +1,15 @@
 //! Why a request was turned away, in a person's words. Nothing here runs for a request that is let in.
 
 use crate::attributes::request::Request;
-use crate::attributes::wording::{
-    MAX_RULES_EXPLAINED, MAX_VALUES_SHOWN, describe_operation, join_values, printable, wanted,
-};
+use crate::attributes::wording::{MAX_RULES_EXPLAINED, MAX_VALUES_SHOWN, describe_operation, join_values, wanted};
 use crate::authz::compiled::{CompiledPolicy, Lookups};
 use crate::authz::decision::Denial;
 use crate::authz::fields::{Field, FieldKind, Values};
+use crate::authz::policy_name::RuleName;
 use crate::collections::map::OrderedMap;
+use crate::config::printable::printable;
 use crate::identity::error::EvalError;
-use crate::matcher::clause::Condition;
+use crate::matcher::clause::{Clause, Condition};
 use crate::matcher::rule_tree::match_distance;
 use crate::matcher::value_set::SetId;
 
@@ -40,21 +40,57 @@ impl Descriptions {
 
 pub(crate) fn explain<R: Request + ?Sized>(policy: &CompiledPolicy, denial: &Denial<'_>, request: &mut R) -> String {
     match denial {
-        Denial::NoAllowMatches => match nearest(policy, request) {
-            Ok(text) => format!("no ALLOW policy matches: {text}"),
-            Err(_) => format!("no ALLOW policy matches: {}", asked(request)),
-        },
+        Denial::NoAllowMatches => {
+            let told = match nearest(policy, request) {
+                Ok(text) => format!("no ALLOW policy matches: {text}"),
+                Err(_) => format!("no ALLOW policy matches: {}", asked(request)),
+            };
+            format!("{told}{}", dry_run_allow(policy, request))
+        }
         Denial::Matched(rule) => {
-            format!("DENY policy {} matches with rule {}: {}", rule.policy(), rule.label(), asked(request))
+            let told = format!("DENY policy {} matches with rule {}: {}", rule.policy(), rule.label(), asked(request));
+            match wanted_token(policy, rule, request) {
+                Some(token) => format!("{told} {token}"),
+                None => told,
+            }
         }
         Denial::MtlsRequired(name) => {
             format!("{name} is STRICT, and the connection has no validated certificate: {}", asked(request))
         }
         Denial::DefaultAction => {
-            format!("no ALLOW policy applies here and defaultAction is DENY: {}", asked(request))
+            let told = format!("no ALLOW policy applies here and defaultAction is DENY: {}", asked(request));
+            format!("{told}{}", dry_run_allow(policy, request))
         }
         Denial::Undecidable(obstacle) => format!("{obstacle}: {}", asked(request)),
     }
+}
+
+/// The ALLOW policy in dry run that would let a request in were it enforced, in words; empty where none would.
+fn dry_run_allow<R: Request + ?Sized>(policy: &CompiledPolicy, request: &mut R) -> String {
+    let reported = &policy.allow.reported;
+    if reported.is_empty() {
+        return String::new();
+    }
+    let found = reported.first(&policy.sets, &mut policy.lookups(None, request)).ok().flatten();
+    match found.and_then(|clause| policy.rule(clause.rule)) {
+        Some(rule) => {
+            format!("; the ALLOW policy {} in dry run would let it in by rule {}", rule.policy(), rule.label())
+        }
+        None => String::new(),
+    }
+}
+
+/// The request's token in words, where a DENY rule matches for want of another.
+fn wanted_token<R: Request + ?Sized>(policy: &CompiledPolicy, rule: &RuleName, request: &mut R) -> Option<String> {
+    let mut lookups = policy.lookups(None, request);
+    let mut is_wanted = false;
+    for index in [&policy.deny.enforced, &policy.deny.reported] {
+        let clause = index.first(&policy.sets, &mut lookups).ok().flatten();
+        let clause = clause.filter(|clause| policy.rule(clause.rule) == Some(rule));
+        let mut conditions = clause.into_iter().flat_map(Clause::conditions);
+        is_wanted |= conditions.any(|condition| condition.negated && policy.fields.is_of_the_token(condition.field));
+    }
+    is_wanted.then(|| policy.fields.claims.describe(request)).flatten()
 }
 
 /// The ALLOW rule of which most conditions hold, among the first ones, what it asks for beyond them, and what this was
@@ -83,7 +119,7 @@ fn nearest<R: Request + ?Sized>(policy: &CompiledPolicy, request: &mut R) -> Res
     };
     let name = policy.rule(clause.rule).map(|rule| policy.short_name(rule.policy())).unwrap_or_default();
     let wanted = sentence(clause.conditions().iter().filter(part_of_it), &policy.descriptions);
-    Ok(format!("{name} wants {wanted}, this was {}", instead(&failing, request)))
+    Ok(format!("{name} wants {wanted}, this was {}", instead(policy, &failing, request)))
 }
 
 /// `GET or POST under /api/ and port 8080`.
@@ -106,9 +142,9 @@ fn sentence<'c>(conditions: impl Iterator<Item = &'c Condition<Field>>, descript
     operation.into_iter().chain(others).collect::<Vec<_>>().join(" and ")
 }
 
-/// What was asked, with what the failing conditions are about. Values of headers and tokens are secrets at times, so
-/// they are left out.
-fn instead<R: Request + ?Sized>(failing: &[&Condition<Field>], request: &mut R) -> String {
+/// What was asked, with what the failing conditions are about. Values of headers and claims are secrets at times, so
+/// they are left out but for whose token it is.
+fn instead<R: Request + ?Sized>(policy: &CompiledPolicy, failing: &[&Condition<Field>], request: &mut R) -> String {
     let mut parts = vec![describe_operation(request)];
     for condition in failing {
         let part = match condition.field.kind {
@@ -127,7 +163,10 @@ fn instead<R: Request + ?Sized>(failing: &[&Condition<Field>], request: &mut R) 
                 None => Some("without SNI".to_owned()),
             },
             FieldKind::Port | FieldKind::Time | FieldKind::Method | FieldKind::Path | FieldKind::Header => None,
-            FieldKind::RequestPrincipal | FieldKind::Metadata => None,
+            FieldKind::RequestPrincipal | FieldKind::Metadata => match policy.fields.is_of_the_token(condition.field) {
+                true => policy.fields.claims.describe(request),
+                false => None,
+            },
         };
         parts.extend(part.filter(|part| !parts.contains(part)));
     }
@@ -146,7 +185,7 @@ fn asked<R: Request + ?Sized>(request: &mut R) -> String {
 
 fn by<R: Request + ?Sized>(request: &mut R) -> String {
     match request.peer() {
-        Ok(peer) => format!("by {peer}"),
+        Ok(peer) => format!("by {}", printable(peer.to_string().as_bytes())),
         Err(failure) => format!("by someone ({failure})"),
     }
 }

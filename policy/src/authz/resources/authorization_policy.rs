@@ -23,6 +23,7 @@ use crate::authz::policy_name::{PolicyName, RuleLabel, RuleName};
 use crate::authz::resources::object_meta::Metadata;
 use crate::authz::resources::workload::Target;
 use crate::config::reader::{ConfigNode, Object};
+use crate::identity::settings::REMOTE_ADDRESS;
 use crate::identity::trust_domains::TrustDomains;
 use crate::matcher::path_template::SegmentBytes;
 
@@ -121,6 +122,12 @@ impl AuthorizationPolicy {
         Some((policy, warnings))
     }
 
+    /// Whether a rule compares the address of the client, as `X-Forwarded-For` or the PROXY protocol tell it.
+    pub(crate) fn asks_for_remote_address(&self) -> bool {
+        let mut predicates = self.rules.iter().flatten().flatten();
+        predicates.any(|predicate| matches!(*predicate.values, Values::Ips(Address::Remote, _)))
+    }
+
     /// What each rule is called, in their order.
     pub(crate) fn rule_labels(&self) -> impl Iterator<Item = RuleLabel> {
         (0..self.rules.len()).map(|number| self.rule_label(number))
@@ -207,13 +214,18 @@ struct Reading<'r> {
 enum Place {
     /// In an AuthorizationPolicy.
     Policy,
-    /// In a rule of the filter `egress-allowlist`, whose clients are workloads and no proxies.
-    EgressRule,
+    /// In a rule of the filter `egress-allowlist`, whose clients are workloads.
+    EgressRule { remote_address_is_trusted: bool },
 }
 
 /// Reads a list of `{source: …}` of an egress rule: one of them has to match.
-pub(crate) fn read_sources(node: &ConfigNode<'_>, context: &Context<'_>) -> Option<Vec<Vec<Predicate>>> {
-    let reading = Reading { context, bytes: SegmentBytes::Any, place: Place::EgressRule, namespace: None };
+pub(crate) fn read_sources(
+    node: &ConfigNode<'_>,
+    context: &Context<'_>,
+    remote_address_is_trusted: bool,
+) -> Option<Vec<Vec<Predicate>>> {
+    let place = Place::EgressRule { remote_address_is_trusted };
+    let reading = Reading { context, bytes: SegmentBytes::Any, place, namespace: None };
     read_alternatives(node, "from", "source", |source| read_source(source, &reading))
 }
 
@@ -402,15 +414,18 @@ fn read_source(source: &Object<'_>, reading: &Reading<'_>) -> Option<Vec<Predica
     pair(["serviceAccounts", "notServiceAccounts"], &|node| read_service_accounts(node, reading));
     pair(["trustDomains", "notTrustDomains"], &|node| read_trust_domains(node, reading));
     pair(["ipBlocks", "notIpBlocks"], &|node| read_ips(node, Address::Source));
+    pair(["remoteIpBlocks", "notRemoteIpBlocks"], &|node| match reading.place {
+        Place::EgressRule { remote_address_is_trusted: false } => {
+            node.error(format!("compares the client's address, and {REMOTE_ADDRESS}, or use ipBlocks"));
+            None
+        }
+        Place::Policy | Place::EgressRule { .. } => read_ips(node, Address::Remote),
+    });
     match reading.place {
         Place::Policy => {
-            pair(["remoteIpBlocks", "notRemoteIpBlocks"], &|node| read_ips(node, Address::Remote));
             pair(["requestPrincipals", "notRequestPrincipals"], &read_request_principals);
         }
-        Place::EgressRule => {
-            for key in ["remoteIpBlocks", "notRemoteIpBlocks"] {
-                source.refused(key, "workloads connect to this proxy themselves, use ipBlocks");
-            }
+        Place::EgressRule { .. } => {
             for key in ["requestPrincipals", "notRequestPrincipals"] {
                 source.refused(key, "what leaves carries tokens for others, use principals");
             }

@@ -16,7 +16,7 @@ const SERVER: First = First::Server { established: true };
 const HASTY_SERVER: First = First::Server { established: false };
 
 /// An ALLOW for web that asks for everything that a connection has, and a DENY that asks for it too.
-const EVERYTHING: &str = r#"{"resources": [
+const EVERYTHING: &str = r#"{"remoteAddress": "trusted", "resources": [
     {"apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy", "metadata": {"name": "allow", "namespace": "shop"},
      "spec": {"rules": [{
         "from": [{"source": {"principals": ["cluster.local/ns/shop/sa/web"], "ipBlocks": ["127.0.0.0/8"], "remoteIpBlocks": ["198.51.100.0/24"]}}],

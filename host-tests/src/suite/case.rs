@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -72,13 +72,16 @@ pub struct Caller {
     pub server_name: Option<String>,
     /// The address that the client comes from. Default: 198.51.100.1.
     #[serde(default)]
-    pub address: Option<Ipv4Addr>,
+    pub address: Option<IpAddr>,
     /// The port that the connection is addressed to. Default: 443.
     #[serde(default)]
     pub destination_port: Option<u16>,
     /// The claims of the request's token, which Envoy's JWT filter has validated. Absent: there is no token.
     #[serde(default)]
     pub token: Option<Value>,
+    /// The key under which the JWT filter keeps them, `payload` or `corp`: one for each of its providers. Default: payload.
+    #[serde(default)]
+    pub token_key: Option<String>,
     /// The token is of an issuer that the JWT filter does not trust, and goes on all the same.
     #[serde(default)]
     pub forged_token: bool,

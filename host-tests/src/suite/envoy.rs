@@ -4,6 +4,7 @@ pub(crate) mod listener;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -17,6 +18,7 @@ use testbed::{
 
 use super::case::{Answer, Caller, Case, FirstSpeaker, Passing, Sent, bytes, counter};
 use super::check::{CLOSED, Happened, REACHED};
+use super::surroundings::{CORP, CORP_HEADER};
 use crate::host::Connection;
 use listener::{
     BEYOND, ECHO, GREETER, GREETING, bytes_listener, filter_configuration, listener, passing_listener, services,
@@ -98,14 +100,17 @@ impl Stage {
             .find(|(known, _)| *known == configuration)
             .context("a configuration of another stage")?;
         let port = case.caller.destination_port.unwrap_or(443);
-        let from = case.caller.address.unwrap_or(Connection::CLIENT);
+        let from = case.caller.address.unwrap_or(Connection::CLIENT.into());
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
         // The client's port tells the connections of the cases apart.
-        let preamble = format!("PROXY TCP4 {from} 192.0.2.1 {} {port}\r\n", FIRST_PORT + number).into_bytes();
+        let (family, to) = if from.is_ipv4() { ("TCP4", "192.0.2.1") } else { ("TCP6", "2001:db8::1") };
+        let source = FIRST_PORT + number;
+        let preamble = format!("PROXY {family} {from} {to} {source} {port}\r\n").into_bytes();
+        let source = SocketAddr::new(from, u16::try_from(source)?).to_string();
         if let Some(passing) = &case.passing {
             let client = Client::plaintext(self.envoy.listener(&passing_name(name))?).with_preamble(preamble);
             let reached = client.is_echoed(&hello(passing)?)?;
-            let entry = self.log_entry(&format!("{from}:{}", FIRST_PORT + number))?;
+            let entry = self.log_entry(&source)?;
             let status = if reached { REACHED } else { CLOSED };
             return Happened { status, filter_state: filter_state(&entry), ..Happened::default() }.check(&case.expect);
         }
@@ -124,7 +129,7 @@ impl Stage {
                 FirstSpeaker::Client => client.is_echoed(SAID.as_bytes())?,
                 FirstSpeaker::Server => client.is_greeted(GREETING.as_bytes())?,
             };
-            let entry = self.log_entry(&format!("{from}:{}", FIRST_PORT + number))?;
+            let entry = self.log_entry(&source)?;
             let status = if reached { REACHED } else { CLOSED };
             return Happened { status, filter_state: filter_state(&entry), ..Happened::default() }.check(&case.expect);
         }
@@ -151,7 +156,10 @@ impl Stage {
         let mut sent = case.request.clone();
         if let Some(claims) = &case.caller.token {
             let issuer = if case.caller.forged_token { TokenIssuer::new("untrusted") } else { self.tokens };
-            sent.headers.push(("authorization".to_owned(), format!("Bearer {}", issuer.token(claims))));
+            sent.headers.push(match case.caller.token_key.as_deref() {
+                Some(CORP) => (CORP_HEADER.to_owned(), issuer.token(claims)),
+                _ => ("authorization".to_owned(), format!("Bearer {}", issuer.token(claims))),
+            });
         }
         sent
     }

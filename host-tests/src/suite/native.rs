@@ -10,7 +10,7 @@ use testbed::Name;
 use super::case::{Caller, Case, FirstSpeaker, Passing, Sent, bytes, counter};
 use super::check::{CLOSED, Happened, REACHED};
 use super::surroundings::{
-    DIRECT_ADDRESS, DIRECT_ADDRESS_KEY, JWT_FILTER, PAYLOAD, PEER_HEADER, PEER_KEY, other_metadata,
+    DIRECT_ADDRESS, DIRECT_ADDRESS_KEY, FAILED_STATUS, JWT_FILTER, PAYLOAD, PEER_HEADER, PEER_KEY, other_metadata,
 };
 use crate::host::{Connection, First, Module, Passage, Request, Root, Vm, metadata};
 
@@ -60,7 +60,12 @@ fn request_of(vm: &mut Vm, root: Root, prefix: &str, case: &Case) -> Result<Happ
         connection.filter_state.insert(PEER_KEY.to_owned(), bytes(peer)?);
     }
     connection.source = client(&case.request).map_or(connection.source, |address| SocketAddr::from((address, 0)));
-    let outcome = vm.request(root, connection, request(&case.request)?)?;
+    let mut sent = request(&case.request)?;
+    if case.caller.token.is_some() && case.caller.token_key.is_none() {
+        // Its provider forwards it, validated or not.
+        sent = sent.with("authorization", b"Bearer a.token");
+    }
+    let outcome = vm.request(root, connection, sent)?;
     let mut happened =
         Happened { status: REACHED, filter_state: state(outcome.filter_state, prefix), ..Happened::default() };
     match outcome.response {
@@ -135,7 +140,7 @@ fn connection(caller: &Caller) -> Result<Connection> {
         ..Connection::plaintext(1)
     };
     if let Some(address) = caller.address {
-        connection.source.set_ip(address.into());
+        connection.source.set_ip(address);
     }
     if let Some(port) = caller.destination_port {
         connection.destination.set_port(port);
@@ -146,8 +151,12 @@ fn connection(caller: &Caller) -> Result<Connection> {
 /// What other filters have found out: the claims of a token that the JWT filter trusts, and what is always there.
 fn metadata(caller: &Caller) -> Vec<u8> {
     let mut metadata = other_metadata();
-    if let Some(claims) = caller.token.as_ref().filter(|_| !caller.forged_token) {
-        metadata.insert(JWT_FILTER.to_owned(), json!({PAYLOAD: claims}));
+    if let Some(claims) = &caller.token {
+        let kept = match caller.forged_token {
+            true => json!({FAILED_STATUS: {"code": 16, "message": "Jwt verification fails"}}),
+            false => json!({caller.token_key.as_deref().unwrap_or(PAYLOAD): claims}),
+        };
+        metadata.insert(JWT_FILTER.to_owned(), kept);
     }
     metadata::encode(&metadata)
 }

@@ -18,6 +18,13 @@ pub(super) const JWT_FILTER: &str = "envoy.filters.http.jwt_authn";
 /// The key of the claims there.
 pub(super) const PAYLOAD: &str = "payload";
 
+/// The key and the header of tokens of another provider, which is named after it as Envoy Gateway does.
+pub(super) const CORP: &str = "corp";
+pub(super) const CORP_HEADER: &str = "x-corp-token";
+
+/// The key of why a token was not validated.
+pub(super) const FAILED_STATUS: &str = "failed_status";
+
 /// The metadata that is there whatever a client sends, by filter.
 pub(super) fn other_metadata() -> Map<String, Value> {
     let values = json!({"tier": "gold", "regions": ["eu", "us"], "weight": 1});

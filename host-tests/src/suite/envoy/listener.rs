@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 use testbed::TokenIssuer;
 
 use super::KEYS;
-use crate::suite::surroundings::{DIRECT_ADDRESS_KEY, JWT_FILTER, PAYLOAD, PEER_HEADER, PEER_KEY, other_metadata};
+use crate::suite::surroundings::{
+    CORP, CORP_HEADER, DIRECT_ADDRESS_KEY, FAILED_STATUS, JWT_FILTER, PAYLOAD, PEER_HEADER, PEER_KEY, other_metadata,
+};
 
 /// Envoy begins the log lines of a plugin that is being configured with its VM's id.
 pub(crate) fn filter_configuration(filter: &str, vm_id: &str, configuration: &[u8]) -> Value {
@@ -96,10 +98,6 @@ pub(super) fn bytes_listener(
     cluster: &str,
     tls: bool,
 ) -> Value {
-    let direct_address = json!({
-        "@type": "type.googleapis.com/envoy.extensions.filters.network.set_filter_state.v3.Config",
-        "on_new_connection": [direct_address_state()]
-    });
     let at_once = json!({
         "@type": "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
         "stat_prefix": "bytes",
@@ -113,7 +111,7 @@ pub(super) fn bytes_listener(
     }
     let filters = |proxy: &Value| {
         json!([
-            {"name": "direct_address", "typed_config": direct_address},
+            direct_address(),
             {"name": "filter", "typed_config": of_type(filter, "network.wasm.v3.Wasm")},
             {"name": "envoy.filters.network.tcp_proxy", "typed_config": proxy}
         ])
@@ -146,6 +144,12 @@ pub(crate) fn direct_address_state() -> Value {
     })
 }
 
+/// The network filter that sets it.
+fn direct_address() -> Value {
+    let configuration = json!({"on_new_connection": [direct_address_state()]});
+    json!({"name": "direct_address", "typed_config": of_type(&configuration, "network.set_filter_state.v3.Config")})
+}
+
 /// A listener whose connections pass through to the cluster beyond.
 pub(super) fn passing_listener(name: &str, counters: &str, log: &Path, filter: &Value) -> Value {
     let proxy = json!({
@@ -159,6 +163,7 @@ pub(super) fn passing_listener(name: &str, counters: &str, log: &Path, filter: &
         "listener_filters": listener_filters(),
         "access_log": access_log(counters, log, &[("case", "%DOWNSTREAM_REMOTE_ADDRESS%")]),
         "filter_chains": [{"filters": [
+            direct_address(),
             {"name": "filter", "typed_config": of_type(filter, "network.wasm.v3.Wasm")},
             {"name": "envoy.filters.network.tcp_proxy", "typed_config": proxy}
         ]}]
@@ -179,15 +184,22 @@ pub(crate) fn filters_before(tokens: &TokenIssuer) -> Vec<Value> {
         "skip_if_empty": true
     });
     let states = json!({"on_request_headers": [direct_address_state(), peer]});
-    let provider = json!({
-        "local_jwks": {"inline_string": tokens.key_set()},
-        "payload_in_metadata": PAYLOAD,
-        "forward": true
-    });
+    let provider = |payload: &str, header: &str, prefix: &str| {
+        json!({
+            "local_jwks": {"inline_string": tokens.key_set()},
+            "from_headers": [{"name": header, "value_prefix": prefix}],
+            "payload_in_metadata": payload,
+            "failed_status_in_metadata": FAILED_STATUS,
+            "forward": true
+        })
+    };
     let validation = json!({
-        "providers": {"trusted": provider},
+        "providers": {
+            "trusted": provider(PAYLOAD, "authorization", "Bearer "),
+            CORP: provider(CORP, CORP_HEADER, "")
+        },
         "rules": [{"match": {"prefix": "/"}, "requires": {"requires_any": {"requirements": [
-            {"provider_name": "trusted"}, {"allow_missing_or_failed": {}}
+            {"provider_name": "trusted"}, {"provider_name": CORP}, {"allow_missing_or_failed": {}}
         ]}}}]
     });
     let metadata: Vec<Value> = other_metadata()

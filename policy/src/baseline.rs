@@ -25,6 +25,7 @@ use crate::config::deny_response::DenyResponse;
 use crate::config::diagnostics::{ConfigError, ConfigErrors, Diagnostics};
 use crate::config::document::{StreamedList, Value};
 use crate::config::enforcement_mode::EnforcementMode;
+use crate::config::printable::printable_text;
 use crate::config::reader::{ConfigNode, Object};
 use crate::identity::error::AttributeError;
 use crate::identity::trust_domains::TrustDomains;
@@ -127,7 +128,9 @@ impl BaselineDeny {
             Denial::Matched(rule) => {
                 let hit = self.policy.rules.header_hit(rule, request).ok().flatten();
                 let (told, pattern) = match hit {
-                    Some((header, pattern)) => (format!("{header} matches {pattern}"), Some(pattern)),
+                    Some((header, pattern)) => {
+                        (format!("{} matches {}", printable_text(&header), printable_text(&pattern)), Some(pattern))
+                    }
                     None => (format!("rule {} matches", rule.label()), None),
                 };
                 (format!("{} rule {}, {told}: {asked}", rule.policy(), rule.label()), pattern)
@@ -183,7 +186,7 @@ fn asked(request: &mut dyn Request) -> String {
     let agent = request
         .header(USER_AGENT)
         .ok()
-        .and_then(|values| values.first().map(|value| crate::attributes::wording::printable(value)));
+        .and_then(|values| values.first().map(|value| crate::config::printable::printable(value)));
     match agent {
         Some(agent) => format!("{what} with user-agent {agent}"),
         None => what,
@@ -226,6 +229,7 @@ fn read(node: &ConfigNode<'_>, items: &StreamedList<'_>) -> Option<Configuration
         trust_domains: &trust_domains,
         claims: &Rc::default(),
         path_readings: path_readings.unwrap_or_default(),
+        trusts_remote_address: false,
         registry: &CLIENT_FIELDS,
         denies_only: true,
         peer_authentication: None,

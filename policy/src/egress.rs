@@ -24,13 +24,16 @@ use crate::config::string_list::read_values;
 use crate::egress::cilium_network_policy::{Cluster, LabelledWorkload};
 use crate::egress::compiled::EgressPolicy;
 use crate::egress::rule::{Rule, Rules};
-use crate::identity::settings::{read_certificate_identity, read_trust_domains};
+use crate::identity::settings::{
+    DirectRemoteAddress, read_certificate_identity, read_remote_address, read_trust_domains,
+};
 use crate::identity::trust_domains::TrustDomains;
 
 /// A configuration of `egress-allowlist`, read without a fault and compiled.
 pub struct EgressAllowlist {
     policy: EgressPolicy,
     reply: DenyResponse,
+    direct_remote_address: DirectRemoteAddress,
     summary: Summary,
 }
 
@@ -60,7 +63,8 @@ impl EgressAllowlist {
         let read = read(&ConfigNode::root(&document, &diagnostics));
         // The memory of a VM does not shrink: what is made of the tree goes where the tree was.
         drop(document);
-        let Configuration { rules, written, reply, mode, server_name_must_match } = diagnostics.into_result(read)?;
+        let Configuration { rules, written, reply, direct_remote_address, mode, server_name_must_match } =
+            diagnostics.into_result(read)?;
         let summary = Summary {
             rules: written,
             resources: rules.resources,
@@ -69,7 +73,7 @@ impl EgressAllowlist {
             report_only: mode == EnforcementMode::Report,
         };
         let policy = EgressPolicy::new(&rules.list, server_name_must_match, mode);
-        Ok(Self { policy, reply, summary })
+        Ok(Self { policy, reply, direct_remote_address, summary })
     }
 
     /// What decides requests.
@@ -80,6 +84,11 @@ impl EgressAllowlist {
     /// What a denied HTTP client is told.
     pub fn reply(&self) -> &DenyResponse {
         &self.reply
+    }
+
+    /// The source of the address of a connection's other end.
+    pub fn direct_remote_address(&self) -> DirectRemoteAddress {
+        self.direct_remote_address
     }
 
     /// One line that says what was loaded: rules, resources and hosts, and what only reports.
@@ -95,6 +104,7 @@ struct Configuration {
     /// How many rules there are beside those that resources stand for.
     written: usize,
     reply: DenyResponse,
+    direct_remote_address: DirectRemoteAddress,
     mode: EnforcementMode,
     server_name_must_match: bool,
 }
@@ -104,6 +114,7 @@ pub(crate) struct EgressContext<'c> {
     trust_domains: &'c TrustDomains,
     workloads: &'c [LabelledWorkload],
     addresses: bool,
+    remote_address_is_trusted: bool,
 }
 
 fn read(node: &ConfigNode<'_>) -> Option<Configuration> {
@@ -112,6 +123,8 @@ fn read(node: &ConfigNode<'_>) -> Option<Configuration> {
     if let Some(identity) = object.optional("identity") {
         read_certificate_identity(&identity);
     }
+    let direct_remote_address = DirectRemoteAddress::read(&object);
+    let remote_address_is_trusted = read_remote_address(&object);
     let mode = EnforcementMode::read(object.optional("mode").as_ref());
     let addresses = match object.optional("ipAddresses") {
         Some(node) => node.enum_value(&[("deny", false), ("allow", true)]),
@@ -137,13 +150,22 @@ fn read(node: &ConfigNode<'_>) -> Option<Configuration> {
     let context = trust_domains.as_ref().zip(workloads.as_deref()).map(|(trust_domains, workloads)| EgressContext {
         trust_domains,
         workloads,
-        // Where that key is unreadable, addresses are no further fault.
+        // Where such a key is unreadable, what it would allow is no further error.
         addresses: addresses.unwrap_or(true),
+        remote_address_is_trusted: remote_address_is_trusted.unwrap_or(true),
     });
     let rules = context.as_ref().and_then(|context| read_all(written.as_ref(), resources.as_ref(), context));
     object.finish();
+    remote_address_is_trusted?;
     let (rules, written) = rules?;
-    Some(Configuration { rules, written, reply: reply?, mode: mode?, server_name_must_match: server_name_must_match? })
+    Some(Configuration {
+        rules,
+        written,
+        reply: reply?,
+        direct_remote_address: direct_remote_address?,
+        mode: mode?,
+        server_name_must_match: server_name_must_match?,
+    })
 }
 
 /// The rules and those that resources stand for, in the order in which they are reported.

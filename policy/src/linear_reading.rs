@@ -5,12 +5,13 @@ mod readings;
 use std::any::Any;
 
 use crate::attributes::jwt_claims::ClaimSource;
+use crate::attributes::names::MetadataKey;
 use crate::attributes::request::Request;
 use crate::authz::engine::field::{AnyFieldValues, FieldValues, MatchField};
 use crate::authz::fields::header::Header;
 use crate::authz::fields::host::Host;
 use crate::authz::fields::ip_block::{DestinationIp, IpBlock, RemoteIp, SourceIp};
-use crate::authz::fields::metadata::Metadata;
+use crate::authz::fields::metadata::{Metadata, lists_claim};
 use crate::authz::fields::method::Method;
 use crate::authz::fields::namespace::Namespace;
 use crate::authz::fields::path::Path;
@@ -64,12 +65,18 @@ pub(crate) fn matches(
     }
     if let Some(principals) = patterns::<RequestPrincipalField>(any) {
         let claims = ClaimSource::default().claims(request)?;
-        let principal = RequestPrincipal::of(&claims);
+        let principal = RequestPrincipal::of(&claims)?;
         return Ok(principal.is_some_and(|one| principals.iter().any(|pattern| pattern.matches(&one))));
     }
     if let Some(FieldValues { field, patterns }) = any.downcast_ref::<FieldValues<Metadata>>() {
         let value = ClaimSource::default().value(field.key(), request)?;
-        return Ok(value.is_some_and(|value| patterns.iter().any(|pattern| pattern.matches(&value))));
+        return Ok(value.is_some_and(|value| match field.key() {
+            MetadataKey::Claim(names) => {
+                let is_words = **names == [Box::from("scope")] || **names == [Box::from("permission")];
+                lists_claim(patterns, &value, of, is_words)
+            }
+            MetadataKey::Filter { .. } => patterns.iter().any(|pattern| pattern.matches(&value)),
+        }));
     }
     matches_peer(any, request)
 }

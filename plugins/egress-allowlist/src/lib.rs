@@ -32,7 +32,9 @@ impl<H: Host + 'static> Plugin for EgressAllowlistPlugin<H> {
     }
 
     fn on_request_headers(&self) -> Action {
-        let mut request = CurrentStream::request(StreamContext::of_connections(&self.peers));
+        let direct_remote_address = self.configuration.direct_remote_address();
+        let context = StreamContext::of_connections(&self.peers, direct_remote_address);
+        let mut request = CurrentStream::request(context);
         self.decide(&mut request, &|denial| self.reporter.deny(denial, self.configuration.reply()))
     }
 
@@ -43,7 +45,7 @@ impl<H: Host + 'static> Plugin for EgressAllowlistPlugin<H> {
 
 impl<H: Host + 'static> ConnectionPlugin for EgressAllowlistPlugin<H> {
     fn on_new_connection(&self) -> Action {
-        let mut connection = PassthroughConnection::new(self.host);
+        let mut connection = PassthroughConnection::new(self.host, self.configuration.direct_remote_address());
         self.decide(&mut connection, &|denial| self.reporter.deny_connection(denial))
     }
 }

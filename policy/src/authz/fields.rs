@@ -51,6 +51,8 @@ pub(crate) struct FieldContext<'c> {
     pub(crate) claims: &'c Rc<ClaimSource>,
     /// The readings of a path that upstreams make.
     pub(crate) path_readings: PathReadings,
+    /// Whether addresses may be compared that a client can choose where the proxy does not keep it from that.
+    pub(crate) trusts_remote_address: bool,
     /// The namespace of the policy, if it has one.
     pub(crate) namespace: Option<&'c str>,
     /// The bytes that the operators of a path template stand for.

@@ -19,7 +19,10 @@ use crate::config::diagnostics::{ConfigError, ConfigErrors, Diagnostics};
 use crate::config::document::{StreamedList, Value};
 use crate::config::enforcement_mode::EnforcementMode;
 use crate::config::reader::ConfigNode;
-use crate::identity::settings::{IdentitySource, PEER_PRINCIPAL, read_filter_state_key, read_trust_domains};
+use crate::identity::settings::{
+    DirectRemoteAddress, IdentitySource, PEER_PRINCIPAL, REMOTE_ADDRESS, read_filter_state_key, read_remote_address,
+    read_trust_domains,
+};
 
 /// A configuration of `identity-authz`, read without a fault and compiled.
 pub struct IdentityAuthz {
@@ -31,18 +34,6 @@ pub struct IdentityAuthz {
     identity_source: IdentitySource,
     direct_remote_address: DirectRemoteAddress,
     summary: Summary,
-}
-
-/// `directRemoteAddress`: what tells the address of the connection's other end, which `source.ip` and `ipBlocks` are
-/// about. Envoy's own attribute follows `X-Forwarded-For`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum DirectRemoteAddress {
-    /// The filter state `sallyport.direct_remote_address`, which the example configurations set. Where it is absent,
-    /// what asks for the address is denied.
-    #[default]
-    FilterState,
-    /// The connection: right only where `X-Forwarded-For` is not trusted.
-    Connection,
 }
 
 /// How many lines are said about rules of one kind.
@@ -133,6 +124,7 @@ struct Configuration {
     reply: DenyResponse,
     identity_source: IdentitySource,
     direct_remote_address: DirectRemoteAddress,
+    remote_address_is_trusted: bool,
     path_readings: PathReadings,
     default_action: Option<DefaultAction>,
     mode: EnforcementMode,
@@ -156,6 +148,7 @@ impl Configuration {
             |policy: &&AuthorizationPolicy| policy.action == Action::Allow && policy.mode == EnforcementMode::Enforce;
         let enforced_allow = applicable.iter().any(is_enforced_allow);
         let warnings = self.check_targets(enforced_allow, &diagnostics);
+        self.check_remote_address(&applicable, &diagnostics);
         let peer_authentications = &self.loaded.peer_authentications;
         let (mutual_tls, applicable_peer_authentications) =
             MutualTls::new(peer_authentications, self.workload.as_ref(), &self.root_namespace, &diagnostics);
@@ -191,6 +184,22 @@ impl Configuration {
             direct_remote_address: self.direct_remote_address,
             summary,
         })
+    }
+
+    /// Reports the policies that compare the client's address, where it is not said that clients cannot choose it.
+    fn check_remote_address(&self, applicable: &[&AuthorizationPolicy], diagnostics: &Diagnostics) {
+        if self.remote_address_is_trusted {
+            return;
+        }
+        for policy in applicable.iter().filter(|policy| policy.compares_remote_address()) {
+            let name = &policy.name;
+            diagnostics.add(ConfigError::new(
+                "remoteAddress",
+                format!(
+                    "missing, and {name} compares the client's address (remoteIpBlocks, remote.ip); {REMOTE_ADDRESS}"
+                ),
+            ));
+        }
     }
 
     /// Reports the policies whose target cannot be compared with the workload as it is given, and returns warnings about
@@ -252,13 +261,8 @@ fn read(node: &ConfigNode<'_>, items: &StreamedList<'_>) -> Option<Configuration
         Some(identity) => read_identity(&identity),
         None => (Some(ClaimSource::default()), Some(IdentitySource::default())),
     };
-    let direct_remote_address = match object.optional("directRemoteAddress") {
-        Some(node) => node.enum_value(&[
-            ("filterState", DirectRemoteAddress::FilterState),
-            ("connection", DirectRemoteAddress::Connection),
-        ]),
-        None => Some(DirectRemoteAddress::default()),
-    };
+    let direct_remote_address = DirectRemoteAddress::read(&object);
+    let remote_address_is_trusted = read_remote_address(&object);
     let default_action = object
         .optional("defaultAction")
         .map(|node| node.enum_value(&[("ALLOW", DefaultAction::Allow), ("DENY", DefaultAction::Deny)]));
@@ -273,6 +277,8 @@ fn read(node: &ConfigNode<'_>, items: &StreamedList<'_>) -> Option<Configuration
             trust_domains,
             claims: &claims,
             path_readings: path_readings.unwrap_or_default(),
+            // Checked later, for the policies that apply.
+            trusts_remote_address: true,
             registry: &ALL_FIELDS,
             denies_only: false,
             peer_authentication: Some(PeerAuthentication::read),
@@ -285,6 +291,7 @@ fn read(node: &ConfigNode<'_>, items: &StreamedList<'_>) -> Option<Configuration
         reply: reply?,
         identity_source: identity_source?,
         direct_remote_address: direct_remote_address?,
+        remote_address_is_trusted: remote_address_is_trusted?,
         default_action: match default_action {
             Some(action) => Some(action?),
             None => None,

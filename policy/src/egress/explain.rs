@@ -1,8 +1,8 @@
 //! Reasons of denials, in words. Nothing here runs for a request that is allowed.
 
-use crate::attributes::wording::printable;
 use crate::authz::engine::field_set::FieldId;
 use crate::authz::engine::rule_set::ClosestClause;
+use crate::config::printable::printable;
 use crate::egress::compiled::EgressPolicy;
 use crate::egress::decision::EgressDenial;
 use crate::egress::fields::DestinationHost;
@@ -62,7 +62,8 @@ fn closest_rule(
 
 /// The request and its peer, in words. What the proxy does not supply is left out: the denial stands either way.
 fn describe_request(destination: Option<&Destination>, request: &mut dyn EgressRequest) -> String {
-    let peer = request.peer().map_or_else(|failure| format!("someone ({failure})"), ToString::to_string);
+    let peer = request.peer();
+    let peer = peer.map_or_else(|error| format!("someone ({error})"), |peer| printable(peer.to_string().as_bytes()));
     let what = match destination {
         Some(Destination { protocol, host, port }) => format!("{protocol} {host}:{port}"),
         None if request.is_tls_passthrough() => {

@@ -13,18 +13,19 @@ use crate::identity::error::{AttributeError, EvalError};
 use crate::matcher::field_match::FieldMatch;
 use crate::matcher::value_ids::ValueId;
 
-const CALLERS: &str = "workloads connect to this proxy themselves, use ipBlocks";
 const TOKENS: &str = "what leaves carries tokens for others, use principals";
 
 /// The fields of a rule's `from[].source`.
 pub(crate) static SOURCE_FIELDS: Registry = Registry {
-    source: &[principal::SOURCE, namespace::SOURCE, service_account::SOURCE, trust_domain::SOURCE, ip_block::SOURCE],
-    rejected_source: &[
-        ("remoteIpBlocks", CALLERS),
-        ("notRemoteIpBlocks", CALLERS),
-        ("requestPrincipals", TOKENS),
-        ("notRequestPrincipals", TOKENS),
+    source: &[
+        principal::SOURCE,
+        namespace::SOURCE,
+        service_account::SOURCE,
+        trust_domain::SOURCE,
+        ip_block::SOURCE,
+        ip_block::REMOTE_SOURCE,
     ],
+    rejected_source: &[("requestPrincipals", TOKENS), ("notRequestPrincipals", TOKENS)],
     rejects_service_accounts_beside_principals: false,
     operation: &[],
     conditions: &[],

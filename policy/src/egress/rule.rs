@@ -162,6 +162,7 @@ fn read_sources(node: &ConfigNode<'_>, context: &EgressContext<'_>) -> Option<Dn
             trust_domains: context.trust_domains,
             claims: &Rc::default(),
             path_readings: PathReadings::default(),
+            trusts_remote_address: context.remote_address_is_trusted,
             namespace: None,
             operators: SegmentBytes::Any,
         },

@@ -25,7 +25,7 @@ impl Peer {
                 | UnauthenticatedReason::NotValidated
                 | UnauthenticatedReason::TlsPassthrough
                 | UnauthenticatedReason::NoForwardedIdentity
-                | UnauthenticatedReason::MalformedForwarding,
+                | UnauthenticatedReason::MalformedForwarding(_),
             ) => false,
         }
     }
@@ -48,7 +48,7 @@ impl Peer {
                 reason @ (UnauthenticatedReason::NotValidated
                 | UnauthenticatedReason::InvalidSpiffeId(_)
                 | UnauthenticatedReason::TlsPassthrough
-                | UnauthenticatedReason::MalformedForwarding),
+                | UnauthenticatedReason::MalformedForwarding(_)),
             ) => Err(EvalError::UnverifiedPeer(*reason)),
             Self::Authenticated(_)
             | Self::Unauthenticated(

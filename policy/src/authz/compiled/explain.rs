@@ -7,27 +7,52 @@ use crate::authz::decision::Denial;
 use crate::authz::engine::field::Phrase;
 use crate::authz::engine::field_set::FieldId;
 use crate::authz::engine::rule_set::ClosestClause;
+use crate::authz::policy_name::RuleName;
 use crate::identity::error::EvalError;
 use crate::matcher::clause::Condition;
 
 pub(crate) fn explain(policy: &CompiledPolicy, denial: &Denial<'_>, request: &mut dyn Request) -> String {
     match denial {
-        Denial::NoAllowMatches => match closest_rule(policy, request) {
-            Ok(text) => format!("no ALLOW policy matches: {text}"),
-            Err(_) => format!("no ALLOW policy matches: {}", describe_request(request)),
-        },
+        Denial::NoAllowMatches => {
+            let closest = closest_rule(policy, request).unwrap_or_else(|_| describe_request(request));
+            format!("no ALLOW policy matches: {closest}{}", dry_run_allow(policy, request))
+        }
         Denial::Matched(rule) => {
             let (name, label) = (rule.policy(), rule.label());
-            format!("DENY policy {name} matches with rule {label}: {}", describe_request(request))
+            let text = format!("DENY policy {name} matches with rule {label}: {}", describe_request(request));
+            match missing_token(policy, rule, request) {
+                Some(token) => format!("{text} {token}"),
+                None => text,
+            }
         }
         Denial::MtlsRequired(name) => {
             format!("{name} is STRICT, and the connection has no validated certificate: {}", describe_request(request))
         }
         Denial::DefaultAction => {
-            format!("no ALLOW policy applies here and defaultAction is DENY: {}", describe_request(request))
+            let text = format!("no ALLOW policy applies here and defaultAction is DENY: {}", describe_request(request));
+            format!("{text}{}", dry_run_allow(policy, request))
         }
         Denial::Undecidable(error) => format!("{error}: {}", describe_request(request)),
     }
+}
+
+/// The ALLOW policy in dry run that would let a request in if it were enforced, in words. Empty where none would.
+fn dry_run_allow(policy: &CompiledPolicy, request: &mut dyn Request) -> String {
+    let rules = &policy.rules;
+    match rules.first(&rules.allow.reported, &mut rules.lookups(None, request)) {
+        Ok(Some(rule)) => {
+            format!("; the ALLOW policy {} in dry run would let it in by rule {}", rule.policy(), rule.label())
+        }
+        Ok(None) | Err(_) => String::new(),
+    }
+}
+
+/// The request's token in words, where a DENY rule matches for want of another.
+fn missing_token(policy: &CompiledPolicy, rule: &RuleName, request: &mut dyn Request) -> Option<String> {
+    let rules = &policy.rules;
+    let conditions = rules.matching_deny_conditions(rule, &mut rules.lookups(None, request)).ok()?;
+    let negated = conditions.iter().filter(|condition| condition.negated);
+    negated.filter_map(|condition| rules.fields.index(condition.field).ok()?.describe_token(request)).next()
 }
 
 /// The ALLOW rule of which most conditions hold, among the first ones: what it wants beyond them, and what this request
@@ -51,8 +76,8 @@ fn closest_rule(policy: &CompiledPolicy, request: &mut dyn Request) -> Result<St
     Ok(format!("{name} wants {requirements}, this was {}", describe_mismatch(policy, &failing, request)))
 }
 
-/// The request, with its values of the fields that do not match. Values of headers and tokens can be secrets, so they are
-/// left out.
+/// The request, with its values of the fields that do not match. Values of headers and claims can be secrets, so they are
+/// left out but for whose token it is.
 fn describe_mismatch(policy: &CompiledPolicy, failing: &[&Condition<FieldId>], request: &mut dyn Request) -> String {
     let mut parts = vec![describe_operation(request)];
     for condition in failing {

@@ -163,6 +163,7 @@ fn read(name: &str, spec: &str) -> AuthorizationPolicy {
             trust_domains: &trust_domains,
             claims: &Rc::default(),
             path_readings: Default::default(),
+            trusts_remote_address: true,
             registry: &ALL_FIELDS,
             denies_only: false,
             peer_authentication: None,
@@ -275,16 +276,27 @@ const PATHS: [&str; 22] = [
     "/x;p/{*}",
     "/{*}/..;/orders",
 ];
-const PORTS: [&str; 3] = ["8443", "80", "0"];
+const PORTS: [&str; 3] = ["8443", "80", "1"];
 
 const ROLES: [&str; 8] = ["admin", "user", "ad*", "*er", "*", "*s*e*", "admin,user", " guest\t"];
 
-const ADDRESSES: [&str; 6] = ["198.51.100.1", "198.51.0.0/16", "203.0.113.0/24", "0.0.0.0/0", "2001:db8::/32", "::/0"];
+const ADDRESSES: [&str; 10] = [
+    "198.51.100.1",
+    "198.51.0.0/16",
+    "203.0.113.0/24",
+    "0.0.0.0/0",
+    "2001:db8::/32",
+    "::/0",
+    "::ffff:198.51.100.1",
+    "::ffff:203.0.113.0/120",
+    "::ffff:0:0/96",
+    "::ffff:203.0.113.0/80",
+];
 const SERVER_NAMES: [&str; 5] = ["shop.example", "*.Example", "*", "shop*", "shop.example."];
 const TIMES: [&str; 4] = ["Thu 00:00-12:00", "Mon-Fri 09:00-17:00", "Sat-Sun 00:00-24:00", "Wed 22:00-06:00"];
 const TRUST_DOMAINS: [&str; 4] = ["cluster.local", "other", "*", "*.local"];
 const REQUEST_PRINCIPALS: [&str; 6] = ["*", "https://a.example/ann", "https://a.example/*", "*/bob", "*b", "https*"];
-const GROUPS: [&str; 4] = ["admin", "ad*", "*", "user"];
+const GROUPS: [&str; 7] = ["admin", "ad*", "*", "user", "1", "true", "1000"];
 
 const SOURCES: [(&str, &str, &[&str]); 6] = [
     ("principals", "notPrincipals", &PRINCIPALS),
@@ -302,7 +314,7 @@ const OPERATIONS: [(&str, &str, &[&str]); 4] = [
     ("ports", "notPorts", &PORTS),
 ];
 
-const CONDITIONS: [(&str, &[&str]); 9] = [
+const CONDITIONS: [(&str, &[&str]); 11] = [
     ("request.headers[x-role]", &ROLES),
     ("request.headers[X-Team]", &ROLES),
     ("source.ip", &ADDRESSES),
@@ -311,16 +323,22 @@ const CONDITIONS: [(&str, &[&str]); 9] = [
     ("request.time", &TIMES),
     ("request.auth.claims[group]", &GROUPS),
     ("request.auth.claims[realm][roles]", &GROUPS),
+    ("request.auth.claims[scope]", &GROUPS),
+    ("request.auth.claims[realm][scope]", &GROUPS),
     ("request.auth.audiences", &GROUPS),
 ];
 
 /// Some claims, as Envoy's JWT filter keeps them.
-const TOKENS: [&str; 5] = [
+const TOKENS: [&str; 9] = [
     r#"{}"#,
     r#"{"iss": "https://a.example", "sub": "ann", "group": "admin"}"#,
     r#"{"iss": "https://a.example", "sub": "bob", "group": ["user", "adept"], "aud": ["user"]}"#,
     r#"{"iss": "b", "sub": "ann", "realm": {"roles": ["admin", "admin"]}, "aud": "user"}"#,
     r#"{"iss": "", "sub": "bob", "group": 1}"#,
+    r#"{"group": true, "scope": "user  admin", "realm": {"scope": "user admin"}}"#,
+    r#"{"group": [1e3, false], "scope": ["user", 1.0], "aud": 1.5}"#,
+    r#"{"group": 9007199254740993, "scope": "", "aud": ["user", 1e20]}"#,
+    r#"{"realm": {"roles": -1e300, "scope": 1}, "scope": 1}"#,
 ];
 
 fn random_object(dice: &mut Dice, fields: &[(&str, &str, &[&str])]) -> String {
@@ -433,7 +451,18 @@ fn random_request(dice: &mut Dice) -> Asked {
     let headers = (0..dice.below(4))
         .map(|_| (dice.pick(&["x-role", "x-team"]), dice.pick(&VALUES).as_bytes().to_vec()))
         .collect();
-    let address = |dice: &mut Dice| dice.pick(&["198.51.100.1", "203.0.113.7", "2001:db8::5", "-"]).parse().ok();
+    let address = |dice: &mut Dice| {
+        let addresses = [
+            "198.51.100.1",
+            "203.0.113.7",
+            "2001:db8::5",
+            "::ffff:198.51.100.1",
+            "::ffff:203.0.113.7",
+            "::198.51.100.1",
+            "-",
+        ];
+        dice.pick(&addresses).parse().ok()
+    };
     let metadata = match dice.below(3) {
         0 => DynamicMetadata::default(),
         _ => DynamicMetadata::of("envoy.filters.http.jwt_authn", "payload", dice.pick(&TOKENS)),

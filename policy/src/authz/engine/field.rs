@@ -76,6 +76,11 @@ pub(crate) trait FieldIndex {
         None
     }
 
+    /// The request's token in words, for a field that is about it.
+    fn describe_token(&self, _request: &mut dyn Request) -> Option<String> {
+        None
+    }
+
     /// The pseudo-header that is compared, where [`literal_prefix`](Self::literal_prefix) can say with what.
     fn pseudo_header(&self) -> Option<PseudoHeader> {
         None

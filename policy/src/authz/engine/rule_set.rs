@@ -150,12 +150,7 @@ impl RuleSet {
         request: &mut dyn Request,
     ) -> Result<Option<(String, String)>, EvalError> {
         let mut lookups = self.lookups(None, request);
-        let mut matching = None;
-        for index in [&self.deny.enforced, &self.deny.reported] {
-            let clause = index.first(&self.sets, &mut lookups)?;
-            matching = matching.or(clause.filter(|clause| self.rule(clause.rule) == Some(rule)));
-        }
-        let conditions = matching.map_or(&[][..], Clause::conditions);
+        let conditions = self.matching_deny_conditions(rule, &mut lookups)?;
         for condition in conditions.iter().filter(|condition| !condition.negated) {
             let found = lookups.matched(condition.field)?;
             let hit = found.any.iter().find(|value| self.sets.meets(condition.set, &[**value])).copied();
@@ -165,6 +160,20 @@ impl RuleSet {
             }
         }
         Ok(None)
+    }
+
+    /// The conditions by which a DENY rule matches a request. Empty where it does not.
+    pub(crate) fn matching_deny_conditions(
+        &self,
+        rule: &RuleName,
+        lookups: &mut Lookups<'_>,
+    ) -> Result<&[Condition<FieldId>], EvalError> {
+        let mut matching = None;
+        for index in [&self.deny.enforced, &self.deny.reported] {
+            let clause = index.first(&self.sets, lookups)?;
+            matching = matching.or(clause.filter(|clause| self.rule(clause.rule) == Some(rule)));
+        }
+        Ok(matching.map_or(&[][..], Clause::conditions))
     }
 
     /// The clause among the first ones of an index of which most conditions hold. Clauses in which a condition that is

@@ -26,6 +26,9 @@ pub(crate) struct NamespacePattern(String);
 
 impl NamespacePattern {
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        if matches!(text, "." | "..") {
+            return Err(format!("bad namespace `{text}`: no SPIFFE ID has `.` or `..` in its path"));
+        }
         match text
             .chars()
             .find(|character| !(character.is_ascii_alphanumeric() || matches!(character, '.' | '-' | '_' | '*')))
@@ -173,6 +176,10 @@ mod tests {
         assert_eq!(
             NamespacePattern::parse("shop/web").err().as_deref(),
             Some("bad namespace `shop/web`: no namespace contains `/`")
+        );
+        assert_eq!(
+            NamespacePattern::parse("..").err().as_deref(),
+            Some("bad namespace `..`: no SPIFFE ID has `.` or `..` in its path")
         );
     }
 }

@@ -14,7 +14,7 @@ use crate::identity::error::EvalError;
 use crate::matcher::field_match::FieldMatch;
 use crate::matcher::value_ids::{Matched, ValueId};
 
-/// A TCP port, 0 to 65535, written as a string as Istio has it.
+/// A TCP port, 1 to 65535, written as a string as Istio has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Port(u16);
 
@@ -25,10 +25,10 @@ impl Port {
     }
 
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let digits = text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+        let digits = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
         match text.parse().ok().filter(|_| digits) {
             Some(port) => Ok(Self(port)),
-            None => Err(format!("bad port `{text}`: expected a whole number of 0 to 65535, as in \"8080\"")),
+            None => Err(format!("bad port `{text}`: expected a whole number of 1 to 65535, as in \"8080\"")),
         }
     }
 }
@@ -98,11 +98,11 @@ mod tests {
 
     #[test]
     fn rows() {
-        for text in ["0", "80", "65535"] {
+        for text in ["1", "80", "65535"] {
             assert_eq!(Port::parse(text).map(|port| port.to_string()).as_deref(), Ok(text));
         }
-        for text in ["65536", "+80", "080", "http", "*", "80-90", " 80", "-1"] {
-            let message = format!("bad port `{text}`: expected a whole number of 0 to 65535, as in \"8080\"");
+        for text in ["0", "65536", "+80", "080", "http", "*", "80-90", " 80", "-1"] {
+            let message = format!("bad port `{text}`: expected a whole number of 1 to 65535, as in \"8080\"");
             assert_eq!(Port::parse(text).err(), Some(message));
         }
     }

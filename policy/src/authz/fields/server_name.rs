@@ -5,10 +5,10 @@ use std::rc::Rc;
 
 use crate::attributes::readings::host;
 use crate::attributes::request::Request;
-use crate::attributes::wording::printable;
 use crate::authz::engine::field::{AnyFieldValues, FieldIndex, FieldValues, MatchField};
 use crate::authz::fields::host::host_index;
 use crate::authz::fields::{ConditionReader, FieldContext, unwrap_patterns};
+use crate::config::printable::printable;
 use crate::config::reader::ConfigNode;
 use crate::config::string_list::read_values;
 use crate::identity::error::EvalError;

@@ -39,7 +39,8 @@ impl ServiceAccount {
             ));
         }
         let good = |part: &str| {
-            !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
+            !matches!(part, "" | "." | "..")
+                && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
         };
         let whole = match (text.split_once('/'), namespace) {
             (Some(_), _) => text.to_owned(),
@@ -200,6 +201,7 @@ mod tests {
         let rows = [
             ("web", None, "bad service account `web`: write its namespace before it, as in `shop/web`"),
             ("shop/*", None, "bad service account `shop/*`: Istio takes no star here, use principals or namespaces"),
+            ("shop/..", None, "bad service account `shop/..`: expected namespace/name, as in `shop/web`"),
             ("shop/a/b", None, "bad service account `shop/a/b`: expected namespace/name, as in `shop/web`"),
         ];
         for (text, namespace, message) in rows {

@@ -4,7 +4,9 @@ use std::rc::Rc;
 
 use crate::attributes::jwt_claims::ClaimSource;
 use crate::attributes::readings::path::PathReadings;
+use crate::authz::engine::field::MatchField;
 use crate::authz::engine::rule::{Action, Dnf};
+use crate::authz::fields::ip_block::RemoteIp;
 use crate::authz::fields::{FieldContext, Registry};
 use crate::authz::policy_name::{PolicyName, RuleLabel};
 use crate::authz::resources::object_meta::Metadata;
@@ -21,6 +23,8 @@ pub(crate) struct Context<'c> {
     pub(crate) trust_domains: &'c TrustDomains,
     pub(crate) claims: &'c Rc<ClaimSource>,
     pub(crate) path_readings: PathReadings,
+    /// Whether rules may compare the address that `X-Forwarded-For` can choose.
+    pub(crate) trusts_remote_address: bool,
     pub(crate) registry: &'c Registry,
     /// Whether the filter only denies.
     pub(crate) denies_only: bool,
@@ -41,6 +45,11 @@ pub(crate) struct AuthorizationPolicy {
 }
 
 impl AuthorizationPolicy {
+    /// Whether a rule compares the address of the client as `X-Forwarded-For` or the PROXY protocol has it.
+    pub(crate) fn compares_remote_address(&self) -> bool {
+        self.rules.iter().flatten().flatten().any(|predicate| predicate.values.rank() == RemoteIp::RANK)
+    }
+
     /// What each rule is called, in their order.
     pub(crate) fn rule_labels(&self) -> impl Iterator<Item = RuleLabel> {
         (0..self.rules.len()).map(|number| self.rule_label(number))
@@ -69,6 +78,7 @@ impl AuthorizationPolicy {
                 trust_domains: context.trust_domains,
                 claims: context.claims,
                 path_readings: context.path_readings,
+                trusts_remote_address: context.trusts_remote_address,
                 namespace: namespace.as_deref(),
                 operators: SegmentBytes::Any,
             },

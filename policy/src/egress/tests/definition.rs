@@ -109,7 +109,8 @@ const PRINCIPALS: [&str; 5] = [
 ];
 const NAMESPACES: [&str; 3] = [r#""shop""#, r#""pay""#, r#""s*""#];
 const ACCOUNTS: [&str; 3] = [r#""shop/web""#, r#""pay/api""#, r#""pay/web""#];
-const BLOCKS: [&str; 4] = [r#""10.0.0.0/8""#, r#""10.1.0.0/16""#, r#""198.51.100.1""#, r#""::/0""#];
+const BLOCKS: [&str; 5] =
+    [r#""10.0.0.0/8""#, r#""10.1.0.0/16""#, r#""198.51.100.1""#, r#""::/0""#, r#""::ffff:10.9.0.0/112""#];
 
 fn random_source(dice: &mut Dice) -> String {
     let fields: [(&str, &str, &[&str]); 4] = [
@@ -195,7 +196,8 @@ fn random_request(dice: &mut Dice) -> Asked {
         2 => request = request.by("cluster.local/ns/pay/sa/api"),
         _ => request = request.by("other.example/ns/pay/sa/web"),
     }
-    request.source = [[10, 1, 2, 3], [10, 9, 9, 9], [198, 51, 100, 1]][dice.below(3)].into();
+    let sources = ["10.1.2.3", "10.9.9.9", "198.51.100.1", "::ffff:10.1.2.3", "2001:db8::5"];
+    request.source = dice.pick(&sources).parse().expect("an address");
     request.port = [Some(443), Some(80), Some(8080)][dice.below(3)];
     if dice.below(5) == 0 {
         request.server_name = Some(dice.pick(&["x.com", "A.X.com", "y.com", "x y"]).as_bytes().to_vec());

@@ -33,7 +33,7 @@ impl PolicySet {
 
     /// Returns the equivalent configuration of `identity-authz`. Without an ALLOW policy, Istio allows everything.
     pub fn configuration(&self) -> Value {
-        let mut configuration = json!({"resources": self.policies});
+        let mut configuration = json!({"remoteAddress": "trusted", "resources": self.policies});
         if let (Value::Object(keys), [own, aliases @ ..]) = (&mut configuration, self.mesh.trust_domains.as_slice()) {
             keys.insert("trustDomain".to_owned(), json!(own));
             keys.insert("trustDomainAliases".to_owned(), json!(aliases));

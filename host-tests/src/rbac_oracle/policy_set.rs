@@ -4,7 +4,7 @@ use fastrand::Rng;
 use serde_json::{Map, Value, json};
 
 use super::fields::{FIELDS, Field, Section, Term, all_terms};
-use super::translate::{Mesh, Protocol};
+use super::translate::{Dialect, Mesh, Protocol};
 
 /// The policies of one workload, and its mesh.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,7 +26,10 @@ impl PolicySet {
             add_term(*term, policy, random);
         }
         Self {
-            mesh: Mesh { trust_domains: trust_domains.iter().map(|domain| (*domain).to_owned()).collect() },
+            mesh: Mesh {
+                trust_domains: trust_domains.iter().map(|domain| (*domain).to_owned()).collect(),
+                dialect: Dialect::Sallyport,
+            },
             policies,
         }
     }

@@ -194,7 +194,7 @@ fn request(spec: &RequestSpec) -> Result<Request> {
         (None, Some(target)) => (host, target.clone()),
         (None, None) => (host, spec.path.clone()),
     };
-    let mut request = Request::new(&spec.method, "", &path).with_host(&authority);
+    let mut request = Request::new(&spec.method, "", "").with_host(&authority).with_path(&bytes(&path)?);
     if let Some(user_agent) = joined("user-agent", None)? {
         request = request.with("user-agent", &user_agent);
     }

@@ -158,11 +158,18 @@ fn direct_address_filter() -> Value {
 
 /// Returns a listener that forwards connections without terminating their TLS.
 pub(super) fn passthrough_listener(name: &str, counters: &str, log: &Path, filter: &Value) -> Value {
-    let proxy = json!({
+    let mut proxy = json!({
         "@type": "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
         "stat_prefix": "passthrough",
         "cluster": PASSTHROUGH_UPSTREAM
     });
+    // `identity-authz` decides at the client's first bytes.
+    if counters == "identity_authz"
+        && let Value::Object(keys) = &mut proxy
+    {
+        keys.insert("upstream_connect_mode".to_owned(), json!("ON_DOWNSTREAM_DATA"));
+        keys.insert("max_early_data_bytes".to_owned(), json!(65536));
+    }
     json!({
         "name": name,
         "address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}},

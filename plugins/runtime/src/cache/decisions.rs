@@ -3,20 +3,10 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use sallyport_policy::ConnectionCache;
-
+use crate::cache::cached_decision::CachedDecision;
 use crate::cache::peers::CachedConnection;
 use crate::cache::tag::ConnectionTag;
 use crate::host::Host;
-
-/// Result of a policy for all requests of a connection.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum CachedDecision {
-    /// All requests are allowed.
-    AllowAll,
-    /// Requests are decided with these lookups.
-    Matches(ConnectionCache),
-}
 
 /// Distinct results, each with a tag that the connections of that result have.
 ///

@@ -33,6 +33,6 @@ pub use mail_server::MailServer;
 pub use outside::{DnsServer, TlsServer, resolve};
 pub use plugin::{string_value, wasm_plugin};
 pub use postgres::Postgres;
-pub use repository::{build_filters, envoy_binary, filter_path, root};
+pub use repository::{build_filters, build_guests, envoy_binary, filter_path, guest_path, root};
 pub use reserved_port::ReservedPort;
 pub use token::TokenIssuer;

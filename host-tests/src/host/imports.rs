@@ -12,7 +12,6 @@ use super::state::{LogLine, State, Status};
 use super::stream::{Kind, LocalResponse};
 
 const MODULE: &str = "env";
-const REQUEST_HEADERS: u32 = 0;
 const HIGHEST_STREAM_TYPE: u32 = 3;
 const DOWNSTREAM: u32 = 2;
 const PLUGIN_CONFIGURATION: u32 = 7;
@@ -78,6 +77,13 @@ pub(super) fn define(linker: &mut Linker<State>, module: &Module) -> Result<()> 
         "proxy_get_header_map_pairs",
         |mut caller: Caller<'_, State>, map: u32, pointer_at: u32, length_at: u32| {
             code(get_headers(&mut caller, map, [pointer_at, length_at]))
+        },
+    )?;
+    linker.func_wrap(
+        MODULE,
+        "proxy_add_header_map_value",
+        |mut caller: Caller<'_, State>, map: u32, key: u32, key_length: u32, value: u32, length: u32| {
+            code(add_header(&mut caller, map, [key, key_length], [value, length]))
         },
     )?;
     linker.func_wrap(
@@ -216,20 +222,36 @@ fn get_header(
     let mut guest = Guest::of(caller)?;
     let key = guest.read(key, key_length)?;
     cross(&mut guest, "proxy_get_header_map_value", &key)?;
-    if map != REQUEST_HEADERS {
-        return Err(Status::BadArgument.into());
-    }
     let stream = guest.state().stream().filter(|stream| stream.kind == Kind::Http).ok_or(Status::BadArgument)?;
-    let value = stream.header(&key).ok_or(Status::NotFound)?.to_vec();
+    let headers = stream.headers(map).ok_or(Status::BadArgument)?;
+    // Of a repeated header the first value, as Envoy's `getHeaderMapValue` has it.
+    let (_, value) = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case(&key)).ok_or(Status::NotFound)?;
+    let value = value.clone();
     Ok(guest.give(&value, pointer_at, length_at)?)
+}
+
+/// Adds to the header map of a request or its answer; where there is none, BadArgument.
+fn add_header(
+    caller: &mut Caller<'_, State>,
+    map: u32,
+    [key, key_length]: [u32; 2],
+    [value, length]: [u32; 2],
+) -> Answer {
+    let mut guest = Guest::of(caller)?;
+    let key = guest.read(key, key_length)?;
+    cross(&mut guest, "proxy_add_header_map_value", &key)?;
+    let value = guest.read(value, length)?;
+    let stream = guest.state().stream_mut().filter(|stream| stream.kind == Kind::Http).ok_or(Status::BadArgument)?;
+    let headers = stream.headers_mut(map).ok_or(Status::BadArgument)?;
+    headers.push((key.to_ascii_lowercase(), value));
+    Ok(())
 }
 
 fn get_headers(caller: &mut Caller<'_, State>, map: u32, [pointer_at, length_at]: [u32; 2]) -> Answer {
     let mut guest = Guest::of(caller)?;
     cross(&mut guest, "proxy_get_header_map_pairs", b"")?;
-    let stream = guest.state().stream().filter(|_| map == REQUEST_HEADERS);
     // Envoy answers an empty map where there is none, and Ok.
-    let headers = stream.map(|stream| stream.request.0.clone()).unwrap_or_default();
+    let headers = guest.state().stream().and_then(|stream| stream.headers(map)).cloned().unwrap_or_default();
     let bytes = encoding::pairs(headers.iter().map(|(name, value)| (name.as_slice(), value.as_slice())));
     Ok(guest.give(&bytes, pointer_at, length_at)?)
 }

@@ -5,6 +5,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use super::encoding;
 
+/// `proxy_map_type_t`.
+const REQUEST_HEADERS: u32 = 0;
+const RESPONSE_HEADERS: u32 = 2;
+
 /// A downstream connection, as Envoy tells it in attributes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connection {
@@ -116,6 +120,14 @@ pub struct LocalResponse {
     pub grpc_status: i32,
 }
 
+impl LocalResponse {
+    /// The headers, with the pseudo-header that Envoy makes of the status.
+    pub(super) fn all_headers(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let status = (b":status".to_vec(), self.status.to_string().into_bytes());
+        [status].into_iter().chain(self.headers.iter().cloned()).collect()
+    }
+}
+
 /// One stream in the VM.
 #[derive(Debug)]
 pub(super) struct Stream {
@@ -123,6 +135,8 @@ pub(super) struct Stream {
     pub(super) request: Request,
     pub(super) filter_state: BTreeMap<String, Vec<u8>>,
     pub(super) response: Option<LocalResponse>,
+    /// The headers of the answer, once there is one.
+    pub(super) response_headers: Option<Vec<(Vec<u8>, Vec<u8>)>>,
     pub(super) kind: Kind,
     /// Whether the handshake of the client's TLS is over: before that its certificate is not known.
     pub(super) established: bool,
@@ -138,9 +152,22 @@ pub(super) enum Kind {
 }
 
 impl Stream {
-    /// The first value of a header, as Envoy's `getHeaderMapValue` has it.
-    pub(super) fn header(&self, name: &[u8]) -> Option<&[u8]> {
-        self.request.first(&name.to_ascii_lowercase())
+    /// A header map (`proxy_map_type_t`), or none where this stream has none of the kind at this time.
+    pub(super) fn headers(&self, map: u32) -> Option<&Vec<(Vec<u8>, Vec<u8>)>> {
+        match map {
+            REQUEST_HEADERS => Some(&self.request.0),
+            RESPONSE_HEADERS => self.response_headers.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// As [`headers`](Self::headers), to be changed.
+    pub(super) fn headers_mut(&mut self, map: u32) -> Option<&mut Vec<(Vec<u8>, Vec<u8>)>> {
+        match map {
+            REQUEST_HEADERS => Some(&mut self.request.0),
+            RESPONSE_HEADERS => self.response_headers.as_mut(),
+            _ => None,
+        }
     }
 
     /// An attribute in Envoy's encoding, or none where this stream has none.

@@ -71,6 +71,8 @@ pub struct Outcome {
     pub goes_on: bool,
     /// What the filter has answered, if it has.
     pub response: Option<LocalResponse>,
+    /// The headers of the answer, the filter's own or the upstream's, after the filter has seen them.
+    pub response_headers: Vec<(Vec<u8>, Vec<u8>)>,
     /// The filter state that it has set.
     pub filter_state: BTreeMap<String, String>,
     /// The host calls that it has made, in their order.
@@ -163,21 +165,37 @@ impl Vm {
         Ok(Root(root))
     }
 
-    /// Plays one request: context, headers, and the end of the context.
+    /// Plays one request: context, headers, the headers of the answer, and the end of the context.
     pub fn request(&mut self, root: Root, connection: Connection, request: Request) -> Result<Outcome> {
         let count = u32::try_from(request.0.len())?;
         let fuel = self.store.get_fuel().unwrap_or_default();
         let stream = self.open(root, connection, request, Kind::Http)?;
         let action = self.call::<_, u32>("proxy_on_request_headers", (stream, count, 1_u32))?;
+        self.answer(stream, action == 0)?;
         let crossings = std::mem::take(&mut self.store.data_mut().crossings);
         let ended = self.end(stream)?;
         Ok(Outcome {
             goes_on: action == 0 && ended.response.is_none(),
             response: ended.response,
+            response_headers: ended.response_headers.unwrap_or_default(),
             filter_state: texts(ended.filter_state),
             crossings,
             instructions: fuel - self.store.get_fuel().unwrap_or_default(),
         })
+    }
+
+    /// Shows a filter the headers of the answer: its own, or the upstream's where the request goes on. Nobody answers a
+    /// request that was paused.
+    fn answer(&mut self, stream: u32, goes_on: bool) -> Result<()> {
+        let Some(stream_of_request) = self.store.data_mut().streams.get_mut(&stream) else { return Ok(()) };
+        let headers = match &stream_of_request.response {
+            Some(response) => response.all_headers(),
+            None if goes_on => vec![(b":status".to_vec(), b"200".to_vec())],
+            None => return Ok(()),
+        };
+        let count = u32::try_from(headers.len())?;
+        stream_of_request.response_headers = Some(headers);
+        self.call_if_exported_for::<_, u32>("proxy_on_response_headers", (stream, count, 1_u32)).map(|_| ())
     }
 
     /// Plays the end of a request that was answered before it reached the filter: Envoy makes its context for the access
@@ -260,8 +278,15 @@ impl Vm {
     fn open(&mut self, root: Root, connection: Connection, request: Request, kind: Kind) -> Result<u32> {
         let stream = self.new_context();
         let state = self.store.data_mut();
-        let fresh =
-            Stream { connection, request, filter_state: BTreeMap::new(), response: None, kind, established: true };
+        let fresh = Stream {
+            connection,
+            request,
+            filter_state: BTreeMap::new(),
+            response: None,
+            response_headers: None,
+            kind,
+            established: true,
+        };
         state.streams.insert(stream, fresh);
         state.current = stream;
         state.crossings.clear();
@@ -276,6 +301,7 @@ impl Vm {
             let by = if closed { CLOSED_HERE } else { CLOSED_THERE };
             self.call_if_exported("proxy_on_downstream_connection_close", (stream, by))?;
         }
+        self.call_if_exported("proxy_on_log", stream)?;
         self.call_if_exported_for::<_, u32>("proxy_on_done", stream)?;
         self.call_if_exported("proxy_on_delete", stream)?;
         let Some(ended) = self.store.data_mut().streams.remove(&stream) else { bail!("the stream {stream} is gone") };

@@ -61,15 +61,18 @@ fn request_of(vm: &mut Vm, root: Root, prefix: &str, case: &Case) -> Result<Happ
     }
     connection.source = client(&case.request).map_or(connection.source, |address| SocketAddr::from((address, 0)));
     let outcome = vm.request(root, connection, request(&case.request)?)?;
-    let mut happened =
-        Happened { status: REACHED, filter_state: state(outcome.filter_state, prefix), ..Happened::default() };
+    let text = |name: Vec<u8>| String::from_utf8_lossy(&name).into_owned();
+    let mut happened = Happened {
+        status: REACHED,
+        headers: outcome.response_headers.into_iter().map(|(name, value)| (text(name), value)).collect(),
+        filter_state: state(outcome.filter_state, prefix),
+        ..Happened::default()
+    };
     match outcome.response {
         Some(response) => {
             happened.status = u16::try_from(response.status)?;
             happened.details = Some(response.details);
             happened.body = response.body;
-            let text = |name: Vec<u8>| String::from_utf8_lossy(&name).into_owned();
-            happened.headers = response.headers.into_iter().map(|(name, value)| (text(name), value)).collect();
             if is_grpc(&case.request) {
                 // Envoy makes a gRPC answer of it: status 200, the message in a header.
                 happened.headers.push(("grpc-status".to_owned(), response.grpc_status.to_string().into_bytes()));

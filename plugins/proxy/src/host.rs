@@ -253,3 +253,6 @@ pub(crate) fn define_counter(name: &str) -> Result<u32, Failed> {
 pub(crate) fn increment_counter(id: u32, by: i64) -> Result<(), Failed> {
     abi::increment_metric(id, by).map_err(Failed)
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,12 +6,13 @@ use serde_json::{Value, json};
 use testbed::TokenIssuer;
 
 use super::KEYS;
+use crate::filter;
 use crate::suite::surroundings::{DIRECT_ADDRESS_KEY, JWT_FILTER, PAYLOAD, PEER_HEADER, PEER_KEY, other_metadata};
 
 /// Envoy begins the log lines of a plugin that is being configured with its VM's id.
 pub(crate) fn filter_configuration(filter: &str, vm_id: &str, configuration: &[u8]) -> Value {
     let configuration = testbed::string_value(&String::from_utf8_lossy(configuration));
-    json!({"config": testbed::wasm_plugin(filter, vm_id, &testbed::filter_path(filter), &configuration)})
+    json!({"config": testbed::wasm_plugin(filter, vm_id, &filter::path(filter), &configuration)})
 }
 
 pub(crate) fn of_type(configuration: &Value, kind: &str) -> Value {

@@ -66,6 +66,13 @@ wasm: ## Build the filters into dist/
 test: check ## Formatting, lints, documentation, every test, in wasmtime and in real Envoy
 	cargo test --locked --workspace
 
+.PHONY: reproducible
+reproducible: ## Build the filters again in another folder: every module has the same bytes
+	@tools/check-reproducible
+
+.PHONY: test-all
+test-all: test reproducible ## Every test, and what takes a second build of the filters
+
 .PHONY: oracle
 oracle: ## 20,000 random policies and requests, identity-authz against Envoy's own RBAC filter
 	ORACLE_PAIRS=$${ORACLE_PAIRS:-20000} cargo test --locked --package host-tests --test oracle -- --nocapture

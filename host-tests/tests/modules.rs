@@ -25,8 +25,8 @@ const FILTERS: [(&str, &[&str]); 3] = [
     ),
 ];
 
-/// The size that a module has to stay under (design, section 2.1).
-const MOST_BYTES: usize = 400_000;
+/// The most bytes that a module may have: it has to fit a Kubernetes ConfigMap, and Envoy compiles it at every start.
+const MOST_BYTES: usize = 512 * 1024;
 
 /// The host functions of ABI 0.2.1 that filters here may need.
 const IMPORTS: [&str; 14] = [
@@ -62,7 +62,7 @@ fn a_module_is_small_and_touches_the_proxy_abi_alone() -> Result<()> {
     testbed::build_filters()?;
     for (filter, more) in FILTERS {
         let bytes = fs::read(testbed::filter_path(filter))?;
-        ensure!(bytes.len() < MOST_BYTES, "{filter} has {} bytes, the limit is {MOST_BYTES}", bytes.len());
+        ensure!(bytes.len() <= MOST_BYTES, "{filter} has {} bytes, the limit is {MOST_BYTES}", bytes.len());
         let mut exports = BTreeSet::new();
         for payload in Parser::new(0).parse_all(&bytes) {
             match payload? {

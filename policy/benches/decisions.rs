@@ -4,8 +4,7 @@ use std::net::IpAddr;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use sallyport_policy::{
-    Decision, EgressAllowlist, EgressDecision, EgressRequest, HeaderValues, HostFailure, IdentityAuthz, Peer, PeerId,
-    Request,
+    AttributeError, Decision, EgressAllowlist, EgressRequest, HeaderValues, IdentityAuthz, Peer, Request, SpiffeId,
 };
 
 const SIZES: [usize; 3] = [10, 1_000, 100_000];
@@ -17,51 +16,51 @@ const PATH: &str = "/orders/17";
 struct Asked(Peer);
 
 impl Request for Asked {
-    fn peer(&mut self) -> Result<&Peer, HostFailure> {
+    fn peer(&mut self) -> Result<&Peer, AttributeError> {
         Ok(&self.0)
     }
 
-    fn source_ip(&mut self) -> Result<Option<IpAddr>, HostFailure> {
+    fn source_ip(&mut self) -> Result<Option<IpAddr>, AttributeError> {
         Ok(None)
     }
 
-    fn destination_port(&mut self) -> Result<Option<u16>, HostFailure> {
+    fn destination_port(&mut self) -> Result<Option<u16>, AttributeError> {
         Ok(Some(443))
     }
 
-    fn server_name(&mut self) -> Result<Option<&[u8]>, HostFailure> {
+    fn server_name(&mut self) -> Result<Option<&[u8]>, AttributeError> {
         Ok(Some(HOST.as_bytes()))
     }
 
-    fn method(&mut self) -> Result<Option<&[u8]>, HostFailure> {
+    fn method(&mut self) -> Result<Option<&[u8]>, AttributeError> {
         Ok(Some(b"GET"))
     }
 
-    fn host(&mut self) -> Result<Option<&[u8]>, HostFailure> {
+    fn host(&mut self) -> Result<Option<&[u8]>, AttributeError> {
         Ok(Some(HOST.as_bytes()))
     }
 
-    fn path(&mut self) -> Result<Option<&[u8]>, HostFailure> {
+    fn path(&mut self) -> Result<Option<&[u8]>, AttributeError> {
         Ok(Some(PATH.as_bytes()))
     }
 
-    fn header(&mut self, _: &str) -> Result<HeaderValues<'_>, HostFailure> {
+    fn header(&mut self, _: &str) -> Result<HeaderValues<'_>, AttributeError> {
         Ok(HeaderValues::new())
     }
 }
 
 impl EgressRequest for Asked {
-    fn passes_through(&self) -> bool {
+    fn is_tls_passthrough(&self) -> bool {
         true
     }
 }
 
 fn asked() -> Option<Asked> {
-    PeerId::parse(format!("spiffe://{CALLER}").as_bytes()).ok().map(|id| Asked(Peer::Proven(id)))
+    SpiffeId::parse(format!("spiffe://{CALLER}").as_bytes()).ok().map(|id| Asked(Peer::Authenticated(id)))
 }
 
 /// So many values, the wanted one in the middle.
-fn listed(size: usize, wanted: &str, other: impl Fn(usize) -> String) -> impl Iterator<Item = String> {
+fn join_values(size: usize, wanted: &str, other: impl Fn(usize) -> String) -> impl Iterator<Item = String> {
     (0..size).map(move |number| if number == size / 2 { wanted.to_owned() } else { other(number) })
 }
 
@@ -85,18 +84,18 @@ type Configuration = fn(usize) -> String;
 /// Configurations of `identity-authz` that let the request in.
 const SHAPES: [(&str, Configuration); 4] = [
     ("principals", |size| {
-        let principals = listed(size, CALLER, |number| format!("cluster.local/ns/shop/sa/caller-{number}"));
+        let principals = join_values(size, CALLER, |number| format!("cluster.local/ns/shop/sa/caller-{number}"));
         let rule = |principal| format!(r#"{{"from": [{{"source": {{"principals": ["{principal}"]}}}}]}}"#);
         resources("ALLOW", &principals.map(rule).collect::<Vec<_>>())
     }),
     ("principals with method and path", |size| {
-        let principals = listed(size, CALLER, |number| format!("cluster.local/ns/shop/sa/caller-{number}"));
+        let principals = join_values(size, CALLER, |number| format!("cluster.local/ns/shop/sa/caller-{number}"));
         let to = format!(r#""to": [{{"operation": {{"methods": ["GET"], "paths": ["{PATH}"]}}}}]"#);
         let rule = |principal| format!(r#"{{"from": [{{"source": {{"principals": ["{principal}"]}}}}], {to}}}"#);
         resources("ALLOW", &principals.map(rule).collect::<Vec<_>>())
     }),
     ("paths under one principal", |size| {
-        let paths = listed(size, PATH, |number| format!("/things/{number}"));
+        let paths = join_values(size, PATH, |number| format!("/things/{number}"));
         let from = format!(r#""from": [{{"source": {{"principals": ["{CALLER}"]}}}}]"#);
         let rule = |path| format!(r#"{{{from}, "to": [{{"operation": {{"paths": ["{path}"]}}}}]}}"#);
         resources("ALLOW", &paths.map(rule).collect::<Vec<_>>())
@@ -127,15 +126,15 @@ fn identity_authz(criterion: &mut Criterion) {
 fn egress_allowlist(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("egress-allowlist, hosts");
     for size in SIZES {
-        let hosts = listed(size, HOST, |number| format!("api-{number}.example.com"));
+        let hosts = join_values(size, HOST, |number| format!("api-{number}.example.com"));
         let rule = |(number, host)| format!(r#"{{"name": "r{number}", "hosts": ["{host}"]}}"#);
         let json = format!(r#"{{"rules": [{}]}}"#, hosts.enumerate().map(rule).collect::<Vec<_>>().join(", "));
         let (Ok(loaded), Some(mut request)) = (EgressAllowlist::parse(json.as_bytes()), asked()) else {
             unreachable!("{size} hosts are refused")
         };
-        assert_eq!(loaded.policy().decide(&mut request), EgressDecision::Allow, "{size} hosts");
+        assert_eq!(loaded.policy().decide(&mut request), Decision::Allow, "{size} hosts");
         group.bench_function(BenchmarkId::new("decide", size), |bencher| {
-            bencher.iter(|| black_box(loaded.policy().decide(&mut request) == EgressDecision::Allow))
+            bencher.iter(|| black_box(loaded.policy().decide(&mut request) == Decision::Allow))
         });
     }
     group.finish();

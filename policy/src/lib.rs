@@ -2,7 +2,7 @@
 //!
 //! This crate answers one question: what happens to this request under these policies. It knows no proxy, does no
 //! I/O and reads no clock, so the same code decides in the filters, in the tests and in tools. It never guesses: a
-//! configuration is read as a whole or refused with all its faults, and a request about which the proxy does not say
+//! configuration is read as a whole or refused with all its diagnostics, and a request about which the proxy does not say
 //! what a decision needs is denied.
 //!
 //! The way from configuration to decision: [`IdentityAuthz::parse`] reads JSON and compiles the policies that apply;
@@ -10,18 +10,18 @@
 //! [`CompiledPolicy::explain`] says in words why a request was turned away.
 //!
 //! ```
-//! use sallyport_policy::{Decision, Denial, HeaderValues, HostFailure, IdentityAuthz, Peer, PeerId, Request};
+//! use sallyport_policy::{Decision, Denial, HeaderValues, AttributeError, IdentityAuthz, Peer, SpiffeId, Request};
 //!
 //! struct Asked(Peer, &'static str);
 //!
 //! impl Request for Asked {
-//!     fn peer(&mut self) -> Result<&Peer, HostFailure> { Ok(&self.0) }
-//!     fn source_ip(&mut self) -> Result<Option<std::net::IpAddr>, HostFailure> { Ok(None) }
-//!     fn destination_port(&mut self) -> Result<Option<u16>, HostFailure> { Ok(Some(443)) }
-//!     fn method(&mut self) -> Result<Option<&[u8]>, HostFailure> { Ok(Some(b"GET")) }
-//!     fn host(&mut self) -> Result<Option<&[u8]>, HostFailure> { Ok(Some(b"orders.example")) }
-//!     fn path(&mut self) -> Result<Option<&[u8]>, HostFailure> { Ok(Some(self.1.as_bytes())) }
-//!     fn header(&mut self, _: &str) -> Result<HeaderValues<'_>, HostFailure> { Ok(HeaderValues::new()) }
+//!     fn peer(&mut self) -> Result<&Peer, AttributeError> { Ok(&self.0) }
+//!     fn source_ip(&mut self) -> Result<Option<std::net::IpAddr>, AttributeError> { Ok(None) }
+//!     fn destination_port(&mut self) -> Result<Option<u16>, AttributeError> { Ok(Some(443)) }
+//!     fn method(&mut self) -> Result<Option<&[u8]>, AttributeError> { Ok(Some(b"GET")) }
+//!     fn host(&mut self) -> Result<Option<&[u8]>, AttributeError> { Ok(Some(b"orders.example")) }
+//!     fn path(&mut self) -> Result<Option<&[u8]>, AttributeError> { Ok(Some(self.1.as_bytes())) }
+//!     fn header(&mut self, _: &str) -> Result<HeaderValues<'_>, AttributeError> { Ok(HeaderValues::new()) }
 //! }
 //!
 //! let configuration = IdentityAuthz::parse(br#"{"resources": [{
@@ -32,7 +32,7 @@
 //!         "to": [{"operation": {"paths": ["/orders/*"]}}]}]}
 //! }]}"#)?;
 //! let policy = configuration.policy();
-//! let web = Peer::Proven(PeerId::parse(b"spiffe://cluster.local/ns/shop/sa/web").unwrap());
+//! let web = Peer::Authenticated(SpiffeId::parse(b"spiffe://cluster.local/ns/shop/sa/web").unwrap());
 //! assert_eq!(policy.decide(&mut Asked(web.clone(), "/orders/1")), Decision::Allow);
 //!
 //! let mut asked = Asked(web, "/admin");
@@ -41,47 +41,40 @@
 //!     policy.explain(&Denial::NoAllowMatches, &mut asked),
 //!     "no ALLOW policy matches: web-reads wants a path under /orders/, this was GET /admin",
 //! );
-//! # Ok::<(), sallyport_policy::Refusal>(())
+//! # Ok::<(), sallyport_policy::ConfigErrors>(())
 //! ```
 
-mod baseline_deny;
-mod bytes;
-mod claims;
-mod compiled;
-mod decision;
-mod destination;
+mod attributes;
+mod authz;
+mod baseline;
+mod collections;
+mod config;
 #[cfg(test)]
 mod dice;
-mod document;
-mod egress_allowlist;
-mod fault;
-mod field;
-mod forwarded_client_cert;
-mod identity_authz;
-mod index;
-mod metadata;
-mod mode;
-mod mutual_tls;
-mod order;
-mod pattern;
-mod peer;
-mod reader;
-mod reply;
-mod request;
-mod resource;
-mod table;
+mod egress;
+mod identity;
+#[cfg(test)]
+mod linear_reading;
+mod matcher;
 
-pub use baseline_deny::BaselineDeny;
-pub use bytes::same_bytes;
-pub use compiled::{CompiledPolicy, ConnectionMatches};
-pub use decision::{Decision, Denial, RuleName};
-pub use destination::{Destination, DomainName, Host, NotADestination};
-pub use egress_allowlist::{Access, EgressAllowlist, EgressDecision, EgressDenial, EgressPolicy, EgressRequest};
-pub use fault::{Fault, Refusal};
-pub use forwarded_client_cert::forwarded_peer;
-pub use identity_authz::{DirectRemoteAddress, IdentityAuthz, IdentitySource};
-pub use metadata::DynamicMetadata;
-pub use peer::{NoIdentity, NotSpiffe, Peer, PeerId};
-pub use reply::DenyReply;
-pub use request::{HeaderValues, HostFailure, Obstacle, Request};
-pub use resource::PolicyName;
+pub use attributes::dynamic_metadata::DynamicMetadata;
+pub use attributes::request::{HeaderValues, Request};
+pub use authz::compiled::connection_cache::ConnectionCache;
+pub use authz::compiled::{CompiledPolicy, RequestNeeds};
+pub use authz::decision::{Decision, Denial, Evaluation};
+pub use authz::identity_authz::{DirectRemoteAddress, IdentityAuthz};
+pub use authz::policy_name::{PolicyName, RuleName};
+pub use baseline::BaselineDeny;
+pub use collections::bytes::bytes_eq;
+pub use config::deny_response::DenyResponse;
+pub use config::diagnostics::{ConfigError, ConfigErrors};
+pub use egress::EgressAllowlist;
+pub use egress::authority::{Authority, DomainName, Host, InvalidAuthority};
+pub use egress::compiled::EgressPolicy;
+pub use egress::decision::EgressDenial;
+pub use egress::request::{EgressProtocol, EgressRequest};
+pub use identity::error::{AttributeError, EvalError, SpiffeIdError, UnauthenticatedReason};
+pub use identity::peer::Peer;
+pub use identity::settings::IdentitySource;
+pub use identity::spiffe_id::SpiffeId;
+pub use identity::xfcc::forwarded_peer;

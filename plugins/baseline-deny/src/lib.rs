@@ -1,49 +1,53 @@
 //! `baseline-deny`: is this an obviously hostile client?
 //!
-//! Turns away clients that announce themselves as attack tools, by built-in lists of user agents and by
-//! AuthorizationPolicy resources with DENY on request headers. The lists and policies are read, checked and compiled by
-//! `sallyport-policy`; this crate asks it and carries the answer out.
+//! Denies clients that announce themselves as attack tools, by built-in lists of user agents and by AuthorizationPolicy
+//! resources with DENY on request headers. `sallyport-policy` reads, checks and compiles the lists and policies; this
+//! crate evaluates them and carries the decision out.
 
-use sallyport_policy::{BaselineDeny, Decision, Denial, Refusal};
-use sallyport_proxy::host::{self, Level};
-use sallyport_proxy::{Action, Answer, Bytes, Connections, CurrentStream, Plugin, Surroundings, Verdicts};
+use sallyport_policy::{BaselineDeny, ConfigErrors, Decision, Denial};
+use sallyport_runtime::{
+    Action, Bytes, CurrentStream, DenialReport, Host, Level, PeerCache, Plugin, ProxyHost, Reporter, StreamContext,
+};
 
-sallyport_proxy::filter!(BaselineDenyPlugin);
+sallyport_runtime::filter!(BaselineDenyPlugin<ProxyHost>);
 
-struct BaselineDenyPlugin {
+struct BaselineDenyPlugin<H> {
     configuration: BaselineDeny,
-    connections: Connections,
-    verdicts: Verdicts,
+    peers: PeerCache<H>,
+    reporter: Reporter<H>,
 }
 
-impl Plugin for BaselineDenyPlugin {
+impl<H: Host + 'static> Plugin for BaselineDenyPlugin<H> {
     const NAME: &'static str = "baseline_deny";
 
-    fn configure(configuration: Bytes) -> Result<Self, Refusal> {
+    type Host = H;
+
+    fn configure(host: H, configuration: Bytes) -> Result<Self, ConfigErrors> {
         let configuration = BaselineDeny::parse(&configuration)?;
-        host::log(Level::Info, &format!("sallyport {}: {}", Self::NAME, configuration.summary()));
-        let verdicts = Verdicts::new(Self::NAME, configuration.denying_policies());
-        Ok(Self { configuration, connections: Connections::uncounted(), verdicts })
+        host.log(Level::Info, &format!("sallyport {}: {}", Self::NAME, configuration.summary()));
+        let reporter = Reporter::new(host, Self::NAME, configuration.denying_policies());
+        Ok(Self { configuration, peers: PeerCache::new(host), reporter })
     }
 
     fn on_request_headers(&self) -> Action {
-        let mut request = CurrentStream::request(Surroundings::of_connections(&self.connections));
-        match self.configuration.decide(&mut request) {
-            Decision::Allow => self.verdicts.allow(),
-            Decision::WouldDeny(denial) => self.turn_away(&denial, false, &mut request),
-            Decision::Deny(denial) => self.turn_away(&denial, true, &mut request),
+        let mut request = CurrentStream::request(StreamContext::of_connections(&self.peers));
+        let decision = self.configuration.decide(&mut request);
+        match &decision {
+            Decision::Allow => self.reporter.allow(),
+            Decision::WouldDeny(denial) => self.deny(denial, false, &mut request),
+            Decision::Deny(denial) => self.deny(denial, true, &mut request),
         }
     }
 
     fn on_tick(&self) {
-        self.verdicts.on_tick();
+        self.reporter.on_tick();
     }
 }
 
-impl BaselineDenyPlugin {
-    fn turn_away(&self, denial: &Denial<'_>, enforced: bool, request: &mut CurrentStream<'_>) -> Action {
+impl<H: Host> BaselineDenyPlugin<H> {
+    fn deny(&self, denial: &Denial<'_>, enforced: bool, request: &mut CurrentStream<'_, H>) -> Action {
         let (reason, pattern) = self.configuration.explain(denial, request);
-        let answer = Answer {
+        let report = DenialReport {
             enforced,
             failure: denial.is_failure(),
             details: &denial.details("baseline"),
@@ -52,6 +56,6 @@ impl BaselineDenyPlugin {
             principal: None,
             reason: &reason,
         };
-        self.verdicts.deny(&answer, self.configuration.reply())
+        self.reporter.deny(&report, self.configuration.reply())
     }
 }

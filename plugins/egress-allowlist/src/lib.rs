@@ -1,64 +1,68 @@
 //! `egress-allowlist`: may this workload reach that outside host?
 //!
 //! Reads rules, ServiceEntry and CiliumNetworkPolicy resources and decides what leaves: plain HTTP requests and CONNECT
-//! by their authority, TLS that passes through by its server name. All that is read, checked and compiled by
-//! `sallyport-policy`; this crate asks it and carries the answer out.
+//! by their authority, TLS that passes through by its server name. `sallyport-policy` reads, checks and compiles the
+//! rules; this crate evaluates them and carries the decision out.
 
-use sallyport_policy::{EgressAllowlist, EgressDecision, EgressRequest, Refusal};
-use sallyport_proxy::host::{self, Level};
-use sallyport_proxy::{
-    Action, Answer, Bytes, ConnectionPlugin, Connections, CurrentStream, PassingConnection, Plugin, Surroundings,
-    Verdicts,
+use sallyport_policy::{ConfigErrors, Decision, EgressAllowlist, EgressRequest};
+use sallyport_runtime::{
+    Action, Bytes, ConnectionPlugin, CurrentStream, DenialReport, Host, Level, PassthroughConnection, PeerCache,
+    Plugin, ProxyHost, Reporter, StreamContext,
 };
 
-sallyport_proxy::filter!(EgressAllowlistPlugin, connections);
+sallyport_runtime::filter!(EgressAllowlistPlugin<ProxyHost>, connections);
 
-struct EgressAllowlistPlugin {
+struct EgressAllowlistPlugin<H> {
+    host: H,
     configuration: EgressAllowlist,
-    connections: Connections,
-    verdicts: Verdicts,
+    peers: PeerCache<H>,
+    reporter: Reporter<H>,
 }
 
-impl Plugin for EgressAllowlistPlugin {
+impl<H: Host + 'static> Plugin for EgressAllowlistPlugin<H> {
     const NAME: &'static str = "egress_allowlist";
 
-    fn configure(configuration: Bytes) -> Result<Self, Refusal> {
+    type Host = H;
+
+    fn configure(host: H, configuration: Bytes) -> Result<Self, ConfigErrors> {
         let configuration = EgressAllowlist::parse(&configuration)?;
-        host::log(Level::Info, &format!("sallyport {}: {}", Self::NAME, configuration.summary()));
-        let verdicts = Verdicts::new(Self::NAME, configuration.policy().denying_rules());
-        Ok(Self { configuration, connections: Connections::uncounted(), verdicts })
+        host.log(Level::Info, &format!("sallyport {}: {}", Self::NAME, configuration.summary()));
+        let reporter = Reporter::new(host, Self::NAME, configuration.policy().denying_rules());
+        Ok(Self { host, configuration, peers: PeerCache::new(host), reporter })
     }
 
     fn on_request_headers(&self) -> Action {
-        let reply = |answer: &Answer<'_>| self.verdicts.deny(answer, self.configuration.reply());
-        self.decide(&mut CurrentStream::request(Surroundings::of_connections(&self.connections)), &reply)
+        let mut request = CurrentStream::request(StreamContext::of_connections(&self.peers));
+        self.decide(&mut request, &|denial| self.reporter.deny(denial, self.configuration.reply()))
     }
 
     fn on_tick(&self) {
-        self.verdicts.on_tick();
+        self.reporter.on_tick();
     }
 }
 
-impl ConnectionPlugin for EgressAllowlistPlugin {
+impl<H: Host + 'static> ConnectionPlugin for EgressAllowlistPlugin<H> {
     fn on_new_connection(&self) -> Action {
-        self.decide(&mut PassingConnection::default(), &|answer| self.verdicts.deny_connection(answer))
+        let mut connection = PassthroughConnection::new(self.host);
+        self.decide(&mut connection, &|denial| self.reporter.deny_connection(denial))
     }
 }
 
-impl EgressAllowlistPlugin {
-    /// Lets a request or a connection go on, or gives the answer to `turn_away`.
+impl<H: Host> EgressAllowlistPlugin<H> {
+    /// Lets a request or a connection go on, or passes the denial to `deny`.
     ///
     /// One instance serves both kinds, which keeps the module small.
-    fn decide(&self, request: &mut dyn EgressRequest, turn_away: &dyn Fn(&Answer<'_>) -> Action) -> Action {
+    fn decide(&self, request: &mut dyn EgressRequest, deny: &dyn Fn(&DenialReport<'_>) -> Action) -> Action {
         let policy = self.configuration.policy();
-        let (denial, enforced) = match policy.decide(request) {
-            EgressDecision::Allow => return self.verdicts.allow(),
-            EgressDecision::WouldDeny(denial) => (denial, false),
-            EgressDecision::Deny(denial) => (denial, true),
+        let decision = policy.decide(request);
+        let (denial, enforced) = match &decision {
+            Decision::Allow => return self.reporter.allow(),
+            Decision::WouldDeny(denial) => (denial, false),
+            Decision::Deny(denial) => (denial, true),
         };
-        let reason = policy.explain(&denial, request);
+        let reason = policy.explain(denial, request);
         let principal = request.peer().ok().and_then(|peer| peer.id()).map(|id| id.principal());
-        turn_away(&Answer {
+        deny(&DenialReport {
             enforced,
             failure: denial.is_failure(),
             details: &denial.details(),

@@ -1,7 +1,7 @@
-//! A filter by the crate `proxy-wasm`: lets a request in whose `x-token` is the configured one, denies others with 403,
-//! and puts a header on every answer.
+//! A filter by the crate `proxy-wasm` that allows a request with the configured token in `x-token`, denies others with
+//! 403, and adds a header to every response.
 //!
-//! It tells its decisions as the filters of this repository do, so that the suites can look at them: filter state
+//! It reports decisions as the filters of this repository do, so that the suites can check them: filter state
 //! `sallyport.auth_by_header.decision`, counters `allowed` and `denied`.
 
 #![expect(missing_docs, reason = "the function that `proxy_wasm::main!` exports has no documentation")]
@@ -20,7 +20,7 @@ proxy_wasm::main! {{
 #[derive(Default)]
 struct Root(Rc<Settings>);
 
-/// What all requests share.
+/// The configuration and the counters, which all requests share.
 #[derive(Default)]
 struct Settings {
     token: Vec<u8>,
@@ -36,9 +36,9 @@ impl Settings {
     }
 }
 
-fn complain(message: &str) {
-    // A line that cannot be written is lost: there is nowhere to say so.
-    let _lost = hostcalls::log(LogLevel::Error, message);
+fn log_error(message: &str) {
+    // There is no other place to report a failed log call to.
+    let _ignored = hostcalls::log(LogLevel::Error, message);
 }
 
 impl Context for Root {}
@@ -47,14 +47,14 @@ impl RootContext for Root {
     fn on_configure(&mut self, _size: usize) -> bool {
         let token = self.get_plugin_configuration().unwrap_or_default();
         if token.is_empty() {
-            complain("sallyport auth-by-header: the configuration has 1 fault:");
-            complain("it is empty, expected the token that x-token has to carry");
+            log_error("sallyport auth-by-header: the configuration has 1 error:");
+            log_error("it is empty, expected the token that x-token must have");
             return false;
         }
         match Settings::new(token) {
             Ok(settings) => self.0 = Rc::new(settings),
             Err(status) => {
-                complain(&format!("sallyport auth-by-header: a counter could not be defined: {status:?}"));
+                log_error(&format!("sallyport auth-by-header: a counter could not be defined: {status:?}"));
                 return false;
             }
         }
@@ -77,13 +77,13 @@ impl Context for Request {}
 
 impl HttpContext for Request {
     fn on_http_request_headers(&mut self, _count: usize, _end: bool) -> Action {
-        // The text of a header, in place of its bytes, would be a panic where a client sends what is not UTF-8.
-        let right = self.get_http_request_header_bytes("x-token").as_ref() == Some(&self.0.token);
-        let counter = if right { self.0.allowed } else { self.0.denied };
+        // The variant that returns a String panics on a value that is not UTF-8.
+        let allowed = self.get_http_request_header_bytes("x-token").as_ref() == Some(&self.0.token);
+        let counter = if allowed { self.0.allowed } else { self.0.denied };
         if let Err(status) = hostcalls::increment_metric(counter, 1) {
-            complain(&format!("a request was not counted: {status:?}"));
+            log_error(&format!("a request was not counted: {status:?}"));
         }
-        if right {
+        if allowed {
             return Action::Continue;
         }
         self.set_property(vec!["sallyport.auth_by_header.decision"], Some(b"deny"));

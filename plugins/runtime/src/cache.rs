@@ -1,0 +1,102 @@
+//! Cache of what is known of connections, and of what a policy computed for them.
+
+mod decisions;
+pub(crate) mod peers;
+mod tag;
+mod unique_key;
+
+use std::rc::Rc;
+
+use sallyport_policy::{CompiledPolicy, Decision, Evaluation, IdentitySource, Request, RequestNeeds};
+
+use crate::cache::decisions::{CachedDecision, DecisionCache};
+use crate::cache::peers::PeerCache;
+use crate::host::Host;
+use crate::stream::request::CurrentStream;
+
+/// Distinct results of a policy that are found by a tag; more are found by the connection's token.
+const MAX_TAGGED_RESULTS: usize = 16;
+
+/// Cache of one plugin: the peers of its connections, and the results of its policy for them.
+///
+/// What the handshake fixes for all requests of a connection is computed once: that all are allowed, if no rule depends
+/// on what can change from one request to the next, otherwise the lookups of the fields that it fixes. A denial is never
+/// cached.
+#[derive(Debug)]
+pub struct PolicyCache<H> {
+    needs: RequestNeeds,
+    peers: PeerCache<H>,
+    decisions: DecisionCache<H>,
+}
+
+impl<H: Host> PolicyCache<H> {
+    /// Makes the cache of the filter that decides requests by `policy` and identities by `identity`.
+    pub fn new(host: H, filter: &str, policy: &CompiledPolicy, identity: &IdentitySource) -> Self {
+        let needs = policy.needs();
+        let tags = match identity {
+            IdentitySource::PeerCertificate if needs.connection_scoped => 1,
+            IdentitySource::PeerCertificate => MAX_TAGGED_RESULTS,
+            // The identity may change from one request to the next, so nothing is cached.
+            IdentitySource::FilterState(_) | IdentitySource::ForwardedClientCert => 0,
+        };
+        Self { needs, peers: PeerCache::counting(host, filter), decisions: DecisionCache::new(host, tags) }
+    }
+
+    /// Peers of the connections.
+    pub fn peers(&self) -> &PeerCache<H> {
+        &self.peers
+    }
+
+    /// Whether requests read several headers.
+    pub fn prefetch_headers(&self) -> bool {
+        self.needs.prefetch_headers
+    }
+
+    /// Whether all requests of the current connection are known to be allowed: the fast path, which reads nothing of the
+    /// request.
+    #[inline(always)]
+    pub fn allows_connection(&self) -> bool {
+        self.needs.connection_scoped && self.decisions.is_same_as_last()
+    }
+
+    /// Evaluates a request by the policy that this cache was made for, unless [`Self::allows_connection`].
+    pub fn evaluate<'p>(&self, policy: &'p CompiledPolicy, request: &mut CurrentStream<'_, H>) -> Evaluation<'p> {
+        let cached = match !self.needs.connection_scoped && self.decisions.is_same_as_last() {
+            true => self.decisions.last(),
+            false => self.lookup(policy, request),
+        };
+        match cached.as_deref() {
+            Some(CachedDecision::AllowAll) => Evaluation { decision: Decision::Allow, audit: None },
+            Some(CachedDecision::Matches(matches)) => policy.evaluate(Some(matches), request),
+            None => policy.evaluate(None, request),
+        }
+    }
+
+    /// Evaluates a connection at its first bytes, which is done once, so nothing is cached but its peer.
+    pub fn evaluate_connection<'p>(
+        &self,
+        policy: &'p CompiledPolicy,
+        connection: &mut CurrentStream<'_, H>,
+    ) -> Evaluation<'p> {
+        let _counted = connection.connection();
+        policy.evaluate(None, connection)
+    }
+
+    /// Flushes the counters.
+    pub fn on_tick(&self) {
+        self.peers.on_tick();
+    }
+
+    /// Result for the connection of a request, `None` if each of its requests is decided by itself.
+    fn lookup(&self, policy: &CompiledPolicy, request: &mut CurrentStream<'_, H>) -> Option<Rc<CachedDecision>> {
+        let connection = request.connection()?;
+        let request: &mut dyn Request = request;
+        self.decisions.get_or_insert(&connection, || match self.needs.connection_scoped {
+            true => (policy.decide(request) == Decision::Allow).then_some(CachedDecision::AllowAll),
+            false => policy.precompute_connection(request).map(CachedDecision::Matches),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,227 @@
+//! Reports of decisions: the reply, filter state, counters and the log.
+
+use std::cell::{Cell, RefCell};
+
+use hashbrown::HashMap;
+use rustc_hash::FxBuildHasher;
+use sallyport_policy::{DenyResponse, PolicyName};
+
+use crate::counter::Counter;
+use crate::host::{Host, Level};
+use crate::vm::Action;
+
+/// Denials that a worker logs a second; the rest are counted.
+const MAX_LOGGED_A_SECOND: u32 = 10;
+
+/// Denial in the words that the proxy's operators read.
+#[derive(Clone, Copy, Debug)]
+pub struct DenialReport<'a> {
+    /// Whether the request is denied, or only reported.
+    pub enforced: bool,
+    /// Whether the proxy failed to supply what the decision needed.
+    pub failure: bool,
+    /// Value of `%RESPONSE_CODE_DETAILS%`.
+    pub details: &'a str,
+    /// Policy that matched, if one did.
+    pub policy: Option<&'a PolicyName>,
+    /// Pattern of the configuration that matched, if it has a counter of its own.
+    pub pattern: Option<&'a str>,
+    /// Principal of the peer, if it has one.
+    pub principal: Option<&'a str>,
+    /// Reason in one line.
+    pub reason: &'a str,
+}
+
+/// Counters of one plugin, and its budget of log lines.
+#[derive(Debug)]
+pub struct Reporter<H> {
+    host: H,
+    filter: &'static str,
+    allowed: Counter<H>,
+    denied: Counter<H>,
+    would_deny: Counter<H>,
+    errors: Counter<H>,
+    /// Counters of policies and patterns, by name. A pattern's is defined at its first hit; patterns come from the
+    /// configuration, so their number is bounded.
+    named: RefCell<HashMap<String, Counter<H>, FxBuildHasher>>,
+    /// Lines logged since the last tick.
+    logged: Cell<u32>,
+    /// Lines not logged since the last tick.
+    suppressed: Cell<u32>,
+}
+
+impl<H: Host> Reporter<H> {
+    /// Defines `sallyport.<filter>.{allowed,denied,would_deny,errors}`, and for each of `policies`
+    /// `sallyport.<filter>.policy.<namespace>.<name>.{denied,would_deny}`, with `preset.<name>.v<version>` for a built-in
+    /// list. A pattern that is hit gets `sallyport.<filter>.pattern.<pattern>.{denied,would_deny}`.
+    pub fn new<'p>(host: H, filter: &'static str, policies: impl Iterator<Item = &'p PolicyName>) -> Self {
+        let counter = |name: &str| Counter::new(host, &format!("{filter}.{name}"));
+        let reporter = Self {
+            host,
+            filter,
+            allowed: counter("allowed"),
+            denied: counter("denied"),
+            would_deny: counter("would_deny"),
+            errors: counter("errors"),
+            named: RefCell::default(),
+            logged: Cell::new(0),
+            suppressed: Cell::new(0),
+        };
+        for policy in policies {
+            reporter.define_denials(&policy.counter());
+        }
+        reporter
+    }
+
+    /// Defines `sallyport.<filter>.policy.<namespace>.<name>.audited` for each of `policies`.
+    pub fn with_audits<'p>(self, policies: impl Iterator<Item = &'p PolicyName>) -> Self {
+        for policy in policies {
+            self.add(audit_counter(policy), 0);
+        }
+        self
+    }
+
+    /// Marks a request that an AUDIT policy matches: its counter and the filter state `wasm.sallyport.<filter>.audit`.
+    pub fn audit(&self, policy: &PolicyName) {
+        self.add(audit_counter(policy), 1);
+        self.set_filter_state("audit", &policy.to_string());
+    }
+
+    /// Lets a request go on.
+    pub fn allow(&self) -> Action {
+        self.allowed.increment();
+        Action::Continue
+    }
+
+    /// Answers a request with `reply` if the denial is enforced, and lets it go on otherwise.
+    pub fn deny(&self, denial: &DenialReport<'_>, reply: &DenyResponse) -> Action {
+        self.report(denial);
+        if !denial.enforced {
+            return Action::Continue;
+        }
+        if let Err(error) = self.host.reply_denied(reply.status(), denial.details, reply.body()) {
+            // The request stays paused, so nothing goes through; the client waits until its timeout.
+            let status = error.status();
+            self.host.log(Level::Error, &format!("sallyport {}: a denial could not be sent: {status}", self.filter));
+        }
+        Action::Pause
+    }
+
+    /// Denies a connection if the denial is enforced, and lets it go on otherwise. [`Vm`](crate::Vm) closes a
+    /// connection that is paused.
+    pub fn deny_connection(&self, denial: &DenialReport<'_>) -> Action {
+        self.report(denial);
+        match denial.enforced {
+            true => Action::Pause,
+            false => Action::Continue,
+        }
+    }
+
+    /// Flushes the counters and renews the budget of log lines.
+    pub fn on_tick(&self) {
+        for counter in [&self.allowed, &self.denied, &self.would_deny, &self.errors] {
+            counter.flush();
+        }
+        self.named.borrow().values().for_each(Counter::flush);
+        self.logged.set(0);
+        let suppressed = self.suppressed.take();
+        if suppressed > 0 {
+            self.host.log(
+                Level::Info,
+                &format!("sallyport {}: {suppressed} more denials in the last second, not logged", self.filter),
+            );
+        }
+    }
+
+    fn report(&self, denial: &DenialReport<'_>) {
+        self.count(denial);
+        self.set_filter_states(denial);
+        self.log(denial);
+    }
+
+    fn count(&self, denial: &DenialReport<'_>) {
+        if denial.failure {
+            self.errors.increment();
+        }
+        match denial.enforced {
+            true => self.denied.increment(),
+            false => self.would_deny.increment(),
+        }
+        if let Some(policy) = denial.policy {
+            self.add(denial_counter(&policy.counter(), denial.enforced), 1);
+        }
+        if let Some(pattern) = denial.pattern {
+            let name = format!("pattern.{}", stat_segment(pattern));
+            self.define_denials(&name);
+            self.add(denial_counter(&name, denial.enforced), 1);
+        }
+    }
+
+    /// Defines both counters of a policy or a pattern.
+    fn define_denials(&self, name: &str) {
+        for enforced in [true, false] {
+            self.add(denial_counter(name, enforced), 0);
+        }
+    }
+
+    /// Adds to `sallyport.<filter>.<name>`, which is defined when it is first named.
+    fn add(&self, name: String, count: u32) {
+        let mut named = self.named.borrow_mut();
+        let define = || Counter::new(self.host, &format!("{}.{name}", self.filter));
+        named.entry_ref(name.as_str()).or_insert_with(define).add(count);
+    }
+
+    /// Sets `wasm.sallyport.<filter>.{decision,policy,principal,reason}`.
+    fn set_filter_states(&self, denial: &DenialReport<'_>) {
+        self.set_filter_state("decision", decision_name(denial));
+        if let Some(policy) = denial.policy {
+            self.set_filter_state("policy", &policy.to_string());
+        }
+        if let Some(principal) = denial.principal {
+            self.set_filter_state("principal", principal);
+        }
+        self.set_filter_state("reason", denial.reason);
+    }
+
+    /// Sets one of this filter's filter states. If that fails it is missing from the access log; the decision stands.
+    fn set_filter_state(&self, key: &str, value: &str) {
+        let _unset = self.host.set_filter_state(&format!("sallyport.{}.{key}", self.filter), value.as_bytes());
+    }
+
+    fn log(&self, denial: &DenialReport<'_>) {
+        if self.logged.get() >= MAX_LOGGED_A_SECOND {
+            self.suppressed.set(self.suppressed.get().saturating_add(1));
+            return;
+        }
+        self.logged.set(self.logged.get() + 1);
+        let by = denial.principal.filter(|principal| !denial.reason.contains(principal));
+        let by = by.map_or_else(String::new, |principal| format!(" by {principal}"));
+        let (filter, decision, reason) = (self.filter, decision_name(denial), denial.reason);
+        self.host.log(Level::Info, &format!("sallyport {filter}: {decision}: {reason}{by}"));
+    }
+}
+
+/// Name of the counter of a policy's or a pattern's denials.
+fn denial_counter(name: &str, enforced: bool) -> String {
+    format!("{name}.{}", if enforced { "denied" } else { "would_deny" })
+}
+
+fn audit_counter(policy: &PolicyName) -> String {
+    format!("{}.audited", policy.counter())
+}
+
+/// Pattern as one segment of a counter's name, without the dots and blanks that would split it.
+fn stat_segment(pattern: &str) -> String {
+    let plain = |character: char| character.is_ascii_alphanumeric() || matches!(character, '-' | '_' | '*');
+    pattern.chars().map(|character| if plain(character) { character } else { '_' }).collect()
+}
+
+fn decision_name(denial: &DenialReport<'_>) -> &'static str {
+    match denial.enforced {
+        true => "deny",
+        false => "would_deny",
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,181 @@
+use sallyport_policy::IdentityAuthz;
+
+use super::*;
+use crate::fake_host::FakeHost;
+
+/// Plugin that allows what its configuration says.
+struct TestPlugin {
+    host: &'static FakeHost,
+    allows: bool,
+    ticks: Cell<u32>,
+}
+
+impl Plugin for TestPlugin {
+    const NAME: &'static str = "test";
+
+    type Host = &'static FakeHost;
+
+    fn configure(host: Self::Host, configuration: Bytes) -> Result<Self, ConfigErrors> {
+        match &*configuration {
+            b"allow" | b"deny" => Ok(Self { host, allows: *configuration == *b"allow", ticks: Cell::new(0) }),
+            // The errors of a real configuration.
+            _ => IdentityAuthz::parse(&*configuration).map(|_| Self { host, allows: false, ticks: Cell::new(0) }),
+        }
+    }
+
+    fn on_request_headers(&self) -> Action {
+        if self.allows { Action::Continue } else { Action::Pause }
+    }
+
+    fn on_tick(&self) {
+        self.ticks.set(self.ticks.get() + 1);
+        self.host.log(Level::Info, if self.allows { "tick of allow" } else { "tick of deny" });
+    }
+}
+
+impl ConnectionPlugin for TestPlugin {
+    fn on_new_connection(&self) -> Action {
+        self.on_request_headers()
+    }
+}
+
+impl BytesPlugin for TestPlugin {
+    fn on_first_bytes(&self, _from: Side) -> Action {
+        self.on_request_headers()
+    }
+}
+
+/// VM with a plugin under each root context.
+fn vm(plugins: &[(u32, &str)]) -> (Vm<TestPlugin>, &'static FakeHost) {
+    let host = FakeHost::leaked();
+    let vm = Vm::new(host);
+    for (root, configuration) in plugins {
+        assert!(configure(&vm, *root, configuration), "{configuration}");
+    }
+    (vm, host)
+}
+
+fn configure(vm: &Vm<TestPlugin>, root: u32, configuration: &str) -> bool {
+    vm.host.configuration.replace(configuration.as_bytes().to_vec());
+    vm.host.contexts.borrow_mut().insert(root);
+    vm.on_configure(root, configuration.len())
+}
+
+fn request(vm: &Vm<TestPlugin>, context: u32, root: u32) -> Action {
+    vm.on_context_create(context, root);
+    vm.on_request_headers(context)
+}
+
+fn lines(host: &FakeHost) -> Vec<String> {
+    host.log.take().into_iter().map(|(_, line)| line).collect()
+}
+
+#[test]
+fn each_request_is_decided_by_the_plugin_of_its_root_context() {
+    let (vm, _) = vm(&[(9, "deny"), (2, "allow"), (5, "deny")]);
+    for (root, expected) in [(2, Action::Continue), (5, Action::Pause), (9, Action::Pause), (2, Action::Continue)] {
+        assert_eq!(request(&vm, 100 + root, root), expected, "root context {root}");
+    }
+    assert!(configure(&vm, 2, "deny"));
+    assert_eq!(request(&vm, 200, 2), Action::Pause);
+}
+
+#[test]
+fn a_request_without_a_plugin_is_answered_with_503() {
+    let (vm, host) = vm(&[(2, "allow")]);
+    assert_eq!(request(&vm, 100, 3), Action::Pause);
+    // The root context of another context says nothing about this one.
+    vm.on_context_create(101, 2);
+    assert_eq!(vm.on_request_headers(102), Action::Pause);
+    assert_eq!(vm.on_request_headers(101), Action::Pause);
+    let reply = (503, "sallyport_not_configured".to_owned(), String::new());
+    assert_eq!(host.replies.take(), [reply.clone(), reply.clone(), reply]);
+    assert_eq!(lines(host)[0], "sallyport test: a request came before any configuration");
+}
+
+#[test]
+fn a_refused_configuration_logs_every_fault_and_keeps_the_good_one() {
+    let (vm, host) = vm(&[(2, "allow")]);
+    assert!(!configure(&vm, 2, r#"{"mode": "enforced", "resources": [], "x": 1, "defaultAction": "DENY"}"#));
+    let lines = lines(host);
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    assert_eq!(lines[0], "sallyport test: configuration refused, 2 faults:");
+    assert_eq!(request(&vm, 100, 2), Action::Continue);
+}
+
+#[test]
+fn a_configuration_that_cannot_be_read_is_refused() {
+    let (vm, host) = vm(&[]);
+    host.failing.set(Some("configuration"));
+    assert!(!configure(&vm, 2, "allow"));
+    assert_eq!(lines(host), ["sallyport test: the configuration could not be read: InternalFailure"]);
+}
+
+#[test]
+fn a_proxy_without_timers_is_warned_about() {
+    let (vm, host) = vm(&[]);
+    host.failing.set(Some("set_tick_period"));
+    assert!(configure(&vm, 2, "allow"));
+    assert_eq!(lines(host), ["sallyport test: this proxy has no timers, counters stand still"]);
+}
+
+#[test]
+fn plugins_of_gone_root_contexts_are_flushed_and_dropped() {
+    let (vm, host) = vm(&[(2, "deny"), (5, "allow")]);
+    vm.on_tick(5);
+    assert_eq!(lines(host), ["tick of allow"]);
+    host.contexts.borrow_mut().remove(&2);
+    host.take_calls();
+    vm.on_tick(5);
+    assert_eq!(lines(host), ["tick of allow", "tick of deny"]);
+    // What the last flush says is about a context that exists.
+    assert_eq!(host.take_calls(), ["set_effective_context 5"]);
+    assert_eq!(vm.plugins.borrow().len(), 1);
+}
+
+#[test]
+fn a_denied_connection_is_closed_and_stays_paused() {
+    let (vm, host) = vm(&[(2, "deny")]);
+    vm.on_context_create(100, 2);
+    assert_eq!(vm.on_new_connection(100), Action::Pause);
+    assert_eq!(vm.on_downstream_data(100), Action::Pause);
+    assert_eq!(host.closed.get(), 2);
+    vm.on_connection_close(100);
+    assert!(vm.connections.borrow().is_empty());
+}
+
+#[test]
+fn an_allowed_connection_is_decided_once() {
+    let (vm, host) = vm(&[(2, "allow")]);
+    vm.on_context_create(100, 2);
+    assert_eq!(vm.on_connection(100), Action::Continue);
+    assert_eq!(vm.on_bytes(100, Side::Downstream), Action::Continue);
+    // A new configuration decides new connections.
+    assert!(configure(&vm, 2, "deny"));
+    assert_eq!(vm.on_bytes(100, Side::Upstream), Action::Continue);
+    assert_eq!(host.closed.get(), 0);
+}
+
+#[test]
+fn first_bytes_of_a_denied_or_unknown_connection_go_nowhere() {
+    let (vm, host) = vm(&[(2, "deny")]);
+    vm.on_context_create(100, 2);
+    assert_eq!(vm.on_connection(100), Action::Continue);
+    host.failing.set(Some("close_downstream"));
+    for from in [Side::Upstream, Side::Downstream] {
+        assert_eq!(vm.on_bytes(100, from), Action::Pause);
+        assert_eq!(vm.on_bytes(101, from), Action::Pause);
+    }
+    let lines = lines(host);
+    assert_eq!(lines[0], "sallyport test: a connection could not be closed: InternalFailure");
+    assert!(lines.contains(&"sallyport test: a connection came before any configuration".to_owned()));
+}
+
+#[test]
+fn a_filter_for_http_alone_closes_connections() {
+    let (vm, host) = vm(&[(2, "allow")]);
+    assert_eq!(vm.refuse_connection(), Action::Pause);
+    assert_eq!(host.closed.get(), 1);
+    let line = "sallyport test: this filter is for HTTP, put it into http_filters; a connection was closed";
+    assert_eq!(lines(host), [line]);
+}

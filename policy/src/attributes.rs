@@ -1,0 +1,8 @@
+//! Attributes of a request, and how a policy names them.
+
+pub(crate) mod dynamic_metadata;
+pub(crate) mod jwt_claims;
+pub(crate) mod names;
+pub(crate) mod readings;
+pub(crate) mod request;
+pub(crate) mod wording;

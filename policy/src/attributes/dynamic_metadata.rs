@@ -1,0 +1,30 @@
+//! The dynamic metadata of a request or connection: what other filters have found out about it.
+
+use crate::config::document::{Value, protobuf_struct};
+use crate::identity::error::AttributeError;
+
+/// Envoy's dynamic metadata, as its attribute `metadata` gives it: the wire form of
+/// `envoy.config.core.v3.Metadata`. Single values have attributes of their own, but there a text cannot be told from a
+/// list, and so could be written by a client to pass for one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DynamicMetadata(Vec<u8>);
+
+impl DynamicMetadata {
+    /// Takes the attribute's bytes; none are no metadata.
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+
+    /// What one filter has set under one key, given as JSON.
+    #[cfg(test)]
+    pub(crate) fn of(filter: &str, key: &str, json: &str) -> Self {
+        let value: Value = Value::of_json(json.as_bytes()).expect("JSON");
+        Self(protobuf_struct::writing::metadata(filter, key, &value))
+    }
+
+    /// What `filter` has set under `key`, or none. Fails where the bytes are not what they should be.
+    pub(crate) fn value(&self, filter: &str, key: &str) -> Result<Option<Value>, AttributeError> {
+        protobuf_struct::find_metadata(&self.0, filter, key)
+            .ok_or(AttributeError { attribute: "metadata", status: "it is malformed" })
+    }
+}

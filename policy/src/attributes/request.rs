@@ -1,0 +1,109 @@
+//! What a policy may ask of a request, and how asking can fail.
+
+use std::any::Any;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use smallvec::SmallVec;
+
+use crate::attributes::dynamic_metadata::DynamicMetadata;
+use crate::collections::bytes::memchr2;
+use crate::identity::error::AttributeError;
+use crate::identity::peer::Peer;
+
+/// A request as its proxy sees it. A compiled policy asks for what its rules need and for nothing else; where it has to
+/// look at method, host or path twice it asks for them twice, so an implementation keeps what is dear to know.
+///
+/// `Ok(None)` means that the request has no such thing: a positive match on it is false, a negative one true. An
+/// error stops the decision, and the request is denied. What an implementation leaves out fails in this way.
+pub trait Request {
+    /// Whether it is a connection of which only bytes are known, rather than an HTTP request.
+    fn is_connection(&self) -> bool {
+        false
+    }
+
+    /// Who sent it.
+    fn peer(&mut self) -> Result<&Peer, AttributeError>;
+
+    /// The address of the connection's other end, whatever a request says of addresses (`source.ip`).
+    fn source_ip(&mut self) -> Result<Option<IpAddr>, AttributeError>;
+
+    /// The address of the client as the proxy finds it out: by `X-Forwarded-For` or the PROXY protocol where it trusts
+    /// them (`remote.ip`).
+    fn remote_ip(&mut self) -> Result<Option<IpAddr>, AttributeError> {
+        unsupported("remote.ip")
+    }
+
+    /// The address that the connection was addressed to, on the proxy's side (`destination.ip`).
+    fn destination_ip(&mut self) -> Result<Option<IpAddr>, AttributeError> {
+        unsupported("destination.ip")
+    }
+
+    /// The port that the connection was addressed to, on the proxy's side.
+    fn destination_port(&mut self) -> Result<Option<u16>, AttributeError>;
+
+    /// The server name that the client's TLS asks for (SNI, RFC 6066, section 3), where the proxy has read it.
+    fn server_name(&mut self) -> Result<Option<&[u8]>, AttributeError> {
+        unsupported("connection.sni")
+    }
+
+    /// When it is decided, since the Unix epoch.
+    fn time(&mut self) -> Result<Duration, AttributeError> {
+        unsupported("request.time")
+    }
+
+    /// What filters before this one have found out about it.
+    fn metadata(&mut self) -> Result<&DynamicMetadata, AttributeError> {
+        unsupported("metadata")
+    }
+
+    /// Attributes that one filter alone knows, by their type.
+    fn extension(&self) -> Option<&dyn Any> {
+        None
+    }
+
+    /// The request method (`:method`), as sent.
+    fn method(&mut self) -> Result<Option<&[u8]>, AttributeError>;
+
+    /// The host that it is addressed to (`:authority`), with its port if it names one, as sent.
+    fn host(&mut self) -> Result<Option<&[u8]>, AttributeError>;
+
+    /// The path with query and fragment (`:path`), as the proxy hands it over.
+    fn path(&mut self) -> Result<Option<&[u8]>, AttributeError>;
+
+    /// The values of a header, whose name is given in lower case: none where it is absent, several where it is
+    /// repeated, as bytes, since they need not be UTF-8.
+    fn header(&mut self, name: &str) -> Result<HeaderValues<'_>, AttributeError>;
+}
+
+fn unsupported<T>(attribute: &'static str) -> Result<T, AttributeError> {
+    Err(AttributeError { attribute, status: "it is not known here" })
+}
+
+/// A pseudo-header of a request (RFC 9113, section 8.3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PseudoHeader {
+    Method,
+    Authority,
+    Path,
+}
+
+impl PseudoHeader {
+    /// Its value, as sent. None where the request has none.
+    pub(crate) fn read(self, request: &mut dyn Request) -> Result<Option<&[u8]>, AttributeError> {
+        match self {
+            Self::Method => request.method(),
+            Self::Authority => request.host(),
+            Self::Path => request.path(),
+        }
+    }
+}
+
+/// The values of one header, of which there is mostly one.
+pub type HeaderValues<'v> = SmallVec<[&'v [u8]; 2]>;
+
+/// A path without query and fragment, as Envoy's path matcher has it (`PathUtil::removeQueryAndFragment`).
+pub(crate) fn without_query(path: &[u8]) -> &[u8] {
+    let end = memchr2(path, b'?', b'#');
+    end.and_then(|end| path.get(..end)).unwrap_or(path)
+}

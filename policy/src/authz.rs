@@ -1,0 +1,10 @@
+//! Authorization by AuthorizationPolicy and PeerAuthentication.
+
+pub(crate) mod compiled;
+pub(crate) mod decision;
+pub(crate) mod engine;
+pub(crate) mod fields;
+pub(crate) mod identity_authz;
+pub(crate) mod mtls_mode;
+pub(crate) mod policy_name;
+pub(crate) mod resources;

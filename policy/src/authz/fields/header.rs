@@ -1,0 +1,140 @@
+//! `when` on `request.headers[…]`: the values of one header.
+
+use std::borrow::Cow;
+use std::fmt::Display;
+use std::rc::Rc;
+
+use crate::attributes::names::HeaderName;
+use crate::attributes::readings::header;
+use crate::attributes::request::{HeaderValues, Request};
+use crate::authz::engine::field::{AnyFieldValues, FieldIndex, FieldValues, MatchField};
+use crate::authz::fields::{FieldContext, NamedConditionReader, ReadNamedValues};
+use crate::config::reader::ConfigNode;
+use crate::config::string_list::read_values;
+use crate::identity::error::EvalError;
+use crate::matcher::field_match::FieldMatch;
+use crate::matcher::string_index::StringIndex;
+use crate::matcher::string_pattern::StringPattern;
+use crate::matcher::value_ids::{Matched, ValueId, once_each};
+
+/// The rank of headers among match fields.
+pub(crate) const RANK: u8 = 33;
+
+/// A request header, compared with regard to case as in Istio: `*` stands for any run of bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Header {
+    name: HeaderName,
+}
+
+impl MatchField for Header {
+    type Pattern = StringPattern;
+
+    const RANK: u8 = RANK;
+    const REQUEST_HEADER: bool = true;
+
+    fn name(&self) -> Cow<'_, str> {
+        self.name.as_str().into()
+    }
+
+    fn subject(&self) -> Cow<'static, str> {
+        format!("header {}", self.name.as_str()).into()
+    }
+
+    fn http_key(&self) -> Option<String> {
+        Some(format!("request.headers[{}]", self.name.as_str()))
+    }
+
+    fn index(self, patterns: Vec<(StringPattern, ValueId)>) -> Box<dyn FieldIndex> {
+        let texts = pattern_texts(&patterns);
+        Box::new(HeaderFieldIndex { name: self.name, texts, patterns: WholeValueIndex(StringIndex::new(patterns)) })
+    }
+}
+
+/// `when` on `request.headers[…]`.
+pub(crate) const NAMED: NamedConditionReader = |text| {
+    let name = parse_key(text)?;
+    Some(name.map(|name| -> Box<ReadNamedValues<'static>> {
+        Box::new(move |node, context| read(node, context, name.clone()))
+    }))
+};
+
+fn read(node: &ConfigNode<'_>, _: &FieldContext<'_>, name: HeaderName) -> Option<Rc<dyn AnyFieldValues>> {
+    let patterns = read_values(node, |text| Ok(StringPattern::new(header::normalized(text)?)))?;
+    Some(FieldValues::shared(Header { name }, patterns))
+}
+
+/// The header of a key `request.headers[…]`. None where it is another key.
+pub(crate) fn parse_key(key: &str) -> Option<Result<HeaderName, String>> {
+    let bracketed = key.strip_prefix("request.headers[")?;
+    Some(match bracketed.strip_suffix(']') {
+        Some(name) => HeaderName::parse(name),
+        None => Err(format!("bad key `{key}`: expected request.headers[user-agent]")),
+    })
+}
+
+/// The patterns of one header, looked up by value.
+pub(crate) trait HeaderPatterns {
+    /// The patterns that `value`, which has no blanks around it, matches as a whole. Adds them to `any`, and those that its
+    /// elements match.
+    fn lookup_value(&self, value: &[u8], any: &mut Matched) -> Matched;
+
+    /// Looks up every line of a header, and their join by commas, which is how a proxy may pass several on.
+    fn lookup_all(&self, values: &[&[u8]], found: &mut FieldMatch) {
+        let values: HeaderValues<'_> = values.iter().map(|value| header::trimmed(value)).collect();
+        let mut each = Vec::with_capacity(values.len());
+        for value in &values {
+            each.push(self.lookup_value(value, &mut found.any));
+        }
+        found.each = each.into();
+        if values.len() > 1 {
+            self.lookup_value(&values.join(&b','), &mut found.any);
+        }
+    }
+}
+
+/// The index of one header.
+pub(crate) struct HeaderFieldIndex<P> {
+    pub(crate) name: HeaderName,
+    /// The patterns as they were written, by number.
+    pub(crate) texts: Vec<String>,
+    pub(crate) patterns: P,
+}
+
+/// Patterns as they were written, in the order of their numbers.
+pub(crate) fn pattern_texts<P: Display>(patterns: &[(P, ValueId)]) -> Vec<String> {
+    patterns.iter().map(|(pattern, _)| pattern.to_string()).collect()
+}
+
+impl<P: HeaderPatterns> FieldIndex for HeaderFieldIndex<P> {
+    fn lookup(&self, request: &mut dyn Request, found: &mut FieldMatch) -> Result<(), EvalError> {
+        self.patterns.lookup_all(&request.header(self.name.as_str())?, found);
+        Ok(())
+    }
+
+    fn header_pattern(&self, value: ValueId) -> Option<(&str, &str)> {
+        let pattern = usize::try_from(value.0).ok().and_then(|position| self.texts.get(position))?;
+        Some((self.name.as_str(), pattern))
+    }
+}
+
+/// How many values may be listed several times before they are listed once each.
+const MAX_REPEATED: usize = 64;
+
+struct WholeValueIndex(StringIndex);
+
+impl HeaderPatterns for WholeValueIndex {
+    fn lookup_value(&self, value: &[u8], any: &mut Matched) -> Matched {
+        let mut whole = Matched::new();
+        self.0.lookup(value, &mut whole);
+        any.extend_from_slice(&whole);
+        let mut limit = MAX_REPEATED;
+        for element in header::elements(value) {
+            self.0.lookup(element, any);
+            if any.len() > limit {
+                once_each(any);
+                limit = any.len() * 2 + MAX_REPEATED;
+            }
+        }
+        whole
+    }
+}

@@ -1,0 +1,295 @@
+//! `source.ipBlocks`, `source.remoteIpBlocks` and the keys `source.ip`, `remote.ip` and `destination.ip`: the addresses
+//! of a connection.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::rc::Rc;
+
+use crate::attributes::request::Request;
+use crate::authz::engine::field::{AnyFieldValues, FieldIndex, FieldValues, MatchField};
+use crate::authz::fields::{ConditionReader, FieldContext, FieldReader};
+use crate::collections::map::OrderedMap;
+use crate::collections::sort::sort_by;
+use crate::config::reader::ConfigNode;
+use crate::config::string_list::read_values;
+use crate::identity::error::{AttributeError, EvalError};
+use crate::matcher::field_match::FieldMatch;
+use crate::matcher::value_ids::{Matched, ValueId};
+
+/// A network: addresses of one family that begin with the same bits.
+///
+/// An IPv4 network holds no IPv6 address, IPv4-mapped ones included, as in Envoy's `CidrRange`; Envoy itself tells the
+/// address of an IPv4 client on an IPv6 socket as IPv4.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct IpBlock {
+    family: Family,
+    /// The bits of the address, from the highest of 128.
+    first: u128,
+    /// How many leading bits count.
+    bits: u8,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Family {
+    V4,
+    V6,
+}
+
+/// How far below the highest of 128 bits an IPv4 address ends.
+const BELOW_V4: u32 = 96;
+
+fn mask(bits: u8) -> u128 {
+    match bits {
+        0 => 0,
+        bits => u128::MAX << (128 - u32::from(bits.min(128))),
+    }
+}
+
+fn of_address(address: IpAddr) -> (Family, u128) {
+    match address {
+        IpAddr::V4(address) => (Family::V4, u128::from(address.to_bits()) << BELOW_V4),
+        IpAddr::V6(address) => (Family::V6, address.to_bits()),
+    }
+}
+
+impl IpBlock {
+    /// Parses an address or a CIDR. Bits beyond the prefix are dropped, as Envoy does.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let (address, length) = match text.split_once('/') {
+            Some((address, length)) => (address, Some(length)),
+            None => (text, None),
+        };
+        let bad =
+            || format!("bad IP block `{text}`: expected an address or a CIDR, as in `10.0.0.0/8` or `2001:db8::/32`");
+        let (family, first) = of_address(address.parse().map_err(|_| bad())?);
+        let most = match family {
+            Family::V4 => 32,
+            Family::V6 => 128,
+        };
+        let bits = match length {
+            Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+                digits.parse::<u8>().ok().filter(|length| *length <= most)
+            }
+            Some(_) => None,
+            None => Some(most),
+        };
+        let bits = bits.ok_or_else(bad)?;
+        Ok(Self { family, first: first & mask(bits), bits })
+    }
+
+    /// All that tells it from other blocks.
+    fn key(self) -> [u8; 18] {
+        let mut key = [0; 18];
+        let (head, address) = key.split_at_mut(2);
+        head.copy_from_slice(&[self.family as u8, self.bits]);
+        address.copy_from_slice(&self.first.to_be_bytes());
+        key
+    }
+
+    #[cfg(test)]
+    pub(crate) fn contains(&self, address: IpAddr) -> bool {
+        let (family, address) = of_address(address);
+        family == self.family && (address ^ self.first).leading_zeros() >= u32::from(self.bits)
+    }
+}
+
+impl fmt::Display for IpBlock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.family {
+            Family::V4 => {
+                let address = u32::try_from(self.first >> BELOW_V4).map_or(Ipv4Addr::UNSPECIFIED, Ipv4Addr::from_bits);
+                write!(f, "{address}/{}", self.bits)
+            }
+            Family::V6 => write!(f, "{}/{}", Ipv6Addr::from_bits(self.first), self.bits),
+        }
+    }
+}
+
+/// Networks by family, length and first address: a lookup for each length that is listed, at most 33 or 129.
+pub(crate) struct Index {
+    lengths: Vec<(Family, u8)>,
+    blocks: OrderedMap<Box<[u8]>, ValueId>,
+}
+
+impl Index {
+    pub(crate) fn new(blocks: impl Iterator<Item = (IpBlock, ValueId)>) -> Self {
+        let (mut lengths, mut by_key) = (Vec::new(), OrderedMap::default());
+        for (block, id) in blocks {
+            lengths.push((block.family, block.bits));
+            by_key.insert(Box::from(block.key()), id);
+        }
+        sort_by(&mut lengths, Ord::cmp);
+        lengths.dedup();
+        Self { lengths, blocks: by_key }
+    }
+
+    pub(crate) fn lookup(&self, address: Option<IpAddr>, matched: &mut Matched) {
+        let Some((family, address)) = address.map(of_address) else { return };
+        let lengths = self.lengths.iter().filter(|(of, _)| *of == family).map(|(_, bits)| *bits);
+        let blocks = lengths.map(|bits| IpBlock { family, first: address & mask(bits), bits });
+        matched.extend(blocks.filter_map(|block| self.blocks.get(block.key().as_slice())).copied());
+    }
+}
+
+impl Index {
+    fn new_boxed<A: AddressField>(patterns: Vec<(IpBlock, ValueId)>) -> Box<dyn FieldIndex> {
+        Box::new(AddressIndex {
+            blocks: Self::new(patterns.into_iter()),
+            address: A::address,
+            preposition: A::PREPOSITION,
+        })
+    }
+}
+
+type ReadAddress = fn(&mut dyn Request) -> Result<Option<IpAddr>, AttributeError>;
+
+struct AddressIndex {
+    blocks: Index,
+    address: ReadAddress,
+    preposition: &'static str,
+}
+
+impl FieldIndex for AddressIndex {
+    fn lookup(&self, request: &mut dyn Request, found: &mut FieldMatch) -> Result<(), EvalError> {
+        self.blocks.lookup((self.address)(request)?, &mut found.any);
+        Ok(())
+    }
+
+    fn describe_actual(&self, request: &mut dyn Request) -> Option<String> {
+        let address = (self.address)(request).ok().flatten()?;
+        Some(format!("{} {address}", self.preposition))
+    }
+}
+
+/// One of the addresses of a connection.
+trait AddressField {
+    const PREPOSITION: &'static str;
+
+    fn address(request: &mut dyn Request) -> Result<Option<IpAddr>, AttributeError>;
+}
+
+/// Declares the field of an address. Its value can change while a connection lasts, as QUIC's do.
+macro_rules! address_field {
+    ($(#[$doc:meta])* $name:ident, $rank:literal, $subject:literal, $preposition:literal, $attribute:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub(crate) struct $name;
+
+        impl AddressField for $name {
+            const PREPOSITION: &'static str = $preposition;
+
+            fn address(request: &mut dyn Request) -> Result<Option<IpAddr>, AttributeError> {
+                request.$attribute()
+            }
+        }
+
+        impl MatchField for $name {
+            type Pattern = IpBlock;
+
+            const RANK: u8 = $rank;
+
+            fn subject(&self) -> Cow<'static, str> {
+                $subject.into()
+            }
+
+            fn index(self, patterns: Vec<(IpBlock, ValueId)>) -> Box<dyn FieldIndex> {
+                Index::new_boxed::<Self>(patterns)
+            }
+        }
+
+        impl $name {
+            fn read(node: &ConfigNode<'_>, _: &FieldContext<'_>) -> Option<Rc<dyn AnyFieldValues>> {
+                Some(FieldValues::shared(Self, read_values(node, IpBlock::parse)?))
+            }
+        }
+    };
+}
+
+address_field! {
+    /// The address of the connection's other end, whatever a request says of addresses.
+    SourceIp, 20, "source address in", "from", source_ip
+}
+address_field! {
+    /// The address of the client as the proxy determines it, by `X-Forwarded-For` or the PROXY protocol.
+    RemoteIp, 21, "remote address in", "from", remote_ip
+}
+address_field! {
+    /// The address that the connection was made to, on the proxy's side.
+    DestinationIp, 22, "destination address in", "to", destination_ip
+}
+
+/// `source.ipBlocks` and `source.notIpBlocks`.
+pub(crate) const SOURCE: FieldReader = FieldReader { keys: ["ipBlocks", "notIpBlocks"], read: SourceIp::read };
+
+/// `source.remoteIpBlocks` and `source.notRemoteIpBlocks`.
+pub(crate) const REMOTE_SOURCE: FieldReader =
+    FieldReader { keys: ["remoteIpBlocks", "notRemoteIpBlocks"], read: RemoteIp::read };
+
+/// `when` on `source.ip`.
+pub(crate) const SOURCE_CONDITION: ConditionReader = ConditionReader { key: "source.ip", read: SourceIp::read };
+
+/// `when` on `remote.ip`.
+pub(crate) const REMOTE_CONDITION: ConditionReader = ConditionReader { key: "remote.ip", read: RemoteIp::read };
+
+/// `when` on `destination.ip`.
+pub(crate) const DESTINATION_CONDITION: ConditionReader =
+    ConditionReader { key: "destination.ip", read: DestinationIp::read };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_index_agrees_with_each_block() {
+        let texts =
+            ["0.0.0.0/0", "10.0.0.0/8", "10.1.2.3", "10.1.0.0/16", "::/0", "2001:db8::/32", "::1", "10.1.2.3/31"];
+        let blocks: Vec<_> = texts.into_iter().flat_map(IpBlock::parse).collect();
+        assert_eq!(blocks.len(), texts.len());
+        let index = Index::new(blocks.iter().cloned().zip((0..).map(ValueId)));
+        for text in
+            ["10.1.2.3", "10.1.2.2", "10.200.0.1", "11.0.0.1", "2001:db8::5", "2001:db9::", "::1", "::ffff:10.1.2.3"]
+        {
+            let Ok(address) = text.parse() else { continue };
+            let expected: Vec<_> = (0..)
+                .map(ValueId)
+                .zip(&blocks)
+                .filter(|(_, block)| block.contains(address))
+                .map(|(id, _)| id)
+                .collect();
+            let mut found = Matched::new();
+            index.lookup(Some(address), &mut found);
+            found.sort();
+            assert_eq!(found.to_vec(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_block_holds_addresses_of_its_own_family() {
+        let rows = [
+            ("::/0", "10.1.2.3", false),
+            ("::/0", "2001:db8::5", true),
+            ("0.0.0.0/0", "10.1.2.3", true),
+            ("0.0.0.0/0", "2001:db8::5", false),
+            ("10.0.0.0/8", "::ffff:10.1.2.3", false),
+            ("::ffff:0:0/96", "10.1.2.3", false),
+            ("::ffff:0:0/96", "::ffff:10.1.2.3", true),
+        ];
+        for (block, address, expected) in rows {
+            let held = IpBlock::parse(block).ok().zip(address.parse().ok()).map(|(block, ip)| block.contains(ip));
+            assert_eq!(held, Some(expected), "{address} in {block}");
+        }
+    }
+
+    #[test]
+    fn rows() {
+        for (text, written) in
+            [("10.1.2.3/8", "10.0.0.0/8"), ("10.1.2.3", "10.1.2.3/32"), ("2001:DB8::/32", "2001:db8::/32")]
+        {
+            assert_eq!(IpBlock::parse(text).map(|block| block.to_string()).as_deref(), Ok(written));
+        }
+        for text in ["10.0.0.0/33", "10.0.0/8", "10.0.0.0/+8", "010.0.0.0/8", "x", "", "10.0.0.0/", "::/129"] {
+            assert!(IpBlock::parse(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! `source.namespaces`: the namespace that the peer's SPIFFE ID names after `/ns/`.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::rc::Rc;
+
+use crate::attributes::request::Request;
+use crate::attributes::wording::describe_peer;
+use crate::authz::engine::field::{AnyFieldValues, FieldIndex, FieldValues, MatchField};
+use crate::authz::fields::{ConditionReader, FieldContext, FieldReader};
+use crate::collections::map::OrderedMap;
+use crate::config::reader::ConfigNode;
+use crate::config::string_list::read_values;
+use crate::identity::error::EvalError;
+use crate::identity::peer::Peer;
+use crate::identity::spiffe_id::SpiffeId;
+use crate::matcher::field_match::FieldMatch;
+use crate::matcher::string_index::StringIndex;
+use crate::matcher::string_pattern::StringPattern;
+use crate::matcher::value_ids::{Matched, ValueId};
+
+/// A pattern for namespaces. Istio turns it into `.*/ns/…/.*` over the whole ID, each star any run of characters, `/`
+/// included (Istio 1.31, `pilot/pkg/security/authz/model/generator.go`).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct NamespacePattern(String);
+
+impl NamespacePattern {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        match text
+            .chars()
+            .find(|character| !(character.is_ascii_alphanumeric() || matches!(character, '.' | '-' | '_' | '*')))
+        {
+            Some(wrong) => Err(format!("bad namespace `{text}`: no namespace contains `{}`", wrong.escape_default())),
+            None => Ok(Self(text.to_owned())),
+        }
+    }
+
+    fn over_the_id(&self) -> StringPattern {
+        StringPattern::new(&format!("*/ns/{}/*", self.0))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn matches(&self, id: &SpiffeId) -> bool {
+        self.over_the_id().matches(id.uri().as_bytes())
+    }
+}
+
+impl fmt::Display for NamespacePattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+pub(crate) struct Index {
+    exact: OrderedMap<Box<[u8]>, ValueId>,
+    starred: StringIndex,
+}
+
+impl Index {
+    pub(crate) fn new(patterns: impl Iterator<Item = (NamespacePattern, ValueId)>) -> Self {
+        let (starred, exact): (Vec<_>, Vec<_>) = patterns.partition(|(pattern, _)| pattern.0.contains('*'));
+        Self {
+            exact: exact.into_iter().map(|(pattern, id)| (pattern.0.into_bytes().into(), id)).collect(),
+            starred: StringIndex::new(starred.into_iter().map(|(pattern, id)| (pattern.over_the_id(), id)).collect()),
+        }
+    }
+
+    pub(crate) fn lookup(&self, peer: &Peer, matched: &mut Matched) {
+        let Some(id) = peer.id() else { return };
+        for namespace in namespaces(id) {
+            matched.extend(self.exact.get(namespace).copied());
+        }
+        self.starred.lookup(id.uri().as_bytes(), matched);
+    }
+}
+
+/// Each segment of the URI that follows a segment `ns` and is itself followed by a slash: mostly one.
+fn namespaces(id: &SpiffeId) -> impl Iterator<Item = &[u8]> {
+    let segments = || id.uri().as_bytes().split(|byte| *byte == b'/');
+    segments()
+        .zip(segments().skip(1))
+        .zip(segments().skip(2))
+        .filter(|((marker, _), _)| *marker == b"ns")
+        .map(|((_, namespace), _)| namespace)
+}
+
+impl FieldIndex for Index {
+    fn lookup(&self, request: &mut dyn Request, found: &mut FieldMatch) -> Result<(), EvalError> {
+        Index::lookup(self, request.peer()?.require_verified()?, &mut found.any);
+        Ok(())
+    }
+
+    fn describe_actual(&self, request: &mut dyn Request) -> Option<String> {
+        Some(describe_peer(request))
+    }
+}
+
+/// The namespace of the peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Namespace;
+
+impl MatchField for Namespace {
+    type Pattern = NamespacePattern;
+
+    const RANK: u8 = 11;
+    const CONNECTION_SCOPED: bool = true;
+
+    fn subject(&self) -> Cow<'static, str> {
+        "namespace".into()
+    }
+
+    fn index(self, patterns: Vec<(NamespacePattern, ValueId)>) -> Box<dyn FieldIndex> {
+        Box::new(Index::new(patterns.into_iter()))
+    }
+}
+
+/// `source.namespaces` and `source.notNamespaces`.
+pub(crate) const SOURCE: FieldReader = FieldReader { keys: ["namespaces", "notNamespaces"], read };
+
+/// `when` on `source.namespace`.
+pub(crate) const CONDITION: ConditionReader = ConditionReader { key: "source.namespace", read };
+
+fn read(node: &ConfigNode<'_>, _: &FieldContext<'_>) -> Option<Rc<dyn AnyFieldValues>> {
+    Some(FieldValues::shared(Namespace, read_values(node, NamespacePattern::parse)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_index_agrees_with_istios_expression() {
+        let patterns: Vec<_> = ["shop", "ns", "*", "sh*", "*op", "*ho*", "s*p", "sa", "x"]
+            .into_iter()
+            .filter_map(|text| NamespacePattern::parse(text).ok())
+            .collect();
+        let index = Index::new(patterns.iter().cloned().zip((0..).map(ValueId)));
+        for uri in [
+            "spiffe://cluster.local/ns/shop/sa/web",
+            "spiffe://cluster.local/ns/shop",
+            "spiffe://cluster.local/team/ns/shop/sa/web",
+            "spiffe://ns/shop/sa/web",
+            "spiffe://ns/ns/ns/ns/x",
+            "spiffe://cluster.local/ns/a/ns/shop/b",
+            "spiffe://cluster.local/ns/shopping/sa/web",
+            "spiffe://cluster.local/billing",
+        ] {
+            let Ok(id) = SpiffeId::parse(uri.as_bytes()) else { continue };
+            let expected: Vec<_> = (0..)
+                .map(ValueId)
+                .zip(&patterns)
+                .filter(|(_, pattern)| pattern.matches(&id))
+                .map(|(number, _)| number)
+                .collect();
+            let mut found = Matched::new();
+            index.lookup(&Peer::Authenticated(id), &mut found);
+            found.sort();
+            found.dedup();
+            assert_eq!(found.to_vec(), expected, "{uri}");
+        }
+    }
+
+    #[test]
+    fn no_identity_is_in_no_namespace() {
+        let index = Index::new(NamespacePattern::parse("*").into_iter().zip([ValueId(0)]));
+        let mut found = Matched::new();
+        index.lookup(&Peer::Unauthenticated(crate::identity::error::UnauthenticatedReason::NoCertificate), &mut found);
+        assert!(found.is_empty());
+    }
+
+    #[test]
+    fn what_cannot_be_a_namespace_is_refused() {
+        assert_eq!(
+            NamespacePattern::parse("shop/web").err().as_deref(),
+            Some("bad namespace `shop/web`: no namespace contains `/`")
+        );
+    }
+}

@@ -1,0 +1,358 @@
+//! The configuration of the filter `identity-authz`.
+
+use std::borrow::Cow;
+use std::rc::Rc;
+
+use crate::attributes::jwt_claims::ClaimSource;
+use crate::attributes::readings::path::PathReadings;
+use crate::authz::compiled::CompiledPolicy;
+use crate::authz::engine::rule::{Action, DefaultAction};
+use crate::authz::fields::ALL_FIELDS;
+use crate::authz::mtls_mode::MutualTls;
+use crate::authz::resources::authorization_policy::{AuthorizationPolicy, Context};
+use crate::authz::resources::object_meta::read_namespace;
+use crate::authz::resources::peer_authentication::PeerAuthentication;
+use crate::authz::resources::workload::Workload;
+use crate::authz::resources::{Resources, read_resources};
+use crate::config::deny_response::DenyResponse;
+use crate::config::diagnostics::{ConfigError, ConfigErrors, Diagnostics};
+use crate::config::document::{StreamedList, Value};
+use crate::config::enforcement_mode::EnforcementMode;
+use crate::config::reader::ConfigNode;
+use crate::identity::settings::{IdentitySource, PEER_PRINCIPAL, read_filter_state_key, read_trust_domains};
+
+/// A configuration of `identity-authz`, read without a fault and compiled.
+pub struct IdentityAuthz {
+    policy: CompiledPolicy,
+    /// What the policies mean for connections, where that is something else.
+    connections: Option<CompiledPolicy>,
+    connection_warnings: Vec<String>,
+    reply: DenyResponse,
+    identity_source: IdentitySource,
+    direct_remote_address: DirectRemoteAddress,
+    summary: Summary,
+}
+
+/// `directRemoteAddress`: what tells the address of the connection's other end, which `source.ip` and `ipBlocks` are
+/// about. Envoy's own attribute follows `X-Forwarded-For`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DirectRemoteAddress {
+    /// The filter state `sallyport.direct_remote_address`, which the example configurations set. Where it is absent,
+    /// what asks for the address is denied.
+    #[default]
+    FilterState,
+    /// The connection: right only where `X-Forwarded-For` is not trusted.
+    Connection,
+}
+
+/// How many lines are said about rules of one kind.
+const MAX_WARNINGS: usize = 20;
+
+/// What was loaded, for the log.
+struct Summary {
+    resources: usize,
+    applicable: usize,
+    dry_run: usize,
+    path_readings: PathReadings,
+    mode: EnforcementMode,
+    warnings: Vec<String>,
+}
+
+impl IdentityAuthz {
+    /// Reads and compiles a configuration. Fails with all its diagnostics, each with its place.
+    ///
+    /// ```
+    /// use sallyport_policy::IdentityAuthz;
+    /// let refusal = IdentityAuthz::parse(br#"{"resources": [], "mode": "enforced", "defaultAction": "DENY"}"#).err().unwrap();
+    /// assert_eq!(refusal.to_string(), "mode: unknown value `enforced`, did you mean \"enforce\"?");
+    /// ```
+    pub fn parse(json: impl AsRef<[u8]>) -> Result<Self, ConfigErrors> {
+        let configuration = {
+            let (document, resources) = Value::parse_streaming(json.as_ref(), "resources")?;
+            let diagnostics = Diagnostics::default();
+            let read = read(&ConfigNode::root(&document, &diagnostics), &resources);
+            diagnostics.into_result(read)?
+        };
+        // The memory of a VM does not shrink: what is made of the text goes where the text was.
+        drop(json);
+        configuration.compile()
+    }
+
+    /// What decides requests.
+    pub fn policy(&self) -> &CompiledPolicy {
+        &self.policy
+    }
+
+    /// What decides connections at layer 4, where what only HTTP has does not count.
+    pub fn connection_policy(&self) -> &CompiledPolicy {
+        self.connections.as_ref().unwrap_or(&self.policy)
+    }
+
+    /// Lines about what policies do not mean for connections.
+    pub fn connection_warnings(&self) -> &[String] {
+        &self.connection_warnings
+    }
+
+    /// What a denied client is told.
+    pub fn reply(&self) -> &DenyResponse {
+        &self.reply
+    }
+
+    /// Where the proxy tells who asks.
+    pub fn identity_source(&self) -> &IdentitySource {
+        &self.identity_source
+    }
+
+    /// What tells the address of a connection's other end.
+    pub fn direct_remote_address(&self) -> DirectRemoteAddress {
+        self.direct_remote_address
+    }
+
+    /// One line that says what was loaded: resources, how many apply here, what is enforced and what only reported.
+    pub fn summary(&self) -> String {
+        let Summary { resources, applicable, dry_run, mode, path_readings, .. } = &self.summary;
+        let (enforced, reported) = match mode {
+            EnforcementMode::Report => (0, *applicable),
+            EnforcementMode::Enforce => (applicable - dry_run, *dry_run),
+        };
+        let mode = if *mode == EnforcementMode::Report { ", mode: report, nothing is denied" } else { "" };
+        let omitted = path_readings.left_out();
+        format!(
+            "loaded {resources} resources, {applicable} apply here, {enforced} enforced, {reported} only reported{mode}{omitted}"
+        )
+    }
+
+    /// Lines about what is accepted and may surprise.
+    pub fn warnings(&self) -> &[String] {
+        &self.summary.warnings
+    }
+}
+
+struct Configuration {
+    loaded: Resources,
+    reply: DenyResponse,
+    identity_source: IdentitySource,
+    direct_remote_address: DirectRemoteAddress,
+    path_readings: PathReadings,
+    default_action: Option<DefaultAction>,
+    mode: EnforcementMode,
+    workload: Option<Workload>,
+    root_namespace: String,
+}
+
+impl Configuration {
+    /// Compiles what applies here. Fails with the errors that only all resources together show.
+    fn compile(self) -> Result<IdentityAuthz, ConfigErrors> {
+        let diagnostics = Diagnostics::default();
+        let applies = |policy: &AuthorizationPolicy| {
+            self.workload.as_ref().is_none_or(|workload| {
+                let selects = |namespace| policy.target.selects(namespace, &self.root_namespace, workload);
+                policy.name.namespace().is_some_and(selects)
+            })
+        };
+        let policies = &self.loaded.policies;
+        let applicable: Vec<_> = policies.iter().filter(|policy| applies(policy)).collect();
+        let is_enforced_allow =
+            |policy: &&AuthorizationPolicy| policy.action == Action::Allow && policy.mode == EnforcementMode::Enforce;
+        let enforced_allow = applicable.iter().any(is_enforced_allow);
+        let warnings = self.check_targets(enforced_allow, &diagnostics);
+        let peer_authentications = &self.loaded.peer_authentications;
+        let (mutual_tls, applicable_peer_authentications) =
+            MutualTls::new(peer_authentications, self.workload.as_ref(), &self.root_namespace, &diagnostics);
+        diagnostics.into_result(Some(()))?;
+        let default_action = match (self.default_action, enforced_allow) {
+            (Some(action), _) => action,
+            (None, true) => DefaultAction::Deny,
+            (None, false) => return Err(ConfigErrors::of(no_allow_policy(policies.is_empty(), applicable.is_empty()))),
+        };
+        let summary = Summary {
+            resources: policies.len() + peer_authentications.len(),
+            applicable: applicable.len() + applicable_peer_authentications,
+            dry_run: applicable.iter().filter(|policy| policy.mode == EnforcementMode::Report).count(),
+            path_readings: self.path_readings,
+            mode: self.mode,
+            warnings,
+        };
+        let compile = |policies: Vec<Cow<'_, AuthorizationPolicy>>, mutual_tls| {
+            CompiledPolicy::new(policies, default_action, self.mode).with_mutual_tls(mutual_tls)
+        };
+        let (for_connections, connection_warnings) = for_connections(&applicable);
+        let connections = for_connections.map(|policies| compile(policies, mutual_tls.clone()));
+        // Nothing borrows the policies any more, so each can go as soon as it is compiled.
+        let applies: Vec<bool> = policies.iter().map(applies).collect();
+        let owned = self.loaded.policies.into_iter().zip(applies).filter(|(_, applies)| *applies);
+        let policy = compile(owned.map(|(policy, _)| Cow::Owned(policy)).collect(), mutual_tls);
+        Ok(IdentityAuthz {
+            policy,
+            connections,
+            connection_warnings,
+            reply: self.reply,
+            identity_source: self.identity_source,
+            direct_remote_address: self.direct_remote_address,
+            summary,
+        })
+    }
+
+    /// Reports the policies whose target cannot be compared with the workload as it is given, and returns warnings about
+    /// those that are left out because of it.
+    fn check_targets(&self, enforced_allow: bool, diagnostics: &Diagnostics) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let (policies, root_namespace) = (&self.loaded.policies, &self.root_namespace);
+        let undecidable = self.workload.iter().flat_map(|workload| undecidable(policies, workload, root_namespace));
+        for (policy, missing) in undecidable {
+            let name = &policy.name;
+            let allows_all = self.default_action == Some(DefaultAction::Allow) && !enforced_allow;
+            match policy.action {
+                Action::Deny => diagnostics.add(ConfigError::new(missing, format!("missing, and without it cannot be told whether the DENY policy {name} is meant for this workload"))),
+                // If it is meant for it, whoever it does not let in is denied.
+                Action::Allow if allows_all && policy.mode == EnforcementMode::Enforce => diagnostics.add(ConfigError::new(missing, format!("missing, and without it cannot be told whether the ALLOW policy {name} is meant for this workload, or everybody is let in by defaultAction"))),
+                Action::Allow | Action::Audit => warnings.push(format!("the policy {name} does not apply here: whom it picks cannot be told without {missing}")),
+            }
+        }
+        for policy in policies {
+            let name = &policy.name;
+            if name.namespace().is_some_and(|namespace| policy.target.is_ignored(namespace, root_namespace)) {
+                diagnostics.add(ConfigError::new("resources", format!("{name} is for a GatewayClass, which Istio passes over outside the root namespace; write it in {root_namespace}")));
+            }
+        }
+        warnings
+    }
+}
+
+/// The policies as they are for TCP connections, where one of them differs, and the warnings about those.
+fn for_connections<'p>(
+    policies: &[&'p AuthorizationPolicy],
+) -> (Option<Vec<Cow<'p, AuthorizationPolicy>>>, Vec<String>) {
+    let (mut connection_warnings, mut omitted) = (Vec::new(), 0);
+    let mut narrow = |policy: &&'p AuthorizationPolicy| match policy.for_connections() {
+        Some((narrowed, warnings)) => {
+            let room = MAX_WARNINGS.saturating_sub(connection_warnings.len());
+            omitted += warnings.len().saturating_sub(room);
+            connection_warnings.extend(warnings.into_iter().take(room));
+            Cow::Owned(narrowed)
+        }
+        None => Cow::Borrowed(*policy),
+    };
+    let narrowed: Vec<_> = policies.iter().map(&mut narrow).collect();
+    if omitted > 0 {
+        connection_warnings.push(format!("so it is with {omitted} rules more"));
+    }
+    ((!connection_warnings.is_empty()).then_some(narrowed), connection_warnings)
+}
+
+fn read(node: &ConfigNode<'_>, items: &StreamedList<'_>) -> Option<Configuration> {
+    let object = node.object()?;
+    let workload = object.optional("workload").map(|node| Workload::read(&node));
+    let root_namespace = match object.optional("rootNamespace") {
+        Some(node) => read_namespace(&node),
+        None => Some("istio-system".to_owned()),
+    };
+    let trust_domains = read_trust_domains(&object);
+    let (claims, identity_source) = match object.optional("identity") {
+        Some(identity) => read_identity(&identity),
+        None => (Some(ClaimSource::default()), Some(IdentitySource::default())),
+    };
+    let direct_remote_address = match object.optional("directRemoteAddress") {
+        Some(node) => node.enum_value(&[
+            ("filterState", DirectRemoteAddress::FilterState),
+            ("connection", DirectRemoteAddress::Connection),
+        ]),
+        None => Some(DirectRemoteAddress::default()),
+    };
+    let default_action = object
+        .optional("defaultAction")
+        .map(|node| node.enum_value(&[("ALLOW", DefaultAction::Allow), ("DENY", DefaultAction::Deny)]));
+    let path_readings = PathReadings::read(object.optional("pathReadings").as_ref());
+    let mode = EnforcementMode::read(object.optional("mode").as_ref());
+    let reply = DenyResponse::read(object.optional("deny").as_ref());
+    // Where they could not be read, that is an error already.
+    let claims = Rc::new(claims.unwrap_or_default());
+    let resources = object.required("resources", "list the policies, or write [] for none");
+    let loaded = resources.as_ref().zip(trust_domains.as_ref()).and_then(|(node, trust_domains)| {
+        let context = Context {
+            trust_domains,
+            claims: &claims,
+            path_readings: path_readings.unwrap_or_default(),
+            registry: &ALL_FIELDS,
+            denies_only: false,
+            peer_authentication: Some(PeerAuthentication::read),
+        };
+        read_resources(node, items, &context)
+    });
+    object.finish();
+    Some(Configuration {
+        loaded: loaded?,
+        reply: reply?,
+        identity_source: identity_source?,
+        direct_remote_address: direct_remote_address?,
+        default_action: match default_action {
+            Some(action) => Some(action?),
+            None => None,
+        },
+        path_readings: path_readings?,
+        mode: mode?,
+        workload: match workload {
+            Some(workload) => Some(workload?),
+            None => None,
+        },
+        root_namespace: root_namespace?,
+    })
+}
+
+/// Reads `identity`.
+fn read_identity(node: &ConfigNode<'_>) -> (Option<ClaimSource>, Option<IdentitySource>) {
+    let Some(object) = node.object() else { return (None, None) };
+    let claims = ClaimSource::read(&object);
+    let source = match object.optional("source") {
+        None => Some("peerCertificate"),
+        Some(source) => {
+            source.enum_value(&["peerCertificate", "filterState", "forwardedClientCert"].map(|source| (source, source)))
+        }
+    };
+    let source = match source {
+        Some("filterState") => match object.optional("key") {
+            None => Some(IdentitySource::FilterState(PEER_PRINCIPAL.to_owned())),
+            Some(key) => read_filter_state_key(&key).map(IdentitySource::FilterState),
+        },
+        other => {
+            object.refused("key", "is for the source filterState, remove it");
+            match other {
+                Some("forwardedClientCert") => Some(IdentitySource::ForwardedClientCert),
+                other => other.map(|_| IdentitySource::PeerCertificate),
+            }
+        }
+    };
+    object.finish();
+    (claims, source)
+}
+
+fn no_allow_policy(none_loaded: bool, none_here: bool) -> ConfigError {
+    let why = match (none_loaded, none_here) {
+        (true, _) => "there are no policies",
+        (false, true) => "none of the policies is meant for this workload",
+        (false, false) => "none of the policies for this workload is an enforced ALLOW",
+    };
+    ConfigError::new(
+        "defaultAction",
+        format!("missing, and {why}; say what happens to a request then, DENY or ALLOW (Istio would let it through)"),
+    )
+}
+
+/// The policies within reach of a workload of which it cannot be told whether they are meant for it, with what the
+/// workload would have to say.
+fn undecidable<'p>(
+    policies: &'p [AuthorizationPolicy],
+    workload: &'p Workload,
+    root_namespace: &'p str,
+) -> impl Iterator<Item = (&'p AuthorizationPolicy, &'static str)> {
+    let in_reach = move |policy: &&AuthorizationPolicy| {
+        policy.name.namespace().is_some_and(|namespace| {
+            let in_reach = [root_namespace, workload.namespace.as_str()].contains(&namespace);
+            in_reach && !policy.target.selects(namespace, root_namespace, workload)
+        })
+    };
+    policies.iter().filter(in_reach).filter_map(|policy| Some((policy, policy.target.missing_attribute(workload)?)))
+}
+
+#[cfg(test)]
+mod tests;

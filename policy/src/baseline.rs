@@ -1,0 +1,288 @@
+//! The configuration of the filter `baseline-deny`, and its decision.
+
+pub(crate) mod exemptions;
+pub(crate) mod fields;
+pub(crate) mod header_field;
+mod preset;
+
+use std::borrow::Cow;
+use std::rc::Rc;
+
+use exemptions::Exemptions;
+use preset::Preset;
+
+use crate::attributes::readings::header::trimmed;
+use crate::attributes::readings::path::PathReadings;
+use crate::attributes::request::Request;
+use crate::authz::compiled::CompiledPolicy;
+use crate::authz::decision::{Decision, Denial};
+use crate::authz::engine::rule::DefaultAction;
+use crate::authz::policy_name::{PolicyName, RuleLabel, RuleName};
+use crate::authz::resources::authorization_policy::{AuthorizationPolicy, Context};
+use crate::authz::resources::read_resources;
+use crate::baseline::fields::CLIENT_FIELDS;
+use crate::config::deny_response::DenyResponse;
+use crate::config::diagnostics::{ConfigError, ConfigErrors, Diagnostics};
+use crate::config::document::{StreamedList, Value};
+use crate::config::enforcement_mode::EnforcementMode;
+use crate::config::reader::{ConfigNode, Object};
+use crate::identity::error::AttributeError;
+use crate::identity::trust_domains::TrustDomains;
+
+const USER_AGENT: &str = "user-agent";
+
+/// A configuration of `baseline-deny`, read without a fault and compiled.
+///
+/// It denies what its policies and built-in lists match, lets everything else go on, and reads header values without
+/// regard to case and as globs. An exemption beats every denial.
+pub struct BaselineDeny {
+    policy: CompiledPolicy,
+    exempt: Option<Exemptions>,
+    missing: Option<RuleName>,
+    empty: Option<RuleName>,
+    mode: EnforcementMode,
+    reply: DenyResponse,
+    summary: String,
+}
+
+impl BaselineDeny {
+    /// Reads and compiles a configuration. Fails with all its diagnostics, each with its place.
+    ///
+    /// ```
+    /// use sallyport_policy::BaselineDeny;
+    /// let refusal = BaselineDeny::parse(br#"{"presets": ["scanner"]}"#).err().unwrap();
+    /// assert_eq!(refusal.to_string(), "presets[0]: unknown value `scanner`, did you mean \"scanners\"?");
+    /// ```
+    pub fn parse(json: &[u8]) -> Result<Self, ConfigErrors> {
+        let (document, resources) = Value::parse_streaming(json, "resources")?;
+        let diagnostics = Diagnostics::default();
+        let read = read(&ConfigNode::root(&document, &diagnostics), &resources);
+        let Configuration { presets, mut policies, exempt, missing, empty, path_readings, mode, reply } =
+            diagnostics.into_result(read)?;
+        let mut lists = Vec::new();
+        for preset in presets {
+            let Some((policy, version)) = preset.policy() else {
+                return Err(ConfigErrors::of(ConfigError::new(
+                    "presets",
+                    "a built-in list is broken, this build cannot be used",
+                )));
+            };
+            lists.push(format!("{} version {version} with {} tools", policy.name, policy.rules.len()));
+            policies.push(policy);
+        }
+        let summary = summary(&policies, &lists, mode) + &path_readings.left_out();
+        let policies = policies.into_iter().map(Cow::Owned).collect();
+        let policy = CompiledPolicy::new(policies, DefaultAction::Allow, mode);
+        let rule = |label: &str| RuleName::new(PolicyName::of_setting("userAgent"), RuleLabel::Name(label.to_owned()));
+        Ok(Self {
+            policy,
+            exempt,
+            missing: missing.then(|| rule("missing")),
+            empty: empty.then(|| rule("empty")),
+            mode,
+            reply,
+            summary,
+        })
+    }
+
+    /// Decides a request.
+    ///
+    /// 1. A policy or a built-in list matches, or the user agent is missing or empty where that is denied: denied.
+    /// 2. Unless an exemption names its user agent or its path.
+    ///
+    /// A failure of the proxy on the way is a denial.
+    pub fn decide(&self, request: &mut dyn Request) -> Decision<Denial<'_>> {
+        let decision = match self.policy.decide(request) {
+            Decision::Deny(denial) => Decision::Deny(denial),
+            other => match self.without_user_agent(request) {
+                Ok(None) => other,
+                Ok(Some(rule)) => self.deny_or_report(Denial::Matched(rule)),
+                Err(failure) => self.deny_or_report(Denial::Undecidable(failure.into())),
+            },
+        };
+        match decision {
+            Decision::Deny(Denial::Matched(_)) | Decision::WouldDeny(Denial::Matched(_)) => {
+                match self.is_exempt(request) {
+                    Ok(true) => Decision::Allow,
+                    Ok(false) => decision,
+                    Err(failure) => self.deny_or_report(Denial::Undecidable(failure.into())),
+                }
+            }
+            other => other,
+        }
+    }
+
+    /// One line that a person understands, and the pattern that was hit, if one was.
+    ///
+    /// It is made after a denial only, and may ask the proxy for more than the decision did.
+    pub fn explain(&self, denial: &Denial<'_>, request: &mut dyn Request) -> (String, Option<String>) {
+        let asked = asked(request);
+        match denial {
+            Denial::Matched(rule) if Some(*rule) == self.missing.as_ref() => {
+                (format!("there is no user agent: {asked}"), None)
+            }
+            Denial::Matched(rule) if Some(*rule) == self.empty.as_ref() => {
+                (format!("the user agent is empty: {asked}"), None)
+            }
+            Denial::Matched(rule) => {
+                let hit = self.policy.rules.header_hit(rule, request).ok().flatten();
+                let (told, pattern) = match hit {
+                    Some((header, pattern)) => (format!("{header} matches {pattern}"), Some(pattern)),
+                    None => (format!("rule {} matches", rule.label()), None),
+                };
+                (format!("{} rule {}, {told}: {asked}", rule.policy(), rule.label()), pattern)
+            }
+            Denial::Undecidable(obstacle) => (format!("{obstacle}: {asked}"), None),
+            Denial::NoAllowMatches | Denial::DefaultAction | Denial::MtlsRequired(_) => (asked, None),
+        }
+    }
+
+    /// What a denied client is told.
+    pub fn reply(&self) -> &DenyResponse {
+        &self.reply
+    }
+
+    /// What has counters of its own: policies, built-in lists, and the settings of the user agent that deny.
+    pub fn denying_policies(&self) -> impl Iterator<Item = &PolicyName> {
+        let setting = self.missing.as_ref().or(self.empty.as_ref()).map(RuleName::policy);
+        self.policy.denying_policies().chain(setting)
+    }
+
+    /// One line that says what was loaded, with the version of every built-in list.
+    pub fn summary(&self) -> &str {
+        &self.summary
+    }
+
+    fn without_user_agent(&self, request: &mut dyn Request) -> Result<Option<&RuleName>, AttributeError> {
+        if self.missing.is_none() && self.empty.is_none() {
+            return Ok(None);
+        }
+        let values = request.header(USER_AGENT)?;
+        Ok(match values.iter().all(|value| trimmed(value).is_empty()) {
+            true if values.is_empty() => self.missing.as_ref(),
+            true => self.empty.as_ref(),
+            false => None,
+        })
+    }
+
+    fn is_exempt(&self, request: &mut dyn Request) -> Result<bool, AttributeError> {
+        self.exempt.as_ref().map_or(Ok(false), |exempt| exempt.hold(request))
+    }
+
+    fn deny_or_report<'p>(&self, denial: Denial<'p>) -> Decision<Denial<'p>> {
+        match self.mode {
+            EnforcementMode::Report => Decision::WouldDeny(denial),
+            EnforcementMode::Enforce => Decision::Deny(denial),
+        }
+    }
+}
+
+/// Who asked for what, as far as a client without identity goes.
+fn asked(request: &mut dyn Request) -> String {
+    let what = crate::attributes::wording::describe_operation(request);
+    let agent = request
+        .header(USER_AGENT)
+        .ok()
+        .and_then(|values| values.first().map(|value| crate::attributes::wording::printable(value)));
+    match agent {
+        Some(agent) => format!("{what} with user-agent {agent}"),
+        None => what,
+    }
+}
+
+struct Configuration {
+    presets: Vec<Preset>,
+    policies: Vec<AuthorizationPolicy>,
+    exempt: Option<Exemptions>,
+    /// Whether a request without a user agent is denied.
+    missing: bool,
+    empty: bool,
+    path_readings: PathReadings,
+    mode: EnforcementMode,
+    reply: DenyResponse,
+}
+
+fn read(node: &ConfigNode<'_>, items: &StreamedList<'_>) -> Option<Configuration> {
+    let object = node.object()?;
+    let presets_node = object.optional("presets");
+    let presets = match &presets_node {
+        Some(node) => read_presets(node),
+        None => Some(Vec::new()),
+    };
+    let user_agent = match object.optional("userAgent") {
+        Some(node) => read_user_agent(&node),
+        None => Some((false, false)),
+    };
+    let path_readings = PathReadings::read(object.optional("pathReadings").as_ref());
+    let exempt = match object.optional("exempt") {
+        Some(node) => Exemptions::read(&node, path_readings.unwrap_or_default()).map(Some),
+        None => Some(None),
+    };
+    let mode = EnforcementMode::read(object.optional("mode").as_ref());
+    let reply = DenyResponse::read(object.optional("deny").as_ref());
+    let resources = object.optional("resources");
+    let trust_domains = TrustDomains::new("cluster.local".to_owned(), Vec::new());
+    let context = Context {
+        trust_domains: &trust_domains,
+        claims: &Rc::default(),
+        path_readings: path_readings.unwrap_or_default(),
+        registry: &CLIENT_FIELDS,
+        denies_only: true,
+        peer_authentication: None,
+    };
+    let policies = match &resources {
+        Some(node) => read_resources(node, items, &context).map(|resources| resources.policies),
+        None => Some(Vec::new()),
+    };
+    if presets_node.is_none() && resources.is_none() && user_agent == Some((false, false)) {
+        object.error("denies nothing: write presets: [scanners], or resources");
+    }
+    object.finish();
+    let (missing, empty) = user_agent?;
+    Some(Configuration {
+        presets: presets?,
+        policies: policies?,
+        exempt: exempt?,
+        missing,
+        empty,
+        path_readings: path_readings?,
+        mode: mode?,
+        reply: reply?,
+    })
+}
+
+fn read_presets(node: &ConfigNode<'_>) -> Option<Vec<Preset>> {
+    let mut presets: Vec<Preset> = Vec::new();
+    for item in node.items()? {
+        let preset = item.enum_value(&Preset::NAMES)?;
+        if presets.contains(&preset) {
+            item.error("listed twice, keep one");
+        }
+        presets.push(preset);
+    }
+    Some(presets)
+}
+
+fn read_user_agent(node: &ConfigNode<'_>) -> Option<(bool, bool)> {
+    let object = node.object()?;
+    let denies = |object: &Object<'_>, key| match object.optional(key) {
+        Some(node) => node.enum_value(&[("allow", false), ("deny", true)]),
+        None => Some(false),
+    };
+    let (missing, empty) = (denies(&object, "missing"), denies(&object, "empty"));
+    object.finish();
+    Some((missing?, empty?))
+}
+
+fn summary(policies: &[AuthorizationPolicy], lists: &[String], mode: EnforcementMode) -> String {
+    let resources = policies.len() - lists.len();
+    let dry_run = policies.iter().filter(|policy| policy.mode == EnforcementMode::Report).count();
+    let (enforced, reported) =
+        if mode == EnforcementMode::Report { (0, policies.len()) } else { (policies.len() - dry_run, dry_run) };
+    let lists = if lists.is_empty() { "no presets".to_owned() } else { lists.join(", ") };
+    let mode = if mode == EnforcementMode::Report { ", mode: report, nothing is denied" } else { "" };
+    format!("loaded {resources} resources and {lists}, {enforced} enforced, {reported} only reported{mode}")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,96 @@
+//! `exempt`: whom and what no denial reaches.
+
+use crate::attributes::readings::header::trimmed;
+use crate::attributes::readings::path::PathReadings;
+use crate::attributes::request::Request;
+use crate::authz::fields::path::{Index as PathIndex, PathPattern};
+use crate::baseline::USER_AGENT;
+use crate::baseline::header_field::{HeaderGlob, ListElementIndex};
+use crate::config::reader::{ConfigNode, Object};
+use crate::identity::error::AttributeError;
+use crate::matcher::field_match::FieldMatch;
+use crate::matcher::path_template::SegmentBytes;
+use crate::matcher::value_ids::ValueId;
+
+/// The most values of a list.
+const MOST: usize = 100_000;
+
+/// User agents and paths that beat every denial.
+pub(crate) struct Exemptions {
+    user_agents: ListElementIndex,
+    paths: PathIndex,
+    /// Whether a request has to be asked for its path.
+    any_path: bool,
+    any_user_agent: bool,
+}
+
+impl Exemptions {
+    pub(crate) fn read(node: &ConfigNode<'_>, path_readings: PathReadings) -> Option<Self> {
+        let object = node.object()?;
+        let agents = patterns(&object, "userAgents", HeaderGlob::parse_glob);
+        // An exemption lets a request in, so a template stands for no more than in an ALLOW.
+        let paths = patterns(&object, "paths", |text| PathPattern::parse(text, SegmentBytes::Envoy));
+        object.finish();
+        let (agents, paths) = (agents?, paths?);
+        let (any_path, any_user_agent) = (!paths.is_empty(), !agents.is_empty());
+        let user_agents = ListElementIndex::new(agents.into_iter());
+        let paths = PathIndex::new(paths.into_iter(), path_readings);
+        Some(Self { user_agents, paths, any_path, any_user_agent })
+    }
+
+    /// Whether a request is exempt.
+    pub(crate) fn hold(&self, request: &mut dyn Request) -> Result<bool, AttributeError> {
+        if self.any_path {
+            let mut found = FieldMatch::default();
+            self.paths.lookup(request.path()?, &mut found);
+            // Every reading of the path has to be exempt.
+            if !found.any.is_empty() && !found.each.iter().any(|matched| matched.is_empty()) {
+                return Ok(true);
+            }
+        }
+        if !self.any_user_agent {
+            return Ok(false);
+        }
+        // A decoy beside a tool's own header exempts nothing: every header has to be exempt.
+        let values = request.header(USER_AGENT)?;
+        let mut headers = values.iter().flat_map(|value| joined_headers(trimmed(value))).peekable();
+        Ok(headers.peek().is_some() && headers.all(|header| self.user_agents.matches_whole(header)))
+    }
+}
+
+/// The headers that Envoy has joined into one value: it puts a comma and no blank between them, while the commas inside
+/// a user agent are followed by one.
+fn joined_headers(value: &[u8]) -> Vec<&[u8]> {
+    let mut headers = Vec::new();
+    let mut start = 0;
+    for (at, byte) in value.iter().enumerate() {
+        let blank_follows = value.get(at + 1).is_some_and(|next| matches!(next, b' ' | b'\t'));
+        if *byte == b',' && !blank_follows {
+            headers.push(value.get(start..at).unwrap_or_default());
+            start = at + 1;
+        }
+    }
+    headers.push(value.get(start..).unwrap_or_default());
+    headers
+}
+
+fn patterns<P>(
+    object: &Object<'_>,
+    key: &'static str,
+    parse: impl Fn(&str) -> Result<P, String>,
+) -> Option<Vec<(P, ValueId)>> {
+    let Some(node) = object.optional(key) else { return Some(Vec::new()) };
+    let mut patterns = Vec::new();
+    let mut complete = true;
+    for (number, item) in (0..).zip(node.items_up_to(MOST)?) {
+        match item.non_empty_str().map(&parse) {
+            Some(Ok(pattern)) => patterns.push((pattern, ValueId(number))),
+            Some(Err(problem)) => {
+                item.error(problem);
+                complete = false;
+            }
+            None => complete = false,
+        }
+    }
+    complete.then_some(patterns)
+}

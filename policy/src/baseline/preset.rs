@@ -1,0 +1,148 @@
+//! Built-in lists of user agents, as data with a version.
+
+use crate::attributes::names::HeaderName;
+use crate::authz::engine::field::FieldValues;
+use crate::authz::engine::rule::{Action, Predicate};
+use crate::authz::policy_name::PolicyName;
+use crate::authz::resources::authorization_policy::AuthorizationPolicy;
+use crate::authz::resources::workload::Target;
+use crate::baseline::header_field::{GlobHeader, HeaderGlob};
+use crate::config::diagnostics::Diagnostics;
+use crate::config::document::Value;
+use crate::config::enforcement_mode::EnforcementMode;
+use crate::config::reader::ConfigNode;
+
+/// A built-in list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Preset {
+    /// Attack and scanner tools that name themselves: only what no ordinary client sends.
+    Scanners,
+}
+
+/// The most tools of a list.
+const MAX_TOOLS: usize = 10_000;
+
+impl Preset {
+    pub(crate) const NAMES: [(&'static str, Self); 1] = [("scanners", Self::Scanners)];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Scanners => "scanners",
+        }
+    }
+
+    fn data(self) -> &'static str {
+        match self {
+            Self::Scanners => include_str!("scanners.json"),
+        }
+    }
+
+    /// The list as a DENY policy with a rule for each tool, and its version.
+    ///
+    /// `None` if the file is broken, which the tests rule out.
+    pub(crate) fn policy(self) -> Option<(AuthorizationPolicy, u64)> {
+        let document = Value::parse(self.data().as_bytes()).ok()?;
+        let diagnostics = Diagnostics::default();
+        let list = read(&ConfigNode::root(&document, &diagnostics));
+        let (version, tools) = diagnostics.into_result(list).ok()?;
+        let (rule_names, rules) = tools
+            .into_iter()
+            .map(|(tool, pattern)| {
+                let values = FieldValues::shared(GlobHeader { name: HeaderName::user_agent() }, vec![pattern]);
+                (tool, vec![vec![Predicate::among(values)]])
+            })
+            .unzip();
+        let name = PolicyName::of_preset(self.name(), version);
+        Some((
+            AuthorizationPolicy {
+                name,
+                mode: EnforcementMode::Enforce,
+                action: Action::Deny,
+                target: Target::All,
+                rules,
+                rule_names,
+            },
+            version,
+        ))
+    }
+}
+
+/// `{version, tools: [{tool, contains | word, why}]}`: the tool's name for details and counters, what its user agent
+/// contains or which word stands in it with no letter beside it, and why it is in the list.
+fn read(node: &ConfigNode<'_>) -> Option<(u64, Vec<(String, HeaderGlob)>)> {
+    let list = node.object()?;
+    let version = list.required("version", "count the list's versions").and_then(|node| node.whole_number(1, u64::MAX));
+    let mut tools = Vec::new();
+    for item in list.required("tools", "list the tools")?.non_empty_list(MAX_TOOLS, "of a list without tools")? {
+        let tool = item.object()?;
+        let name = tool.required("tool", "name the tool")?.non_empty_str()?.to_owned();
+        tool.required("why", "say why it is here")?.non_empty_str()?;
+        let contains = tool.optional("contains").map(|node| node.non_empty_str().map(str::to_owned));
+        let word = tool.optional("word").map(|node| node.non_empty_str().map(str::to_owned));
+        let pattern = match (contains, word) {
+            (Some(text), None) => HeaderGlob::parse_glob(&format!("*{}*", text?)).ok()?,
+            (None, Some(text)) => HeaderGlob::word(&text?),
+            _ => {
+                item.error("has neither or both of contains and word");
+                return None;
+            }
+        };
+        tool.finish();
+        tools.push((name, pattern));
+    }
+    list.finish();
+    Some((version?, tools))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::any::Any;
+
+    use super::*;
+    use crate::authz::engine::rule::Dnf;
+
+    #[test]
+    fn the_list_is_well_formed_and_names_each_tool_once() {
+        let (policy, version) = Preset::Scanners.policy().expect("a list");
+        assert!(version >= 1);
+        assert!(policy.rule_names.len() > 40, "{} tools", policy.rule_names.len());
+        for (number, tool) in policy.rule_names.iter().enumerate() {
+            assert!(!policy.rule_names[..number].contains(tool), "{tool} stands twice");
+            assert!(
+                tool.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'),
+                "{tool}"
+            );
+        }
+    }
+
+    fn patterns(rule: &Dnf) -> &[HeaderGlob] {
+        let values: &dyn Any = &*rule[0][0].values;
+        &values.downcast_ref::<FieldValues<GlobHeader>>().expect("a header").patterns
+    }
+
+    #[test]
+    fn no_pattern_is_a_word_of_ordinary_clients() {
+        let (policy, _) = Preset::Scanners.policy().expect("a list");
+        let first = patterns(&policy.rules[0]);
+        assert_eq!(first.len(), 1);
+        for rule in &policy.rules {
+            let patterns = patterns(rule);
+            for word in [
+                "bot",
+                "java",
+                "curl",
+                "python",
+                "vega",
+                "spider",
+                "crawler",
+                "scan",
+                "test",
+                "libwww",
+                "go-http-client",
+                "okhttp",
+            ] {
+                assert!(!patterns[0].matches(word.as_bytes()), "{} matches {word}", patterns[0]);
+            }
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Who is turned away and who is not, and the compiled form against each pattern by itself.
+
+use super::*;
+use crate::attributes::request::HeaderValues;
+use crate::authz::fields::header::HeaderPatterns;
+use crate::baseline::header_field::{HeaderGlob, ListElementIndex};
+use crate::identity::error::UnauthenticatedReason;
+use crate::identity::peer::Peer;
+use crate::matcher::field_match::FieldMatch;
+use crate::matcher::value_ids::ValueId;
+
+struct Client {
+    peer: Peer,
+    agents: Vec<Vec<u8>>,
+}
+
+impl Client {
+    fn named(agents: &[&[u8]]) -> Self {
+        Self {
+            peer: Peer::Unauthenticated(UnauthenticatedReason::NoCertificate),
+            agents: agents.iter().map(|agent| agent.to_vec()).collect(),
+        }
+    }
+}
+
+impl Request for Client {
+    fn peer(&mut self) -> Result<&Peer, AttributeError> {
+        Ok(&self.peer)
+    }
+
+    fn source_ip(&mut self) -> Result<Option<std::net::IpAddr>, AttributeError> {
+        Ok(None)
+    }
+
+    fn destination_port(&mut self) -> Result<Option<u16>, AttributeError> {
+        Ok(None)
+    }
+
+    fn method(&mut self) -> Result<Option<&[u8]>, AttributeError> {
+        Ok(Some(b"GET"))
+    }
+
+    fn host(&mut self) -> Result<Option<&[u8]>, AttributeError> {
+        Ok(None)
+    }
+
+    fn path(&mut self) -> Result<Option<&[u8]>, AttributeError> {
+        Ok(Some(b"/"))
+    }
+
+    fn header(&mut self, name: &str) -> Result<HeaderValues<'_>, AttributeError> {
+        match name {
+            "user-agent" => Ok(self.agents.iter().map(Vec::as_slice).collect()),
+            _ => Ok(HeaderValues::new()),
+        }
+    }
+}
+
+fn scanners() -> BaselineDeny {
+    BaselineDeny::parse(br#"{"presets": ["scanners"]}"#).unwrap_or_else(|refusal| panic!("{refusal}"))
+}
+
+#[test]
+fn a_hostile_user_agent_costs_bounded_time() {
+    let patterns: Vec<_> = (0..2000).map(|number| format!("\"*a*b{number}*\", \"x?[a-z]*{number}\"")).collect();
+    let json = format!(
+        r#"{{"presets": ["scanners"], "resources": [{{"apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy",
+            "metadata": {{"name": "p", "namespace": "n"}}, "spec": {{"action": "DENY",
+            "rules": [{{"when": [{{"key": "request.headers[user-agent]", "values": [{}]}}]}}]}}}}]}}"#,
+        patterns.join(", ")
+    );
+    let filter = BaselineDeny::parse(json.as_bytes()).unwrap_or_else(|refusal| panic!("{refusal}"));
+    let ordinary = b"Mozilla/5.0 (X11; Linux x86_64; rv:144.0) Gecko/20100101 Firefox/144.0".repeat(800);
+    let time = |agent: &[u8]| {
+        let mut client = Client::named(&[agent]);
+        let start = std::time::Instant::now();
+        let _decision = filter.decide(&mut client);
+        start.elapsed()
+    };
+    let usual = time(&ordinary).max(time(&ordinary));
+    for (name, hostile) in [
+        ("stars", b"*".repeat(60_000)),
+        ("commas", b",".repeat(60_000)),
+        ("parts", b"a,".repeat(30_000)),
+        ("bytes that are not UTF-8", b"\xff\xfe".repeat(30_000)),
+        ("required_literals of patterns", b"ab1b2b3x9".repeat(6_600)),
+        ("required_literals in parts", b"x1a,ab1,".repeat(7_500)),
+        ("openings of a glob", b"a".repeat(60_000)),
+    ] {
+        let spent = time(&hostile);
+        assert!(spent < usual * 100, "{name}: {spent:?}, while an ordinary text of that length takes {usual:?}");
+    }
+}
+
+#[test]
+fn the_index_agrees_with_each_pattern_by_itself() {
+    let texts =
+        ["a", "*a*", "a*", "*a", "a*b", "*a*b*", "?", "a?", "[ab]", "[!a]*", "*[0-9]b*", "a,b", "*", "b?a*", "??"];
+    let mut patterns: Vec<_> = texts.iter().filter_map(|text| HeaderGlob::parse_glob(text).ok()).collect();
+    assert_eq!(patterns.len(), texts.len());
+    patterns.extend(["a", "ab", "b1"].map(HeaderGlob::word));
+    let index = ListElementIndex::new(patterns.iter().cloned().zip((0..).map(ValueId)));
+    for value in [
+        "", "a", "A", "b", "ab", "a,b", "a, b", "xa", "xab1", "a1b", "1b", "ba", "aXb,c", "c,1", "\u{e4}", "b\u{e4}a",
+        ",", "a,",
+    ] {
+        let lower = value.to_ascii_lowercase();
+        let bytes = lower.as_bytes();
+        let parts: Vec<&[u8]> = bytes
+            .split(|byte| *byte == b',')
+            .map(<[u8]>::trim_ascii)
+            .filter(|part| bytes.contains(&b',') && !part.is_empty())
+            .collect();
+        let expected = |values: &[&[u8]]| -> Vec<ValueId> {
+            let matching = (0..)
+                .map(ValueId)
+                .zip(&patterns)
+                .filter(|(_, pattern)| values.iter().any(|value| pattern.matches(value)));
+            matching.map(|(id, _)| id).collect()
+        };
+        let sorted = |mut found: Vec<ValueId>| {
+            found.sort();
+            found.dedup();
+            found
+        };
+        let mut found = FieldMatch::default();
+        index.lookup_all(&[value.as_bytes()], &mut found);
+        assert_eq!(sorted(found.any.to_vec()), expected(&[&[bytes], parts.as_slice()].concat()), "any of {value}");
+        assert_eq!(sorted(found.each[0].to_vec()), expected(&[bytes]), "the whole of {value}");
+    }
+}
+
+#[test]
+fn the_log_line_names_the_version_of_the_list() {
+    let summary = scanners().summary().to_owned();
+    assert!(summary.starts_with("loaded 0 resources and preset/scanners version 1 with "), "{summary}");
+}
+
+#[test]
+fn a_decoy_is_no_exemption() {
+    let json = br#"{"presets": ["scanners"], "exempt": {"userAgents": ["*friend*"]}}"#;
+    let filter = BaselineDeny::parse(json).unwrap_or_else(|refusal| panic!("{refusal}"));
+    let rows: [(&[&[u8]], bool); 5] = [
+        (&[b"friend sqlmap"], true),
+        (&[b"friend, sqlmap"], true),
+        (&[b"friend", b"sqlmap"], false),
+        (&[b"friend,sqlmap"], false),
+        (&[b"sqlmap,friend"], false),
+    ];
+    for (agents, passes) in rows {
+        let decision = filter.decide(&mut Client::named(agents));
+        assert_eq!(decision == Decision::Allow, passes, "{agents:?}: {decision:?}");
+    }
+}

@@ -1,0 +1,8 @@
+//! Configuration: JSON or protobuf in, values with paths and errors out. Nothing here knows a policy.
+
+pub(crate) mod deny_response;
+pub(crate) mod diagnostics;
+pub(crate) mod document;
+pub(crate) mod enforcement_mode;
+pub(crate) mod reader;
+pub(crate) mod string_list;

@@ -1,0 +1,353 @@
+//! Reads a [`Value`] key by key, and reports everything that is not as it must be.
+//!
+//! A reading method returns `None` when it has reported a fault. The reading goes on elsewhere, so that all the
+//! diagnostics come out together.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+
+use crate::collections::map::OrderedMap;
+use crate::config::diagnostics::{ConfigError, Diagnostics};
+use crate::config::document::{Number, StreamedList, Value};
+
+/// How alike two keys must be, by Jaro-Winkler similarity, for one to be suggested instead of the other.
+const MIN_SIMILARITY: f64 = 0.8;
+
+/// The way from the root of the configuration to a value.
+#[derive(Clone, Copy)]
+struct Path<'a> {
+    parent: Option<&'a Path<'a>>,
+    step: Step<'a>,
+}
+
+#[derive(Clone, Copy)]
+enum Step<'a> {
+    Root,
+    Key(&'a str),
+    Item(usize),
+}
+
+impl fmt::Display for Path<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(parent) = self.parent {
+            parent.fmt(f)?;
+        }
+        match self.step {
+            Step::Root => Ok(()),
+            Step::Item(index) => write!(f, "[{index}]"),
+            Step::Key(key) => {
+                let below_root = self.parent.is_none_or(|parent| matches!(parent.step, Step::Root));
+                let plain = key.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
+                match (below_root, plain) {
+                    (true, true) => f.write_str(key),
+                    (false, true) => write!(f, ".{key}"),
+                    (_, false) => write!(f, "[\"{}\"]", key.escape_default()),
+                }
+            }
+        }
+    }
+}
+
+/// A value of the configuration, with its place.
+pub(crate) struct ConfigNode<'a> {
+    document: &'a Value,
+    path: Path<'a>,
+    diagnostics: &'a Diagnostics,
+}
+
+impl<'a> ConfigNode<'a> {
+    pub(crate) fn root(document: &'a Value, diagnostics: &'a Diagnostics) -> Self {
+        Self { document, path: Path { parent: None, step: Step::Root }, diagnostics }
+    }
+
+    /// Reports a fault of this value.
+    pub(crate) fn error(&self, problem: impl Into<String>) {
+        self.diagnostics.add(ConfigError::new(self.path.to_string(), problem));
+    }
+
+    fn wrong_type(&self, wanted: &str) {
+        match self.document {
+            Value::Null => self.error(format!("is null, expected {wanted}; remove the key if it is not wanted")),
+            other => self.error(format!("expected {wanted}, this is {}", other.kind())),
+        }
+    }
+
+    pub(crate) fn is_null(&self) -> bool {
+        matches!(self.document, Value::Null)
+    }
+
+    pub(crate) fn object(&self) -> Option<Object<'_>> {
+        let Value::Object(entries) = self.document else {
+            self.wrong_type("an object");
+            return None;
+        };
+        let mut seen: OrderedMap<&str, ()> = OrderedMap::default();
+        for (key, value) in entries {
+            if seen.insert(key, ()).is_some() {
+                self.child(Step::Key(key), value).error("given twice, keep one");
+            }
+        }
+        Some(Object { node: self, entries, known: RefCell::new(Vec::new()) })
+    }
+
+    /// The items of a list that may be empty.
+    pub(crate) fn items(&self) -> Option<impl Iterator<Item = ConfigNode<'_>>> {
+        let Value::List(items) = self.document else {
+            self.wrong_type("a list");
+            return None;
+        };
+        Some(items.iter().enumerate().map(|(index, item)| self.child(Step::Item(index), item)))
+    }
+
+    /// The items of a list that may be empty and must have no more than `most`.
+    pub(crate) fn items_up_to(&self, most: usize) -> Option<impl Iterator<Item = ConfigNode<'_>>> {
+        let items = self.items()?;
+        match self.document {
+            Value::List(list) if list.len() > most => {
+                self.error(format!("has {} items, the limit is {most}", list.len()));
+                None
+            }
+            _ => Some(items),
+        }
+    }
+
+    /// Gives `read` the items of a list that were left out of it, each with its place, and drops each when it has been
+    /// read. False where not all of them came.
+    pub(crate) fn for_each_item(&self, items: &StreamedList<'_>, read: &dyn Fn(usize, &ConfigNode<'_>)) -> bool {
+        let next = Cell::new(0);
+        items.each(&|item| {
+            let index = next.replace(next.get() + 1);
+            read(index, &self.child(Step::Item(index), &item));
+        });
+        next.get() == items.count()
+    }
+
+    /// The items of a list that must have one to `most`; `meaning` says what leaving the key out would mean.
+    pub(crate) fn non_empty_list(&self, most: usize, meaning: &str) -> Option<impl Iterator<Item = ConfigNode<'_>>> {
+        if matches!(self.document, Value::List(list) if list.is_empty()) {
+            self.error(format!("empty list, add a value, or remove the key {meaning}"));
+            return None;
+        }
+        self.items_up_to(most)
+    }
+
+    pub(crate) fn text(&self) -> Option<&str> {
+        match self.document {
+            Value::Text(text) => Some(text),
+            Value::Number(number) => {
+                let fix = match **number {
+                    Number::Whole(number) => format!("write \"{number}\""),
+                    Number::Negative(number) => format!("write \"{number}\""),
+                    Number::NonInteger => "put it in quotes".to_owned(),
+                };
+                self.error(format!("expected a string, this is a number; {fix}"));
+                None
+            }
+            _ => {
+                self.wrong_type("a string");
+                None
+            }
+        }
+    }
+
+    /// A string that is not empty.
+    pub(crate) fn non_empty_str(&self) -> Option<&str> {
+        let text = self.text()?;
+        if text.is_empty() {
+            self.error("empty string");
+            return None;
+        }
+        Some(text)
+    }
+
+    pub(crate) fn bool(&self) -> Option<bool> {
+        match self.document {
+            Value::Bool(value) => Some(*value),
+            _ => {
+                self.wrong_type("true or false");
+                None
+            }
+        }
+    }
+
+    /// A whole number of `least` to `most`, written as a number.
+    pub(crate) fn whole_number(&self, least: u64, most: u64) -> Option<u64> {
+        let number = match self.document {
+            Value::Number(number) => **number,
+            _ => {
+                self.wrong_type(&format!("a number of {least} to {most}"));
+                return None;
+            }
+        };
+        let whole = match number {
+            Number::Whole(whole) => Some(whole).filter(|whole| (least..=most).contains(whole)),
+            Number::Negative(_) | Number::NonInteger => None,
+        };
+        if whole.is_none() {
+            let found = match number {
+                Number::Whole(number) => format!("`{number}`"),
+                Number::Negative(number) => format!("`{number}`"),
+                Number::NonInteger => "none".to_owned(),
+            };
+            self.error(format!("expected a whole number of {least} to {most}, this is {found}"));
+        }
+        whole
+    }
+
+    /// One of a few words, each with what it stands for.
+    pub(crate) fn enum_value<T: Copy>(&self, words: &[(&str, T)]) -> Option<T> {
+        let text = self.text()?;
+        let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
+        if found.is_none() {
+            let listed = words.iter().map(|(word, _)| *word);
+            let hint = match nearest(text, listed.clone()) {
+                Some(word) => format!("did you mean \"{word}\"?"),
+                None => format!("expected {}", one_of(listed)),
+            };
+            self.error(format!("unknown value `{text}`, {hint}"));
+        }
+        found
+    }
+
+    /// The place of this value, as it stands in error texts.
+    pub(crate) fn place(&self) -> String {
+        self.path.to_string()
+    }
+
+    fn child<'c>(&'c self, step: Step<'c>, document: &'c Value) -> ConfigNode<'c> {
+        ConfigNode { document, path: Path { parent: Some(&self.path), step }, diagnostics: self.diagnostics }
+    }
+}
+
+/// An object whose keys are asked for one by one; [`finish`](Self::finish) reports those that nobody asked for.
+pub(crate) struct Object<'a> {
+    node: &'a ConfigNode<'a>,
+    entries: &'a [(String, Value)],
+    known: RefCell<Vec<&'static str>>,
+}
+
+impl Object<'_> {
+    /// The value of a key that may be absent.
+    pub(crate) fn optional(&self, key: &'static str) -> Option<ConfigNode<'_>> {
+        self.known.borrow_mut().push(key);
+        let (key, value) = self.entries.iter().find(|(name, _)| name == key)?;
+        Some(self.node.child(Step::Key(key), value))
+    }
+
+    /// The value of a key that must be there; `fix` says what to write.
+    pub(crate) fn required(&self, key: &'static str, fix: &str) -> Option<ConfigNode<'_>> {
+        let found = self.optional(key);
+        if found.is_none() {
+            let place = Path { parent: Some(&self.node.path), step: Step::Key(key) };
+            self.node.diagnostics.add(ConfigError::new(place.to_string(), format!("missing, {fix}")));
+        }
+        found
+    }
+
+    /// Reports a key that means something in Istio and that this filter cannot carry out, where it is given.
+    pub(crate) fn refused(&self, key: &'static str, why: &str) {
+        if let Some(node) = self.optional(key) {
+            node.error(why);
+        }
+    }
+
+    /// All entries, for objects whose keys are free, such as labels.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&str, ConfigNode<'_>)> {
+        self.entries.iter().map(|(key, value)| (key.as_str(), self.node.child(Step::Key(key), value)))
+    }
+
+    /// Reports the object itself.
+    pub(crate) fn error(&self, problem: impl Into<String>) {
+        self.node.error(problem);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Reports every key that was never asked for.
+    pub(crate) fn finish(self) {
+        let known = self.known.borrow();
+        for (key, value) in self.entries {
+            if known.iter().any(|name| name == key) {
+                continue;
+            }
+            let hint = match nearest(key, known.iter().copied()) {
+                Some(name) => format!("did you mean \"{name}\"?"),
+                None => format!("expected {}", one_of(known.iter().copied())),
+            };
+            self.node.child(Step::Key(key), value).error(format!("unknown field, {hint}"));
+        }
+    }
+}
+
+/// The candidate that is most like `word`, without regard to case, if one is like enough.
+pub(crate) fn nearest<'w>(word: &str, candidates: impl Iterator<Item = &'w str>) -> Option<&'w str> {
+    let word = word.to_ascii_lowercase();
+    candidates
+        .map(|candidate| (strsim::jaro_winkler(&word, &candidate.to_ascii_lowercase()), candidate))
+        .filter(|(alike, _)| *alike >= MIN_SIMILARITY)
+        .max_by(|(one, _), (other, _)| one.total_cmp(other))
+        .map(|(_, candidate)| candidate)
+}
+
+/// `a`, `a or b`, `a, b or c`.
+pub(crate) fn one_of<'w>(words: impl Iterator<Item = &'w str>) -> String {
+    let words: Vec<_> = words.collect();
+    match words.split_last() {
+        None => "no key".to_owned(),
+        Some((last, [])) => (*last).to_owned(),
+        Some((last, rest)) => format!("{} or {last}", rest.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn diagnostics(json: &str, read: impl Fn(&ConfigNode<'_>) -> Option<()>) -> String {
+        let diagnostics = Diagnostics::default();
+        let document = Value::parse(json.as_bytes());
+        let value = document.as_ref().ok().and_then(|document| read(&ConfigNode::root(document, &diagnostics)));
+        diagnostics.into_result(value).err().map(|refusal| refusal.to_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn every_fault_names_its_place_and_its_fix() {
+        let rows: [(&str, &str); 7] = [
+            (r#"{"mode": "Report"}"#, "mode: unknown value `Report`, did you mean \"report\"?"),
+            (r#"{"mode": "off"}"#, "mode: unknown value `off`, expected enforce or report"),
+            (r#"{"mode": 7}"#, "mode: expected a string, this is a number; write \"7\""),
+            (r#"{"mode": null}"#, "mode: is null, expected a string; remove the key if it is not wanted"),
+            (r#"{"mode": "enforce", "mod": 1}"#, "mod: unknown field, did you mean \"mode\"?"),
+            (r#"{"mode": "enforce", "a b": 1}"#, "[\"a b\"]: unknown field, expected mode"),
+            (r#"{"mode": "enforce", "mode": "report"}"#, "mode: given twice, keep one"),
+        ];
+        for (json, expected) in rows {
+            let found = diagnostics(json, |node| {
+                let object = node.object()?;
+                let mode = object
+                    .required("mode", "write enforce")
+                    .and_then(|node| node.enum_value(&[("enforce", 1), ("report", 2)]));
+                object.finish();
+                mode.map(|_| ())
+            });
+            assert_eq!(found, expected, "{json}");
+        }
+    }
+
+    #[test]
+    fn a_place_is_written_as_people_write_it() {
+        let found = diagnostics(r#"{"a": [{"b-c": [0, ""]}]}"#, |node| {
+            let object = node.object()?;
+            for item in object.optional("a")?.items()? {
+                let item = item.object()?;
+                for item in item.optional("b-c")?.items()? {
+                    item.non_empty_str();
+                }
+            }
+            Some(())
+        });
+        assert_eq!(found, "a[0].b-c[0]: expected a string, this is a number; write \"0\"\na[0].b-c[1]: empty string");
+    }
+}

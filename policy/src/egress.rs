@@ -1,0 +1,225 @@
+//! The configuration of the filter `egress-allowlist`, and what it decides.
+
+pub(crate) mod authority;
+pub(crate) mod cilium_network_policy;
+pub(crate) mod compiled;
+pub(crate) mod decision;
+pub(crate) mod explain;
+pub(crate) mod fields;
+pub(crate) mod host_index;
+pub(crate) mod host_pattern;
+pub(crate) mod outbound;
+pub(crate) mod port;
+pub(crate) mod request;
+pub(crate) mod rule;
+pub(crate) mod service_entry;
+
+use crate::authz::resources::MAX_RESOURCES;
+use crate::config::deny_response::DenyResponse;
+use crate::config::diagnostics::{ConfigErrors, Diagnostics};
+use crate::config::document::Value;
+use crate::config::enforcement_mode::EnforcementMode;
+use crate::config::reader::{ConfigNode, Object};
+use crate::config::string_list::read_values;
+use crate::egress::cilium_network_policy::{Cluster, LabelledWorkload};
+use crate::egress::compiled::EgressPolicy;
+use crate::egress::rule::{Rule, Rules};
+use crate::identity::settings::{read_certificate_identity, read_trust_domains};
+use crate::identity::trust_domains::TrustDomains;
+
+/// A configuration of `egress-allowlist`, read without a fault and compiled.
+pub struct EgressAllowlist {
+    policy: EgressPolicy,
+    reply: DenyResponse,
+    summary: Summary,
+}
+
+/// What was loaded, for the log.
+struct Summary {
+    rules: usize,
+    resources: usize,
+    hosts: usize,
+    reported: usize,
+    report_only: bool,
+}
+
+impl EgressAllowlist {
+    /// Reads and compiles a configuration. Fails with all its diagnostics, each with its place.
+    ///
+    /// ```
+    /// use sallyport_policy::EgressAllowlist;
+    /// let refusal = EgressAllowlist::parse(br#"{"rules": [{"name": "web", "hosts": ["*x.com"]}]}"#).err().unwrap();
+    /// assert_eq!(
+    ///     refusal.to_string(),
+    ///     "rules[0].hosts[0]: bad host `*x.com`: a star stands for whole labels, or `evilx.com` would match too; write `*.x.com`",
+    /// );
+    /// ```
+    pub fn parse(json: &[u8]) -> Result<Self, ConfigErrors> {
+        let document = Value::parse(json)?;
+        let diagnostics = Diagnostics::default();
+        let read = read(&ConfigNode::root(&document, &diagnostics));
+        // The memory of a VM does not shrink: what is made of the tree goes where the tree was.
+        drop(document);
+        let Configuration { rules, written, reply, mode, server_name_must_match } = diagnostics.into_result(read)?;
+        let summary = Summary {
+            rules: written,
+            resources: rules.resources,
+            hosts: rules.hosts(),
+            reported: rules.list.iter().filter(|rule| rule.mode == EnforcementMode::Report).count(),
+            report_only: mode == EnforcementMode::Report,
+        };
+        let policy = EgressPolicy::new(&rules.list, server_name_must_match, mode);
+        Ok(Self { policy, reply, summary })
+    }
+
+    /// What decides requests.
+    pub fn policy(&self) -> &EgressPolicy {
+        &self.policy
+    }
+
+    /// What a denied HTTP client is told.
+    pub fn reply(&self) -> &DenyResponse {
+        &self.reply
+    }
+
+    /// One line that says what was loaded: rules, resources and hosts, and what only reports.
+    pub fn summary(&self) -> String {
+        let Summary { rules, resources, hosts, reported, report_only } = &self.summary;
+        let mode = if *report_only { ", mode: report, nothing is denied" } else { "" };
+        format!("loaded {rules} rules and {resources} resources with {hosts} hosts, {reported} rules only report{mode}")
+    }
+}
+
+struct Configuration {
+    rules: Rules,
+    /// How many rules there are beside those that resources stand for.
+    written: usize,
+    reply: DenyResponse,
+    mode: EnforcementMode,
+    server_name_must_match: bool,
+}
+
+/// What reading rules and resources needs to know of the rest.
+pub(crate) struct EgressContext<'c> {
+    trust_domains: &'c TrustDomains,
+    workloads: &'c [LabelledWorkload],
+    addresses: bool,
+}
+
+fn read(node: &ConfigNode<'_>) -> Option<Configuration> {
+    let object = node.object()?;
+    let trust_domains = read_trust_domains(&object);
+    if let Some(identity) = object.optional("identity") {
+        read_certificate_identity(&identity);
+    }
+    let mode = EnforcementMode::read(object.optional("mode").as_ref());
+    let addresses = match object.optional("ipAddresses") {
+        Some(node) => node.enum_value(&[("deny", false), ("allow", true)]),
+        None => Some(false),
+    };
+    let server_name_must_match = match object.optional("sniMustMatchHost") {
+        Some(node) => node.bool(),
+        None => Some(true),
+    };
+    let reply = DenyResponse::read(object.optional("deny").as_ref());
+    let workloads = match object.optional("workloads") {
+        Some(node) => {
+            let workloads: Vec<_> = node.items()?.map(|item| LabelledWorkload::read(&item)).collect();
+            workloads.into_iter().collect::<Option<Vec<_>>>()
+        }
+        None => Some(Vec::new()),
+    };
+    let written = object.optional("rules");
+    let resources = object.optional("resources");
+    if written.is_none() && resources.is_none() {
+        object.error("has neither rules nor resources; list the hosts that may be reached, or write rules: [] to deny everything");
+    }
+    let context = trust_domains.as_ref().zip(workloads.as_deref()).map(|(trust_domains, workloads)| EgressContext {
+        trust_domains,
+        workloads,
+        // Where that key is unreadable, addresses are no further fault.
+        addresses: addresses.unwrap_or(true),
+    });
+    let rules = context.as_ref().and_then(|context| read_all(written.as_ref(), resources.as_ref(), context));
+    object.finish();
+    let (rules, written) = rules?;
+    Some(Configuration { rules, written, reply: reply?, mode: mode?, server_name_must_match: server_name_must_match? })
+}
+
+/// The rules and those that resources stand for, in the order in which they are reported.
+fn read_all(
+    rules: Option<&ConfigNode<'_>>,
+    resources: Option<&ConfigNode<'_>>,
+    context: &EgressContext<'_>,
+) -> Option<(Rules, usize)> {
+    let mut read = Rules::default();
+    let mut complete = true;
+    if let Some(rules) = rules {
+        complete &= read_rules(rules, context, &mut read).is_some();
+    }
+    let written = read.list.len();
+    if let Some(resources) = resources {
+        for item in resources.items_up_to(MAX_RESOURCES)? {
+            complete &= read.add_resource(&item, context).is_some();
+        }
+    }
+    complete.then_some((read, written))
+}
+
+fn read_rules(node: &ConfigNode<'_>, context: &EgressContext<'_>, read: &mut Rules) -> Option<()> {
+    let mut names = crate::collections::map::OrderedMap::default();
+    let mut complete = true;
+    for (number, item) in node.items_up_to(MAX_RESOURCES)?.enumerate() {
+        let Some(rule) = Rule::read(&item, number, context) else {
+            complete = false;
+            continue;
+        };
+        if let Some(earlier) = names.insert(rule.name.policy().clone(), number) {
+            item.error(format!(
+                "the name {} is that of {}[{earlier}] already, denials are reported under it",
+                rule.name.policy().name(),
+                node.place()
+            ));
+        }
+        read.list.push(rule);
+    }
+    complete.then_some(())
+}
+
+/// What an object of `resources` is: its kind, with an API group that has it.
+fn read_kind(object: &Object<'_>) -> Option<&'static str> {
+    let kind = object.required("kind", "write kind: ServiceEntry or CiliumNetworkPolicy");
+    let version = object.required("apiVersion", "write apiVersion: networking.istio.io/v1 or cilium.io/v2");
+    let (kind, group) = kind.and_then(|node| match node.text()? {
+        "ServiceEntry" => Some(("ServiceEntry", "networking.istio.io")),
+        "CiliumNetworkPolicy" => Some(("CiliumNetworkPolicy", "cilium.io")),
+        "CiliumClusterwideNetworkPolicy" => {
+            node.error(
+                "CiliumClusterwideNetworkPolicy is not supported, write a CiliumNetworkPolicy for each namespace",
+            );
+            None
+        }
+        other => {
+            node.error(format!("unknown kind `{other}`, expected ServiceEntry or CiliumNetworkPolicy"));
+            None
+        }
+    })?;
+    let version = version?;
+    let text = version.text()?;
+    if text.split('/').next() != Some(group) {
+        version
+            .error(format!("`{text}` has no {kind}, write {group}/{}", if group == "cilium.io" { "v2" } else { "v1" }));
+        return None;
+    }
+    object.optional("status");
+    Some(kind)
+}
+
+impl EgressContext<'_> {
+    fn cluster(&self) -> Cluster<'_> {
+        Cluster { workloads: self.workloads, trust_domains: self.trust_domains }
+    }
+}
+
+#[cfg(test)]
+mod tests;

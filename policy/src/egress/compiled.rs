@@ -1,0 +1,162 @@
+//! The rules of one configuration, compiled.
+
+use crate::authz::decision::Decision;
+use crate::authz::engine::field::FieldValues;
+use crate::authz::engine::lookups::Lookups;
+use crate::authz::engine::rule::{DefaultAction, Predicate};
+use crate::authz::engine::rule_set::RuleSet;
+use crate::authz::engine::rule_set_builder::RuleSetBuilder;
+use crate::authz::policy_name::{PolicyName, RuleName};
+use crate::config::enforcement_mode::EnforcementMode;
+use crate::egress::authority::{Authority, Host};
+use crate::egress::decision::EgressDenial;
+use crate::egress::fields::{DestinationHost, DestinationPort};
+use crate::egress::outbound::{Destination, OutboundRequest};
+use crate::egress::request::{EgressProtocol, EgressRequest};
+use crate::egress::rule::Rule;
+use crate::identity::error::{AttributeError, EvalError};
+use crate::matcher::clause::{Clause, MatchedValues};
+
+/// The rules of one configuration, compiled for lookup.
+///
+/// The cost of a decision does not depend on how many rules and hosts there are: host and port are each looked up
+/// once, and so is each field of a source that a rule for this destination asks for.
+pub struct EgressPolicy {
+    pub(crate) rules: RuleSet,
+    server_name_must_match: bool,
+}
+
+/// The reason why a request has no destination that rules could decide.
+enum DestinationError {
+    Denial(EgressDenial<'static>),
+    Eval(EvalError),
+}
+
+impl From<AttributeError> for DestinationError {
+    fn from(error: AttributeError) -> Self {
+        Self::Eval(error.into())
+    }
+}
+
+impl EgressPolicy {
+    pub(crate) fn new(rules: &[Rule], server_name_must_match: bool, mode: EnforcementMode) -> Self {
+        let mut builder = RuleSetBuilder::default();
+        for (position, rule) in (0_u32..).zip(rules) {
+            builder.add_policy(rule.action, rule.mode);
+            let conjunctions = conjunctions(rule);
+            builder.add_rule(position, rule.action, rule.mode, conjunctions.iter().map(Vec::as_slice));
+        }
+        let names = rules.iter().map(|rule| rule.name.clone()).collect();
+        Self { rules: builder.finish(names, DefaultAction::Deny, mode), server_name_must_match }
+    }
+
+    /// Decides a request.
+    ///
+    /// 1. It names no destination, or more than one: denied.
+    /// 2. A DENY rule matches: denied.
+    /// 3. No ALLOW rule matches: denied.
+    /// 4. Otherwise: allowed.
+    ///
+    /// An error on the way is a denial. A DENY rule in report mode that matches what the others allow is reported; an ALLOW
+    /// rule in report mode lets nothing out. In report mode of the filter every denial is only reported.
+    pub fn decide(&self, request: &mut dyn EgressRequest) -> Decision<EgressDenial<'_>> {
+        match self.destination(request) {
+            Ok(destination) => {
+                let mut outbound = OutboundRequest { destination: &destination, request };
+                self.rules.decide(&mut self.rules.lookups(None, &mut outbound))
+            }
+            Err(DestinationError::Denial(denial)) => self.rules.deny_or_report(denial),
+            Err(DestinationError::Eval(error)) => self.rules.deny_or_report(error.into()),
+        }
+    }
+
+    /// The first ALLOW rule that matches, for tools that show why.
+    pub fn matching_allow_rule(&self, request: &mut dyn EgressRequest) -> Result<Option<&RuleName>, EvalError> {
+        match self.destination(request) {
+            Ok(destination) => {
+                let mut outbound = OutboundRequest { destination: &destination, request };
+                self.rules.first(&self.rules.allow.enforced, &mut self.rules.lookups(None, &mut outbound))
+            }
+            Err(DestinationError::Denial(_)) => Ok(None),
+            Err(DestinationError::Eval(error)) => Err(error),
+        }
+    }
+
+    /// The reason of a denial: one line that says what was asked for, and what would have been allowed.
+    ///
+    /// Made after a denial only; it may ask the proxy for more than the decision did.
+    pub fn explain(&self, denial: &EgressDenial<'_>, request: &mut dyn EgressRequest) -> String {
+        crate::egress::explain::explain(self, denial, request)
+    }
+
+    /// The rules that can deny a request by matching, each once: those with counters of their own.
+    pub fn denying_rules(&self) -> impl Iterator<Item = &PolicyName> {
+        self.rules.denying_policies().into_iter()
+    }
+
+    /// Reads the destination of a request.
+    fn destination(&self, request: &mut dyn EgressRequest) -> Result<Destination, DestinationError> {
+        if request.is_tls_passthrough() {
+            return passthrough_destination(request);
+        }
+        let protocol = match request.method()? {
+            Some(b"CONNECT") => EgressProtocol::Connect,
+            _ => EgressProtocol::Http,
+        };
+        let Authority { host, port } = read_authority(request.host()?)?;
+        let port = match (protocol, port) {
+            (_, Some(port)) => port,
+            (EgressProtocol::Connect, None) => return Err(DestinationError::Denial(EgressDenial::NoPort)),
+            (protocol, None) => protocol.default_port(),
+        };
+        // The TLS that CONNECT comes by is with this proxy, so its server name says nothing of the tunnel's end.
+        if self.server_name_must_match
+            && protocol == EgressProtocol::Http
+            && let Some(name) = request.server_name()?
+            && Host::parse(name).as_ref() != Ok(&host)
+        {
+            return Err(DestinationError::Denial(EgressDenial::ServerNameDiffers));
+        }
+        Ok(Destination { protocol, host, port })
+    }
+
+    /// Whether any rule lists the host of the destination.
+    pub(crate) fn lists_host(&self, lookups: &mut Lookups<'_>) -> Result<bool, EvalError> {
+        let conditions = self.rules.clauses().next().map_or(&[][..], Clause::conditions);
+        // Every rule lists hosts.
+        let host = conditions.iter().find(|condition| condition.field.rank() == DestinationHost::RANK);
+        match host {
+            Some(condition) => Ok(!lookups.matched(condition.field)?.any.is_empty()),
+            None => Ok(false),
+        }
+    }
+
+    pub(crate) fn destination_if_any(&self, request: &mut dyn EgressRequest) -> Option<Destination> {
+        self.destination(request).ok()
+    }
+}
+
+/// The rule's sources, each with its hosts and ports.
+fn conjunctions(rule: &Rule) -> Vec<Vec<Predicate>> {
+    let hosts = Predicate::among(FieldValues::shared(DestinationHost, rule.hosts.clone()));
+    let ports = Predicate::among(FieldValues::shared(DestinationPort, rule.ports.clone()));
+    let destination = [hosts, ports];
+    rule.sources.iter().map(|source| [destination.as_slice(), source].concat()).collect()
+}
+
+/// A connection that passes through goes where its server name says, to the port that it was addressed to.
+fn passthrough_destination(request: &mut dyn EgressRequest) -> Result<Destination, DestinationError> {
+    let invalid = |problem| DestinationError::Denial(EgressDenial::InvalidAuthority(problem));
+    let host = match request.server_name()? {
+        None | Some([]) => return Err(DestinationError::Denial(EgressDenial::NoServerName)),
+        Some(name) => Host::parse(name).map_err(invalid)?,
+    };
+    let missing = AttributeError { attribute: "destination.port", status: "there is none" };
+    let port = request.destination_port()?.ok_or(missing)?;
+    Ok(Destination { protocol: EgressProtocol::Tls, host, port })
+}
+
+fn read_authority(authority: Option<&[u8]>) -> Result<Authority, DestinationError> {
+    Authority::parse(authority.unwrap_or_default())
+        .map_err(|problem| DestinationError::Denial(EgressDenial::InvalidAuthority(problem)))
+}

@@ -1,0 +1,79 @@
+//! Reasons of denials, in words. Nothing here runs for a request that is allowed.
+
+use crate::attributes::wording::printable;
+use crate::authz::engine::field_set::FieldId;
+use crate::authz::engine::rule_set::ClosestClause;
+use crate::egress::compiled::EgressPolicy;
+use crate::egress::decision::EgressDenial;
+use crate::egress::fields::DestinationHost;
+use crate::egress::outbound::{Destination, OutboundRequest};
+use crate::egress::request::EgressRequest;
+use crate::identity::error::EvalError;
+use crate::matcher::clause::Condition;
+
+pub(crate) fn explain(policy: &EgressPolicy, denial: &EgressDenial<'_>, request: &mut dyn EgressRequest) -> String {
+    let destination = policy.destination_if_any(request);
+    let asked = describe_request(destination.as_ref(), request);
+    match denial {
+        EgressDenial::InvalidAuthority(problem) => format!("no destination can be read from it, {problem}: {asked}"),
+        EgressDenial::NoServerName => {
+            format!("a connection that passes through has to name its server by SNI in TLS: {asked}")
+        }
+        EgressDenial::NoPort => format!("CONNECT has to name a port: {asked}"),
+        EgressDenial::ServerNameDiffers => {
+            let name = request.server_name().ok().flatten().map(printable).unwrap_or_default();
+            format!("the TLS connection is for SNI {name}, the request is not: {asked}")
+        }
+        EgressDenial::Matched(rule) => format!("DENY rule {} matches: {asked}", rule.policy()),
+        EgressDenial::Undecidable(error) => format!("{error}: {asked}"),
+        EgressDenial::NoRuleMatches => {
+            let closest = destination.map(|destination| closest_rule(policy, &destination, request, &asked));
+            closest.and_then(Result::ok).unwrap_or_else(|| format!("no rule allows it: {asked}"))
+        }
+    }
+}
+
+/// The rule that comes closest, with what keeps it from allowing this.
+fn closest_rule(
+    policy: &EgressPolicy,
+    destination: &Destination,
+    request: &mut dyn EgressRequest,
+    asked: &str,
+) -> Result<String, EvalError> {
+    let rules = &policy.rules;
+    let mut outbound = OutboundRequest { destination, request };
+    let mut lookups = rules.lookups(None, &mut outbound);
+    if let Some(rule) = rules.first(&rules.allow.reported, &mut lookups)? {
+        return Ok(format!("the rule {} would allow it, and is in report mode: {asked}", rule.policy()));
+    }
+    if !policy.lists_host(&mut lookups)? {
+        return Ok(format!("no rule lists this host: {asked}"));
+    }
+    let is_host = |condition: &Condition<FieldId>| condition.field.rank() == DestinationHost::RANK;
+    Ok(match rules.closest(&rules.allow.enforced, &mut lookups, is_host)? {
+        Some(ClosestClause { clause, failing }) if !failing.iter().any(|condition| is_host(condition)) => {
+            let requirements = rules.descriptions.join_requirements(failing.into_iter());
+            let name = rules.rule(clause.rule).map(|rule| rule.policy().to_string()).unwrap_or_default();
+            format!("no rule allows it: {name} wants {requirements}, this was {asked}")
+        }
+        _ => format!("no rule that lists this host allows it: {asked}"),
+    })
+}
+
+/// The request and its peer, in words. What the proxy does not supply is left out: the denial stands either way.
+fn describe_request(destination: Option<&Destination>, request: &mut dyn EgressRequest) -> String {
+    let peer = request.peer().map_or_else(|failure| format!("someone ({failure})"), ToString::to_string);
+    let what = match destination {
+        Some(Destination { protocol, host, port }) => format!("{protocol} {host}:{port}"),
+        None if request.is_tls_passthrough() => {
+            let name = request.server_name().ok().flatten().map(printable);
+            name.map_or_else(|| "a connection without a server name".to_owned(), |name| format!("TLS to {name}"))
+        }
+        None => {
+            let method = request.method().ok().flatten().map(printable).unwrap_or_default();
+            let host = request.host().ok().flatten().map(printable).unwrap_or_default();
+            format!("{method} to {host}")
+        }
+    };
+    format!("{what} by {peer}")
+}

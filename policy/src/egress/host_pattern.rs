@@ -1,0 +1,278 @@
+//! The hosts that an egress rule lists: `x.com`, `*.x.com`, `a.*.x.com`, or an address.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use crate::egress::authority::{Host, InvalidAuthority, check_label, ends_in_number};
+
+/// What one entry of a list of hosts stands for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum DestinationPattern {
+    /// This host and no other.
+    Exactly(Host),
+    /// Names of these labels, left to right, each given or any; with `below`, names that have one label or more
+    /// before them. An open label stands for one without `_`: such names are reached only where they are listed.
+    Labels { below: bool, labels: Box<[Option<Box<str>>]> },
+}
+
+/// How deep a star at the start of a pattern reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WildcardScope {
+    /// `*.x.com` is any depth below x.com, as Envoy and Istio have it.
+    AnyDepth,
+    /// `*.x.com` is one label, `**.x.com` any depth, as Cilium has it.
+    OneLabel,
+}
+
+impl DestinationPattern {
+    /// Parses one entry. Fails with what is wrong and what to write instead.
+    pub(crate) fn parse(text: &str, stars: WildcardScope, addresses: bool) -> Result<Self, String> {
+        let bad = |problem: String| Err(format!("bad host `{text}`: {problem}"));
+        if let Some(problem) = not_a_host(text) {
+            return bad(problem);
+        }
+        if let Some(address) = address(text) {
+            return match addresses {
+                true => Ok(Self::Exactly(Host::Address(address.to_canonical()))),
+                false => {
+                    bad("an IP address says nothing of who is there; list the name, or set ipAddresses: allow"
+                        .to_owned())
+                }
+            };
+        }
+        if !text.contains('*') {
+            return match Host::parse(text.as_bytes()) {
+                Ok(_) if text.ends_with('.') => {
+                    bad(format!("leave out the final dot, write `{}`", text.trim_end_matches('.')))
+                }
+                Ok(host) => Ok(Self::Exactly(host)),
+                Err(problem) => bad(hint(text, problem)),
+            };
+        }
+        let (below, rest) = match (stars, text.strip_prefix("**."), text.strip_prefix("*.")) {
+            (WildcardScope::OneLabel, Some(rest), _) => (true, rest),
+            (WildcardScope::AnyDepth, Some(rest), _) => {
+                return bad(format!("write `*.{rest}`, which is any depth below `{rest}` here"));
+            }
+            (WildcardScope::AnyDepth, None, Some(rest)) => match rest.trim_start_matches("*.") {
+                domain if domain != rest && domain != "*" => {
+                    return bad(format!("write `*.{domain}`, which is any depth below `{domain}`"));
+                }
+                _ => (true, rest),
+            },
+            _ => (false, text),
+        };
+        labels(rest).map(|labels| Self::Labels { below, labels }).or_else(bad)
+    }
+
+    /// The definition of what an entry matches; the index must agree with it.
+    #[cfg(test)]
+    pub(crate) fn matches(&self, host: &Host) -> bool {
+        let (below, labels) = match self {
+            Self::Exactly(known) => return known == host,
+            Self::Labels { below, labels } => (*below, labels),
+        };
+        let Host::Name(name) = host else { return false };
+        let given: Vec<_> = name.as_str().split('.').collect();
+        let Some(before) = given.len().checked_sub(labels.len()) else { return false };
+        let (open, fixed) = given.split_at(before);
+        (open.is_empty() != below)
+            && open.iter().all(|label| !label.contains('_'))
+            && fixed.iter().zip(labels).all(|(given, label)| match label {
+                Some(label) => *given == &**label,
+                None => !given.contains('_'),
+            })
+    }
+}
+
+/// What is no host at all, though people write it where one is asked for.
+fn not_a_host(text: &str) -> Option<String> {
+    if let Some((scheme, rest)) = text.split_once("://") {
+        return Some(format!("leave out `{scheme}://`, write `{}`", rest.split('/').next().unwrap_or_default()));
+    }
+    if let Some((host, rest)) = text.split_once('/') {
+        let network = host.parse::<IpAddr>().is_ok() && rest.bytes().all(|byte| byte.is_ascii_digit());
+        return Some(match network {
+            true => {
+                "networks are not supported here; list names, or single addresses with ipAddresses: allow".to_owned()
+            }
+            false => format!("a host has no path, write `{host}`"),
+        });
+    }
+    if !text.is_ascii() {
+        return Some("international names are written in their ASCII form, which begins with `xn--`".to_owned());
+    }
+    match text.rsplit_once(':') {
+        Some((host, port))
+            if !host.contains(':') && !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) =>
+        {
+            Some(format!("ports stand beside hosts: write `{host}` and ports: [{port}]"))
+        }
+        _ => None,
+    }
+}
+
+/// An address in its one spelling; IPv6 with brackets or without.
+fn address(text: &str) -> Option<IpAddr> {
+    match Host::parse(text.as_bytes()) {
+        Ok(Host::Address(address)) => Some(address),
+        Err(InvalidAuthority::BareIpv6) => text.parse().ok(),
+        _ => None,
+    }
+}
+
+fn hint(text: &str, problem: InvalidAuthority) -> String {
+    match (problem, text.strip_prefix('.')) {
+        (InvalidAuthority::EmptyLabel, Some(rest)) if !rest.starts_with('.') => {
+            format!("write `*.{rest}` for every name below it, and `{rest}` beside it for the name itself")
+        }
+        _ => problem.to_string(),
+    }
+}
+
+/// The labels of a pattern with stars, after its leading star.
+fn labels(text: &str) -> Result<Box<[Option<Box<str>>]>, String> {
+    if text == "*" {
+        return Err("it would let everything out; list the hosts, as in `api.x.com` or `*.x.com`".to_owned());
+    }
+    let labels: Vec<_> = text.split('.').collect();
+    if let Some(label) = labels.iter().find(|label| label.contains('*') && **label != "*") {
+        let end = label.trim_start_matches('*');
+        return Err(
+            match label.starts_with('*') && check_label(end.as_bytes()).is_ok() && labels.first() == Some(label) {
+                true => {
+                    let rest = [&[end], labels.get(1..).unwrap_or_default()].concat().join(".");
+                    format!("a star stands for whole labels, or `evil{rest}` would match too; write `*.{rest}`")
+                }
+                false => format!(
+                    "a star stands for a whole label, `{label}` is part of one; list the hosts, or write `*` there"
+                ),
+            },
+        );
+    }
+    let fixed = labels.iter().rev().take_while(|label| **label != "*").count();
+    if fixed < 2 {
+        return Err("the last two labels have to be given, or anyone could register a name that matches; name the domain, as in `*.example.com`".to_owned());
+    }
+    for label in labels.iter().filter(|label| **label != "*") {
+        check_label(label.as_bytes()).map_err(|problem| problem.to_string())?;
+    }
+    if ends_in_number(text.as_bytes()) {
+        return Err("it ends in a number, as no name does".to_owned());
+    }
+    let label = |label: &&str| (*label != "*").then(|| label.to_ascii_lowercase().into());
+    Ok(labels.iter().map(label).collect())
+}
+
+impl fmt::Display for DestinationPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exactly(host) => host.fmt(f),
+            Self::Labels { below, labels } => {
+                let written = labels.iter().map(|label| label.as_deref().unwrap_or("*")).collect::<Vec<_>>().join(".");
+                match (below, labels.first()) {
+                    (true, _) => write!(f, "*.{written}"),
+                    (false, Some(None)) => write!(f, "{written} (one label)"),
+                    (false, _) => f.write_str(&written),
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows() {
+        use WildcardScope::{AnyDepth, OneLabel};
+        let rows: [(&str, WildcardScope, &str, bool); 31] = [
+            ("x.com", AnyDepth, "x.com", true),
+            ("X.com", AnyDepth, "x.COM.", true),
+            ("x.com", AnyDepth, "a.x.com", false),
+            ("x.com", AnyDepth, "evilx.com", false),
+            ("x.com", AnyDepth, "x.com.evil.com", false),
+            ("*.x.com", AnyDepth, "x.com", false),
+            ("*.x.com", AnyDepth, "a.x.com", true),
+            ("*.X.com", AnyDepth, "A.b.x.com", true),
+            ("*.x.com", AnyDepth, "evilx.com", false),
+            ("*.x.com", AnyDepth, "a.x.com.evil.com", false),
+            ("*.x.com", AnyDepth, "_a.x.com", false),
+            ("*.x.com", AnyDepth, "_a.b.x.com", false),
+            ("_a.x.com", AnyDepth, "_a.x.com", true),
+            ("a.*.x.com", AnyDepth, "a.b.x.com", true),
+            ("a.*.x.com", AnyDepth, "a.x.com", false),
+            ("a.*.x.com", AnyDepth, "a.b.c.x.com", false),
+            ("a.*.x.com", AnyDepth, "b.b.x.com", false),
+            ("a.*.x.com", AnyDepth, "a._b.x.com", false),
+            ("*.a.*.x.com", AnyDepth, "z.y.a.b.x.com", true),
+            ("*.a.*.x.com", AnyDepth, "a.b.x.com", false),
+            ("*.x.com", OneLabel, "a.x.com", true),
+            ("*.x.com", OneLabel, "a.b.x.com", false),
+            ("*.x.com", OneLabel, "x.com", false),
+            ("**.x.com", OneLabel, "a.b.x.com", true),
+            ("**.x.com", OneLabel, "x.com", false),
+            ("192.0.2.1", AnyDepth, "192.0.2.1", true),
+            ("192.0.2.1", AnyDepth, "192.0.2.2", false),
+            ("2001:db8::1", AnyDepth, "[2001:DB8:0::1]", true),
+            ("[2001:db8::1]", AnyDepth, "[2001:db8::1]", true),
+            ("192.0.2.1", AnyDepth, "[::ffff:192.0.2.1]", true),
+            ("localhost", AnyDepth, "localhost", true),
+        ];
+        for (text, stars, host, expected) in rows {
+            let pattern = DestinationPattern::parse(text, stars, true).expect("a pattern");
+            let host = Host::parse(host.as_bytes()).expect("a host");
+            assert_eq!(pattern.matches(&host), expected, "{text} on {host}");
+        }
+    }
+
+    #[test]
+    fn what_is_refused_says_what_to_write() {
+        let rows = [
+            ("*", "it would let everything out; list the hosts, as in `api.x.com` or `*.x.com`"),
+            (
+                "*.com",
+                "the last two labels have to be given, or anyone could register a name that matches; name the domain, as in `*.example.com`",
+            ),
+            (
+                "api.*",
+                "the last two labels have to be given, or anyone could register a name that matches; name the domain, as in `*.example.com`",
+            ),
+            (
+                "api.*.com",
+                "the last two labels have to be given, or anyone could register a name that matches; name the domain, as in `*.example.com`",
+            ),
+            ("*x.com", "a star stands for whole labels, or `evilx.com` would match too; write `*.x.com`"),
+            (
+                "*-eu.x.com",
+                "a star stands for a whole label, `*-eu` is part of one; list the hosts, or write `*` there",
+            ),
+            (
+                "api-*.x.com",
+                "a star stands for a whole label, `api-*` is part of one; list the hosts, or write `*` there",
+            ),
+            ("*.*.x.com", "write `*.x.com`, which is any depth below `x.com`"),
+            ("**.x.com", "write `*.x.com`, which is any depth below `x.com` here"),
+            (".x.com", "write `*.x.com` for every name below it, and `x.com` beside it for the name itself"),
+            ("x.com.", "leave out the final dot, write `x.com`"),
+            ("https://x.com/a", "leave out `https://`, write `x.com`"),
+            ("x.com/a", "a host has no path, write `x.com`"),
+            ("x.com:8443", "ports stand beside hosts: write `x.com` and ports: [8443]"),
+            ("b\u{fc}cher.example", "international names are written in their ASCII form, which begins with `xn--`"),
+            ("10.0.0.0/8", "networks are not supported here; list names, or single addresses with ipAddresses: allow"),
+            ("10.0.0.1", "an IP address says nothing of who is there; list the name, or set ipAddresses: allow"),
+            ("::1", "an IP address says nothing of who is there; list the name, or set ipAddresses: allow"),
+            ("127.1", "it ends in a number, and is not an IPv4 address of four plain decimal numbers"),
+            ("[x.com]", "brackets stand around an IPv6 address and nothing else"),
+            ("user@x.com", "it has an `@`, and what stands before that is not the host"),
+            ("a..x.com", "its name has an empty label"),
+            ("*..x.com", "its name has an empty label"),
+            ("*.x-.com", "a label of its name begins or ends with a hyphen"),
+        ];
+        for (text, message) in rows {
+            let found = DestinationPattern::parse(text, WildcardScope::AnyDepth, false).expect_err(text);
+            assert_eq!(found, format!("bad host `{text}`: {message}"));
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! `ports`: on which ports of a host, and by which way there.
+
+use std::fmt;
+
+use crate::collections::map::OrderedMap;
+use crate::egress::request::EgressProtocol;
+use crate::matcher::value_ids::{Matched, ValueId};
+
+/// By which ways a port may be reached. A tunnel shows nothing of what goes through it, so whoever may speak HTTP or
+/// TLS with a port may also open a tunnel to it, as ambient workloads do with all that they send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum ProtocolSet {
+    Any,
+    HttpOrConnect,
+    ConnectOrTls,
+}
+
+impl ProtocolSet {
+    fn accesses(self) -> &'static [EgressProtocol] {
+        match self {
+            Self::Any => &[EgressProtocol::Http, EgressProtocol::Connect, EgressProtocol::Tls],
+            Self::HttpOrConnect => &[EgressProtocol::Http, EgressProtocol::Connect],
+            Self::ConnectOrTls => &[EgressProtocol::Connect, EgressProtocol::Tls],
+        }
+    }
+}
+
+/// One port that a rule lists, or what it means by listing none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum PortPattern {
+    /// The usual port of each way: 80 for plain HTTP, 443 for CONNECT and TLS.
+    DefaultPort,
+    Number {
+        port: u16,
+        via: ProtocolSet,
+    },
+}
+
+impl PortPattern {
+    /// The ways and ports that it stands for.
+    fn targets(self) -> impl Iterator<Item = (EgressProtocol, u16)> {
+        let (accesses, number) = match self {
+            Self::DefaultPort => (ProtocolSet::Any.accesses(), None),
+            Self::Number { port, via } => (via.accesses(), Some(port)),
+        };
+        accesses.iter().map(move |access| (*access, number.unwrap_or(access.default_port())))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn matches(self, access: EgressProtocol, port: u16) -> bool {
+        match self {
+            Self::DefaultPort => port == if access == EgressProtocol::Http { 80 } else { 443 },
+            Self::Number { port: listed, via } => {
+                port == listed
+                    && match via {
+                        ProtocolSet::Any => true,
+                        ProtocolSet::HttpOrConnect => access != EgressProtocol::Tls,
+                        ProtocolSet::ConnectOrTls => access != EgressProtocol::Http,
+                    }
+            }
+        }
+    }
+}
+
+impl fmt::Display for PortPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::DefaultPort => f.write_str("80 for HTTP, 443 for CONNECT and TLS"),
+            Self::Number { port, via: ProtocolSet::Any } => port.fmt(f),
+            Self::Number { port, via: ProtocolSet::HttpOrConnect } => write!(f, "{port} by HTTP or CONNECT"),
+            Self::Number { port, via: ProtocolSet::ConnectOrTls } => write!(f, "{port} by CONNECT or TLS"),
+        }
+    }
+}
+
+/// Ports by way and number.
+pub(crate) struct PortIndex(OrderedMap<(EgressProtocol, u16), Matched>);
+
+impl PortIndex {
+    pub(crate) fn new(ports: impl Iterator<Item = (PortPattern, ValueId)>) -> Self {
+        let mut index: OrderedMap<_, Matched> = OrderedMap::default();
+        for (pattern, id) in ports {
+            for target in pattern.targets() {
+                index.entry_or_insert_with(target, Matched::new, |ids| ids.push(id));
+            }
+        }
+        Self(index)
+    }
+
+    /// Adds at most one entry for each [`ProtocolSet`], and the usual one.
+    pub(crate) fn lookup(&self, access: EgressProtocol, port: u16, matched: &mut Matched) {
+        if let Some(ids) = self.0.get(&(access, port)) {
+            matched.extend_from_slice(ids);
+        }
+    }
+}

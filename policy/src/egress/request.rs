@@ -1,0 +1,46 @@
+//! What asks to leave.
+
+use std::fmt;
+
+use crate::attributes::request::Request;
+
+/// The way by which a host is to be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EgressProtocol {
+    /// A plain HTTP request that the proxy forwards.
+    Http,
+    /// A tunnel.
+    Connect,
+    /// TLS that passes through.
+    Tls,
+}
+
+impl EgressProtocol {
+    /// The port where none is named.
+    pub(crate) fn default_port(self) -> u16 {
+        match self {
+            Self::Http => 80,
+            Self::Connect | Self::Tls => 443,
+        }
+    }
+}
+
+impl fmt::Display for EgressProtocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Http => "HTTP to",
+            Self::Connect => "CONNECT to",
+            Self::Tls => "TLS to",
+        })
+    }
+}
+
+/// A request or a connection that is on its way out.
+///
+/// Of an HTTP request the policy asks [`method`](Request::method) and [`host`](Request::host), of a connection that
+/// passes through [`server_name`](Request::server_name) and [`destination_port`](Request::destination_port); the sources
+/// of its rules say what else.
+pub trait EgressRequest: Request {
+    /// Whether it is a connection whose bytes pass through, rather than an HTTP request.
+    fn is_tls_passthrough(&self) -> bool;
+}

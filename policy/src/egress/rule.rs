@@ -1,0 +1,170 @@
+//! Rules, written as such or as resources: who may reach which hosts on which ports.
+
+use std::rc::Rc;
+
+use crate::attributes::readings::path::PathReadings;
+use crate::authz::engine::field::FieldValues;
+use crate::authz::engine::rule::{Action, Dnf, Predicate};
+use crate::authz::fields::FieldContext;
+use crate::authz::fields::principal::{Principal, PrincipalPattern};
+use crate::authz::policy_name::{PolicyName, RuleLabel, RuleName};
+use crate::authz::resources::object_meta::label;
+use crate::authz::resources::rules::RuleReader;
+use crate::config::enforcement_mode::EnforcementMode;
+use crate::config::reader::ConfigNode;
+use crate::config::string_list::read_listed;
+use crate::egress::cilium_network_policy::CiliumNetworkPolicy;
+use crate::egress::fields::SOURCE_FIELDS;
+use crate::egress::host_pattern::{DestinationPattern, WildcardScope};
+use crate::egress::port::{PortPattern, ProtocolSet};
+use crate::egress::service_entry::{ExportedTo, ServiceEntry};
+use crate::egress::{EgressContext, read_kind};
+use crate::matcher::path_template::SegmentBytes;
+
+/// The namespace under which the rules of `rules` are reported.
+const RULES: &str = "rules";
+
+/// The most ports of a rule.
+const MAX_PORTS: usize = 65_535;
+
+/// Hosts that may be reached, or must not be, by some sources on some ports.
+pub(crate) struct Rule {
+    pub(crate) name: RuleName,
+    pub(crate) action: Action,
+    pub(crate) mode: EnforcementMode,
+    /// One of them has to hold, all its predicates together; one without predicates is anyone.
+    pub(crate) sources: Dnf,
+    pub(crate) hosts: Vec<DestinationPattern>,
+    pub(crate) ports: Vec<PortPattern>,
+}
+
+/// All rules, in the order in which they are reported.
+#[derive(Default)]
+pub(crate) struct Rules {
+    pub(crate) list: Vec<Rule>,
+    /// How many resources there are among them.
+    pub(crate) resources: usize,
+}
+
+impl Rule {
+    pub(crate) fn read(node: &ConfigNode<'_>, number: usize, context: &EgressContext<'_>) -> Option<Self> {
+        let object = node.object()?;
+        let name = object.required("name", "name the rule; denials are reported under it");
+        let name = name.and_then(|node| label(&node, 253, true));
+        let action = match object.optional("action") {
+            Some(node) => node.enum_value(&[("ALLOW", Action::Allow), ("DENY", Action::Deny)]),
+            None => Some(Action::Allow),
+        };
+        let mode = EnforcementMode::read(object.optional("mode").as_ref());
+        let sources = match object.optional("from") {
+            Some(from) => read_sources(&from, context),
+            None => Some(vec![Vec::new()]),
+        };
+        let hosts = object.required("hosts", "list the hosts, as in [\"api.x.com\", \"*.x.com\"]").and_then(|node| {
+            read_listed(&node, "and the rule with it", |text| {
+                DestinationPattern::parse(text, WildcardScope::AnyDepth, context.addresses)
+            })
+        });
+        let ports = match object.optional("ports") {
+            Some(node) => read_ports(&node),
+            None => Some(vec![PortPattern::DefaultPort]),
+        };
+        object.finish();
+        Some(Self {
+            name: RuleName::new(PolicyName::of_resource(RULES, &name?), RuleLabel::Number(number)),
+            action: action?,
+            mode: mode?,
+            sources: sources?,
+            hosts: hosts?,
+            ports: ports?,
+        })
+    }
+}
+
+fn read_ports(node: &ConfigNode<'_>) -> Option<Vec<PortPattern>> {
+    let items = node.non_empty_list(MAX_PORTS, "to mean 80 for HTTP and 443 for CONNECT and TLS")?;
+    let ports: Vec<_> =
+        items.map(|item| item.whole_number(1, 65_535).and_then(|port| u16::try_from(port).ok())).collect();
+    let ports: Option<Vec<_>> = ports.into_iter().collect();
+    Some(ports?.into_iter().map(|port| PortPattern::Number { port, via: ProtocolSet::Any }).collect())
+}
+
+impl Rules {
+    /// How many hosts are listed.
+    pub(crate) fn hosts(&self) -> usize {
+        self.list.iter().map(|rule| rule.hosts.len()).sum()
+    }
+
+    /// Reads an object of `resources` and adds the rules that it stands for.
+    pub(crate) fn add_resource(&mut self, node: &ConfigNode<'_>, context: &EgressContext<'_>) -> Option<()> {
+        let object = node.object()?;
+        let read = match read_kind(&object)? {
+            "ServiceEntry" => {
+                ServiceEntry::read(&object, context.addresses).map(|entry| self.add_service_entry(entry, context))
+            }
+            _ => CiliumNetworkPolicy::read(&object, &context.cluster())
+                .map(|policy| self.add_network_policy(policy, context)),
+        };
+        object.finish();
+        self.resources += 1;
+        read
+    }
+
+    fn add_service_entry(&mut self, entry: ServiceEntry, context: &EgressContext<'_>) {
+        let ServiceEntry { name, hosts, ports, exported_to } = entry;
+        let sources = match exported_to {
+            ExportedTo::Public => vec![Vec::new()],
+            ExportedTo::Namespaces(namespaces) => {
+                let own = context.trust_domains.own();
+                source(namespaces.iter().map(|namespace| format!("{own}/ns/{namespace}/*")), context)
+            }
+        };
+        self.add(name, 0, sources, hosts, ports);
+    }
+
+    fn add_network_policy(&mut self, policy: CiliumNetworkPolicy, context: &EgressContext<'_>) {
+        let CiliumNetworkPolicy { name, principals, rules } = policy;
+        let sources = source(principals.into_iter(), context);
+        for (number, entries) in rules.into_iter().enumerate() {
+            for entry in entries {
+                self.add(name.clone(), number, sources.clone(), entry.hosts, entry.ports);
+            }
+        }
+    }
+
+    fn add(
+        &mut self,
+        name: PolicyName,
+        number: usize,
+        sources: Dnf,
+        hosts: Vec<DestinationPattern>,
+        ports: Vec<PortPattern>,
+    ) {
+        let name = RuleName::new(name, RuleLabel::Number(number));
+        self.list.push(Rule { name, action: Action::Allow, mode: EnforcementMode::Enforce, sources, hosts, ports });
+    }
+}
+
+/// Whoever proves one of these principals.
+fn source(principals: impl Iterator<Item = String>, context: &EgressContext<'_>) -> Dnf {
+    // What cannot be a principal is nobody's, so leaving it out lets nobody out.
+    let principals =
+        principals.flat_map(|text| PrincipalPattern::parse(&text, context.trust_domains)).flatten().collect();
+    vec![vec![Predicate::among(FieldValues::shared(Principal, principals))]]
+}
+
+/// Reads `from`: a list of sources, one of which has to match.
+fn read_sources(node: &ConfigNode<'_>, context: &EgressContext<'_>) -> Option<Dnf> {
+    let reader = RuleReader {
+        registry: &SOURCE_FIELDS,
+        action: None,
+        fields: FieldContext {
+            trust_domains: context.trust_domains,
+            claims: &Rc::default(),
+            path_readings: PathReadings::default(),
+            namespace: None,
+            operators: SegmentBytes::Any,
+        },
+    };
+    reader.read_sources(node)
+}

@@ -1,0 +1,285 @@
+//! The plain linear reading, and random configurations that the compiled rules are held against.
+
+use std::collections::HashMap;
+
+use super::*;
+use crate::authz::decision::Decision;
+use crate::authz::engine::rule::{Action, Predicate};
+use crate::config::enforcement_mode::EnforcementMode;
+use crate::dice::Dice;
+use crate::egress::authority::{Authority, Host};
+use crate::egress::decision::EgressDenial;
+use crate::egress::outbound::OutboundRequest;
+use crate::egress::request::EgressProtocol;
+use crate::linear_reading;
+use crate::matcher::clause::Quantifier;
+
+/// Reads a configuration's rules without compiling them.
+fn rules_of(json: &str) -> Vec<Rule> {
+    let document = Value::parse(json.as_bytes()).expect("JSON");
+    let diagnostics = Diagnostics::default();
+    let read = read(&ConfigNode::root(&document, &diagnostics));
+    match diagnostics.into_result(read) {
+        Ok(configuration) => configuration.rules.list,
+        Err(refusal) => panic!("{refusal} in {json}"),
+    }
+}
+
+/// The numbered steps of [`EgressPolicy::decide`], by walking every rule.
+fn linear(rules: &[Rule], request: &mut Asked) -> String {
+    let bytes = request.host.clone().unwrap_or_default();
+    let target = match request.access {
+        EgressProtocol::Tls => Host::parse(&bytes).ok().map(|host| (host, request.port)),
+        _ => Authority::parse(&bytes).ok().map(|destination| (destination.host, destination.port)),
+    };
+    let Some((host, port)) = target else { return "denied".to_owned() };
+    let port = match (request.access, port) {
+        (_, Some(port)) => port,
+        (EgressProtocol::Http, None) => 80,
+        _ => return "denied".to_owned(),
+    };
+    if let (EgressProtocol::Http, Some(name)) = (request.access, &request.server_name)
+        && Host::parse(name).as_ref() != Ok(&host)
+    {
+        return "denied".to_owned();
+    }
+    let access = request.access;
+    let mut matching = |action, mode| {
+        rules
+            .iter()
+            .filter(|rule| rule.action == action && rule.mode == mode)
+            .find(|rule| {
+                let holds = |predicate: &Predicate, request: &mut Asked| {
+                    linear_reading::matches(&*predicate.values, request, Quantifier::Any) != Ok(predicate.negated)
+                };
+                rule.hosts.iter().any(|pattern| pattern.matches(&host))
+                    && rule.ports.iter().any(|pattern| pattern.matches(access, port))
+                    && rule.sources.iter().any(|source| source.iter().all(|predicate| holds(predicate, request)))
+            })
+            .map(|rule| rule.name.to_string())
+    };
+    if let Some(rule) = matching(Action::Deny, EnforcementMode::Enforce) {
+        return format!("denied by {rule}");
+    }
+    if matching(Action::Allow, EnforcementMode::Enforce).is_none() {
+        return "denied".to_owned();
+    }
+    match matching(Action::Deny, EnforcementMode::Report) {
+        Some(rule) => format!("allowed, not by {rule}"),
+        None => "allowed".to_owned(),
+    }
+}
+
+fn compiled(configuration: &EgressAllowlist, request: &mut Asked) -> String {
+    match configuration.policy().decide(request) {
+        Decision::Allow => "allowed".to_owned(),
+        Decision::WouldDeny(EgressDenial::Matched(rule)) => format!("allowed, not by {rule}"),
+        Decision::Deny(EgressDenial::Matched(rule)) => format!("denied by {rule}"),
+        Decision::Deny(_) => "denied".to_owned(),
+        other => format!("{other:?}"),
+    }
+}
+
+/// One to four of these, between commas.
+fn list(dice: &mut Dice, of: &[&str]) -> String {
+    (0..=dice.below(3)).map(|_| dice.pick(of)).collect::<Vec<_>>().join(", ")
+}
+
+const HOSTS: [&str; 12] = [
+    r#""x.com""#,
+    r#""a.x.com""#,
+    r#""*.x.com""#,
+    r#""*.a.x.com""#,
+    r#""a.*.x.com""#,
+    r#""*.b.*.x.com""#,
+    r#""Y.com""#,
+    r#""_a.x.com""#,
+    r#""localhost""#,
+    r#""192.0.2.1""#,
+    r#""::1""#,
+    r#""*.y.com""#,
+];
+const PORTS: [&str; 4] = ["80", "443", "8080", "22"];
+const PRINCIPALS: [&str; 5] = [
+    r#""cluster.local/ns/shop/sa/web""#,
+    r#""cluster.local/ns/shop/*""#,
+    r#""*""#,
+    r#""*/sa/api""#,
+    r#""cluster.local/ns/pay/sa/api""#,
+];
+const NAMESPACES: [&str; 3] = [r#""shop""#, r#""pay""#, r#""s*""#];
+const ACCOUNTS: [&str; 3] = [r#""shop/web""#, r#""pay/api""#, r#""pay/web""#];
+const BLOCKS: [&str; 4] = [r#""10.0.0.0/8""#, r#""10.1.0.0/16""#, r#""198.51.100.1""#, r#""::/0""#];
+
+fn random_source(dice: &mut Dice) -> String {
+    let fields: [(&str, &str, &[&str]); 4] = [
+        ("principals", "notPrincipals", &PRINCIPALS),
+        ("namespaces", "notNamespaces", &NAMESPACES),
+        ("serviceAccounts", "notServiceAccounts", &ACCOUNTS),
+        ("ipBlocks", "notIpBlocks", &BLOCKS),
+    ];
+    let mut keys = Vec::new();
+    while keys.is_empty() {
+        for (key, not_key, values) in fields {
+            for (key, odds) in [(key, 4), (not_key, 8)] {
+                if dice.below(odds) == 0 {
+                    keys.push(format!("\"{key}\": [{}]", list(dice, values)));
+                }
+            }
+        }
+    }
+    format!(r#"{{"source": {{{}}}}}"#, keys.join(", "))
+}
+
+fn random_configuration(dice: &mut Dice) -> String {
+    let rule = |dice: &mut Dice, number| {
+        let mut keys = vec![format!(r#""name": "r{number}", "hosts": [{}]"#, list(dice, &HOSTS))];
+        if dice.below(3) == 0 {
+            keys.push(r#""action": "DENY""#.to_owned());
+        }
+        if dice.below(3) == 0 {
+            keys.push(r#""mode": "report""#.to_owned());
+        }
+        if dice.below(3) == 0 {
+            keys.push(format!(r#""ports": [{}]"#, list(dice, &PORTS)));
+        }
+        if dice.below(2) == 0 {
+            let sources: Vec<_> = (0..=dice.below(2)).map(|_| random_source(dice)).collect();
+            keys.push(format!(r#""from": [{}]"#, sources.join(", ")));
+        }
+        format!("{{{}}}", keys.join(", "))
+    };
+    let entry = |dice: &mut Dice, number| {
+        let namespace = dice.pick(&["shop", "pay"]);
+        let port = dice.pick(&PORTS);
+        let protocol = dice.pick(&["HTTP", "HTTPS", "TCP"]);
+        let export = dice.pick(&[r#""*""#, r#"".""#, r#""pay", ".""#]);
+        let hosts = list(dice, &HOSTS);
+        format!(
+            r#"{{"apiVersion": "networking.istio.io/v1", "kind": "ServiceEntry", "metadata": {{"name": "e{number}", "namespace": "{namespace}"}}, "spec": {{"hosts": [{hosts}], "ports": [{{"number": {port}, "name": "p", "protocol": "{protocol}"}}], "exportTo": [{export}]}}}}"#
+        )
+    };
+    let rules: Vec<_> = (0..dice.below(9)).map(|number| rule(dice, number)).collect();
+    let entries: Vec<_> = (0..dice.below(4)).map(|number| entry(dice, number)).collect();
+    format!(r#"{{"ipAddresses": "allow", "rules": [{}], "resources": [{}]}}"#, rules.join(", "), entries.join(", "))
+}
+
+fn random_request(dice: &mut Dice) -> Asked {
+    let access = [EgressProtocol::Http, EgressProtocol::Connect, EgressProtocol::Tls][dice.below(3)];
+    let host = dice.pick(&[
+        "x.com",
+        "X.com.",
+        "a.x.com",
+        "b.a.x.com",
+        "a.b.x.com",
+        "c.b.a.x.com",
+        "y.com",
+        "w.y.com",
+        "_a.x.com",
+        "localhost",
+        "192.0.2.1",
+        "[::1]",
+        "[::ffff:192.0.2.1]",
+        "evilx.com",
+        "x.com.evil.test",
+        "",
+    ]);
+    let host = match (access, dice.below(4)) {
+        (EgressProtocol::Tls, _) | (_, 0) => host.to_owned(),
+        _ => format!("{host}:{}", dice.pick(&["80", "443", "8080", "22", "0443"])),
+    };
+    let mut request = Asked::new(access, &host);
+    match dice.below(4) {
+        0 => {}
+        1 => request = request.by("cluster.local/ns/shop/sa/web"),
+        2 => request = request.by("cluster.local/ns/pay/sa/api"),
+        _ => request = request.by("other.example/ns/pay/sa/web"),
+    }
+    request.source = [[10, 1, 2, 3], [10, 9, 9, 9], [198, 51, 100, 1]][dice.below(3)].into();
+    request.port = [Some(443), Some(80), Some(8080)][dice.below(3)];
+    if dice.below(5) == 0 {
+        request.server_name = Some(dice.pick(&["x.com", "A.X.com", "y.com", "x y"]).as_bytes().to_vec());
+    }
+    request
+}
+
+#[test]
+fn the_compiled_rules_agree_with_walking_every_rule() {
+    let mut dice = Dice(0x5a11_7907);
+    let mut met = HashMap::<&str, usize>::new();
+    for _ in 0..800 {
+        let json = random_configuration(&mut dice);
+        let rules = rules_of(&json);
+        let configuration = load(&json);
+        for _ in 0..50 {
+            let mut request = random_request(&mut dice);
+            let expected = linear(&rules, &mut request);
+            assert_eq!(compiled(&configuration, &mut request), expected, "{request:?} under {json}");
+            let kind = ["denied by", "denied", "allowed, not by", "allowed"]
+                .into_iter()
+                .find(|kind| expected.starts_with(kind));
+            *met.entry(kind.unwrap_or_default()).or_default() += 1;
+        }
+    }
+    for kind in ["denied by", "denied", "allowed, not by", "allowed"] {
+        assert!(met.get(kind).is_some_and(|count| *count > 100), "{met:?}");
+    }
+}
+
+/// So many rules are a few to check: those of one host, one port and one source.
+const LINEAR_SCAN_MAX: usize = 8;
+
+/// What tells one rule from the others, by its number.
+type Difference = fn(usize) -> String;
+
+const SHAPES: [(&str, Difference); 9] = [
+    ("a host each", |n| format!(r#""hosts": ["h{n}.example.com"]"#)),
+    ("a wildcard each", |n| format!(r#""hosts": ["*.h{n}.example.com"]"#)),
+    ("an open label each", |n| format!(r#""hosts": ["a.*.h{n}.example.com"]"#)),
+    ("a port each for one host", |n| format!(r#""hosts": ["x.com"], "ports": [{}]"#, n + 1)),
+    ("a source each for one host", |n| of_source(&format!(r#""principals": ["cluster.local/ns/n{n}/sa/a"]"#))),
+    ("a network each for one host", |n| of_source(&format!(r#""ipBlocks": ["10.{}.{}.0/24"]"#, n / 256, n % 256))),
+    ("not one source each for one host", |n| of_source(&format!(r#""notPrincipals": ["cluster.local/ns/n{n}/sa/a"]"#))),
+    ("not one namespace each, nor a common one", |n| of_source(&format!(r#""notNamespaces": ["n{n}", "none"]"#))),
+    ("all the same", |_| of_source(r#""notNamespaces": ["n1"]"#)),
+];
+
+fn of_source(source: &str) -> String {
+    format!(r#""from": [{{"source": {{{source}}}}}], "hosts": ["x.com"]"#)
+}
+
+#[test]
+fn however_many_rules_there_are_a_few_are_checked() {
+    for (shape, difference) in SHAPES {
+        for (count, action) in [(40, "ALLOW"), (1_000, "ALLOW"), (1_000, "DENY")] {
+            let rules: Vec<_> =
+                (0..count).map(|n| format!(r#"{{"name": "r{n}", "action": "{action}", {}}}"#, difference(n))).collect();
+            let json = format!(r#"{{"rules": [{}]}}"#, rules.join(", "));
+            let (configuration, rules) = (load(&json), rules_of(&json));
+            let policy = configuration.policy();
+            for n in [0, count / 2, count - 1, count] {
+                for host in ["x.com", &format!("h{n}.example.com"), &format!("a.b.h{n}.example.com")] {
+                    for principal in [format!("cluster.local/ns/n{n}/sa/a"), "cluster.local/ns/none/sa/a".to_owned()] {
+                        let port = u16::try_from(n + 1).ok();
+                        let [.., high, low] = n.to_be_bytes();
+                        let source = IpAddr::from([10, high, low, 7]);
+                        let mut request =
+                            Asked { port, source, ..Asked::new(EgressProtocol::Tls, host).by(&principal) };
+                        let asked = format!("{shape}, {count} to {action}: {request:?}");
+                        assert_eq!(compiled(&configuration, &mut request), linear(&rules, &mut request), "{asked}");
+                        let destination = policy.destination_if_any(&mut request).expect("a destination");
+                        for index in [&policy.rules.deny.enforced, &policy.rules.allow.enforced] {
+                            let mut outbound = OutboundRequest { destination: &destination, request: &mut request };
+                            let checked =
+                                index.checked(&policy.rules.sets, &mut policy.rules.lookups(None, &mut outbound));
+                            assert!(
+                                checked.is_ok_and(|checked| checked <= LINEAR_SCAN_MAX),
+                                "{checked:?} are checked: {asked}"
+                            );
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Errors that stop a decision.
+
+use std::fmt;
+
+/// The proxy did not say what a decision needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AttributeError {
+    /// What was asked for, in Envoy's name for it.
+    pub attribute: &'static str,
+    /// How the proxy answered.
+    pub status: &'static str,
+}
+
+impl fmt::Display for AttributeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the proxy did not tell {}: {}", self.attribute, self.status)
+    }
+}
+
+/// What stops a decision, and so denies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EvalError {
+    /// The proxy did not say what it needs.
+    AttributeUnavailable(AttributeError),
+    /// It depends on who asks, and the certificate that they presented proves nothing.
+    UnverifiedPeer(UnauthenticatedReason),
+}
+
+impl From<AttributeError> for EvalError {
+    fn from(failure: AttributeError) -> Self {
+        Self::AttributeUnavailable(failure)
+    }
+}
+
+impl fmt::Display for EvalError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AttributeUnavailable(failure) => failure.fmt(f),
+            Self::UnverifiedPeer(reason) => write!(f, "who this is cannot be told, because {reason}"),
+        }
+    }
+}
+
+/// Why a certificate's URI is not a workload's SPIFFE ID.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SpiffeIdError {
+    /// It breaks the grammar of SPIFFE-ID section 2, or is not UTF-8.
+    Malformed,
+    /// Scheme or trust domain hold capitals, which an issuer may not write (SPIFFE-ID section 2.1).
+    UpperCase,
+    /// It names a trust domain only, as a signing certificate does (X.509-SVID section 2).
+    NoPath,
+    /// It has more than 2,048 bytes (SPIFFE-ID section 2.3).
+    TooLong,
+}
+
+impl fmt::Display for SpiffeIdError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Malformed => "the URI of its certificate is not a SPIFFE ID",
+            Self::UpperCase => "the SPIFFE ID of its certificate has capitals in the scheme or the trust domain",
+            Self::NoPath => "the SPIFFE ID of its certificate has no path, so it names no workload",
+            Self::TooLong => "the SPIFFE ID of its certificate is longer than 2,048 bytes",
+        })
+    }
+}
+
+/// Why a connection proves no identity.
+///
+/// Without a certificate, or with one that carries no URI, a peer has none: a positive match on an identity fails, a
+/// negative one holds. The other reasons stop every decision that asks for an identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnauthenticatedReason {
+    /// Plaintext, or TLS without a client certificate.
+    NoCertificate,
+    /// A certificate was presented, and the proxy has not validated it; on a resumed TLS session Envoy no longer knows.
+    NotValidated,
+    /// TLS passes through this proxy unread, so no certificate is seen.
+    TlsPassthrough,
+    /// The proxy before this one forwards nothing about who asks.
+    NoForwardedIdentity,
+    /// What the proxy before this one forwards cannot be read.
+    MalformedForwarding,
+    /// The certificate is validated and carries no URI.
+    NoUri,
+    /// The certificate is validated and carries a URI that is not a workload's SPIFFE ID.
+    InvalidSpiffeId(SpiffeIdError),
+}
+
+impl fmt::Display for UnauthenticatedReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoCertificate => f.write_str("it presented no certificate"),
+            Self::NotValidated => f.write_str("the proxy has not validated its certificate"),
+            Self::TlsPassthrough => f.write_str("its TLS passes through, so no certificate is seen"),
+            Self::NoForwardedIdentity => f.write_str("nothing is forwarded about it"),
+            Self::MalformedForwarding => f.write_str("what is forwarded about it is malformed"),
+            Self::NoUri => f.write_str("its certificate has no URI, so no SPIFFE ID"),
+            Self::InvalidSpiffeId(reason) => reason.fmt(f),
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Who the other side is: a proven SPIFFE identity, or the reason why there is none.
+
+use std::fmt;
+
+use crate::identity::error::{EvalError, UnauthenticatedReason};
+use crate::identity::spiffe_id::SpiffeId;
+
+/// The other side of a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// A certificate that the proxy has validated names this workload.
+    Authenticated(SpiffeId),
+    /// Nobody is proven, because of this.
+    Unauthenticated(UnauthenticatedReason),
+}
+
+impl Peer {
+    /// Whether the proxy has validated a certificate that the other side presented, whatever it names.
+    pub fn is_validated(&self) -> bool {
+        match self {
+            Self::Authenticated(_)
+            | Self::Unauthenticated(UnauthenticatedReason::NoUri | UnauthenticatedReason::InvalidSpiffeId(_)) => true,
+            Self::Unauthenticated(
+                UnauthenticatedReason::NoCertificate
+                | UnauthenticatedReason::NotValidated
+                | UnauthenticatedReason::TlsPassthrough
+                | UnauthenticatedReason::NoForwardedIdentity
+                | UnauthenticatedReason::MalformedForwarding,
+            ) => false,
+        }
+    }
+
+    /// The proven identity, if there is one.
+    pub fn id(&self) -> Option<&SpiffeId> {
+        match self {
+            Self::Authenticated(id) => Some(id),
+            Self::Unauthenticated(_) => None,
+        }
+    }
+}
+
+impl Peer {
+    /// This peer, unless it presented a certificate from which nothing follows: one that the proxy has not validated,
+    /// or one with a URI that is not a SPIFFE ID, or one that this proxy does not get to see. That it has no identity would be as much a guess as any identity.
+    pub(crate) fn require_verified(&self) -> Result<&Self, EvalError> {
+        match self {
+            Self::Unauthenticated(
+                reason @ (UnauthenticatedReason::NotValidated
+                | UnauthenticatedReason::InvalidSpiffeId(_)
+                | UnauthenticatedReason::TlsPassthrough
+                | UnauthenticatedReason::MalformedForwarding),
+            ) => Err(EvalError::UnverifiedPeer(*reason)),
+            Self::Authenticated(_)
+            | Self::Unauthenticated(
+                UnauthenticatedReason::NoCertificate
+                | UnauthenticatedReason::NoForwardedIdentity
+                | UnauthenticatedReason::NoUri,
+            ) => Ok(self),
+        }
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Authenticated(id) => id.fmt(f),
+            Self::Unauthenticated(reason) => write!(f, "a client without identity ({reason})"),
+        }
+    }
+}

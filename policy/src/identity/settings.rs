@@ -1,0 +1,73 @@
+//! Settings of a filter that say who the mesh is and where identities come from.
+
+use crate::config::reader::{ConfigNode, Object};
+use crate::identity::trust_domains::TrustDomains;
+
+/// `identity.source`: where the proxy tells who asks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum IdentitySource {
+    /// The certificate of the connection.
+    #[default]
+    PeerCertificate,
+    /// The filter state of this key, which a trusted part of the proxy sets: a SPIFFE ID, or nothing.
+    FilterState(String),
+    /// The header `x-forwarded-client-cert` of a proxy before this one, which ends TLS.
+    ForwardedClientCert,
+}
+
+/// The filter state that Istio's waypoints set (istio/istio `pilot/pkg/xds/filters/filters.go`).
+pub(crate) const PEER_PRINCIPAL: &str = "io.istio.peer_principal";
+
+pub(crate) fn read_trust_domains(object: &Object<'_>) -> Option<TrustDomains> {
+    let own = match object.optional("trustDomain") {
+        Some(node) => read_trust_domain(&node),
+        None => Some("cluster.local".to_owned()),
+    };
+    let aliases = match object.optional("trustDomainAliases") {
+        Some(node) => node.items()?.map(|item| read_trust_domain(&item)).collect::<Vec<_>>().into_iter().collect(),
+        None => Some(Vec::new()),
+    };
+    Some(TrustDomains::new(own?, aliases?))
+}
+
+/// SPIFFE-ID section 2.1.
+fn read_trust_domain(node: &ConfigNode<'_>) -> Option<String> {
+    let text = node.non_empty_str()?;
+    let good = text.len() <= 255
+        && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-_".contains(&byte));
+    if !good {
+        node.error(format!("bad trust domain `{text}`: expected a-z, 0-9, `.`, `-` and `_`, at most 255 characters, as in cluster.local"));
+    }
+    good.then(|| text.to_owned())
+}
+
+/// The key of a filter state. What this filter sets is under `wasm.`, so nothing there can tell who asks.
+pub(crate) fn read_filter_state_key(node: &ConfigNode<'_>) -> Option<String> {
+    let key = node.non_empty_str()?;
+    if key.contains('\0') || key.starts_with("wasm.") {
+        node.error(format!(
+            "bad key `{}`: expected the key of a filter state, as in {PEER_PRINCIPAL}",
+            key.escape_default()
+        ));
+        return None;
+    }
+    Some(key.to_owned())
+}
+
+/// Reads `identity` for a filter that knows certificates alone.
+pub(crate) fn read_certificate_identity(node: &ConfigNode<'_>) {
+    let Some(object) = node.object() else { return };
+    if let Some(source) = object.optional("source") {
+        match source.text() {
+            Some(text @ ("filterState" | "forwardedClientCert")) => {
+                source
+                    .error(format!("`{text}` is not supported here, write peerCertificate and end TLS at this proxy"));
+            }
+            Some(_) => {
+                source.enum_value(&[("peerCertificate", ())]);
+            }
+            None => {}
+        }
+    }
+    object.finish();
+}

@@ -1,0 +1,83 @@
+//! The lookup results of one request, one for each match field.
+
+use crate::identity::error::{AttributeError, EvalError};
+use crate::matcher::value_ids::Matched;
+
+/// The values of one field that a request matches.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct FieldMatch {
+    /// The values that the request matches: by one of its values, where there are several.
+    pub(crate) any: Matched,
+    /// For each value of a header, and for each reading of a value that has several, what it matches by itself. What
+    /// has one value with one reading leaves this empty.
+    pub(crate) each: Box<[Matched]>,
+    /// Whether the value is too long to be compared in all its readings: what keeps a request out counts as matched,
+    /// what lets one in does not.
+    pub(crate) uncompared: bool,
+}
+
+/// What a request has of the fields `F` that were looked up, each once: a few of many.
+pub(crate) struct FieldMatches<F> {
+    /// The first ones, in place: most requests are asked for no more.
+    first: [(Option<F>, FieldMatch); 3],
+    more: Vec<(F, FieldMatch)>,
+}
+
+impl<F> Default for FieldMatches<F> {
+    fn default() -> Self {
+        let empty = || (None, FieldMatch::default());
+        Self { first: [empty(), empty(), empty()], more: Vec::new() }
+    }
+}
+
+impl<F: Copy + Eq> FieldMatches<F> {
+    /// The lookup of `field`, which `look_up` makes the first time. Fails as that does.
+    pub(crate) fn get_or_look_up(
+        &mut self,
+        field: F,
+        look_up: impl FnOnce(&mut FieldMatch) -> Result<(), EvalError>,
+    ) -> Result<&FieldMatch, EvalError> {
+        for (known, found) in &mut self.first {
+            match known {
+                Some(known) if *known == field => return Ok(found),
+                Some(_) => {}
+                None => {
+                    if let Err(obstacle) = look_up(found) {
+                        *found = FieldMatch::default();
+                        return Err(obstacle);
+                    }
+                    *known = Some(field);
+                    return Ok(found);
+                }
+            }
+        }
+        let place = match self.more.iter().position(|(known, _)| *known == field) {
+            Some(place) => place,
+            None => {
+                let mut found = FieldMatch::default();
+                look_up(&mut found)?;
+                self.more.push((field, found));
+                self.more.len() - 1
+            }
+        };
+        self.more.get(place).map(|(_, found)| found).ok_or_else(missing_index)
+    }
+}
+
+impl<F> FieldMatches<F> {
+    /// All that was looked up.
+    pub(crate) fn into_entries(self) -> Box<[(F, FieldMatch)]> {
+        let mut entries = self.more;
+        for (field, found) in self.first {
+            if let Some(field) = field {
+                entries.push((field, found));
+            }
+        }
+        entries.into()
+    }
+}
+
+/// A field that nothing was made to look up in: what it matches cannot be told.
+fn missing_index() -> EvalError {
+    AttributeError { attribute: "a field of the policy", status: "it has no index" }.into()
+}

@@ -1,0 +1,129 @@
+//! All the entries of a table that a value starts with, found by one binary search.
+
+use crate::collections::bytes::{bytes_cmp, bytes_eq};
+use crate::collections::sort::sort_by;
+use crate::matcher::value_ids::{Matched, ValueId};
+
+/// Byte strings in order, each linked to the longest other entry that it starts with.
+///
+/// The entry that stands just before a value's place is the value's longest prefix, or starts with it: every prefix
+/// lies on the chain of links from there.
+#[derive(Default)]
+pub(crate) struct PrefixTable {
+    entries: Vec<Entry>,
+}
+
+struct Entry {
+    prefix: Box<[u8]>,
+    value: ValueId,
+    shorter: Option<usize>,
+}
+
+impl PrefixTable {
+    #[inline(never)]
+    pub(crate) fn new(mut prefixes: Vec<(Box<[u8]>, ValueId)>) -> Self {
+        sort_by(&mut prefixes, |(one, _), (other, _)| bytes_cmp(one, other));
+        let mut entries: Vec<Entry> = Vec::with_capacity(prefixes.len());
+        for (prefix, value) in prefixes {
+            let mut shorter = entries.len().checked_sub(1);
+            while let Some(entry) = shorter.and_then(|at| entries.get(at)) {
+                if prefix.starts_with(&entry.prefix) {
+                    break;
+                }
+                shorter = entry.shorter;
+            }
+            entries.push(Entry { prefix, value, shorter });
+        }
+        Self { entries }
+    }
+
+    /// The entry of a value, looked for where there are few.
+    pub(crate) fn text(&self, value: ValueId) -> Option<&[u8]> {
+        const LINEAR_SCAN_MAX: usize = 64;
+        if self.entries.len() > LINEAR_SCAN_MAX {
+            return None;
+        }
+        self.entries.iter().find(|entry| entry.value == value).map(|entry| &*entry.prefix)
+    }
+
+    /// Adds the entries that `value` starts with.
+    pub(crate) fn lookup(&self, value: &[u8], matched: &mut Matched) {
+        if self.entries.is_empty() {
+            return;
+        }
+        let mut at = self.entries.partition_point(|entry| bytes_cmp(&entry.prefix, value).is_le()).checked_sub(1);
+        while let Some(entry) = at.and_then(|at| self.entries.get(at)) {
+            if value.get(..entry.prefix.len()).is_some_and(|start| bytes_eq(start, &entry.prefix)) {
+                matched.push(entry.value);
+            }
+            at = entry.shorter;
+        }
+    }
+}
+
+/// The same for the ends of values.
+#[derive(Default)]
+pub(crate) struct SuffixTable(PrefixTable);
+
+impl SuffixTable {
+    pub(crate) fn new(suffixes: Vec<(Box<[u8]>, ValueId)>) -> Self {
+        let reversed = suffixes.into_iter().map(|(mut suffix, value)| {
+            suffix.reverse();
+            (suffix, value)
+        });
+        Self(PrefixTable::new(reversed.collect()))
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.entries.is_empty()
+    }
+
+    /// Adds the entries of `least` bytes or more that `value` ends with.
+    pub(crate) fn lookup(&self, value: &[u8], least: usize, matched: &mut Matched) {
+        let entries = &self.0.entries;
+        if entries.is_empty() {
+            return;
+        }
+        let mut at = entries.partition_point(|entry| entry.prefix.iter().le(value.iter().rev())).checked_sub(1);
+        while let Some(entry) = at.and_then(|at| entries.get(at)) {
+            if (least..=value.len()).contains(&entry.prefix.len())
+                && entry.prefix.iter().eq(value.iter().rev().take(entry.prefix.len()))
+            {
+                matched.push(entry.value);
+            }
+            at = entry.shorter;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(texts: &[&str]) -> Vec<(Box<[u8]>, ValueId)> {
+        (0..).map(ValueId).zip(texts).map(|(id, text)| (text.as_bytes().into(), id)).collect()
+    }
+
+    const TEXTS: [&str; 9] = ["", "a", "ab", "abc", "abd", "b", "ba", "bab", "c"];
+
+    #[test]
+    fn finds_every_prefix_and_nothing_else() {
+        let prefixes = PrefixTable::new(table(&TEXTS));
+        let suffixes = SuffixTable::new(table(&TEXTS));
+        for value in ["", "a", "ab", "aa", "abcd", "abda", "bab", "babc", "bb", "cab", "d", "zzab", "\u{ff}"] {
+            let expected = |fits: &dyn Fn(&str) -> bool| -> Vec<ValueId> {
+                (0..).map(ValueId).zip(TEXTS).filter(|(_, text)| fits(text)).map(|(id, _)| id).collect()
+            };
+            let sorted = |mut matched: Matched| {
+                matched.sort();
+                matched.to_vec()
+            };
+            let mut found = Matched::new();
+            prefixes.lookup(value.as_bytes(), &mut found);
+            assert_eq!(sorted(found), expected(&|text| value.starts_with(text)), "prefixes of {value}");
+            let mut found = Matched::new();
+            suffixes.lookup(value.as_bytes(), 0, &mut found);
+            assert_eq!(sorted(found), expected(&|text| value.ends_with(text)), "suffixes of {value}");
+        }
+    }
+}

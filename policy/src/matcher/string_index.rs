@@ -1,0 +1,103 @@
+//! All the text patterns of one field that match a value.
+
+use crate::collections::map::OrderedMap;
+use crate::matcher::glob_index::GlobIndex;
+use crate::matcher::prefix_index::{PrefixTable, SuffixTable};
+use crate::matcher::string_pattern::{Glob, StringPattern};
+use crate::matcher::value_ids::{Matched, ValueId};
+
+/// Text patterns, each under an id, looked up by value: a hash map for the exact ones, sorted tables for prefixes and
+/// suffixes, one automaton for the rest.
+#[derive(Default)]
+pub(crate) struct StringIndex {
+    present: Option<ValueId>,
+    exact: OrderedMap<Box<[u8]>, ValueId>,
+    prefixes: PrefixTable,
+    suffixes: SuffixTable,
+    globs: Option<GlobIndex<Glob>>,
+}
+
+/// A text that a value begins with.
+pub(crate) struct LiteralPrefix<'t> {
+    pub(crate) text: &'t [u8],
+    /// Whether it is all of it.
+    pub(crate) whole: bool,
+}
+
+impl StringIndex {
+    #[inline(never)]
+    pub(crate) fn new(patterns: Vec<(StringPattern, ValueId)>) -> Self {
+        let mut index = Self::default();
+        let (mut prefixes, mut suffixes, mut globs) = (Vec::new(), Vec::new(), Vec::new());
+        for (pattern, id) in patterns {
+            match pattern {
+                StringPattern::Any => index.present = Some(id),
+                StringPattern::Exact(text) => {
+                    index.exact.insert(text, id);
+                }
+                StringPattern::Prefix(text) => prefixes.push((text, id)),
+                StringPattern::Suffix(text) => suffixes.push((text, id)),
+                StringPattern::Glob(glob) => globs.push((glob, id)),
+            }
+        }
+        index.prefixes = PrefixTable::new(prefixes);
+        index.suffixes = SuffixTable::new(suffixes);
+        if !globs.is_empty() {
+            index.globs = Some(GlobIndex::new(globs));
+        }
+        index
+    }
+
+    /// What a value of the field stands for, if that is one text, or one that others begin with, and found soon.
+    pub(crate) fn literal_prefix(&self, value: ValueId) -> Option<LiteralPrefix<'_>> {
+        // They were numbered in their order.
+        let exact = self.exact.entries().binary_search_by_key(&value, |(_, value)| *value);
+        match exact.ok().and_then(|place| self.exact.entries().get(place)) {
+            Some((text, _)) => Some(LiteralPrefix { text, whole: true }),
+            None => self.prefixes.text(value).map(|text| LiteralPrefix { text, whole: false }),
+        }
+    }
+
+    /// Adds the patterns that match `value`.
+    pub(crate) fn lookup(&self, value: &[u8], matched: &mut Matched) {
+        if let Some(present) = self.present {
+            matched.push(present);
+        }
+        if let Some(exact) = self.exact.get_bytes(value) {
+            matched.push(*exact);
+        }
+        self.prefixes.lookup(value, matched);
+        self.suffixes.lookup(value, 0, matched);
+        if let Some(globs) = &self.globs {
+            globs.lookup(value, matched);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_what_each_pattern_by_itself_matches() {
+        let patterns = [
+            "*", "a", "ab", "a*", "ab*", "*b", "*ab", "*a*", "*ab*", "a*b", "*b*a*", "a*b*c", "b*", "*aa*", "aa*aa",
+            "*c*b", "ba",
+        ];
+        let parsed: Vec<_> = patterns.iter().map(|text| StringPattern::new(text)).collect();
+        let index = StringIndex::new(parsed.iter().cloned().zip((0..).map(ValueId)).collect());
+        for value in ["", "a", "b", "ab", "ba", "aa", "aaa", "aaaa", "abc", "abab", "bab", "cab", "acbc", "aabbcc", "x"]
+        {
+            let expected: Vec<_> = (0..)
+                .map(ValueId)
+                .zip(&parsed)
+                .filter(|(_, pattern)| pattern.matches(value.as_bytes()))
+                .map(|(id, _)| id)
+                .collect();
+            let mut found = Matched::new();
+            index.lookup(value.as_bytes(), &mut found);
+            found.sort();
+            assert_eq!(found.to_vec(), expected, "{value}");
+        }
+    }
+}

@@ -212,3 +212,6 @@ fn found(result: Result<Bytes, Status>) -> Result<Option<Bytes>, HostError> {
         Err(status) => Err(HostError(status)),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
-use testbed::{Authority, Client, Configuration, Envoy, Identity, Name, Options, read_yaml, wait};
+use testbed::{Client, Configuration, Envoy, Options, read_yaml, wait};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -145,58 +145,6 @@ fn a_bad_update_is_rejected_and_the_old_policy_serves_on() -> Result<()> {
 
     discover(&watched, &structure(&paths(&["/b"])))?;
     wait::until("the new policy to serve", LIMIT, || Ok((answers()? == [403, 200]).then_some(())))
-}
-
-/// A certificate, and the TLS of a listener that asks for one.
-fn tls(folder: &Path, resumption: bool) -> Result<(Identity, Value)> {
-    let authority = Authority::new("authority")?;
-    fs::write(folder.join("trusted.pem"), authority.pem())?;
-    authority.issue(&[Name::Dns("localhost".to_owned())])?.write(folder, "server")?;
-    let client = authority.issue(&[Name::Uri("spiffe://cluster.local/ns/shop/sa/web".to_owned())])?;
-    let socket = json!({"name": "tls", "typed_config": {
-        "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
-        "require_client_certificate": true,
-        "disable_stateless_session_resumption": !resumption,
-        "disable_stateful_session_resumption": !resumption,
-        "common_tls_context": testbed::common_tls_context(folder)
-    }});
-    Ok((client, socket))
-}
-
-#[test]
-fn a_resumed_session_never_walks_past_a_deny() -> Result<()> {
-    let policy = |action: &str, principal: &str| {
-        json!({"defaultAction": "ALLOW", "resources": [{
-            "apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy", "metadata": {"name": "p", "namespace": "shop"},
-            "spec": {"action": action, "rules": [{"from": [{"source": {"principals": [principal]}}]}]}
-        }]})
-    };
-    let deny_web = policy("DENY", "cluster.local/ns/shop/sa/web");
-    let allow_web = policy("ALLOW", "cluster.local/ns/shop/sa/web");
-    // With resumption Envoy 1.40 no longer knows of a resumed session whether its certificate was validated.
-    for (resumption, configuration, answers) in [
-        (true, &deny_web, [403, 403]),
-        (true, &allow_web, [200, 403]),
-        (false, &deny_web, [403, 403]),
-        (false, &allow_web, [200, 200]),
-    ] {
-        let folder = tempfile::tempdir()?;
-        let (client, socket) = tls(folder.path(), resumption)?;
-        testbed::build_filters()?;
-        let mut bootstrap = bootstrap(&[json!({"name": "filter", "typed_config": filter(&structure(configuration))})]);
-        if let Some(Value::Object(chain)) = bootstrap.pointer_mut("/static_resources/listeners/0/filter_chains/0") {
-            chain.insert("transport_socket".to_owned(), socket);
-        }
-        let options =
-            Options { binary: testbed::envoy_binary()?, folder: folder.path().to_owned(), workers: 1, outlives: false };
-        let envoy = Envoy::start(&Configuration::new(bootstrap), &options)?;
-        let client = Client::tls(envoy.listener("ingress")?, Some(&client))?;
-        let found = [client.get("/")?.status, client.get("/")?.status];
-        ensure!(found == answers, "resumption {resumption}: {found:?}, expected {answers:?}");
-        let resumed = envoy.stat("listener.127.0.0.1_0.ssl.session_reused")?;
-        ensure!((resumed > 0) == resumption, "resumption {resumption}, and {resumed} sessions were");
-    }
-    Ok(())
 }
 
 #[test]

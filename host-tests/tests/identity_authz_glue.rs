@@ -1,7 +1,7 @@
 //! What a suite cannot say of `identity-authz`: host calls that fail, connections that come and go, what a request
 //! costs, what stays behind.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
 use host_tests::filter;
@@ -74,6 +74,7 @@ fn a_failing_host_call_denies_what_needs_it_and_is_counted() -> Result<()> {
     for call in [
         "proxy_get_property connection.uri_san_peer_certificate",
         "proxy_get_property connection.peer_certificate_valid",
+        "proxy_get_property connection.peer_certificate",
         "proxy_get_property destination.port",
         "proxy_get_header_map_pairs",
     ] {
@@ -163,10 +164,50 @@ fn what_cannot_be_told_does_not_change_the_answer() -> Result<()> {
 }
 
 #[test]
-fn before_envoy_1_39_the_listener_vouches_for_the_certificate() -> Result<()> {
-    let (mut vm, root) = Vm::configured(&module()?, &configuration("", false))?;
-    let old = Connection { validated: None, ..Connection::mtls(1, WEB) };
-    ensure!(vm.request(root, old, get("/"))?.goes_on);
+fn before_envoy_1_39_only_the_listener_can_vouch_for_a_certificate() -> Result<()> {
+    let module = module()?;
+    let old = |id: u64| Connection { validated: None, ..Connection::mtls(id, WEB) };
+    let (mut vm, root) = Vm::configured(&module, &configuration("", false))?;
+    let outcome = vm.request(root, old(1), get("/"))?;
+    ensure!(status(&outcome) == Some(403), "{outcome:?}");
+    let reason = outcome.filter_state.get("wasm.sallyport.identity_authz.reason").context("no reason")?;
+    for setting in ["Envoy 1.39", "identity.validation: listener", "require_client_certificate", "validation_context"] {
+        ensure!(reason.contains(setting), "{reason}");
+    }
+    let vouched = |text: String| text.replacen('{', r#"{"identity": {"validation": "listener"}, "#, 1);
+    let (mut vm, root) = Vm::configured(&module, &vouched(configuration("", false)))?;
+    ensure!(vm.request(root, old(1), get("/"))?.goes_on);
+    let stranger = Connection { validated: None, ..Connection::mtls(2, "spiffe://cluster.local/ns/dev/sa/x") };
+    ensure!(!vm.request(root, stranger, get("/"))?.goes_on);
+    Ok(())
+}
+
+/// A certificate that was good when its connection was first seen is looked at again at each tick.
+#[test]
+fn a_certificate_that_ends_ends_what_was_decided_by_it() -> Result<()> {
+    let module = module()?;
+    for to in ["", r#"{"methods": ["GET"], "paths": ["/a"]}"#] {
+        let (mut vm, root) = Vm::configured(&module, &configuration(to, false))?;
+        let authority = testbed::Authority::new("authority")?;
+        let certificate = |identity: testbed::Identity| Some(identity.certificate().to_owned());
+        let names = [testbed::Name::Uri(WEB.to_owned())];
+        let good = Connection { peer_certificate: certificate(authority.issue(&names)?), ..Connection::mtls(1, WEB) };
+        let ended =
+            Connection { peer_certificate: certificate(authority.issue_expired(&names)?), ..Connection::mtls(2, WEB) };
+        for _ in 0..2 {
+            ensure!(vm.request(root, good.clone(), get("/a"))?.goes_on, "{to}");
+            ensure!(!vm.request(root, ended.clone(), get("/a"))?.goes_on, "{to}");
+        }
+        for _ in 0..2 {
+            ensure!(vm.request(root, good.clone(), get("/a"))?.goes_on, "{to}");
+        }
+        vm.stop_clock(SystemTime::now().duration_since(UNIX_EPOCH)? + Duration::from_secs(2 * 60 * 60));
+        vm.tick(root)?;
+        for _ in 0..2 {
+            let outcome = vm.request(root, good.clone(), get("/a"))?;
+            ensure!(status(&outcome) == Some(403), "{to}: {outcome:?}");
+        }
+    }
     Ok(())
 }
 

@@ -22,13 +22,14 @@ use crate::config::reader::{ConfigNode, Object};
 use crate::egress::cilium_network_policy::{Cluster, LabelledWorkload};
 use crate::egress::compiled::EgressPolicy;
 use crate::egress::rule::{Rule, Rules};
-use crate::identity::settings::{read_certificate_identity, read_trust_domains};
+use crate::identity::settings::{CertificateValidation, read_certificate_identity, read_trust_domains};
 use crate::identity::trust_domains::TrustDomains;
 
 /// A configuration of `egress-allowlist`, read without a fault and compiled.
 pub struct EgressAllowlist {
     policy: EgressPolicy,
     reply: DenyResponse,
+    certificate_validation: CertificateValidation,
     summary: Summary,
 }
 
@@ -58,7 +59,8 @@ impl EgressAllowlist {
         let read = read(&ConfigNode::root(&document, &diagnostics));
         // The memory of a VM does not shrink: what is made of the tree goes where the tree was.
         drop(document);
-        let Configuration { rules, written, reply, mode, server_name_must_match } = diagnostics.into_result(read)?;
+        let Configuration { rules, written, reply, mode, server_name_must_match, certificate_validation } =
+            diagnostics.into_result(read)?;
         let summary = Summary {
             rules: written,
             resources: rules.resources,
@@ -67,12 +69,17 @@ impl EgressAllowlist {
             report_only: mode == Mode::Report,
         };
         let policy = EgressPolicy::new(&rules.list, server_name_must_match, mode == Mode::Report);
-        Ok(Self { policy, reply, summary })
+        Ok(Self { policy, reply, certificate_validation, summary })
     }
 
     /// What decides requests.
     pub fn policy(&self) -> &EgressPolicy {
         &self.policy
+    }
+
+    /// Proof that the certificate of a connection was validated.
+    pub fn certificate_validation(&self) -> CertificateValidation {
+        self.certificate_validation
     }
 
     /// What a denied HTTP client is told.
@@ -84,7 +91,10 @@ impl EgressAllowlist {
     pub fn summary(&self) -> String {
         let Summary { rules, resources, hosts, reported, report_only } = &self.summary;
         let mode = if *report_only { ", mode: report, nothing is denied" } else { "" };
-        format!("loaded {rules} rules and {resources} resources with {hosts} hosts, {reported} rules only report{mode}")
+        let validation = self.certificate_validation.note();
+        format!(
+            "loaded {rules} rules and {resources} resources with {hosts} hosts, {reported} rules only report{mode}{validation}"
+        )
     }
 }
 
@@ -95,6 +105,7 @@ struct Configuration {
     reply: DenyResponse,
     mode: Mode,
     server_name_must_match: bool,
+    certificate_validation: CertificateValidation,
 }
 
 /// What reading rules and resources needs to know of the rest.
@@ -107,9 +118,10 @@ pub(crate) struct EgressContext<'c> {
 fn read(node: &ConfigNode<'_>) -> Option<Configuration> {
     let object = node.object()?;
     let trust_domains = read_trust_domains(&object);
-    if let Some(identity) = object.optional("identity") {
-        read_certificate_identity(&identity);
-    }
+    let certificate_validation = match object.optional("identity") {
+        Some(identity) => read_certificate_identity(&identity),
+        None => Some(CertificateValidation::default()),
+    };
     let mode = Mode::read(object.optional("mode").as_ref());
     let addresses = match object.optional("ipAddresses") {
         Some(node) => node.enum_value(&[("deny", false), ("allow", true)]),
@@ -141,7 +153,14 @@ fn read(node: &ConfigNode<'_>) -> Option<Configuration> {
     let rules = context.as_ref().and_then(|context| read_all(written.as_ref(), resources.as_ref(), context));
     object.finish();
     let (rules, written) = rules?;
-    Some(Configuration { rules, written, reply: reply?, mode: mode?, server_name_must_match: server_name_must_match? })
+    Some(Configuration {
+        rules,
+        written,
+        reply: reply?,
+        mode: mode?,
+        server_name_must_match: server_name_must_match?,
+        certificate_validation: certificate_validation?,
+    })
 }
 
 /// The rules and those that resources stand for, in the order in which they are reported.

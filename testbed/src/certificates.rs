@@ -78,6 +78,12 @@ impl Authority {
         self.issue_for(names, now - Duration::hours(2), now - Duration::hours(1))
     }
 
+    /// Issues a certificate that is good for this long from now on.
+    pub fn issue_lasting(&self, names: &[Name], lifetime: std::time::Duration) -> Result<Identity> {
+        let now = OffsetDateTime::now_utc();
+        self.issue_for(names, now - Duration::minutes(5), now + lifetime)
+    }
+
     fn issue_for(&self, names: &[Name], not_before: OffsetDateTime, not_after: OffsetDateTime) -> Result<Identity> {
         let mut params = CertificateParams::default();
         params.distinguished_name = named("workload");

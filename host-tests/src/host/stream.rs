@@ -14,6 +14,8 @@ pub struct Connection {
     pub certificate: Option<Vec<String>>,
     /// `connection.peer_certificate_valid`; none on an Envoy before 1.39.
     pub validated: Option<bool>,
+    /// `connection.peer_certificate`, in PEM; none on an Envoy before 1.38.
+    pub peer_certificate: Option<String>,
     /// Whether the client speaks TLS.
     pub tls: bool,
     /// `source.address`.
@@ -52,6 +54,7 @@ impl Connection {
             id,
             certificate: None,
             validated: Some(false),
+            peer_certificate: None,
             tls: false,
             source: SocketAddr::from((Self::CLIENT, 40_000)),
             destination: SocketAddr::from(([192, 0, 2, 1], 443)),
@@ -155,6 +158,8 @@ impl Stream {
             ["connection", "peer_certificate_valid"] => {
                 connection.validated.map(|valid| encoding::boolean(self.established && valid))
             }
+            ["connection", "peer_certificate"] if !self.established => None,
+            ["connection", "peer_certificate"] => connection.peer_certificate.as_deref().map(encoding::text),
             ["connection", "uri_san_peer_certificate"] if !self.established => None,
             ["connection", "uri_san_peer_certificate"] => {
                 connection.certificate.as_ref()?.first().map(|uri| encoding::text(uri))

@@ -64,6 +64,9 @@ pub struct Caller {
     /// The certificate is of an authority that Envoy does not trust, and the listener takes it all the same.
     #[serde(default)]
     pub untrusted: bool,
+    /// The certificate has ended, and the listener takes it all the same.
+    #[serde(default)]
+    pub expired: bool,
     /// TLS without a client certificate.
     #[serde(default)]
     pub tls: bool,
@@ -240,7 +243,8 @@ impl Case {
         let mut counters = self.expect.counters();
         if filter == MUTUAL_TLS_FILTER && self.expect.answer.is_some() {
             let caller = &self.caller;
-            let mutual = (caller.peer.is_some() || caller.certificate.is_some()) && !caller.untrusted;
+            let mutual =
+                (caller.peer.is_some() || caller.certificate.is_some()) && !caller.untrusted && !caller.expired;
             counters.entry(format!("connection.{}", if mutual { "mtls" } else { "plaintext" })).or_insert(1);
             counters.retain(|_, count| *count > 0);
         }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Result, bail};
 use serde_json::json;
-use testbed::Name;
+use testbed::{Authority, Name};
 
 use super::case::{Caller, Case, FirstSpeaker, Passing, Sent, bytes, counter};
 use super::check::{CLOSED, Happened, REACHED};
@@ -127,7 +127,12 @@ fn connection(caller: &Caller) -> Result<Connection> {
     };
     let mut connection = Connection {
         certificate: names.as_ref().map(uris),
-        validated: Some(names.is_some() && !caller.untrusted),
+        validated: Some(names.is_some() && !caller.untrusted && !caller.expired),
+        peer_certificate: match (&names, caller.expired) {
+            (Some(names), true) => Some(Authority::new("trusted")?.issue_expired(names)?.certificate().to_owned()),
+            // Certificates that are good end when Envoy plays the case.
+            _ => None,
+        },
         tls: caller.speaks_tls(),
         server_name: caller.server_name.as_ref().map(|name| name.to_ascii_lowercase().into_bytes()),
         filter_state: [(DIRECT_ADDRESS_KEY.to_owned(), DIRECT_ADDRESS.as_bytes().to_vec())].into(),

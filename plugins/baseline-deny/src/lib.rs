@@ -4,7 +4,7 @@
 //! resources with DENY on request headers. `sallyport-policy` reads, checks and compiles the lists and policies; this
 //! crate evaluates them and carries the decision out.
 
-use sallyport_policy::{BaselineDeny, ConfigErrors, Decision, Denial};
+use sallyport_policy::{BaselineDeny, CertificateValidation, ConfigErrors, Decision, Denial};
 use sallyport_runtime::{
     Action, Bytes, CurrentStream, DenialReport, Host, Level, PeerCache, Plugin, ProxyHost, Reporter, StreamContext,
 };
@@ -26,7 +26,7 @@ impl<H: Host + 'static> Plugin for BaselineDenyPlugin<H> {
         let configuration = BaselineDeny::parse(&configuration)?;
         host.log(Level::Info, &format!("sallyport {}: {}", Self::NAME, configuration.summary()));
         let reporter = Reporter::new(host, Self::NAME, configuration.denying_policies());
-        Ok(Self { configuration, peers: PeerCache::new(host), reporter })
+        Ok(Self { configuration, peers: PeerCache::new(host, CertificateValidation::default()), reporter })
     }
 
     fn on_request_headers(&self) -> Action {

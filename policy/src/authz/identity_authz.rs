@@ -15,7 +15,9 @@ use crate::config::diagnostics::{ConfigError, ConfigErrors, Diagnostics};
 use crate::config::document::{StreamedList, Value};
 use crate::config::enforcement_mode::Mode;
 use crate::config::reader::ConfigNode;
-use crate::identity::settings::{IdentitySource, PEER_PRINCIPAL, read_filter_state_key, read_trust_domains};
+use crate::identity::settings::{
+    CertificateValidation, IdentitySource, PEER_PRINCIPAL, read_filter_state_key, read_trust_domains,
+};
 
 /// A configuration of `identity-authz`, read without a fault and compiled.
 pub struct IdentityAuthz {
@@ -25,6 +27,7 @@ pub struct IdentityAuthz {
     connection_warnings: Vec<String>,
     reply: DenyResponse,
     identity_source: IdentitySource,
+    certificate_validation: CertificateValidation,
     direct_remote_address: DirectRemoteAddress,
     summary: Summary,
 }
@@ -98,6 +101,11 @@ impl IdentityAuthz {
         &self.identity_source
     }
 
+    /// Proof that the certificate of a connection was validated.
+    pub fn certificate_validation(&self) -> CertificateValidation {
+        self.certificate_validation
+    }
+
     /// What tells the address of a connection's other end.
     pub fn direct_remote_address(&self) -> DirectRemoteAddress {
         self.direct_remote_address
@@ -111,7 +119,10 @@ impl IdentityAuthz {
             false => (here - dry_run, *dry_run),
         };
         let mode = if *report_only { ", mode: report, nothing is denied" } else { "" };
-        format!("loaded {resources} resources, {here} apply here, {enforced} enforced, {reported} only reported{mode}")
+        let validation = self.certificate_validation.note();
+        format!(
+            "loaded {resources} resources, {here} apply here, {enforced} enforced, {reported} only reported{mode}{validation}"
+        )
     }
 
     /// Lines about what is accepted and may surprise.
@@ -125,6 +136,7 @@ struct Configuration {
     reply: DenyResponse,
     claims: ClaimSource,
     identity_source: IdentitySource,
+    certificate_validation: CertificateValidation,
     direct_remote_address: DirectRemoteAddress,
     default_action: Option<DefaultAction>,
     mode: Mode,
@@ -140,6 +152,7 @@ impl Configuration {
             reply,
             claims,
             identity_source,
+            certificate_validation,
             direct_remote_address,
             default_action,
             mode,
@@ -220,6 +233,7 @@ impl Configuration {
             connection_warnings,
             reply,
             identity_source,
+            certificate_validation,
             direct_remote_address,
             summary,
         })
@@ -234,9 +248,9 @@ fn read(node: &ConfigNode<'_>, items: &StreamedList<'_>) -> Option<Configuration
         None => Some("istio-system".to_owned()),
     };
     let trust_domains = read_trust_domains(&object);
-    let (claims, identity_source) = match object.optional("identity") {
+    let (claims, identity_source, certificate_validation) = match object.optional("identity") {
         Some(identity) => read_identity(&identity),
-        None => (Some(ClaimSource::default()), Some(IdentitySource::default())),
+        None => (Some(ClaimSource::default()), Some(IdentitySource::default()), Some(CertificateValidation::default())),
     };
     let direct_remote_address = match object.optional("directRemoteAddress") {
         Some(node) => node.enum_value(&[
@@ -260,6 +274,7 @@ fn read(node: &ConfigNode<'_>, items: &StreamedList<'_>) -> Option<Configuration
         reply: reply?,
         claims: claims?,
         identity_source: identity_source?,
+        certificate_validation: certificate_validation?,
         direct_remote_address: direct_remote_address?,
         default_action: match default_action {
             Some(action) => Some(action?),
@@ -275,8 +290,10 @@ fn read(node: &ConfigNode<'_>, items: &StreamedList<'_>) -> Option<Configuration
 }
 
 /// Reads `identity`.
-fn read_identity(node: &ConfigNode<'_>) -> (Option<ClaimSource>, Option<IdentitySource>) {
-    let Some(object) = node.object() else { return (None, None) };
+fn read_identity(
+    node: &ConfigNode<'_>,
+) -> (Option<ClaimSource>, Option<IdentitySource>, Option<CertificateValidation>) {
+    let Some(object) = node.object() else { return (None, None, None) };
     let claims = ClaimSource::read(&object);
     let source = match object.optional("source") {
         None => Some("peerCertificate"),
@@ -297,8 +314,15 @@ fn read_identity(node: &ConfigNode<'_>) -> (Option<ClaimSource>, Option<Identity
             }
         }
     };
+    let validation = match source {
+        Some(IdentitySource::FilterState(_) | IdentitySource::ForwardedClientCert) => {
+            object.refused("validation", "is for the source peerCertificate, remove it");
+            Some(CertificateValidation::default())
+        }
+        Some(IdentitySource::PeerCertificate) | None => CertificateValidation::read(&object),
+    };
     object.finish();
-    (claims, source)
+    (claims, source, validation)
 }
 
 fn no_allow_policy(none_loaded: bool, none_here: bool) -> ConfigError {

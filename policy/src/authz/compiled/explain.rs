@@ -9,6 +9,7 @@ use crate::authz::decision::Denial;
 use crate::authz::fields::{Field, FieldKind, Values};
 use crate::collections::map::OrderedMap;
 use crate::identity::error::EvalError;
+use crate::identity::peer::Peer;
 use crate::matcher::clause::Condition;
 use crate::matcher::rule_tree::match_distance;
 use crate::matcher::value_set::SetId;
@@ -48,7 +49,9 @@ pub(crate) fn explain<R: Request + ?Sized>(policy: &CompiledPolicy, denial: &Den
             format!("DENY policy {} matches with rule {}: {}", rule.policy(), rule.label(), asked(request))
         }
         Denial::MtlsRequired(name) => {
-            format!("{name} is STRICT, and the connection has no validated certificate: {}", asked(request))
+            let remedy = request.peer().ok().and_then(Peer::remedy);
+            let remedy = remedy.map_or_else(String::new, |remedy| format!("; {remedy}"));
+            format!("{name} is STRICT, and the connection has no validated certificate{remedy}: {}", asked(request))
         }
         Denial::DefaultAction => {
             format!("no ALLOW policy applies here and defaultAction is DENY: {}", asked(request))

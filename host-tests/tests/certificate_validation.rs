@@ -1,0 +1,148 @@
+//! How a real Envoy's certificates count as validated: by its attribute and by its listener, on resumed TLS sessions, and
+//! after a certificate has ended.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use testbed::{Authority, Client, Configuration, Envoy, Identity, Name, Options, talk, wait};
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+const WEB: &str = "spiffe://cluster.local/ns/shop/sa/web";
+
+/// An Envoy with `identity-authz` behind a listener that verifies certificates.
+struct Fixture {
+    envoy: Envoy,
+    client: Identity,
+    _folder: tempfile::TempDir,
+}
+
+/// TLS of a listener that requires a certificate of `authority`, with session resumption or without.
+fn listener_tls(folder: &Path, authority: &Authority, resumption: bool) -> Result<Value> {
+    fs::write(folder.join("trusted.pem"), authority.pem())?;
+    authority.issue(&[Name::Dns("localhost".to_owned())])?.write(folder, "server")?;
+    Ok(json!({"name": "tls", "typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+        "require_client_certificate": true,
+        "disable_stateless_session_resumption": !resumption,
+        "disable_stateful_session_resumption": !resumption,
+        "common_tls_context": testbed::common_tls_context(folder)
+    }}))
+}
+
+fn bootstrap(tls: &Value, configuration: &Value) -> Value {
+    let plugin = json!({
+        "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
+        "config": testbed::wasm_plugin(
+            "identity_authz", "identity_authz", &testbed::filter_path("identity-authz"),
+            &testbed::string_value(&configuration.to_string())
+        )
+    });
+    let router = json!({"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"});
+    json!({
+        "node": {"id": "test", "cluster": "test"},
+        "static_resources": {"listeners": [{
+            "name": "ingress",
+            "address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}},
+            "filter_chains": [{"transport_socket": tls, "filters": [{"name": "http", "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+                "stat_prefix": "ingress",
+                "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [{
+                    "match": {"prefix": "/"}, "direct_response": {"status": 200}
+                }]}]},
+                "http_filters": [
+                    {"name": "filter", "typed_config": plugin},
+                    {"name": "router", "typed_config": router}
+                ]
+            }}]}]
+        }]}
+    })
+}
+
+/// A policy for the principal web, where `validation` says how a certificate counts as validated.
+fn policy(action: &str, validation: &str) -> Value {
+    json!({"defaultAction": "ALLOW", "identity": {"validation": validation}, "resources": [{
+        "apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy",
+        "metadata": {"name": "web", "namespace": "shop"},
+        "spec": {"action": action, "rules": [{"from": [{"source": {"principals": ["cluster.local/ns/shop/sa/web"]}}]}]}
+    }]})
+}
+
+impl Fixture {
+    fn start(resumption: bool, configuration: &Value, lifetime: Duration) -> Result<Self> {
+        testbed::build_filters()?;
+        let folder = tempfile::tempdir()?;
+        let authority = Authority::new("authority")?;
+        let tls = listener_tls(folder.path(), &authority, resumption)?;
+        let options =
+            Options { binary: testbed::envoy_binary()?, folder: folder.path().to_owned(), workers: 1, outlives: false };
+        let envoy = Envoy::start(&Configuration::new(bootstrap(&tls, configuration)), &options)?;
+        // Issued last, so that it lasts while the test does.
+        let client = authority.issue_lasting(&[Name::Uri(WEB.to_owned())], lifetime)?;
+        Ok(Self { envoy, client, _folder: folder })
+    }
+
+    fn client(&self) -> Result<Client> {
+        Client::tls(self.envoy.listener("ingress")?, Some(&self.client))
+    }
+
+    fn resumed_sessions(&self) -> Result<u64> {
+        self.envoy.stat("listener.127.0.0.1_0.ssl.session_reused")
+    }
+}
+
+const HOUR: Duration = Duration::from_secs(60 * 60);
+
+#[test]
+fn a_resumed_session_never_walks_past_a_deny() -> Result<()> {
+    // Of a resumed session Envoy (1.40) does not tell whether its certificate was validated.
+    for (resumption, action, validation, answers) in [
+        (true, "DENY", "attribute", [403; 4]),
+        (true, "ALLOW", "attribute", [200, 403, 403, 403]),
+        (true, "DENY", "listener", [403; 4]),
+        (true, "ALLOW", "listener", [200; 4]),
+        (false, "DENY", "attribute", [403; 4]),
+        (false, "ALLOW", "attribute", [200; 4]),
+    ] {
+        let row = format!("resumption {resumption}, {action}, {validation}");
+        let fixture = Fixture::start(resumption, &policy(action, validation), HOUR)?;
+        let client = fixture.client()?;
+        let mut found = [0; 4];
+        for status in &mut found {
+            *status = client.get("/")?.status;
+        }
+        ensure!(found == answers, "{row}: {found:?}, expected {answers:?}");
+        let resumed = fixture.resumed_sessions()?;
+        ensure!((resumed > 0) == resumption, "{row}: {resumed} sessions were resumed");
+        if resumption && validation == "attribute" {
+            let reason = "its certificate is not validated on this TLS session; set identity.validation: listener if \
+                          the session was resumed";
+            ensure!(fixture.envoy.log()?.contains(reason), "{row}: {}", fixture.envoy.log()?);
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_certificate_that_has_ended_proves_nothing_on_any_connection() -> Result<()> {
+    const LIFETIME: Duration = Duration::from_secs(15);
+    let fixture = Fixture::start(true, &policy("ALLOW", "listener"), LIFETIME)?;
+    let client = fixture.client()?;
+    let mut kept_open = client.connect()?;
+    let mut ask = || -> Result<u16> { Ok(talk(&mut *kept_open, b"GET / HTTP/1.1\r\nhost: shop\r\n\r\n")?.status) };
+    ensure!(ask()? == 200, "the certificate is good for {LIFETIME:?}");
+    ensure!(client.get("/")?.status == 200, "a second connection");
+    wait::until("the certificate to end on a connection", LIMIT, || Ok((ask()? == 403).then_some(())))?;
+    // The listener resumes the session all the same.
+    let before = fixture.resumed_sessions()?;
+    let answer = client.get("/").context("a resumed session")?;
+    ensure!(answer.status == 403, "{answer:?}");
+    ensure!(fixture.resumed_sessions()? > before, "the session was not resumed");
+    let log = fixture.envoy.log()?;
+    ensure!(log.contains("its certificate has expired"), "{log}");
+    ensure!(log.contains("identity.validation: listener, so each certificate counts that the listener takes"), "{log}");
+    Ok(())
+}

@@ -33,7 +33,11 @@ fn listener_tls(folder: &Path, authority: &Authority, resumption: bool) -> Resul
     }}))
 }
 
-fn bootstrap(tls: &Value, configuration: &Value) -> Value {
+fn bootstrap(listeners: &[Value]) -> Value {
+    json!({"node": {"id": "test", "cluster": "test"}, "static_resources": {"listeners": listeners}})
+}
+
+fn listener(name: &str, tls: &Value, configuration: &Value) -> Value {
     let plugin = json!({
         "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
         "config": testbed::wasm_plugin(
@@ -43,22 +47,20 @@ fn bootstrap(tls: &Value, configuration: &Value) -> Value {
     });
     let router = json!({"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"});
     json!({
-        "node": {"id": "test", "cluster": "test"},
-        "static_resources": {"listeners": [{
-            "name": "ingress",
-            "address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}},
-            "filter_chains": [{"transport_socket": tls, "filters": [{"name": "http", "typed_config": {
-                "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-                "stat_prefix": "ingress",
-                "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [{
-                    "match": {"prefix": "/"}, "direct_response": {"status": 200}
-                }]}]},
-                "http_filters": [
-                    {"name": "filter", "typed_config": plugin},
-                    {"name": "router", "typed_config": router}
-                ]
-            }}]}]
-        }]}
+        "name": name,
+        "stat_prefix": name,
+        "address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}},
+        "filter_chains": [{"transport_socket": tls, "filters": [{"name": "http", "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+            "stat_prefix": name,
+            "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [{
+                "match": {"prefix": "/"}, "direct_response": {"status": 200}
+            }]}]},
+            "http_filters": [
+                {"name": "filter", "typed_config": plugin},
+                {"name": "router", "typed_config": router}
+            ]
+        }}]}]
     })
 }
 
@@ -79,7 +81,8 @@ impl Fixture {
         let tls = listener_tls(folder.path(), &authority, resumption)?;
         let options =
             Options { binary: testbed::envoy_binary()?, folder: folder.path().to_owned(), workers: 1, outlives: false };
-        let envoy = Envoy::start(&Configuration::new(bootstrap(&tls, configuration)), &options)?;
+        let envoy =
+            Envoy::start(&Configuration::new(bootstrap(&[listener("ingress", &tls, configuration)])), &options)?;
         // Issued last, so that it lasts while the test does.
         let client = authority.issue_lasting(&[Name::Uri(WEB.to_owned())], lifetime)?;
         Ok(Self { envoy, client, _folder: folder })
@@ -90,7 +93,7 @@ impl Fixture {
     }
 
     fn resumed_sessions(&self) -> Result<u64> {
-        self.envoy.stat("listener.127.0.0.1_0.ssl.session_reused")
+        self.envoy.stat("listener.ingress.ssl.session_reused")
     }
 }
 
@@ -144,5 +147,42 @@ fn a_certificate_that_has_ended_proves_nothing_on_any_connection() -> Result<()>
     let log = fixture.envoy.log()?;
     ensure!(log.contains("its certificate has expired"), "{log}");
     ensure!(log.contains("identity.validation: listener, so each certificate counts that the listener takes"), "{log}");
+    Ok(())
+}
+
+/// What makes `validation: listener` safe: a session that began where no certificate was verified is none elsewhere.
+#[test]
+fn a_session_of_a_listener_that_takes_any_certificate_is_not_resumed_by_one_that_verifies() -> Result<()> {
+    testbed::build_filters()?;
+    let folder = tempfile::tempdir()?;
+    let strict = listener_tls(folder.path(), &Authority::new("authority")?, true)?;
+    fs::write(folder.path().join("ticket.key"), [7_u8; 80])?;
+    let with_keys = |mut tls: Value| -> Result<Value> {
+        let config = tls.get_mut("typed_config").and_then(Value::as_object_mut).context("no TLS context")?;
+        let keys = json!({"keys": [{"filename": folder.path().join("ticket.key")}]});
+        // The two are one choice.
+        config.remove("disable_stateless_session_resumption");
+        config.insert("session_ticket_keys".to_owned(), keys);
+        Ok(tls)
+    };
+    let strict = with_keys(strict)?;
+    let mut lenient = strict.clone();
+    let trust = lenient.pointer_mut("/typed_config/common_tls_context/validation_context").context("no trust")?;
+    trust["trust_chain_verification"] = json!("ACCEPT_UNTRUSTED");
+    let policy = policy("ALLOW", "listener");
+    let listeners = [listener("strict", &strict, &policy), listener("lenient", &lenient, &policy)];
+    let options =
+        Options { binary: testbed::envoy_binary()?, folder: folder.path().to_owned(), workers: 1, outlives: false };
+    let envoy = Envoy::start(&Configuration::new(bootstrap(&listeners)), &options)?;
+    let stranger = Authority::new("stranger")?.issue(&[Name::Uri(WEB.to_owned())])?;
+    let client = Client::tls(envoy.listener("lenient")?, Some(&stranger))?;
+    for _ in 0..2 {
+        ensure!(client.get("/")?.status == 200, "a listener that verifies nothing vouches for anyone");
+    }
+    ensure!(envoy.stat("listener.lenient.ssl.session_reused")? > 0, "the session can be resumed where it began");
+    // The same client, with its tickets.
+    let answer = client.at(envoy.listener("strict")?).get("/");
+    ensure!(answer.is_err(), "{answer:?}");
+    ensure!(envoy.stat("listener.strict.ssl.session_reused")? == 0, "the session was resumed");
     Ok(())
 }

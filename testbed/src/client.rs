@@ -71,6 +71,12 @@ impl Client {
         Ok(Self { tls: Some(Arc::new(configuration)), ..Self::plaintext(address) })
     }
 
+    /// Connects to this address, with the TLS sessions of the address before.
+    pub fn at(mut self, address: SocketAddr) -> Self {
+        self.address = address;
+        self
+    }
+
     /// Names this server in TLS, or none.
     pub fn naming(mut self, server_name: Option<&str>) -> Self {
         if let Some(configuration) = &mut self.tls {

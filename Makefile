@@ -1,61 +1,61 @@
-# Every command a person runs. `make` lists them.
+# The commands of this repository. `make` lists them.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
 .PHONY: help
-help: ## List these commands
+help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: ## Watch a real Envoy let friends in and turn an intruder away
-	@echo "demo: building, the first time takes a few minutes" >&2
+demo: ## Run a real Envoy with the filters and print a table of allowed and denied requests
+	@echo "demo: building; the first build takes a few minutes" >&2
 	@cargo run --quiet --locked --package demo
 
 .PHONY: up
-up: ## The same, and leave Envoy running to try it by hand
+up: ## Run the demo's ingress and leave Envoy running for your own requests
 	@cargo run --quiet --locked --package demo -- up
 
 .PHONY: down
-down: ## End what `make up` left running
+down: ## Stop the Envoy that `make up` started
 	@cargo run --quiet --locked --package demo -- down
 
 .PHONY: stack
-stack: ## The demo stack in Docker Compose: bring it up and hold it to every claim
-	@cargo run --quiet --locked --package stack -- tour
+stack: ## Start the demo stack in Docker Compose and run its acceptance test
+	@cargo run --quiet --locked --package stack -- acceptance
 
 .PHONY: stack-up
-stack-up: ## Bring it up, and no more
+stack-up: ## Start the demo stack
 	@cargo run --quiet --locked --package stack -- up
 
 .PHONY: stack-down
-stack-down: ## Remove its containers, networks and volumes
+stack-down: ## Remove the demo stack with its networks and volumes
 	@cargo run --quiet --locked --package stack -- down
 
 .PHONY: stack-images
-stack-images: ## Make stand-ins of its base images, where none can be pulled
+stack-images: ## Build stand-ins for the base images, for machines that cannot pull images
 	@tools/stack-images --stand-ins
 
 .PHONY: stack-images-remove
-stack-images-remove: ## Remove the images that were made here
+stack-images-remove: ## Remove the images that were built here
 	@tools/stack-images --remove
 
 .PHONY: stack-report
-stack-report: ## Let the running stack deny nothing and take plaintext, to see what would be denied
+stack-report: ## Switch the running stack to report mode and PERMISSIVE mTLS
 	@cargo run --quiet --locked --package stack -- mode report
 
 .PHONY: stack-would-deny
-stack-would-deny: ## What the running stack would have denied in report mode
+stack-would-deny: ## List the would-be denials of the running stack in report mode
 	@cargo run --quiet --locked --package stack -- would-deny
 
 .PHONY: stack-enforce
-stack-enforce: ## Enforce again
+stack-enforce: ## Switch the running stack back to enforcement
 	@cargo run --quiet --locked --package stack -- mode enforce
 
 .PHONY: stack-picture
-stack-picture: ## Take the documentation's picture of its console page, with Chromium
-	@cargo run --quiet --locked --package stack -- picture
+stack-picture: ## Take the documentation's screenshot of the console page, with Chromium
+	@cargo run --quiet --locked --package stack -- screenshot
 
 .PHONY: wasm
 wasm: ## Build the filters into dist/
@@ -63,23 +63,33 @@ wasm: ## Build the filters into dist/
 	@ls -l dist/*.wasm
 
 .PHONY: test
-test: check ## Formatting, lints, documentation, every test, in wasmtime and in real Envoy
+test: check ## Run all checks and tests, in wasmtime and in a real Envoy
 	cargo test --locked --workspace
 
 .PHONY: oracle
-oracle: ## 20,000 random policies and requests, identity-authz against Envoy's own RBAC filter
+oracle: ## Compare identity-authz with Envoy's RBAC filter on 20,000 random policies and requests
 	ORACLE_PAIRS=$${ORACLE_PAIRS:-20000} cargo test --locked --package host-tests --test oracle -- --nocapture
 
 .PHONY: check
-check: ## Formatting, lints and documentation alone
+check: ## Check formatting, lints and documentation
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" cargo doc --locked --workspace --no-deps --document-private-items --quiet
 
+.PHONY: deny
+deny: ## Licences, duplicates and sources of dependencies, and known advisories; needs cargo-deny
+	@command -v cargo-deny >/dev/null || { echo "cargo-deny is missing: cargo install --locked cargo-deny" >&2; exit 1; }
+	cargo deny --offline --log-level warn check licenses bans sources
+	@if cargo deny --log-level off fetch db; then \
+	  echo "cargo deny check advisories"; cargo deny --log-level warn check advisories; \
+	else \
+	  echo "Advisories were not checked: their database, github.com/RustSec/advisory-db, cannot be fetched from here." >&2; \
+	fi
+
 .PHONY: bench
-bench: ## Measure what each filter adds to a request in real Envoy, some fifteen minutes, and write docs/performance.md
+bench: ## Measure the cost of each filter in a real Envoy (about 15 minutes) and write docs/performance.md
 	@cargo run --quiet --locked --package bench
 
 .PHONY: clean
-clean: ## Remove what was built; tools that were fetched stay in .tools
+clean: ## Remove build outputs; fetched tools stay in .tools
 	rm -rf target dist .demo

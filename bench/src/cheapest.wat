@@ -1,4 +1,4 @@
-;; The cheapest possible Wasm filter: one callback on a request, which lets it go on, and what Envoy asks of every module.
+;; The cheapest Wasm filter: one request callback, which continues, and the exports that Envoy requires of every module.
 (module
   (memory (export "memory") 1)
   (func (export "proxy_abi_version_0_2_1"))

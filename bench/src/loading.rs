@@ -1,5 +1,5 @@
-//! What rules cost before the first request, and what is left behind by updates and requests: time and linear memory
-//! of one VM.
+//! The cost of rules before the first request, and the growth over updates and requests: time and linear memory of one
+//! VM.
 
 use std::time::{Duration, Instant};
 
@@ -9,25 +9,26 @@ use host_tests::host::{Connection, Request, Root, Vm};
 
 use crate::variant::{self, CALLER};
 
-/// What there are many of.
+/// The kind of rules that a configuration repeats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Shape {
     Principals,
-    RuleEach,
-    Paths,
+    RulePerPrincipal,
+    RulePerPath,
     Hosts,
     UserAgents,
 }
 
 impl Shape {
-    /// In the order of the table.
-    pub(crate) const ALL: [Self; 5] = [Self::Principals, Self::RuleEach, Self::Paths, Self::Hosts, Self::UserAgents];
+    /// All shapes, in the order of the table.
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Principals, Self::RulePerPrincipal, Self::RulePerPath, Self::Hosts, Self::UserAgents];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Principals => "principals in one rule",
-            Self::RuleEach => "rules of a principal each",
-            Self::Paths => "rules of a path each, under one principal",
+            Self::RulePerPrincipal => "rules with one principal each",
+            Self::RulePerPath => "rules with one path each, for one principal",
             Self::Hosts => "hosts (egress-allowlist)",
             Self::UserAgents => "user-agent patterns (baseline-deny)",
         }
@@ -35,7 +36,7 @@ impl Shape {
 
     fn filter(self) -> &'static str {
         match self {
-            Self::Principals | Self::RuleEach | Self::Paths => "identity-authz",
+            Self::Principals | Self::RulePerPrincipal | Self::RulePerPath => "identity-authz",
             Self::Hosts => "egress-allowlist",
             Self::UserAgents => "baseline-deny",
         }
@@ -44,8 +45,8 @@ impl Shape {
     fn configuration(self, rules: usize) -> String {
         match self {
             Self::Principals => variant::principals(rules),
-            Self::RuleEach => variant::rule_each(rules),
-            Self::Paths => variant::paths_under_one_principal(rules),
+            Self::RulePerPrincipal => variant::rule_per_principal(rules),
+            Self::RulePerPath => variant::rule_per_path(rules),
             Self::Hosts => variant::hosts(rules),
             Self::UserAgents => variant::user_agents(rules),
         }
@@ -53,89 +54,97 @@ impl Shape {
     }
 }
 
-/// What it took to load so many rules.
+/// Time and memory of loading one configuration.
 #[derive(Clone, Debug)]
-pub(crate) struct Loaded {
+pub(crate) struct LoadResult {
+    /// The kind of rules.
     pub(crate) shape: Shape,
+    /// The number of rules, or of values where one rule has them all.
     pub(crate) rules: usize,
-    /// In seconds.
-    pub(crate) time: f64,
-    /// In bytes.
+    /// Time from the configuration to its acceptance, in seconds.
+    pub(crate) seconds: f64,
+    /// Linear memory of the VM afterwards, in bytes.
     pub(crate) memory: usize,
 }
 
-/// One VM over its life.
+/// Growth of one VM over many updates and requests.
 #[derive(Clone, Debug)]
-pub(crate) struct Soaked {
+pub(crate) struct SoakResult {
+    /// The number of configuration updates.
     pub(crate) updates: u64,
+    /// The number of requests after the updates.
     pub(crate) requests: u64,
-    /// The seconds of one update, in the mean of the first tenth and of all after it.
-    pub(crate) times: [f64; 2],
+    /// Mean seconds per update, of the first tenth and of the rest.
+    pub(crate) update_seconds: [f64; 2],
     /// Bytes of linear memory after the first tenth of the updates, and after all of them.
-    pub(crate) by_updates: [usize; 2],
+    pub(crate) memory_after_updates: [usize; 2],
     /// Bytes of linear memory after the first tenth of the requests, and after all of them.
-    pub(crate) by_requests: [usize; 2],
+    pub(crate) memory_after_requests: [usize; 2],
 }
 
-/// Rules of the policy that is updated.
+/// The number of rules of the policy that is updated.
 pub(crate) const UPDATED_RULES: usize = 1_000;
 
-/// How many requests come by one connection: so few that a tenth of the soak has more connections than the filter
-/// remembers.
-pub(crate) const REQUESTS_A_CONNECTION: u64 = 10;
+/// Requests per connection: few enough that a tenth of the soak has more connections than the filter caches.
+pub(crate) const REQUESTS_PER_CONNECTION: u64 = 10;
 
-/// Loads policies of all shapes up to a size, each into a VM of its own.
-pub(crate) fn load(largest: usize) -> Result<Vec<Loaded>> {
-    let mut found = Vec::new();
+/// Loads rules of all shapes up to a size, each into a VM of its own.
+pub(crate) fn load(max_size: usize) -> Result<Vec<LoadResult>> {
+    let mut results = Vec::new();
     for shape in Shape::ALL {
         let module = filter::load(shape.filter())?;
-        for rules in [10, 100, 1_000, 10_000, 100_000].into_iter().filter(|size| *size <= largest) {
+        for rules in [10, 100, 1_000, 10_000, 100_000].into_iter().filter(|size| *size <= max_size) {
             let configuration = shape.configuration(rules);
             let mut vm = Vm::start(&module)?;
             let start = Instant::now();
             vm.configure(configuration.as_bytes())??;
-            found.push(Loaded { shape, rules, time: start.elapsed().as_secs_f64(), memory: vm.memory() });
+            results.push(LoadResult { shape, rules, seconds: start.elapsed().as_secs_f64(), memory: vm.memory() });
         }
     }
-    Ok(found)
+    Ok(results)
 }
 
-/// Updates a VM's configuration so often, each time with another principal in it, then sends so many requests by ever
+/// Updates a VM's configuration `updates` times, each time with another principal, then sends `requests` requests over
 /// new connections.
-pub(crate) fn soak(updates: u64, requests: u64) -> Result<Soaked> {
+pub(crate) fn soak(updates: u64, requests: u64) -> Result<SoakResult> {
     let mut vm = Vm::start(&filter::load("identity-authz")?)?;
     let configuration = |number: u64| {
-        let shape = Shape::RuleEach.configuration(UPDATED_RULES);
-        shape.replace("caller-17\"", &format!("caller-{number}-of-updates\""))
+        let rules = Shape::RulePerPrincipal.configuration(UPDATED_RULES);
+        rules.replace("caller-17\"", &format!("caller-{number}-of-updates\""))
     };
     let mut root = vm.configure(configuration(0).as_bytes())??;
-    let mut times = Vec::new();
-    let by_updates = tenth_and_all(&mut vm, updates, |vm, done, count| {
-        let mut whole = Duration::ZERO;
+    let mut update_seconds = Vec::new();
+    let memory_after_updates = memory_at_tenth_and_end(&mut vm, updates, |vm, done, count| {
+        let mut total = Duration::ZERO;
         for number in done..done + count {
             let configuration = configuration(number);
             let start = Instant::now();
             root = vm.update(root, configuration.as_bytes())??;
-            whole += start.elapsed();
+            total += start.elapsed();
         }
-        times.push(whole.div_f64(f64::from(u32::try_from(count.max(1))?)).as_secs_f64());
+        update_seconds.push(total.div_f64(f64::from(u32::try_from(count.max(1))?)).as_secs_f64());
         Ok(())
     })?;
-    let by_requests = tenth_and_all(&mut vm, requests, |vm, done, count| send(vm, root, done, count))?;
-    let times = times.try_into().map_err(|_| anyhow!("there are two parts of the updates"))?;
-    Ok(Soaked { updates, requests, times, by_updates, by_requests })
+    let memory_after_requests =
+        memory_at_tenth_and_end(&mut vm, requests, |vm, done, count| send(vm, root, done, count))?;
+    let update_seconds = update_seconds.try_into().map_err(|_| anyhow!("expected two parts of the updates"))?;
+    Ok(SoakResult { updates, requests, update_seconds, memory_after_updates, memory_after_requests })
 }
 
 fn send(vm: &mut Vm, root: Root, done: u64, count: u64) -> Result<()> {
     let caller = format!("spiffe://{CALLER}");
-    let by = |number: u64| Connection::mtls((done + number) / REQUESTS_A_CONNECTION, &caller);
-    let gone_on = vm.soak(root, count, &Request::new("GET", "api.example.com", "/orders/17"), by)?;
-    ensure!(gone_on == count, "{gone_on} of {count} requests went on");
+    let connection = |number: u64| Connection::mtls((done + number) / REQUESTS_PER_CONNECTION, &caller);
+    let allowed = vm.soak(root, count, &Request::new("GET", "api.example.com", "/orders/17"), connection)?;
+    ensure!(allowed == count, "{allowed} of {count} requests were allowed");
     Ok(())
 }
 
-/// Does something so many times, and tells the memory after a tenth and at the end.
-fn tenth_and_all(vm: &mut Vm, times: u64, mut act: impl FnMut(&mut Vm, u64, u64) -> Result<()>) -> Result<[usize; 2]> {
+/// Runs `act` on ranges (first, count) that cover `times`; returns the memory after a tenth and at the end.
+fn memory_at_tenth_and_end(
+    vm: &mut Vm,
+    times: u64,
+    mut act: impl FnMut(&mut Vm, u64, u64) -> Result<()>,
+) -> Result<[usize; 2]> {
     let tenth = times / 10;
     act(vm, 0, tenth)?;
     let early = vm.memory();

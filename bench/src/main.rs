@@ -1,10 +1,11 @@
-//! What each filter adds to a request in a real Envoy, beside what Envoy has itself, and what rules cost to load.
+//! Measures the cost of each filter per request in a real Envoy, beside native filters, and the cost of loading rules.
 //!
-//! `bench` measures for some fifteen minutes and writes `docs/performance.md` with its chart; it fails where a threshold
-//! of that page is not met. Variables of the environment make it smaller ([`settings`]): `BENCH_ROUNDS=5
-//! BENCH_LARGEST=1000 BENCH_REQUESTS=10000 BENCH_FOLDER=/tmp` is done in a minute or two.
+//! `bench` runs for about fifteen minutes and writes `docs/performance.md` with its chart; it fails if a threshold on that
+//! page is not met. Environment variables ([`settings`]) make a smaller run: `BENCH_ROUNDS=5 BENCH_LARGEST=1000
+//! BENCH_REQUESTS=10000 BENCH_FOLDER=/tmp/bench` takes a minute or two.
 
 mod chart;
+mod comparison;
 mod document;
 mod loading;
 mod results;
@@ -21,7 +22,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use time::OffsetDateTime;
 
-use document::Occasion;
+use document::Environment;
 use results::Results;
 use server::Server;
 use settings::Settings;
@@ -37,43 +38,44 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whether every threshold that was measured is met.
+/// Measures and writes the page; true if every measured threshold is met.
 fn run() -> Result<bool> {
     let settings = Settings::read(|name| env::var(name).ok())?;
-    // Before the long time that it takes to have something to write.
-    fs::create_dir_all(&settings.folder).with_context(|| format!("making {}", settings.folder.display()))?;
+    // An unusable output folder fails before the measurement, not after it.
+    fs::create_dir_all(&settings.folder).with_context(|| format!("creating {}", settings.folder.display()))?;
     let variants = variant::all(settings.largest);
     eprintln!("bench: starting one Envoy with {} listeners", variants.len());
     let server = Server::start(&variants)?;
     let envoy = server.version()?;
-    let found = rounds::measure(&server, &variants, &settings)?;
+    let measurements = rounds::measure(&server, &variants, &settings)?;
     drop(server);
     eprintln!("bench: loading rules");
-    let loaded = loading::load(settings.largest)?;
-    eprintln!("bench: {} updates and {} requests to one VM", settings.updates, settings.requests);
-    let soaked = loading::soak(settings.updates, settings.requests)?;
-    let requests = variants.into_iter().zip(found.measured).collect();
-    let results = Results { rounds: found.rounds, requests, loaded, soaked };
+    let loads = loading::load(settings.largest)?;
+    eprintln!("bench: soaking one VM: {} updates, {} requests", settings.updates, settings.requests);
+    let soak = loading::soak(settings.updates, settings.requests)?;
+    let requests = variants.into_iter().zip(measurements.variants).collect();
+    let results = Results { rounds: measurements.rounds, requests, loads, soak };
     let thresholds = threshold::thresholds(&results);
+    let comparisons = comparison::comparisons(&results);
 
-    let occasion = Occasion { date: OffsetDateTime::now_utc().date().to_string(), machine: machine()?, envoy };
-    let page = document::page(&results, &thresholds, &occasion, "performance.svg")?;
+    let environment = Environment { date: OffsetDateTime::now_utc().date().to_string(), machine: machine()?, envoy };
+    let page = document::page(&results, &thresholds, &comparisons, &environment, "performance.svg")?;
     fs::write(settings.folder.join("performance.svg"), chart::draw(&results)?)?;
     let path = settings.folder.join("performance.md");
     fs::write(&path, &page).with_context(|| format!("writing {}", path.display()))?;
     println!("{page}");
     for threshold in &thresholds {
-        let value = threshold.measured.as_ref().map_or("", |reached| &reached.value);
-        println!("{:<12}  {}: {value}, {}", threshold.verdict(), threshold.what, threshold.limit);
+        let value = threshold.outcome.as_ref().map_or("", |outcome| &outcome.value);
+        println!("{:<12}  {}: {value}, {}", threshold.verdict(), threshold.name, threshold.limit);
     }
-    Ok(thresholds.iter().filter_map(|threshold| threshold.measured.as_ref()).all(|reached| reached.met))
+    Ok(thresholds.iter().filter_map(|threshold| threshold.outcome.as_ref()).all(|outcome| outcome.met))
 }
 
-/// Processors and system, in the words of proc(5).
+/// Describes the processors and the kernel, from /proc.
 fn machine() -> Result<String> {
     let processors = fs::read_to_string("/proc/cpuinfo")?;
     let names: Vec<_> =
         processors.lines().filter_map(|line| line.strip_prefix("model name")?.split(": ").nth(1)).collect();
     let system = fs::read_to_string("/proc/sys/kernel/osrelease")?;
-    Ok(format!("{} × {}, Linux {}", names.len(), names.first().unwrap_or(&"an unnamed processor"), system.trim()))
+    Ok(format!("{} × {}, Linux {}", names.len(), names.first().unwrap_or(&"unknown processor"), system.trim()))
 }

@@ -1,4 +1,4 @@
-//! One Envoy with a listener for each variant, and what its worker has cost so far.
+//! One Envoy with a listener for each variant, and the CPU time of its worker.
 
 use std::fs;
 use std::path::PathBuf;
@@ -7,17 +7,17 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use testbed::{Authority, Client, Configuration, Envoy, Name, Options};
+use testbed::{CertificateAuthority, Client, Configuration, Envoy, Options, SubjectAltName};
 
-use crate::variant::{BY_HAND, CALLER, Variant};
+use crate::variant::{CALLER, HANDWRITTEN_MODULES, Variant};
 
-/// How long the worker may be busy with what it was sent at one go.
-const LONGEST: Duration = Duration::from_secs(30);
+/// Time limit for the worker to become idle.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The Envoy that is measured. It has one worker, so that one thread's time is that of all requests.
+/// The measured Envoy. It has one worker, so one thread serves all requests.
 pub(crate) struct Server {
     envoy: Envoy,
-    /// With a DNS name beside the SPIFFE ID, and without.
+    /// Client certificates: with a DNS SAN beside the SPIFFE ID, and without.
     clients: [testbed::Identity; 2],
     /// The folder in /proc of the worker's thread.
     worker: PathBuf,
@@ -25,54 +25,54 @@ pub(crate) struct Server {
 }
 
 impl Server {
+    /// Starts Envoy with one listener per variant and waits until it is ready.
     pub(crate) fn start(variants: &[Variant]) -> Result<Self> {
         testbed::build_filters()?;
         let folder = tempfile::tempdir()?;
-        let authority = Authority::new("bench")?;
-        authority.issue(&[Name::Dns("localhost".to_owned())])?.write(folder.path(), "server")?;
+        let authority = CertificateAuthority::new("bench")?;
+        authority.issue(&[SubjectAltName::Dns("localhost".to_owned())])?.write(folder.path(), "server")?;
         fs::write(folder.path().join("trusted.pem"), authority.pem())?;
-        let spiffe_id = Name::Uri(format!("spiffe://{CALLER}"));
-        let dns_name = Name::Dns("web.shop.svc".to_owned());
+        let spiffe_id = SubjectAltName::Uri(format!("spiffe://{CALLER}"));
+        let dns_name = SubjectAltName::Dns("web.shop.svc".to_owned());
         let clients = [authority.issue(&[spiffe_id.clone(), dns_name])?, authority.issue(&[spiffe_id])?];
-        for (name, text) in BY_HAND {
+        for (name, text) in HANDWRITTEN_MODULES {
             fs::write(folder.path().join(name), wat::parse_str(text)?)?;
         }
         let listeners: Vec<_> =
             variants.iter().map(|variant| listener(*variant, variant.filter(folder.path()), &folder)).collect();
         let configuration = Configuration::new(json!({"static_resources": {"listeners": listeners}}));
         let options =
-            Options { binary: testbed::envoy_binary()?, folder: folder.path().to_owned(), workers: 1, outlives: false };
+            Options { binary: testbed::envoy_binary()?, folder: folder.path().to_owned(), workers: 1, detached: false };
         let envoy = Envoy::start(&configuration, &options)?;
         let worker = worker(envoy.process().context("Envoy has no process")?)?;
         Ok(Self { envoy, clients, worker, _folder: folder })
     }
 
-    /// A client of a variant's listener, with a certificate.
+    /// A client of a variant's listener, with a client certificate.
     pub(crate) fn client(&self, variant: Variant) -> Result<Client> {
-        let [with_dns_name, without] = &self.clients;
-        let certificate = if variant.series.dns_name() { with_dns_name } else { without };
+        let [with_dns_name, without_dns_name] = &self.clients;
+        let certificate = if variant.series.has_dns_san() { with_dns_name } else { without_dns_name };
         Client::tls(self.envoy.listener(&variant.id())?, Some(certificate))
     }
 
-    /// The CPU time that the worker takes for what `work` asks of it, and for what it does after its answers until it
-    /// sleeps.
+    /// Measures the worker's CPU time during `work` and until it is idle again.
     pub(crate) fn cpu_time_of(&self, work: impl FnOnce() -> Result<()>) -> Result<Duration> {
         let before = self.cpu_time()?;
         work()?;
         Ok(self.cpu_time()?.saturating_sub(before))
     }
 
-    /// The CPU time that the worker has taken when it next sleeps (proc(5), `stat` and `schedstat`).
+    /// Waits until the worker is idle, and reads its CPU time so far (proc(5), `stat` and `schedstat`).
     fn cpu_time(&self) -> Result<Duration> {
         let start = Instant::now();
         while !fs::read_to_string(self.worker.join("stat"))?.contains(") S ") {
-            ensure!(start.elapsed() < LONGEST, "Envoy's worker has not slept for {} s", LONGEST.as_secs());
+            ensure!(start.elapsed() < BUSY_TIMEOUT, "Envoy's worker has been busy for {} s", BUSY_TIMEOUT.as_secs());
         }
         let text = fs::read_to_string(self.worker.join("schedstat"))?;
         Ok(Duration::from_nanos(text.split_whitespace().next().context("an empty schedstat")?.parse()?))
     }
 
-    /// The version that Envoy tells.
+    /// Envoy's version, as in `1.40.0`.
     pub(crate) fn version(&self) -> Result<String> {
         let page: Value = serde_json::from_str(&self.envoy.admin_get("/server_info")?)?;
         let version = page.get("version").and_then(Value::as_str).context("no version")?;
@@ -80,7 +80,7 @@ impl Server {
     }
 }
 
-/// The folder in /proc of the thread that Envoy calls `wrk:worker_0`.
+/// Finds the /proc folder of Envoy's thread `wrk:worker_0`.
 fn worker(process: u32) -> Result<PathBuf> {
     for thread in fs::read_dir(format!("/proc/{process}/task"))? {
         let thread = thread?.path();

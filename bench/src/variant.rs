@@ -1,17 +1,17 @@
-//! What is compared: filters and the configurations that they get, all of which let one same request in.
+//! The compared filters and their configurations, all of which allow the same request.
 
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-/// Who sends the request.
+/// The principal of the client.
 pub(crate) const CALLER: &str = "cluster.local/ns/shop/sa/web";
 const HOST: &str = "api.example.com";
 const PATH: &str = "/orders/17";
 const USER_AGENT: &str =
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.0.0 Safari/537.36";
 
-/// The request that every variant lets in.
+/// The request that every variant allows.
 pub(crate) const REQUEST: [(&[u8], &[u8]); 5] = [
     (b":method", b"GET"),
     (b":scheme", b"https"),
@@ -20,19 +20,19 @@ pub(crate) const REQUEST: [(&[u8], &[u8]); 5] = [
     (b"user-agent", USER_AGENT.as_bytes()),
 ];
 
-/// Variants that differ in their size alone.
+/// A group of variants that differ only in size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Series {
     NoFilter,
     Cheapest,
-    OneAttribute,
-    TwoAnswers,
+    ConnectionTag,
+    ConnectionTagAndHeaders,
     Principals,
-    RuleEach,
+    RulePerPrincipal,
     PrincipalMethodPath,
-    Paths,
+    RulePerPath,
     Hosts,
-    Scanners,
+    ScannerPreset,
     UserAgents,
     IstioPrincipals,
     IstioLast,
@@ -43,18 +43,18 @@ pub(crate) enum Series {
 }
 
 impl Series {
-    /// In the order of the table.
+    /// All series, in the order of the table.
     pub(crate) const ALL: [Self; 17] = [
         Self::NoFilter,
         Self::Cheapest,
-        Self::OneAttribute,
-        Self::TwoAnswers,
+        Self::ConnectionTag,
+        Self::ConnectionTagAndHeaders,
         Self::Principals,
-        Self::RuleEach,
+        Self::RulePerPrincipal,
         Self::PrincipalMethodPath,
-        Self::Paths,
+        Self::RulePerPath,
         Self::Hosts,
-        Self::Scanners,
+        Self::ScannerPreset,
         Self::UserAgents,
         Self::IstioPrincipals,
         Self::IstioLast,
@@ -64,39 +64,43 @@ impl Series {
         Self::Lua,
     ];
 
-    /// What is compared, and what there are many of.
+    /// The name in the table: the filter, and what its size counts.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::NoFilter => "no filter",
-            Self::Cheapest => "the cheapest possible Wasm filter",
-            Self::OneAttribute => "by hand: learns of its context, asks for a mark on the connection",
-            Self::TwoAnswers => "by hand: learns of its context, asks for a mark on the connection and all headers",
+            Self::Cheapest => "the cheapest Wasm filter",
+            Self::ConnectionTag => "handwritten: connection tag",
+            Self::ConnectionTagAndHeaders => "handwritten: connection tag and headers",
             Self::Principals => "identity-authz, principals",
-            Self::RuleEach => "identity-authz, a rule for each principal",
+            Self::RulePerPrincipal => "identity-authz, one rule per principal",
             Self::PrincipalMethodPath => "identity-authz, principals with method and path",
-            Self::Paths => "identity-authz, paths under one principal",
+            Self::RulePerPath => "identity-authz, one rule per path",
             Self::Hosts => "egress-allowlist, hosts",
-            Self::Scanners => "baseline-deny, the scanner list",
+            Self::ScannerPreset => "baseline-deny, scanner preset",
             Self::UserAgents => "baseline-deny, user-agent patterns",
             Self::IstioPrincipals => "native RBAC as Istio emits it, principals",
-            Self::IstioLast => "native RBAC as Istio emits it, the caller last of the principals",
-            Self::IstioWithoutDns => "native RBAC as Istio emits it, client certificate without a DNS name",
-            Self::IstioPaths => "native RBAC as Istio emits it, paths under one principal",
+            Self::IstioLast => "native RBAC as Istio emits it, caller last",
+            Self::IstioWithoutDns => "native RBAC as Istio emits it, no DNS SAN",
+            Self::IstioPaths => "native RBAC as Istio emits it, one rule per path",
             Self::MatcherTree => "native RBAC with a matcher tree, principals",
-            Self::Lua => "Lua with a table of principals",
+            Self::Lua => "Lua with a table, principals",
         }
     }
 
-    /// The sizes that are measured; 0 where there is nothing of which there could be many.
+    /// The measured sizes; 0 for a series without one.
     fn sizes(self) -> &'static [usize] {
         match self {
-            Self::NoFilter | Self::Cheapest | Self::OneAttribute | Self::TwoAnswers | Self::Scanners => &[0],
+            Self::NoFilter
+            | Self::Cheapest
+            | Self::ConnectionTag
+            | Self::ConnectionTagAndHeaders
+            | Self::ScannerPreset => &[0],
             Self::PrincipalMethodPath => &[10, 10_000],
             Self::IstioWithoutDns => &[10, 1_000],
             Self::IstioPrincipals | Self::IstioLast | Self::IstioPaths => &[10, 100, 1_000, 10_000],
             Self::Principals
-            | Self::RuleEach
-            | Self::Paths
+            | Self::RulePerPrincipal
+            | Self::RulePerPath
             | Self::Hosts
             | Self::UserAgents
             | Self::MatcherTree
@@ -104,47 +108,48 @@ impl Series {
         }
     }
 
-    /// The size that a variant cannot be measured at, and why.
-    pub(crate) fn left_out(self) -> Option<(usize, &'static str)> {
+    /// A size that is not measured, and the reason.
+    pub(crate) fn omitted(self) -> Option<(usize, &'static str)> {
         match self {
             Self::IstioPrincipals | Self::IstioLast | Self::IstioPaths => {
-                Some((100_000, "not measured: one request would walk for longer than the others take for a whole turn"))
+                Some((100_000, "not measured: a single request takes longer than a round"))
             }
             _ => None,
         }
     }
 
-    /// Whether the client shows a certificate with a DNS name beside its SPIFFE ID. For each principal that does not
-    /// match, Envoy (1.40) reads the names of a certificate without one again, so this is the kinder to it.
-    pub(crate) fn dns_name(self) -> bool {
+    /// True if the client certificate has a DNS SAN beside its SPIFFE ID. Native RBAC is cheaper with one: without, Envoy
+    /// (1.40) reads the SANs again for each principal that does not match.
+    pub(crate) fn has_dns_san(self) -> bool {
         self != Self::IstioWithoutDns
     }
 }
 
-/// The modules that are written by hand, each with its text.
-pub(crate) const BY_HAND: [(&str, &str); 3] = [
+/// The handwritten modules: file name and text format source.
+pub(crate) const HANDWRITTEN_MODULES: [(&str, &str); 3] = [
     ("cheapest.wasm", include_str!("cheapest.wat")),
-    ("one_attribute.wasm", include_str!("one_attribute.wat")),
-    ("two_answers.wasm", include_str!("two_answers.wat")),
+    ("connection_tag.wasm", include_str!("connection_tag.wat")),
+    ("connection_tag_and_headers.wasm", include_str!("connection_tag_and_headers.wat")),
 ];
 
-/// One listener's filter.
+/// The filter of one listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Variant {
+    /// The filter and the kind of its rules.
     pub(crate) series: Series,
-    /// How many rules there are, 0 where there is no such number.
+    /// The number of rules or values; 0 for a series without sizes.
     pub(crate) size: usize,
 }
 
 impl Variant {
-    /// Its listener's name, and the `vm_id` of its own VM.
+    /// The name of its listener and the `vm_id` of its VM.
     pub(crate) fn id(self) -> String {
         format!("{:?}-{}", self.series, self.size)
     }
 
-    /// Its HTTP filter, if it has one; `by_hand` is the folder of [`BY_HAND`].
-    pub(crate) fn filter(self, by_hand: &Path) -> Option<Value> {
-        filter(self, by_hand)
+    /// The configuration of its HTTP filter, if it has one; `handwritten` is the folder of [`HANDWRITTEN_MODULES`].
+    pub(crate) fn filter(self, handwritten: &Path) -> Option<Value> {
+        filter(self, handwritten)
     }
 }
 
@@ -157,24 +162,24 @@ pub(crate) fn all(largest: usize) -> Vec<Variant> {
     Series::ALL.into_iter().flat_map(of_series).collect()
 }
 
-fn filter(variant: Variant, by_hand: &Path) -> Option<Value> {
+fn filter(variant: Variant, handwritten: &Path) -> Option<Value> {
     let (size, id) = (variant.size, variant.id());
     let sallyport =
         |filter: &str, configuration: Value| wasm(&id, &testbed::filter_path(filter), &configuration.to_string());
     Some(match variant.series {
         Series::NoFilter => return None,
-        Series::Cheapest => wasm(&id, &by_hand.join("cheapest.wasm"), ""),
-        Series::OneAttribute => wasm(&id, &by_hand.join("one_attribute.wasm"), ""),
-        Series::TwoAnswers => wasm(&id, &by_hand.join("two_answers.wasm"), ""),
+        Series::Cheapest => wasm(&id, &handwritten.join("cheapest.wasm"), ""),
+        Series::ConnectionTag => wasm(&id, &handwritten.join("connection_tag.wasm"), ""),
+        Series::ConnectionTagAndHeaders => wasm(&id, &handwritten.join("connection_tag_and_headers.wasm"), ""),
         Series::Principals => sallyport("identity-authz", principals(size)),
-        Series::RuleEach => sallyport("identity-authz", rule_each(size)),
+        Series::RulePerPrincipal => sallyport("identity-authz", rule_per_principal(size)),
         Series::PrincipalMethodPath => {
             let operation = json!([{"operation": {"methods": ["GET"], "paths": [PATH]}}]);
             sallyport("identity-authz", allow(&callers(size), Some(operation)))
         }
-        Series::Paths => sallyport("identity-authz", paths_under_one_principal(size)),
+        Series::RulePerPath => sallyport("identity-authz", rule_per_path(size)),
         Series::Hosts => sallyport("egress-allowlist", hosts(size)),
-        Series::Scanners => sallyport("baseline-deny", json!({"presets": ["scanners"]})),
+        Series::ScannerPreset => sallyport("baseline-deny", json!({"presets": ["scanners"]})),
         Series::UserAgents => sallyport("baseline-deny", user_agents(size)),
         Series::IstioPrincipals | Series::IstioLast | Series::IstioWithoutDns => {
             let mut callers = callers(size);
@@ -188,37 +193,37 @@ fn filter(variant: Variant, by_hand: &Path) -> Option<Value> {
             }}))
         }
         Series::IstioPaths => {
-            let of_path = |(number, path): (usize, String)| {
+            let policy = |(number, path): (usize, String)| {
                 let path = json!({"url_path": {"path": {"exact": path}}});
-                let policy = json!({
+                let value = json!({
                     "permissions": [{"and_rules": {"rules": [{"or_rules": {"rules": [path]}}]}}],
                     "principals": [{"and_ids": {"ids": [{"or_ids": {"ids": [authenticated(CALLER)]}}]}}]
                 });
-                (format!("paths-rule[{number}]"), policy)
+                (format!("paths-rule[{number}]"), value)
             };
-            rbac(Value::Object(paths(size).enumerate().map(of_path).collect()))
+            rbac(Value::Object(paths(size).enumerate().map(policy).collect()))
         }
         Series::MatcherTree => matcher_tree(size),
         Series::Lua => lua(size),
     })
 }
 
-/// A configuration of `identity-authz` that lists so many principals.
+/// A configuration of `identity-authz` with `size` principals in one rule.
 pub(crate) fn principals(size: usize) -> Value {
     allow(&callers(size), None)
 }
 
-/// So many values, the wanted one in the middle: a list that is walked is walked half, as for the average caller.
-fn listed(size: usize, wanted: &str, other: impl Fn(usize) -> String) -> impl Iterator<Item = String> {
+/// `size` values with `wanted` in the middle: a linear scan visits half of them, as for the average caller.
+fn with_wanted_in_middle(size: usize, wanted: &str, other: impl Fn(usize) -> String) -> impl Iterator<Item = String> {
     (0..size).map(move |number| if number == size / 2 { wanted.to_owned() } else { other(number) })
 }
 
 fn callers(size: usize) -> Vec<String> {
-    listed(size, CALLER, |number| format!("cluster.local/ns/shop/sa/caller-{number}")).collect()
+    with_wanted_in_middle(size, CALLER, |number| format!("cluster.local/ns/shop/sa/caller-{number}")).collect()
 }
 
 fn paths(size: usize) -> impl Iterator<Item = String> {
-    listed(size, PATH, |number| format!("/things/{number}"))
+    with_wanted_in_middle(size, PATH, |number| format!("/things/{number}"))
 }
 
 fn allow(principals: &[String], operation: Option<Value>) -> Value {
@@ -229,32 +234,38 @@ fn allow(principals: &[String], operation: Option<Value>) -> Value {
     policy("callers", json!({"rules": [rule]}))
 }
 
-/// A configuration of `identity-authz` with a rule for each principal.
-pub(crate) fn rule_each(size: usize) -> Value {
-    spread("callers", callers(size).iter().map(|caller| json!({"from": [{"source": {"principals": [caller]}}]})))
+/// A configuration of `identity-authz` with `size` rules, one principal each.
+pub(crate) fn rule_per_principal(size: usize) -> Value {
+    split_into_policies(
+        "callers",
+        callers(size).iter().map(|caller| json!({"from": [{"source": {"principals": [caller]}}]})),
+    )
 }
 
-/// A configuration of `identity-authz` with a rule for each path, all of them under one principal.
-pub(crate) fn paths_under_one_principal(size: usize) -> Value {
+/// A configuration of `identity-authz` with `size` rules, one path each, all for one principal.
+pub(crate) fn rule_per_path(size: usize) -> Value {
     let from = json!([{"source": {"principals": [CALLER]}}]);
-    spread("paths", paths(size).map(|path| json!({"from": from, "to": [{"operation": {"paths": [path]}}]})))
+    split_into_policies(
+        "paths",
+        paths(size).map(|path| json!({"from": from, "to": [{"operation": {"paths": [path]}}]})),
+    )
 }
 
-/// Rules over as many policies as it takes.
-fn spread(name: &str, rules: impl Iterator<Item = Value>) -> Value {
+/// Splits rules over as many policies as needed.
+fn split_into_policies(name: &str, rules: impl Iterator<Item = Value>) -> Value {
     let rules: Vec<_> = rules.collect();
-    let policies = rules.chunks(RULES_A_POLICY).enumerate();
+    let policies = rules.chunks(MAX_RULES_PER_POLICY).enumerate();
     let policies: Vec<_> =
         policies.map(|(number, rules)| resource(&format!("{name}-{number}"), json!({"rules": rules}))).collect();
     json!({"resources": policies})
 }
 
-/// As many as one policy may have.
-const RULES_A_POLICY: usize = 512;
+/// The maximum number of rules of one policy.
+const MAX_RULES_PER_POLICY: usize = 512;
 
-/// A configuration of `egress-allowlist` that lists so many hosts.
+/// A configuration of `egress-allowlist` with `size` hosts in one rule.
 pub(crate) fn hosts(size: usize) -> Value {
-    let hosts: Vec<_> = listed(size, HOST, |number| format!("api-{number}.example.com")).collect();
+    let hosts: Vec<_> = with_wanted_in_middle(size, HOST, |number| format!("api-{number}.example.com")).collect();
     json!({"rules": [{"name": "hosts", "hosts": hosts}]})
 }
 
@@ -271,8 +282,8 @@ fn resource(name: &str, spec: Value) -> Value {
     })
 }
 
-/// A configuration of `baseline-deny` with so many patterns, a third each of contains, prefix and exact. None of them
-/// matches a browser.
+/// A configuration of `baseline-deny` with `size` patterns, a third each of contains, prefix and exact. None of them
+/// matches [`USER_AGENT`].
 pub(crate) fn user_agents(size: usize) -> Value {
     let pattern = |number: usize| match number % 3 {
         0 => format!("*tool-{number}x*"),
@@ -294,7 +305,7 @@ fn http_filter(kind: &str, keys: Value) -> Value {
     if let (Value::Object(typed), Value::Object(keys)) = (&mut typed, keys) {
         typed.extend(keys);
     }
-    json!({"name": "compared", "typed_config": typed})
+    json!({"name": "subject", "typed_config": typed})
 }
 
 fn authenticated(caller: &str) -> Value {

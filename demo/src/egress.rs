@@ -1,168 +1,152 @@
-//! The way out: who tries to reach which host through the egress gateway, and what comes of it.
+//! The egress scenarios: outbound requests of workloads through the egress gateway.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 
 use anyhow::{Context, Result};
-use sallyport_policy::{
-    AttributeError, EgressAllowlist, EgressRequest, HeaderValues, Peer, Request, SpiffeId, UnauthenticatedReason,
-};
+use sallyport_policy::{EgressAllowlist, Peer, SpiffeId, UnauthenticatedReason};
 use serde_json::Value;
-use testbed::{Gateway, Reached};
+use testbed::{EgressGateway, EgressOutcome};
 
-use crate::running;
-use crate::shop::Visit;
+use crate::detached;
+use crate::egress_request::OutboundRequest;
+use crate::outcome::Outcome;
 
-/// What the DNS of the demo's outside knows; every name is a TLS server on this machine.
-const OUTSIDE: [(&str, Ipv4Addr); 3] = [
+/// A records of the demo's DNS server; every name is a TLS server on this machine.
+const HOSTS: [(&str, Ipv4Addr); 3] = [
     ("api.partner.example", Ipv4Addr::LOCALHOST),
     ("updates.example.org", Ipv4Addr::LOCALHOST),
     ("evil.example", Ipv4Addr::LOCALHOST),
 ];
 
-/// How a host is tried.
+/// The protocol of an outbound request.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Way {
-    /// CONNECT in mTLS, then TLS with the host.
-    Tunnel,
-    /// TLS with the host, by its server name, which passes through.
-    Passing,
-    /// A plain request in mTLS whose server name is another.
-    Fronted(&'static str),
+enum Protocol {
+    /// CONNECT over mTLS, then TLS to the host.
+    Connect,
+    /// TLS passthrough by SNI.
+    TlsPassthrough,
+    /// A request over mTLS whose SNI is another host: domain fronting.
+    DomainFronting {
+        /// The other host.
+        sni: &'static str,
+    },
 }
 
-struct Try {
-    who: &'static str,
-    /// The workload's principal; none passes through without one.
+/// An outbound request of a client, with the expected outcome.
+struct Scenario {
+    client: &'static str,
+    /// The workload's principal; `None` for TLS passthrough, which has no client certificate.
     principal: Option<&'static str>,
-    way: Way,
+    protocol: Protocol,
     host: &'static str,
-    /// Whether it may get there.
+    /// True if the request is expected to reach the host.
     allowed: bool,
 }
 
 const PAYMENTS: &str = "cluster.local/ns/shop/sa/payments";
 const FRONTEND: &str = "cluster.local/ns/shop/sa/frontend";
 
-const TRIES: [Try; 6] = [
-    Try { who: "payments", principal: Some(PAYMENTS), way: Way::Tunnel, host: "api.partner.example", allowed: true },
-    Try { who: "payments", principal: Some(PAYMENTS), way: Way::Tunnel, host: "evil.example", allowed: false },
-    Try { who: "frontend", principal: Some(FRONTEND), way: Way::Tunnel, host: "api.partner.example", allowed: false },
-    Try {
-        who: "payments",
+const SCENARIOS: [Scenario; 6] = [
+    Scenario {
+        client: "payments",
         principal: Some(PAYMENTS),
-        way: Way::Fronted("updates.example.org"),
+        protocol: Protocol::Connect,
+        host: "api.partner.example",
+        allowed: true,
+    },
+    Scenario {
+        client: "payments",
+        principal: Some(PAYMENTS),
+        protocol: Protocol::Connect,
+        host: "evil.example",
+        allowed: false,
+    },
+    Scenario {
+        client: "frontend",
+        principal: Some(FRONTEND),
+        protocol: Protocol::Connect,
         host: "api.partner.example",
         allowed: false,
     },
-    Try { who: "anyone", principal: None, way: Way::Passing, host: "updates.example.org", allowed: true },
-    Try { who: "anyone", principal: None, way: Way::Passing, host: "evil.example", allowed: false },
+    Scenario {
+        client: "payments",
+        principal: Some(PAYMENTS),
+        protocol: Protocol::DomainFronting { sni: "updates.example.org" },
+        host: "api.partner.example",
+        allowed: false,
+    },
+    Scenario {
+        client: "any client",
+        principal: None,
+        protocol: Protocol::TlsPassthrough,
+        host: "updates.example.org",
+        allowed: true,
+    },
+    Scenario {
+        client: "any client",
+        principal: None,
+        protocol: Protocol::TlsPassthrough,
+        host: "evil.example",
+        allowed: false,
+    },
 ];
 
-/// Starts the gateway, tries everything, and ends it.
-pub(crate) fn visits() -> Result<Vec<Visit>> {
-    let gateway = Gateway::start(testbed::envoy_binary()?, &running::folder().join("egress"), &OUTSIDE)?;
+/// Starts the gateway, runs every scenario, and stops the gateway.
+pub(crate) fn run_all() -> Result<Vec<Outcome>> {
+    let gateway = EgressGateway::start(testbed::envoy_binary()?, &detached::folder().join("egress"), &HOSTS)?;
     let rules = EgressAllowlist::parse(&serde_json::to_vec(gateway.filter())?)?;
-    TRIES.iter().map(|attempt| visit(&gateway, &rules, attempt)).collect()
+    SCENARIOS.iter().map(|scenario| run(&gateway, &rules, scenario)).collect()
 }
 
-fn visit(gateway: &Gateway, rules: &EgressAllowlist, attempt: &Try) -> Result<Visit> {
-    let Try { who, principal, way, host, allowed } = *attempt;
+fn run(gateway: &EgressGateway, rules: &EgressAllowlist, scenario: &Scenario) -> Result<Outcome> {
+    let Scenario { client, principal, protocol, host, allowed } = *scenario;
     let authority = format!("{host}:{}", gateway.port());
-    let identity = principal.map(|principal| gateway.identity(principal)).transpose()?;
-    let identity = identity.as_ref().context("only what passes through needs no identity");
-    let (request, reached, logged) = match way {
-        Way::Tunnel => {
-            (format!("CONNECT {host}"), gateway.connect(identity?, host)?, ("request", format!("CONNECT {authority}")))
+    let identity = || gateway.identity(principal.context("only TLS passthrough works without a principal")?);
+    let (request, outcome, log_key) = match protocol {
+        Protocol::Connect => (
+            format!("CONNECT {host}"),
+            gateway.connect(&identity()?, host)?,
+            ("request", format!("CONNECT {authority}")),
+        ),
+        Protocol::TlsPassthrough => {
+            (format!("TLS, SNI {host}"), gateway.tls_passthrough(host)?, ("server_name", host.to_owned()))
         }
-        Way::Passing => (format!("TLS, SNI {host}"), gateway.pass(host)?, ("server_name", host.to_owned())),
-        Way::Fronted(name) => (
-            format!("GET {host}, SNI {name}"),
-            gateway.request(identity?, name, host)?,
+        Protocol::DomainFronting { sni } => (
+            format!("GET {host}, SNI {sni}"),
+            gateway.request(&identity()?, sni, host)?,
             ("request", format!("GET {host}")),
         ),
     };
-    let answer = match &reached {
-        Reached::Answer(text) => text.clone(),
-        Reached::Status(status) => status.to_string(),
-        Reached::Closed => "closed".to_owned(),
+    let response = match &outcome {
+        EgressOutcome::Upstream(body) => body.clone(),
+        EgressOutcome::Status(status) => status.to_string(),
+        EgressOutcome::Closed => "closed".to_owned(),
     };
-    let got_there = matches!(reached, Reached::Answer(_));
-    let (policy, why) = match got_there {
-        true => (
-            allowing_rule(rules, attempt, &authority, gateway.port())?,
-            "an ALLOW rule lists this host for this source".to_owned(),
-        ),
-        false => {
-            let peer = principal.map(|principal| format!("spiffe://{principal}"));
-            let by = peer.as_deref().map(|peer| ("peer", peer));
-            let entry =
-                gateway.log_entry(&[(logged.0, logged.1.as_str())].into_iter().chain(by).collect::<Vec<_>>())?;
-            let text = |key| entry.get(key).and_then(Value::as_str).map(str::to_owned);
-            (text("policy").unwrap_or_else(|| "none".to_owned()), text("reason").unwrap_or_default())
-        }
+    let reached = matches!(outcome, EgressOutcome::Upstream(_));
+    let (policy, reason) = if reached {
+        let rule = allowing_rule(rules, scenario, &authority, gateway.port())?;
+        (rule, "an ALLOW rule lists this host for this source".to_owned())
+    } else {
+        let peer = principal.map(|principal| format!("spiffe://{principal}"));
+        let peer = peer.as_deref().map(|peer| ("peer", peer));
+        let entry = gateway.log_entry(&[(log_key.0, &*log_key.1)].into_iter().chain(peer).collect::<Vec<_>>())?;
+        let text = |key| entry.get(key).and_then(Value::as_str).map(str::to_owned);
+        (text("policy").unwrap_or_else(|| "none".to_owned()), text("reason").unwrap_or_default())
     };
-    Ok(Visit { who, request, answer, policy, why, as_expected: got_there == allowed })
+    Ok(Outcome { client, request, response, policy, reason, as_expected: reached == allowed })
 }
 
-/// The filter does not tell which rule has let a request out; the same code decides here.
-fn allowing_rule(rules: &EgressAllowlist, attempt: &Try, authority: &str, port: u16) -> Result<String> {
-    let peer = match attempt.principal {
+/// The rule that allows a scenario. The filter does not report it, so the policy engine evaluates the request again.
+fn allowing_rule(rules: &EgressAllowlist, scenario: &Scenario, authority: &str, port: u16) -> Result<String> {
+    let peer = match scenario.principal {
         Some(principal) => Peer::Authenticated(
-            SpiffeId::parse(format!("spiffe://{principal}").as_bytes()).ok().context("no SPIFFE ID")?,
+            SpiffeId::parse(format!("spiffe://{principal}").as_bytes()).ok().context("not a SPIFFE ID")?,
         ),
         None => Peer::Unauthenticated(UnauthenticatedReason::TlsPassthrough),
     };
-    let mut asked = Asked { peer, passes: attempt.way == Way::Passing, host: attempt.host, authority, port };
-    let rule = rules.policy().matching_allow_rule(&mut asked).ok().flatten();
-    let rule = rule.with_context(|| format!("{} was reached, and no rule allows it", attempt.host))?;
+    let passthrough = scenario.protocol == Protocol::TlsPassthrough;
+    let mut request = OutboundRequest { peer, passthrough, host: scenario.host, authority, port };
+    let rule = rules.policy().matching_allow_rule(&mut request).ok().flatten();
+    let rule = rule.with_context(|| format!("{} was reached, but no rule allows it", scenario.host))?;
     Ok(rule.policy().to_string())
-}
-
-/// A try as the rules see it.
-struct Asked<'t> {
-    peer: Peer,
-    passes: bool,
-    host: &'t str,
-    authority: &'t str,
-    port: u16,
-}
-
-impl Request for Asked<'_> {
-    fn peer(&mut self) -> Result<&Peer, AttributeError> {
-        Ok(&self.peer)
-    }
-
-    fn source_ip(&mut self) -> Result<Option<IpAddr>, AttributeError> {
-        Ok(None)
-    }
-
-    fn server_name(&mut self) -> Result<Option<&[u8]>, AttributeError> {
-        Ok(Some(self.host.as_bytes()))
-    }
-
-    fn destination_port(&mut self) -> Result<Option<u16>, AttributeError> {
-        Ok(Some(self.port))
-    }
-
-    fn method(&mut self) -> Result<Option<&[u8]>, AttributeError> {
-        Ok(Some(b"CONNECT"))
-    }
-
-    fn host(&mut self) -> Result<Option<&[u8]>, AttributeError> {
-        Ok(Some(self.authority.as_bytes()))
-    }
-
-    fn path(&mut self) -> Result<Option<&[u8]>, AttributeError> {
-        Ok(None)
-    }
-
-    fn header(&mut self, _: &str) -> Result<HeaderValues<'_>, AttributeError> {
-        Ok(HeaderValues::new())
-    }
-}
-
-impl EgressRequest for Asked<'_> {
-    fn is_tls_passthrough(&self) -> bool {
-        self.passes
-    }
 }

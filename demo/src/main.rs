@@ -1,10 +1,15 @@
-//! A small shop behind a real Envoy: who asked for what, the answer, the policy that decided, and why.
+//! A small shop behind a real Envoy: sends requests of several clients and prints the decisions with their reasons.
 //!
-//! `demo` runs `envoy-config/ingress.yaml` with fresh certificates, asks as friends and as an intruder, prints the
-//! table and ends Envoy; then the same with `envoy-config/egress.yaml` and those who want out. `demo up` leaves it running, `demo down` ends it.
+//! `demo` runs `envoy-config/ingress.yaml` with new certificates, sends allowed and denied requests, prints a table and
+//! stops Envoy; then it does the same for outbound requests with `envoy-config/egress.yaml`. `demo up` leaves the ingress
+//! Envoy running, `demo down` stops it.
 
+mod detached;
 mod egress;
-mod running;
+mod egress_request;
+mod ingress_request;
+mod outcome;
+mod scenarios;
 mod shop;
 mod table;
 
@@ -12,6 +17,11 @@ use std::env;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
+
+use shop::Shop;
+
+/// The configuration of the ingress scenarios.
+const INGRESS: &str = "envoy-config/ingress.yaml";
 
 fn main() -> ExitCode {
     match run() {
@@ -24,27 +34,27 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whether every answer was as the policies say.
+/// Runs a command; true if every outcome was the expected one.
 fn run() -> Result<bool> {
     let arguments: Vec<_> = env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         [] => {
-            running::end()?;
-            let shop = shop::Shop::open(false)?;
-            let good = table::print("envoy-config/ingress.yaml", &shop.visits()?);
-            shop.close();
-            let good_out = table::print("envoy-config/egress.yaml", &egress::visits()?);
-            println!("\nTo try it by hand: make up");
-            Ok(good && good_out)
+            detached::stop()?;
+            let shop = Shop::start(false)?;
+            let ingress_as_expected = table::print(INGRESS, &shop.run_all()?);
+            shop.stop();
+            let egress_as_expected = table::print("envoy-config/egress.yaml", &egress::run_all()?);
+            println!("\nTo send your own requests: make up");
+            Ok(ingress_as_expected && egress_as_expected)
         }
         ["up"] => {
-            running::end()?;
-            let shop = shop::Shop::open(true)?;
-            let good = table::print("envoy-config/ingress.yaml", &shop.visits()?);
-            shop.leave_open();
-            Ok(good)
+            detached::stop()?;
+            let shop = Shop::start(true)?;
+            let as_expected = table::print(INGRESS, &shop.run_all()?);
+            shop.detach();
+            Ok(as_expected)
         }
-        ["down"] => running::end().map(|()| true),
-        _ => bail!("expected no argument, up or down"),
+        ["down"] => detached::stop().map(|()| true),
+        _ => bail!("expected no argument, `up` or `down`"),
     }
 }

@@ -1,66 +1,31 @@
-//! The shop: its people, its Envoy, and what happens when they ask.
+//! The shop behind its Envoy, and the clients that send the ingress scenarios.
 
 use std::fs;
-use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use sallyport_policy::{AttributeError, HeaderValues, IdentityAuthz, Peer, Request, SpiffeId};
+use sallyport_policy::{IdentityAuthz, Peer, SpiffeId};
 use serde_json::{Value, json};
-use testbed::{Authority, Client, Configuration, Envoy, Identity, Name, Options, access_log};
+use testbed::{
+    CertificateAuthority, Client, Configuration, Envoy, Identity, Options, Response, SubjectAltName, access_log,
+};
 
-use crate::running;
+use crate::detached;
+use crate::ingress_request::IngressRequest;
+use crate::outcome::Outcome;
+use crate::scenarios::{Expected, SCENARIOS, Scenario};
 
-/// Where the filter's configuration stands in `envoy-config/ingress.yaml`.
+/// JSON pointer to the configuration of `identity-authz` in `envoy-config/ingress.yaml`.
 const FILTER: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters/2/typed_config/config/configuration/value";
 
-/// Someone who comes to the shop.
-struct Visitor {
+/// A client of the shop.
+struct ShopClient {
     name: &'static str,
+    /// The client certificate, if any.
     identity: Option<Identity>,
+    /// The principal of the certificate.
     principal: Option<&'static str>,
-}
-
-/// What a visitor asks for, and what the policies say to that.
-struct Errand {
-    visitor: &'static str,
-    user_agent: &'static str,
-    method: &'static str,
-    path: &'static str,
-    expected: Expected,
-}
-
-impl Errand {
-    fn name(&self) -> String {
-        format!("{}: {} {}", self.visitor, self.method, self.path)
-    }
-}
-
-/// What has to come of an errand.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Expected {
-    /// The request reaches the service.
-    Allowed,
-    /// The filter turns it away.
-    Denied,
-    /// The handshake fails, and no request is made.
-    NoConnection,
-}
-
-/// What came of an errand.
-pub(crate) struct Visit {
-    /// Who asked.
-    pub(crate) who: &'static str,
-    /// For what.
-    pub(crate) request: String,
-    /// The status, or that there was none.
-    pub(crate) answer: String,
-    /// The policy that decided.
-    pub(crate) policy: String,
-    /// Why.
-    pub(crate) why: String,
-    /// Whether it is what the policies say.
-    pub(crate) as_expected: bool,
 }
 
 /// A running shop.
@@ -68,246 +33,169 @@ pub(crate) struct Shop {
     envoy: Envoy,
     ingress: SocketAddr,
     folder: PathBuf,
-    visitors: Vec<Visitor>,
+    clients: Vec<ShopClient>,
     policies: IdentityAuthz,
 }
 
-const ERRANDS: [Errand; 11] = [
-    Errand {
-        visitor: "frontend",
-        user_agent: "shop/1.0",
-        method: "GET",
-        path: "/orders/17",
-        expected: Expected::Allowed,
-    },
-    Errand {
-        visitor: "frontend",
-        user_agent: "shop/1.0",
-        method: "POST",
-        path: "/orders",
-        expected: Expected::Allowed,
-    },
-    Errand {
-        visitor: "frontend",
-        user_agent: "shop/1.0",
-        method: "DELETE",
-        path: "/orders/17",
-        expected: Expected::Denied,
-    },
-    Errand {
-        visitor: "frontend",
-        user_agent: "shop/1.0",
-        method: "GET",
-        path: "/orders/../admin",
-        expected: Expected::Denied,
-    },
-    Errand {
-        visitor: "frontend",
-        user_agent: "shop/1.0",
-        method: "GET",
-        path: "/orders/17/refund",
-        expected: Expected::Denied,
-    },
-    Errand {
-        visitor: "prometheus",
-        user_agent: "shop/1.0",
-        method: "GET",
-        path: "/metrics",
-        expected: Expected::Allowed,
-    },
-    Errand {
-        visitor: "frontend, with sqlmap",
-        user_agent: "sqlmap/1.8.4#stable (https://sqlmap.org)",
-        method: "GET",
-        path: "/orders/17",
-        expected: Expected::Denied,
-    },
-    Errand {
-        visitor: "intruder in the shop",
-        user_agent: "shop/1.0",
-        method: "GET",
-        path: "/orders/17",
-        expected: Expected::Denied,
-    },
-    Errand {
-        visitor: "intruder next door",
-        user_agent: "shop/1.0",
-        method: "GET",
-        path: "/orders/17",
-        expected: Expected::Denied,
-    },
-    Errand {
-        visitor: "intruder, no certificate",
-        user_agent: "shop/1.0",
-        method: "GET",
-        path: "/orders/17",
-        expected: Expected::NoConnection,
-    },
-    Errand {
-        visitor: "intruder, forged frontend",
-        user_agent: "shop/1.0",
-        method: "GET",
-        path: "/orders/17",
-        expected: Expected::NoConnection,
-    },
-];
-
 impl Shop {
-    /// Makes certificates, starts Envoy and waits until it is ready.
-    pub(crate) fn open(outlives: bool) -> Result<Self> {
+    /// Issues the certificates, starts Envoy and waits until it is ready. A detached Envoy may outlive this process.
+    pub(crate) fn start(detached: bool) -> Result<Self> {
         testbed::build_filters()?;
         let binary = testbed::envoy_binary()?;
-        let folder = running::folder();
+        let folder = detached::folder();
         fs::create_dir_all(&folder)?;
-
-        let authority = Authority::new("shop authority")?;
-        let impostor = Authority::new("impostor")?;
-        fs::write(folder.join("trusted.pem"), authority.pem())?;
-        let orders =
-            [Name::Uri("spiffe://cluster.local/ns/shop/sa/orders".to_owned()), Name::Dns("localhost".to_owned())];
-        authority.issue(&orders)?.write(&folder, "workload")?;
+        let clients = issue_certificates(&folder)?;
         for filter in ["baseline-deny", "identity-authz"] {
             fs::copy(testbed::filter_path(filter), folder.join(format!("{filter}.wasm")))?;
         }
-
-        let visitor = |name, authority: Option<&Authority>, principal: Option<&'static str>| -> Result<Visitor> {
-            let uri = principal.map(|principal| Name::Uri(format!("spiffe://{principal}")));
-            let identity = authority.zip(uri).map(|(authority, uri)| authority.issue(&[uri])).transpose()?;
-            Ok(Visitor { name, identity, principal })
-        };
-        let visitors = vec![
-            visitor("frontend", Some(&authority), Some("cluster.local/ns/shop/sa/frontend"))?,
-            visitor("frontend, with sqlmap", Some(&authority), Some("cluster.local/ns/shop/sa/frontend"))?,
-            visitor("prometheus", Some(&authority), Some("cluster.local/ns/monitoring/sa/prometheus"))?,
-            visitor("intruder in the shop", Some(&authority), Some("cluster.local/ns/shop/sa/intruder"))?,
-            visitor("intruder next door", Some(&authority), Some("cluster.local/ns/dev/sa/intruder"))?,
-            visitor("intruder, no certificate", None, None)?,
-            visitor("intruder, forged frontend", Some(&impostor), Some("cluster.local/ns/shop/sa/frontend"))?,
-        ];
-        for visitor in &visitors {
-            if let Some(identity) = &visitor.identity {
-                identity.write(&folder, &visitor.name.replace(", ", "-").replace(' ', "-"))?;
-            }
-        }
-
         let mut configuration = configuration(&folder)?;
-        let policies = serde_json::to_vec(configuration.at(FILTER)?)?;
-        let policies = IdentityAuthz::parse(&policies)?;
-        let envoy = Envoy::start(&configuration, &Options { binary, folder: folder.clone(), workers: 1, outlives })?;
+        let policies = IdentityAuthz::parse(&serde_json::to_vec(configuration.at(FILTER)?)?)?;
+        let envoy = Envoy::start(&configuration, &Options { binary, folder: folder.clone(), workers: 1, detached })?;
         let ingress = envoy.listener("ingress")?;
-        Ok(Self { envoy, ingress, folder, visitors, policies })
+        Ok(Self { envoy, ingress, folder, clients, policies })
     }
 
-    /// Makes every errand.
-    pub(crate) fn visits(&self) -> Result<Vec<Visit>> {
-        ERRANDS.iter().map(|errand| self.visit(errand)).collect()
+    /// Runs every scenario.
+    pub(crate) fn run_all(&self) -> Result<Vec<Outcome>> {
+        SCENARIOS.iter().map(|scenario| self.run(scenario)).collect()
     }
 
-    /// Ends Envoy.
-    pub(crate) fn close(self) {
+    /// Stops Envoy.
+    pub(crate) fn stop(self) {
         drop(self.envoy);
     }
 
-    /// Leaves Envoy running, and says how to reach it.
-    pub(crate) fn leave_open(self) {
+    /// Leaves Envoy running, and prints commands to try it.
+    pub(crate) fn detach(self) {
         let (folder, ingress, admin) = (self.folder.display(), self.ingress, self.envoy.admin());
-        println!("\nEnvoy is running. To try it by hand, as any of the visitors in {folder}:\n");
-        for visitor in ["frontend", "intruder-in-the-shop"] {
-            println!(
-                "  curl -k --cert {folder}/{visitor}.pem --key {folder}/{visitor}.key https://{ingress}/orders/17"
-            );
+        println!("\nEnvoy is running. The certificates of all clients are in {folder}. For example:\n");
+        for client in ["frontend", "intruder-in-the-shop"] {
+            println!("  curl -k --cert {folder}/{client}.pem --key {folder}/{client}.key https://{ingress}/orders/17");
         }
-        println!(
-            "\nThe access log is {folder}/envoy.out, the metrics are at http://{admin}/stats/prometheus?filter=sallyport"
-        );
-        println!("To end it: make down");
-        self.envoy.keep_running();
+        println!("\nAccess log: {folder}/envoy.out\nMetrics: http://{admin}/stats/prometheus?filter=sallyport");
+        println!("To stop it: make down");
+        self.envoy.detach();
     }
 
-    fn visit(&self, errand: &Errand) -> Result<Visit> {
-        let visitor =
-            self.visitors.iter().find(|visitor| visitor.name == errand.visitor).context("nobody of that name")?;
-        let client = Client::tls(self.ingress, visitor.identity.as_ref())?;
-        let Errand { method, path, .. } = errand;
-        let host = self.ingress;
-        let request = format!("{method} {path}");
-        let head = format!(
-            "{request} HTTP/1.1\r\nhost: {host}\r\nuser-agent: {}\r\nx-errand: {}\r\n",
-            errand.user_agent,
-            errand.name()
-        );
-        let answer = client.send(format!("{head}content-length: 0\r\nconnection: close\r\n\r\n").as_bytes());
-        let answer = match answer {
-            Ok(answer) => answer,
+    fn run(&self, scenario: &Scenario) -> Result<Outcome> {
+        let found = self.clients.iter().find(|client| client.name == scenario.client);
+        let client = found.with_context(|| format!("no client {}", scenario.client))?;
+        let request = format!("{} {}", scenario.method, scenario.path);
+        let response = match self.send(client, scenario) {
+            Ok(response) => response,
             Err(error) => {
-                // A handshake that was turned away, not an Envoy that is gone.
+                // Distinguishes a rejected handshake from an Envoy that is down.
                 self.envoy.admin_get("/ready").with_context(|| format!("{error:#}, and Envoy does not answer"))?;
-                return Ok(Visit {
-                    who: errand.visitor,
+                return Ok(Outcome {
+                    client: scenario.client,
                     request,
-                    answer: "no connection".to_owned(),
+                    response: "no connection".to_owned(),
                     policy: "mTLS".to_owned(),
-                    why: "the listener requires a certificate of a trusted authority".to_owned(),
-                    as_expected: errand.expected == Expected::NoConnection,
+                    reason: "the listener requires a certificate of a trusted authority".to_owned(),
+                    as_expected: scenario.expected == Expected::NoConnection,
                 });
             }
         };
-        let (policy, why, came) = match answer.status {
+        let (policy, reason, actual) = match response.status {
             200 => {
-                let rule = self.allowing_rule(visitor, errand)?;
-                (rule, "an ALLOW policy names this principal for this".to_owned(), Expected::Allowed)
+                let policy = self.allowing_policy(client, scenario)?;
+                (policy, "an ALLOW policy matches this principal and request".to_owned(), Expected::Allowed)
             }
             403 => {
-                let entry = self.log_entry(errand)?;
-                let text = |key: &str| {
-                    let by_identity = entry.get(key).and_then(Value::as_str);
-                    let as_hostile =
-                        || entry.get("baseline").and_then(|baseline| baseline.get(key)).and_then(Value::as_str);
-                    by_identity.or_else(as_hostile).map(str::to_owned)
-                };
-                (
-                    text("policy").unwrap_or_else(|| "none".to_owned()),
-                    text("reason").unwrap_or_default(),
-                    Expected::Denied,
-                )
+                let (policy, reason) = self.denial(scenario)?;
+                (policy, reason, Expected::Denied)
             }
-            status => bail!("{} got {status} for {request}, which is no answer of a policy", errand.visitor),
+            status => bail!("{} got status {status} for {request}, expected 200 or 403", scenario.client),
         };
-        let as_expected = errand.expected == came;
-        Ok(Visit { who: errand.visitor, request, answer: answer.status.to_string(), policy, why, as_expected })
-    }
-
-    /// The access log's line about an errand.
-    fn log_entry(&self, errand: &Errand) -> Result<Value> {
-        let name = errand.name();
-        access_log::find(&self.folder.join("envoy.out"), |entry| {
-            entry.get("errand").and_then(Value::as_str) == Some(&name)
+        let as_expected = scenario.expected == actual;
+        Ok(Outcome {
+            client: scenario.client,
+            request,
+            response: response.status.to_string(),
+            policy,
+            reason,
+            as_expected,
         })
     }
 
-    /// The filter does not tell which policy has let a request in; the same code decides here.
-    fn allowing_rule(&self, visitor: &Visitor, errand: &Errand) -> Result<String> {
-        let principal = visitor.principal.context("a visitor without a certificate was let in")?;
+    fn send(&self, client: &ShopClient, scenario: &Scenario) -> Result<Response> {
+        let Scenario { method, path, user_agent, .. } = scenario;
+        let (host, name) = (self.ingress, scenario.name());
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nhost: {host}\r\nuser-agent: {user_agent}\r\nx-scenario: {name}\r\n\
+             content-length: 0\r\nconnection: close\r\n\r\n"
+        );
+        Client::tls(self.ingress, client.identity.as_ref())?.send(head.as_bytes())
+    }
+
+    /// The policy and reason of a denial, from the access log.
+    fn denial(&self, scenario: &Scenario) -> Result<(String, String)> {
+        let name = scenario.name();
+        let entry = access_log::find(&self.folder.join("envoy.out"), |entry| {
+            entry.get("scenario").and_then(Value::as_str) == Some(&name)
+        })?;
+        // Fields of identity-authz are at the top level, those of baseline-deny under `baseline`.
+        let text = |key: &str| {
+            let baseline = || entry.get("baseline").and_then(|baseline| baseline.get(key));
+            entry.get(key).and_then(Value::as_str).or_else(|| baseline().and_then(Value::as_str)).map(str::to_owned)
+        };
+        Ok((text("policy").unwrap_or_else(|| "none".to_owned()), text("reason").unwrap_or_default()))
+    }
+
+    /// The policy that allows a scenario. The filter does not report it, so the policy engine evaluates the request again.
+    fn allowing_policy(&self, client: &ShopClient, scenario: &Scenario) -> Result<String> {
+        let principal = client.principal.context("a client without a certificate was allowed")?;
         let peer = SpiffeId::parse(format!("spiffe://{principal}").as_bytes()).map(Peer::Authenticated);
-        let mut asked = Asked { peer: peer.ok().context("not a SPIFFE ID")?, errand };
-        match self.policies.policy().matching_allow_rule(&mut asked) {
+        let mut request = IngressRequest { peer: peer.ok().context("not a SPIFFE ID")?, scenario };
+        match self.policies.policy().matching_allow_rule(&mut request) {
             Ok(Some(rule)) => Ok(rule.policy().to_string()),
-            Ok(None) => bail!("{} was let in, and no policy allows it", errand.path),
+            Ok(None) => bail!("{} was allowed, but no policy allows it", scenario.path),
             Err(failure) => bail!("{failure}"),
         }
     }
 }
 
-/// `envoy-config/ingress.yaml` with its folder and ports moved, and a stand-in for the orders service beside it.
-fn configuration(folder: &std::path::Path) -> Result<Configuration> {
+/// Issues the certificates of the listener and of all clients into a folder.
+fn issue_certificates(folder: &Path) -> Result<Vec<ShopClient>> {
+    let authority = CertificateAuthority::new("shop authority")?;
+    let untrusted = CertificateAuthority::new("untrusted authority")?;
+    fs::write(folder.join("trusted.pem"), authority.pem())?;
+    let orders = [
+        SubjectAltName::Uri("spiffe://cluster.local/ns/shop/sa/orders".to_owned()),
+        SubjectAltName::Dns("localhost".to_owned()),
+    ];
+    authority.issue(&orders)?.write(folder, "workload")?;
+    let client = |name, authority: &CertificateAuthority, principal| -> Result<ShopClient> {
+        let identity = authority.issue(&[SubjectAltName::Uri(format!("spiffe://{principal}"))])?;
+        Ok(ShopClient { name, identity: Some(identity), principal: Some(principal) })
+    };
+    let clients = vec![
+        client("frontend", &authority, "cluster.local/ns/shop/sa/frontend")?,
+        client("frontend, with sqlmap", &authority, "cluster.local/ns/shop/sa/frontend")?,
+        client("prometheus", &authority, "cluster.local/ns/monitoring/sa/prometheus")?,
+        client("intruder in the shop", &authority, "cluster.local/ns/shop/sa/intruder")?,
+        client("intruder next door", &authority, "cluster.local/ns/dev/sa/intruder")?,
+        ShopClient { name: "intruder, no certificate", identity: None, principal: None },
+        client("intruder, forged frontend", &untrusted, "cluster.local/ns/shop/sa/frontend")?,
+    ];
+    for client in &clients {
+        if let Some(identity) = &client.identity {
+            identity.write(folder, &client.name.replace(", ", "-").replace(' ', "-"))?;
+        }
+    }
+    Ok(clients)
+}
+
+/// Reads `envoy-config/ingress.yaml`, replaces its folder and ports, and adds a listener in place of the orders service.
+fn configuration(folder: &Path) -> Result<Configuration> {
     let mut configuration = Configuration::read(&testbed::root().join("envoy-config/ingress.yaml"))?;
     configuration.move_paths("/etc/sallyport", folder);
     *configuration.at("/static_resources/listeners/0/address/socket_address")? =
         json!({"address": "127.0.0.1", "port_value": 0});
     let log = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/access_log/0/typed_config/log_format/json_format";
-    // Which line of the log belongs to which errand.
+    // Relates each log entry to its scenario.
     if let Value::Object(format) = configuration.at(log)? {
-        format.insert("errand".to_owned(), json!("%REQ(X-ERRAND)%"));
+        format.insert("scenario".to_owned(), json!("%REQ(X-SCENARIO)%"));
     }
     *configuration.at("/static_resources/clusters/0/load_assignment/endpoints/0/lb_endpoints/0/endpoint/address")? =
         json!({"pipe": {"path": folder.join("orders.socket")}});
@@ -334,40 +222,4 @@ fn configuration(folder: &std::path::Path) -> Result<Configuration> {
         listeners.push(orders);
     }
     Ok(configuration)
-}
-
-/// An errand as the policies see it.
-struct Asked<'e> {
-    peer: Peer,
-    errand: &'e Errand,
-}
-
-impl Request for Asked<'_> {
-    fn peer(&mut self) -> Result<&Peer, AttributeError> {
-        Ok(&self.peer)
-    }
-
-    fn source_ip(&mut self) -> Result<Option<IpAddr>, AttributeError> {
-        Ok(None)
-    }
-
-    fn destination_port(&mut self) -> Result<Option<u16>, AttributeError> {
-        Ok(None)
-    }
-
-    fn method(&mut self) -> Result<Option<&[u8]>, AttributeError> {
-        Ok(Some(self.errand.method.as_bytes()))
-    }
-
-    fn host(&mut self) -> Result<Option<&[u8]>, AttributeError> {
-        Ok(None)
-    }
-
-    fn path(&mut self) -> Result<Option<&[u8]>, AttributeError> {
-        Ok(Some(self.errand.path.as_bytes()))
-    }
-
-    fn header(&mut self, _: &str) -> Result<HeaderValues<'_>, AttributeError> {
-        Ok(HeaderValues::new())
-    }
 }

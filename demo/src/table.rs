@@ -1,18 +1,19 @@
-//! The table that the demo prints.
+//! The table of outcomes that the demo prints.
 
-use crate::shop::Visit;
+use crate::outcome::Outcome;
 
-/// How wide the reasons are: the whole table fits a terminal of 160 columns.
-const REASON: usize = 64;
+/// Width of the column of reasons.
+const REASON_WIDTH: usize = 64;
 
-/// Prints it, and says whether every answer was as the policies of `file` say.
-pub(crate) fn print(file: &str, visits: &[Visit]) -> bool {
-    let heading = ["who", "asked for", "answer", "policy"];
-    let cells =
-        |visit: &Visit| [visit.who.to_owned(), visit.request.clone(), visit.answer.clone(), visit.policy.clone()];
+/// Prints the outcomes; true if every one is as expected from the policies in `file`.
+pub(crate) fn print(file: &str, outcomes: &[Outcome]) -> bool {
+    let heading = ["client", "request", "response", "policy"];
+    let cells = |outcome: &Outcome| {
+        [outcome.client.to_owned(), outcome.request.clone(), outcome.response.clone(), outcome.policy.clone()]
+    };
     let mut widths = heading.map(str::len);
-    for visit in visits {
-        for (width, cell) in widths.iter_mut().zip(cells(visit)) {
+    for outcome in outcomes {
+        for (width, cell) in widths.iter_mut().zip(cells(outcome)) {
             *width = cell.len().max(*width);
         }
     }
@@ -21,29 +22,29 @@ pub(crate) fn print(file: &str, visits: &[Visit]) -> bool {
         println!("{}  {reason}", padded.join("  "));
     };
     println!();
-    line(&heading.map(str::to_owned), "why");
-    line(&widths.map(|width| "-".repeat(width)), &"-".repeat(REASON));
-    for visit in visits {
-        let mut reasons = wrapped(&visit.why).into_iter();
-        line(&cells(visit), &reasons.next().unwrap_or_default());
+    line(&heading.map(str::to_owned), "reason");
+    line(&widths.map(|width| "-".repeat(width)), &"-".repeat(REASON_WIDTH));
+    for outcome in outcomes {
+        let mut reasons = wrapped(&outcome.reason).into_iter();
+        line(&cells(outcome), &reasons.next().unwrap_or_default());
         reasons.for_each(|rest| line(&[const { String::new() }; 4], &rest));
     }
-    let wrong: Vec<_> = visits.iter().filter(|visit| !visit.as_expected).collect();
-    for visit in &wrong {
-        println!("\nNOT AS THE POLICIES SAY: {} asked for {} and got {}", visit.who, visit.request, visit.answer);
+    let unexpected: Vec<_> = outcomes.iter().filter(|outcome| !outcome.as_expected).collect();
+    for outcome in &unexpected {
+        println!("\nUNEXPECTED OUTCOME: {}, {}: {}", outcome.client, outcome.request, outcome.response);
     }
-    if wrong.is_empty() {
-        println!("\nEvery answer is as the policies in {file} say.");
+    if unexpected.is_empty() {
+        println!("\nEvery outcome is as expected from the policies in {file}.");
     }
-    wrong.is_empty()
+    unexpected.is_empty()
 }
 
-/// Breaks a text between words.
+/// Wraps a text between words to the width of the column.
 fn wrapped(text: &str) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split(' ') {
         match lines.last_mut() {
-            Some(line) if line.len() + 1 + word.len() <= REASON => {
+            Some(line) if line.len() + 1 + word.len() <= REASON_WIDTH => {
                 line.push(' ');
                 line.push_str(word);
             }

@@ -1,12 +1,19 @@
-//! A Proxy-Wasm host on wasmtime that answers as Envoy 1.40 does, and the suites that both of them play.
+//! A Proxy-Wasm host on wasmtime that behaves like Envoy 1.40, and the test suites that run in it and in a real Envoy.
 //!
-//! [`host`] runs a built module natively: one [`host::Vm`] holds one instance with all its state, so tests run in
-//! parallel; properties come in Envoy's encodings; any host call can be made to fail; crossings are counted.
-//! [`filter`] builds and compiles the filters for it. [`suite`] reads cases from YAML and plays them against the module
-//! in wasmtime and in a real Envoy. A case that passes in one and fails in the other is a fault of [`host`]. [`oracle`]
-//! holds random policies against Envoy's own RBAC filter.
+//! [`wasm_host`] runs a built module natively. One [`wasm_host::Vm`] holds one instance with all its state, so tests
+//! run in parallel; properties have Envoy's encodings; every host call is recorded and can be made to fail. [`filter`]
+//! builds and compiles the filters for it, [`policy`] reads their configurations from YAML, and [`rows!`] makes a named
+//! test of each row of a table. [`suite`] plays cases, which are YAML, against a module in wasmtime and in a real
+//! Envoy: a case that passes in one and fails in the other is a bug of [`wasm_host`]. [`rbac_oracle`] compares
+//! `identity-authz` with Envoy's own RBAC filter under random policies and requests.
 
 pub mod filter;
-pub mod host;
-pub mod oracle;
+pub mod policy;
+pub mod rbac_oracle;
+mod rows;
 pub mod suite;
+pub mod wasm_host;
+
+// The name that `bench` imports.
+#[doc(hidden)]
+pub use wasm_host as host;

@@ -1,11 +1,11 @@
-//! Suites: cases as data, played against the built module in wasmtime and against the same file in a real Envoy.
+//! Suites: cases as data, played against a built module in wasmtime and against the same file in a real Envoy.
 //!
-//! `host-tests/suites/<filter>/*.yaml` holds them, one file a topic; [`Suite`] documents the form field by field.
+//! `host-tests/suites/<filter>/*.yaml` holds them, one file per topic. [`Suite`] documents the format field by field.
 
 mod case;
-mod check;
+mod environment;
 pub mod envoy;
 pub mod native;
-mod surroundings;
+mod observed;
 
-pub use case::{Answer, Caller, Case, Expectation, FirstSpeaker, Passing, Sent, Suite, load};
+pub use case::{Answer, Caller, Case, Expectation, FirstSpeaker, Passthrough, RequestSpec, Suite, load};

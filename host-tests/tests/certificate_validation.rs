@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use testbed::{Authority, Client, Configuration, Envoy, Identity, Name, Options, talk, wait};
+use testbed::{
+    CertificateAuthority, Client, Configuration, Envoy, Identity, Options, SubjectAltName, round_trip, wait,
+};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -21,9 +23,9 @@ struct Fixture {
 }
 
 /// TLS of a listener that requires a certificate of `authority`, with session resumption or without.
-fn listener_tls(folder: &Path, authority: &Authority, resumption: bool) -> Result<Value> {
+fn listener_tls(folder: &Path, authority: &CertificateAuthority, resumption: bool) -> Result<Value> {
     fs::write(folder.join("trusted.pem"), authority.pem())?;
-    authority.issue(&[Name::Dns("localhost".to_owned())])?.write(folder, "server")?;
+    authority.issue(&[SubjectAltName::Dns("localhost".to_owned())])?.write(folder, "server")?;
     Ok(json!({"name": "tls", "typed_config": {
         "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
         "require_client_certificate": true,
@@ -77,14 +79,14 @@ impl Fixture {
     fn start(resumption: bool, configuration: &Value, lifetime: Duration) -> Result<Self> {
         testbed::build_filters()?;
         let folder = tempfile::tempdir()?;
-        let authority = Authority::new("authority")?;
+        let authority = CertificateAuthority::new("authority")?;
         let tls = listener_tls(folder.path(), &authority, resumption)?;
         let options =
-            Options { binary: testbed::envoy_binary()?, folder: folder.path().to_owned(), workers: 1, outlives: false };
+            Options { binary: testbed::envoy_binary()?, folder: folder.path().to_owned(), workers: 1, detached: false };
         let envoy =
             Envoy::start(&Configuration::new(bootstrap(&[listener("ingress", &tls, configuration)])), &options)?;
         // Issued last, so that it lasts while the test does.
-        let client = authority.issue_lasting(&[Name::Uri(WEB.to_owned())], lifetime)?;
+        let client = authority.issue_lasting(&[SubjectAltName::Uri(WEB.to_owned())], lifetime)?;
         Ok(Self { envoy, client, _folder: folder })
     }
 
@@ -135,7 +137,8 @@ fn a_certificate_that_has_ended_proves_nothing_on_any_connection() -> Result<()>
     let fixture = Fixture::start(true, &policy("ALLOW", "listener"), LIFETIME)?;
     let client = fixture.client()?;
     let mut kept_open = client.connect()?;
-    let mut ask = || -> Result<u16> { Ok(talk(&mut *kept_open, b"GET / HTTP/1.1\r\nhost: shop\r\n\r\n")?.status) };
+    let mut ask =
+        || -> Result<u16> { Ok(round_trip(&mut *kept_open, b"GET / HTTP/1.1\r\nhost: shop\r\n\r\n")?.status) };
     ensure!(ask()? == 200, "the certificate is good for {LIFETIME:?}");
     ensure!(client.get("/")?.status == 200, "a second connection");
     wait::until("the certificate to end on a connection", LIMIT, || Ok((ask()? == 403).then_some(())))?;
@@ -155,7 +158,7 @@ fn a_certificate_that_has_ended_proves_nothing_on_any_connection() -> Result<()>
 fn a_session_of_a_listener_that_takes_any_certificate_is_not_resumed_by_one_that_verifies() -> Result<()> {
     testbed::build_filters()?;
     let folder = tempfile::tempdir()?;
-    let strict = listener_tls(folder.path(), &Authority::new("authority")?, true)?;
+    let strict = listener_tls(folder.path(), &CertificateAuthority::new("authority")?, true)?;
     fs::write(folder.path().join("ticket.key"), [7_u8; 80])?;
     let with_keys = |mut tls: Value| -> Result<Value> {
         let config = tls.get_mut("typed_config").and_then(Value::as_object_mut).context("no TLS context")?;
@@ -172,9 +175,9 @@ fn a_session_of_a_listener_that_takes_any_certificate_is_not_resumed_by_one_that
     let policy = policy("ALLOW", "listener");
     let listeners = [listener("strict", &strict, &policy), listener("lenient", &lenient, &policy)];
     let options =
-        Options { binary: testbed::envoy_binary()?, folder: folder.path().to_owned(), workers: 1, outlives: false };
+        Options { binary: testbed::envoy_binary()?, folder: folder.path().to_owned(), workers: 1, detached: false };
     let envoy = Envoy::start(&Configuration::new(bootstrap(&listeners)), &options)?;
-    let stranger = Authority::new("stranger")?.issue(&[Name::Uri(WEB.to_owned())])?;
+    let stranger = CertificateAuthority::new("stranger")?.issue(&[SubjectAltName::Uri(WEB.to_owned())])?;
     let client = Client::tls(envoy.listener("lenient")?, Some(&stranger))?;
     for _ in 0..2 {
         ensure!(client.get("/")?.status == 200, "a listener that verifies nothing vouches for anyone");

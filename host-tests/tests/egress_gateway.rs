@@ -1,24 +1,25 @@
-//! `envoy-config/egress.yaml` in a real Envoy, with another DNS and a TLS server that stands for the outside.
+//! `envoy-config/egress.yaml` in a real Envoy, with a DNS and a TLS server of the test's own for the outside.
 
 use std::net::Ipv4Addr;
 
 use anyhow::{Context, Result, ensure};
+use host_tests::rows;
 use serde_json::Value;
-use testbed::{Gateway, Reached, resolve};
+use testbed::{EgressGateway, EgressOutcome, resolve};
 
 const PAYMENTS: &str = "cluster.local/ns/shop/sa/payments";
 const FRONTEND: &str = "cluster.local/ns/shop/sa/frontend";
 
-/// What the outside's DNS knows.
+/// The names in the DNS of the outside.
 const NAMES: [(&str, Ipv4Addr); 3] = [
     ("api.partner.example", Ipv4Addr::LOCALHOST),
     ("updates.example.org", Ipv4Addr::LOCALHOST),
     ("evil.example", Ipv4Addr::LOCALHOST),
 ];
 
-fn gateway(folder: &tempfile::TempDir, names: &[(&str, Ipv4Addr)]) -> Result<Gateway> {
+fn gateway(folder: &tempfile::TempDir, names: &[(&str, Ipv4Addr)]) -> Result<EgressGateway> {
     testbed::build_filters()?;
-    Gateway::start(testbed::envoy_binary()?, folder.path(), names)
+    EgressGateway::start(testbed::envoy_binary()?, folder.path(), names)
 }
 
 fn reason(entry: &Value) -> &str {
@@ -26,23 +27,23 @@ fn reason(entry: &Value) -> &str {
 }
 
 #[test]
-fn declared_hosts_are_reached_by_whom_they_are_for_and_nothing_else_is() -> Result<()> {
+fn only_declared_hosts_are_reached_and_only_by_their_workloads() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let gateway = gateway(&folder, &NAMES)?;
     let (payments, frontend) = (gateway.identity(PAYMENTS)?, gateway.identity(FRONTEND)?);
     let port = gateway.port();
-    let answer = |host: &str| Reached::Answer(format!("this is {host}"));
+    let answer = |host: &str| EgressOutcome::Upstream(format!("this is {host}"));
 
     let found = gateway.connect(&payments, "api.partner.example")?;
     ensure!(found == answer("api.partner.example"), "a declared host by its workload: {found:?}");
     let found = gateway.connect(&frontend, "updates.example.org")?;
-    ensure!(found == answer("updates.example.org"), "a host for everyone: {found:?}");
-    let found = gateway.pass("updates.example.org")?;
-    ensure!(found == answer("updates.example.org"), "the same by its server name: {found:?}");
-    ensure!(gateway.outside_connections() == 3, "{} connections outside", gateway.outside_connections());
+    ensure!(found == answer("updates.example.org"), "a host for every workload: {found:?}");
+    let found = gateway.tls_passthrough("updates.example.org")?;
+    ensure!(found == answer("updates.example.org"), "the same host by SNI: {found:?}");
+    ensure!(gateway.upstream_connections() == 3, "{} connections outside", gateway.upstream_connections());
 
     let found = gateway.connect(&payments, "evil.example")?;
-    ensure!(found == Reached::Status(403), "a host that is not declared: {found:?}");
+    ensure!(found == EgressOutcome::Status(403), "a host that is not declared: {found:?}");
     let entry = gateway.log_entry(&[("request", &format!("CONNECT evil.example:{port}"))])?;
     ensure!(
         reason(&entry) == format!("no rule lists this host: CONNECT to evil.example:{port} by {PAYMENTS}"),
@@ -51,41 +52,49 @@ fn declared_hosts_are_reached_by_whom_they_are_for_and_nothing_else_is() -> Resu
     ensure!(entry.get("details") == Some(&"egress_access_denied_matched_policy[none]".into()), "{entry}");
 
     let found = gateway.connect(&frontend, "api.partner.example")?;
-    ensure!(found == Reached::Status(403), "a workload without the right: {found:?}");
+    ensure!(found == EgressOutcome::Status(403), "a host for another workload: {found:?}");
     let entry = gateway.log_entry(&[("principal", FRONTEND)])?;
     ensure!(reason(&entry).contains(&format!("rules/payments-to-partner wants principal {PAYMENTS}")), "{entry}");
 
     let found = gateway.request(&payments, "updates.example.org", "api.partner.example")?;
-    ensure!(found == Reached::Status(403), "a server name that is not the host's: {found:?}");
+    ensure!(found == EgressOutcome::Status(403), "an SNI that differs from the host: {found:?}");
     let entry = gateway.log_entry(&[("request", "GET api.partner.example")])?;
     ensure!(
         reason(&entry).starts_with("the TLS connection is for SNI updates.example.org, the request is not"),
         "{entry}"
     );
 
-    let found = gateway.pass("evil.example")?;
-    ensure!(found == Reached::Closed, "a server name that is not declared: {found:?}");
+    let found = gateway.tls_passthrough("evil.example")?;
+    ensure!(found == EgressOutcome::Closed, "an SNI that is not declared: {found:?}");
     let entry = gateway.log_entry(&[("server_name", "evil.example")])?;
     ensure!(reason(&entry).starts_with(&format!("no rule lists this host: TLS to evil.example:{port} by ")), "{entry}");
-    let found = gateway.pass("api.partner.example")?;
-    ensure!(found == Reached::Closed, "a host that is for a workload, by nobody: {found:?}");
+    let found = gateway.tls_passthrough("api.partner.example")?;
+    ensure!(found == EgressOutcome::Closed, "a host for one workload, without an identity: {found:?}");
 
     let found = gateway.connect(&payments, "x.files.partner.example")?;
-    ensure!(found == Reached::Status(403), "a DENY: {found:?}");
+    ensure!(found == EgressOutcome::Status(403), "a DENY: {found:?}");
     gateway.log_entry(&[("policy", "rules/no-uploads")])?;
+    ensure!(gateway.upstream_connections() == 3, "{} connections outside", gateway.upstream_connections());
+    Ok(())
+}
 
-    for (head, what) in [
-        (format!("CONNECT api.partner.example:{port} HTTP/1.1\r\nhost: x"), "nobody proven by CONNECT"),
-        ("GET http://evil.example/ HTTP/1.1\r\nhost: updates.example.org".to_owned(), "an absolute form"),
-        ("CONNECT updates.example.org:22 HTTP/1.1\r\nhost: x".to_owned(), "another port"),
-    ] {
-        let found = gateway.forward(&head)?;
-        ensure!(found == Reached::Status(403), "{what}: {found:?}");
-    }
-    let masque = "GET /.well-known/masque/udp/updates.example.org/53/ HTTP/1.1\r\nhost: updates.example.org\r\nconnection: upgrade\r\nupgrade: connect-udp\r\ncapsule-protocol: ?1";
-    let found = gateway.forward(masque)?;
-    ensure!(found == Reached::Status(403), "CONNECT-UDP: {found:?}");
-    ensure!(gateway.outside_connections() == 3, "{} connections outside", gateway.outside_connections());
+rows! {
+    other_ways_through_the_gateway_are_denied: check_forward;
+    connect_without_an_identity: "CONNECT api.partner.example:{port} HTTP/1.1\r\nhost: x";
+    an_absolute_form: "GET http://evil.example/ HTTP/1.1\r\nhost: updates.example.org";
+    another_port: "CONNECT updates.example.org:22 HTTP/1.1\r\nhost: x";
+    connect_udp:
+        "GET /.well-known/masque/udp/updates.example.org/53/ HTTP/1.1\r\nhost: updates.example.org\r\n\
+         connection: upgrade\r\nupgrade: connect-udp\r\ncapsule-protocol: ?1";
+}
+
+/// Sends a request by plain HTTP; `{port}` stands for the port of the outside's TLS server.
+fn check_forward(head: &str) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let gateway = gateway(&folder, &NAMES)?;
+    let found = gateway.forward(&head.replace("{port}", &gateway.port().to_string()))?;
+    ensure!(found == EgressOutcome::Status(403), "{found:?}");
+    ensure!(gateway.upstream_connections() == 0, "{} connections outside", gateway.upstream_connections());
     Ok(())
 }
 
@@ -100,17 +109,17 @@ fn a_declared_name_that_resolves_to_a_place_inside_is_not_reached() -> Result<()
     let payments = gateway.identity(PAYMENTS)?;
     for host in ["api.partner.example", "updates.example.org"] {
         let found = gateway.connect(&payments, host)?;
-        ensure!(found == Reached::Status(503), "{host}: {found:?}");
+        ensure!(found == EgressOutcome::Status(503), "{host}: {found:?}");
         let entry = gateway.log_entry(&[("request", &format!("CONNECT {host}:{}", gateway.port()))])?;
         let details = entry.get("details").and_then(Value::as_str).context("no details")?;
         ensure!(details.contains("dns_resolution_failure"), "{entry}");
     }
-    ensure!(gateway.pass("updates.example.org")? == Reached::Closed, "the same by its server name");
+    ensure!(gateway.tls_passthrough("updates.example.org")? == EgressOutcome::Closed, "the same host by SNI");
     Ok(())
 }
 
 #[test]
-fn dns_leads_declared_hosts_to_the_gateway_and_no_other() -> Result<()> {
+fn dns_resolves_declared_hosts_alone_to_the_gateway() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let gateway = gateway(&folder, &NAMES)?;
     let dns = gateway.listener("dns")?;

@@ -1,33 +1,26 @@
-//! What a real Envoy keeps of connections for the filter.
+//! The cache of `identity-authz` in a real Envoy.
 
 use std::fs;
+use std::path::Path;
 
 use anyhow::{Result, ensure};
-use serde_json::json;
-use testbed::{Authority, Client, Configuration, Envoy, Name, Options, access_log};
+use host_tests::policy::authorization_policy;
+use serde_json::{Value, json};
+use testbed::{CertificateAuthority, Client, Configuration, Envoy, Options, SubjectAltName, access_log};
 
-#[test]
-fn each_kind_of_callers_gets_a_mark() -> Result<()> {
-    testbed::build_filters()?;
-    let folder = tempfile::tempdir()?;
-    let path = |name: &str| folder.path().join(name);
-    let authority = Authority::new("trusted")?;
-    fs::write(path("trusted.pem"), authority.pem())?;
-    authority.issue(&[Name::Dns("localhost".to_owned())])?.write(folder.path(), "server")?;
-    let callers = ["web", "orders", "payments"];
-    let rules = callers.map(|caller| {
-        json!({
-            "from": [{"source": {"principals": [format!("cluster.local/ns/shop/sa/{caller}")]}}],
-            "to": [{"operation": {"paths": [format!("/{caller}")]}}]
-        })
-    });
-    let configuration = json!({"resources": [{
-        "apiVersion": "security.istio.io/v1",
-        "kind": "AuthorizationPolicy",
-        "metadata": {"name": "callers", "namespace": "shop"},
-        "spec": {"rules": rules}
-    }]});
-    let filter = json!({
+const CALLERS: [&str; 3] = ["web", "orders", "payments"];
+
+/// Returns the HTTP filter with an ALLOW policy that gives each caller a path of its own.
+fn filter() -> Result<Value> {
+    let rule = |caller: &str| {
+        format!(
+            "- from: [{{source: {{principals: [cluster.local/ns/shop/sa/{caller}]}}}}]\n  \
+               to: [{{operation: {{paths: [/{caller}]}}}}]\n"
+        )
+    };
+    let policy = authorization_policy("callers", &format!("rules:\n{}", CALLERS.map(rule).concat()))?;
+    let configuration = json!({"resources": [policy]});
+    Ok(json!({
         "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
         "config": testbed::wasm_plugin(
             "identity_authz",
@@ -35,13 +28,17 @@ fn each_kind_of_callers_gets_a_mark() -> Result<()> {
             &testbed::filter_path("identity-authz"),
             &json!({"@type": "type.googleapis.com/google.protobuf.Struct", "value": configuration})
         )
-    });
+    }))
+}
+
+/// Starts Envoy with an mTLS listener and an access log that shows the number of the connection's tags.
+fn start(folder: &Path) -> Result<Envoy> {
     let router = json!({"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"});
     let log = json!({"name": "file", "typed_config": {
         "@type": "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog",
-        "path": path("access.log"),
+        "path": folder.join("access.log"),
         "log_format": {"json_format": {
-            "path": "%REQ(:PATH)%", "marks": "%FILTER_STATE(wasm.sallyport.marks:PLAIN)%"
+            "path": "%REQ(:PATH)%", "tags": "%FILTER_STATE(wasm.sallyport.marks:PLAIN)%"
         }}
     }});
     let manager = json!({
@@ -51,12 +48,12 @@ fn each_kind_of_callers_gets_a_mark() -> Result<()> {
         "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [
             {"match": {"prefix": "/"}, "direct_response": {"status": 200}}
         ]}]},
-        "http_filters": [{"name": "filter", "typed_config": filter}, {"name": "router", "typed_config": router}]
+        "http_filters": [{"name": "filter", "typed_config": filter()?}, {"name": "router", "typed_config": router}]
     });
     let tls = json!({
         "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
         "require_client_certificate": true,
-        "common_tls_context": testbed::common_tls_context(folder.path())
+        "common_tls_context": testbed::common_tls_context(folder)
     });
     let bootstrap = Configuration::new(json!({"static_resources": {"listeners": [{
         "name": "ingress",
@@ -66,16 +63,27 @@ fn each_kind_of_callers_gets_a_mark() -> Result<()> {
             "filters": [{"name": "http", "typed_config": manager}]
         }]
     }]}}));
-    let options =
-        Options { binary: testbed::envoy_binary()?, folder: folder.path().to_owned(), workers: 1, outlives: false };
-    let envoy = Envoy::start(&bootstrap, &options)?;
-    for caller in callers {
-        let certificate = authority.issue(&[Name::Uri(format!("spiffe://cluster.local/ns/shop/sa/{caller}"))])?;
+    let options = Options { binary: testbed::envoy_binary()?, folder: folder.to_owned(), workers: 1, detached: false };
+    Envoy::start(&bootstrap, &options)
+}
+
+#[test]
+fn each_kind_of_caller_gets_a_tag() -> Result<()> {
+    testbed::build_filters()?;
+    let folder = tempfile::tempdir()?;
+    let authority = CertificateAuthority::new("trusted")?;
+    fs::write(folder.path().join("trusted.pem"), authority.pem())?;
+    authority.issue(&[SubjectAltName::Dns("localhost".to_owned())])?.write(folder.path(), "server")?;
+    let envoy = start(folder.path())?;
+    for caller in CALLERS {
+        let certificate =
+            authority.issue(&[SubjectAltName::Uri(format!("spiffe://cluster.local/ns/shop/sa/{caller}"))])?;
         let client = Client::tls(envoy.listener("ingress")?, Some(&certificate))?;
-        let asked = format!("/{caller}");
-        ensure!(client.get(&asked)?.status == 200, "{caller} is not let in");
-        let entry = access_log::find(&path("access.log"), |entry| entry.get("path") == Some(&json!(asked)))?;
-        ensure!(entry.get("marks") == Some(&json!("\u{1}")), "{caller}: {entry}");
+        let path = format!("/{caller}");
+        ensure!(client.get(&path)?.status == 200, "{caller} is denied");
+        let log = folder.path().join("access.log");
+        let entry = access_log::find(&log, |entry| entry.get("path") == Some(&json!(path)))?;
+        ensure!(entry.get("tags") == Some(&json!("\u{1}")), "{caller}: {entry}");
     }
     Ok(())
 }

@@ -1,12 +1,14 @@
-//! How a real Envoy takes configurations, good and bad: at its start and while it serves.
+//! Configurations in a real Envoy, good and bad: at its start and while it serves.
 
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
+use host_tests::policy::{self, authorization_policy, single_policy};
+use host_tests::rows;
 use serde_json::{Value, json};
-use testbed::{Client, Configuration, Envoy, Options, read_yaml, wait};
+use testbed::{Client, Configuration, Envoy, Options, wait};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -19,11 +21,12 @@ fn filter(configuration: &Value) -> Value {
     })
 }
 
+/// Wraps a configuration as a `google.protobuf.Struct`.
 fn structure(configuration: &Value) -> Value {
     json!({"@type": "type.googleapis.com/google.protobuf.Struct", "value": configuration})
 }
 
-/// A plaintext listener with these HTTP filters before the router.
+/// Returns a bootstrap with a plaintext listener that has these HTTP filters before the router.
 fn bootstrap(filters: &[Value]) -> Value {
     let router = json!({"name": "router", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"}});
     let filters: Vec<_> = filters.iter().chain([&router]).collect();
@@ -46,63 +49,65 @@ fn bootstrap(filters: &[Value]) -> Value {
 
 fn start(folder: &Path, filters: &[Value]) -> Result<Envoy> {
     testbed::build_filters()?;
-    let options = Options { binary: testbed::envoy_binary()?, folder: folder.to_owned(), workers: 2, outlives: false };
+    let options = Options { binary: testbed::envoy_binary()?, folder: folder.to_owned(), workers: 2, detached: false };
     Envoy::start(&Configuration::new(bootstrap(filters)), &options)
 }
 
-fn paths(paths: &[&str]) -> Value {
-    json!({"resources": [{
-        "apiVersion": "security.istio.io/v1",
-        "kind": "AuthorizationPolicy",
-        "metadata": {"name": "paths", "namespace": "shop"},
-        "spec": {"rules": [{"to": [{"operation": {"paths": paths}}]}]}
-    }]})
+/// Returns a configuration that allows these paths alone.
+fn paths(paths: &[&str]) -> Result<Value> {
+    let policy =
+        authorization_policy("paths", &format!("rules: [{{to: [{{operation: {{paths: [{}]}}}}]}}]", paths.join(", ")))?;
+    Ok(json!({"resources": [policy]}))
 }
 
-#[test]
-fn envoy_does_not_start_with_a_configuration_that_is_refused() -> Result<()> {
-    let rows = [
-        (
-            r#"{"resource": [], "resources": [], "defaultAction": "DENY"}"#,
-            "resource: unknown field, did you mean \"resources\"?",
-        ),
-        (
-            r#"{"resources": [{"apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy", "metadata": {"name": "p", "namespace": "n"}, "spec": {"rules": [{"from": [{"source": {"principals": ["Cluster.local/x"]}}]}]}}]}"#,
-            "resources[0].spec.rules[0].from[0].source.principals[0]: bad principal `Cluster.local/x`: trust domains are lower-case, write `cluster.local/x`",
-        ),
-        (
-            r#"{"resources": [{"apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy", "metadata": {"name": "p", "namespace": "n"}, "spec": {"rules": [{"from": []}]}}]}"#,
-            "resources[0].spec.rules[0].from: empty list, add a value, or remove the key to mean any source",
-        ),
-        (r#"{"resources": }"#, "the configuration is not valid JSON: expected value at line 1 column 15"),
-    ];
-    for (configuration, line) in rows {
-        let folder = tempfile::tempdir()?;
-        let Err(error) = start(
-            folder.path(),
-            &[json!({"name": "filter", "typed_config": filter(&testbed::string_value(configuration))})],
-        ) else {
-            bail!("Envoy started with {configuration}");
-        };
-        let error = format!("{error:#}");
-        ensure!(error.contains("Envoy ended with exit status: 1"), "{error}");
-        ensure!(error.contains(line), "{line} is not in:\n{error}");
-    }
+/// Returns the list of HTTP filters with `identity-authz` alone.
+fn only_filter(configuration: &Value) -> [Value; 1] {
+    [json!({"name": "filter", "typed_config": filter(configuration)})]
+}
+
+rows! {
+    envoy_does_not_start_with_a_configuration_that_is_refused: check_refused;
+    an_unknown_key:
+        &policy::configuration("{resource: [], resources: [], defaultAction: DENY}")?,
+        "resource: unknown field, did you mean \"resources\"?";
+    a_bad_principal:
+        &single_policy("rules: [{from: [{source: {principals: [Cluster.local/x]}}]}]")?,
+        "resources[0].spec.rules[0].from[0].source.principals[0]: bad principal `Cluster.local/x`: \
+         trust domains are lower-case, write `cluster.local/x`";
+    an_empty_list:
+        &single_policy("rules: [{from: []}]")?,
+        "resources[0].spec.rules[0].from: empty list, add a value, or remove the key to mean any source";
+    malformed_json:
+        r#"{"resources": }"#,
+        "the configuration is not valid JSON: expected value at line 1 column 15";
+}
+
+fn check_refused(configuration: &str, line: &str) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let Err(error) = start(folder.path(), &only_filter(&testbed::string_value(configuration))) else {
+        bail!("Envoy started with {configuration}");
+    };
+    let error = format!("{error:#}");
+    ensure!(error.contains("Envoy ended with exit status: 1"), "{error}");
+    ensure!(error.contains(line), "{line} is not in:\n{error}");
     Ok(())
 }
 
-#[test]
-fn a_struct_and_a_string_mean_the_same() -> Result<()> {
-    for configuration in [structure(&paths(&["/a"])), testbed::string_value(&paths(&["/a"]).to_string())] {
-        let folder = tempfile::tempdir()?;
-        let envoy = start(folder.path(), &[json!({"name": "filter", "typed_config": filter(&configuration)})])?;
-        let client = Client::plaintext(envoy.listener("ingress")?);
-        ensure!((client.get("/a")?.status, client.get("/b")?.status) == (200, 403), "{configuration}");
-    }
+rows! {
+    a_struct_and_a_string_mean_the_same: check_encoding;
+    a_struct: structure(&paths(&["/a"])?);
+    a_string: testbed::string_value(&paths(&["/a"])?.to_string());
+}
+
+fn check_encoding(configuration: Value) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let envoy = start(folder.path(), &only_filter(&configuration))?;
+    let client = Client::plaintext(envoy.listener("ingress")?);
+    ensure!((client.get("/a")?.status, client.get("/b")?.status) == (200, 403));
     Ok(())
 }
 
-/// Writes a discovery file and moves it into place, as Envoy watches for.
+/// Writes a discovery file and moves it into place: Envoy watches for moves.
 fn discover(folder: &Path, configuration: &Value) -> Result<()> {
     let resource = json!({
         "@type": "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig",
@@ -119,7 +124,7 @@ fn a_bad_update_is_rejected_and_the_old_policy_serves_on() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let watched = folder.path().join("watched");
     fs::create_dir(&watched)?;
-    discover(&watched, &structure(&paths(&["/a"])))?;
+    discover(&watched, &structure(&paths(&["/a"])?))?;
     let discovered = json!({"name": "sallyport.identity_authz", "config_discovery": {
         "config_source": {
             "resource_api_version": "V3",
@@ -143,12 +148,12 @@ fn a_bad_update_is_rejected_and_the_old_policy_serves_on() -> Result<()> {
     ensure!(envoy.log()?.contains("defaultAction: unknown value `ALOW`, did you mean \"ALLOW\"?"), "{}", envoy.log()?);
     ensure!(answers()? == [200, 403], "{:?} after a bad update", answers()?);
 
-    discover(&watched, &structure(&paths(&["/b"])))?;
+    discover(&watched, &structure(&paths(&["/b"])?))?;
     wait::until("the new policy to serve", LIMIT, || Ok((answers()? == [403, 200]).then_some(())))
 }
 
 #[test]
-fn among_network_filters_an_http_filter_lets_nothing_through() -> Result<()> {
+fn an_http_filter_among_network_filters_closes_every_connection() -> Result<()> {
     testbed::build_filters()?;
     let folder = tempfile::tempdir()?;
     let mut configuration = filter(&structure(&json!({"presets": ["scanners"]})));
@@ -163,7 +168,7 @@ fn among_network_filters_an_http_filter_lets_nothing_through() -> Result<()> {
         filters.insert(0, before);
     }
     let options =
-        Options { binary: testbed::envoy_binary()?, folder: folder.path().to_owned(), workers: 1, outlives: false };
+        Options { binary: testbed::envoy_binary()?, folder: folder.path().to_owned(), workers: 1, detached: false };
     let envoy = Envoy::start(&Configuration::new(bootstrap), &options)?;
     let answer = Client::plaintext(envoy.listener("ingress")?).get("/");
     ensure!(answer.is_err(), "{answer:?}");
@@ -172,40 +177,5 @@ fn among_network_filters_an_http_filter_lets_nothing_through() -> Result<()> {
         "{}",
         envoy.log()?
     );
-    Ok(())
-}
-
-/// The blocks of YAML in the README that load this filter.
-fn readme_snippet(filter: &str) -> Result<Vec<Value>> {
-    let readme = fs::read_to_string(testbed::root().join("README.md"))?;
-    let mut blocks = readme.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
-    let file = format!("/etc/sallyport/{filter}.wasm");
-    let block =
-        blocks.find(|block| block.contains(&file)).with_context(|| format!("the README does not load {file}"))?;
-    let mut snippet = read_yaml(block)?;
-    let code = "/0/typed_config/config/vm_config/code/local/filename";
-    let loaded = snippet.pointer_mut(code).context("the snippet loads no file")?;
-    ensure!(*loaded == json!(file), "{loaded}");
-    *loaded = json!(testbed::filter_path(filter));
-    snippet.as_array().cloned().context("the snippet is no list of filters")
-}
-
-#[test]
-fn the_snippets_of_the_readme_work_when_pasted() -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    let envoy = start(folder.path(), &readme_snippet("identity-authz")?)?;
-    let answer = Client::plaintext(envoy.listener("ingress")?).get("/orders")?;
-    ensure!(answer.status == 403 && answer.body == b"RBAC: access denied", "{answer:?}");
-    drop(envoy);
-
-    let folder = tempfile::tempdir()?;
-    let envoy = start(folder.path(), &readme_snippet("baseline-deny")?)?;
-    let client = Client::plaintext(envoy.listener("ingress")?);
-    let as_sqlmap = |path: &str| {
-        client.send(format!("GET {path} HTTP/1.1\r\nhost: shop\r\nuser-agent: sqlmap/1.8\r\n\r\n").as_bytes())
-    };
-    ensure!(client.get("/orders")?.status == 200, "an ordinary client");
-    ensure!(as_sqlmap("/orders")?.status == 403, "sqlmap");
-    ensure!(as_sqlmap("/robots.txt")?.status == 200, "sqlmap on an exempt path");
     Ok(())
 }

@@ -1,34 +1,37 @@
-//! `docs/identity.md` on certificates that a proxy forwards: its settings in two Envoys, and what people forge.
+//! Forwarded certificates: the settings of `docs/identity.md` in two Envoys, and attempts to forge an identity.
 
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
+use host_tests::policy::allow_web;
 use serde_json::{Value, json};
-use testbed::{Authority, Client, Configuration, Envoy, Identity, Name, Options, read_yaml};
+use testbed::{CertificateAuthority, Client, Configuration, Envoy, Identity, Options, SubjectAltName, read_yaml};
 
 const WEB: &str = "spiffe://cluster.local/ns/shop/sa/web";
 
-/// A URI that Envoy writes into the header as it is, where it reads as an element of the proxy's own.
+/// A URI SAN that Envoy copies into the header unescaped, where it reads as a further element.
 const FORGED: &str =
     "spiffe://cluster.local/ns/dev/sa/x,By=spiffe://cluster.local/gw;URI=spiffe://cluster.local/ns/shop/sa/web";
 
-/// The page's settings: of the proxy that ends TLS, of what it takes for a certificate, and of the filter's Envoy.
+/// Returns the page's settings: of the proxy that terminates TLS, of its certificate validation, and of the filter's
+/// Envoy.
 fn settings() -> Result<[Value; 3]> {
     let page = fs::read_to_string(testbed::root().join("docs/identity.md"))?;
     let blocks = page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
     let blocks = blocks.map(read_yaml).collect::<Result<Vec<_>>>()?;
-    <[Value; 3]>::try_from(blocks).ok().context("the page has another number of settings")
+    <[Value; 3]>::try_from(blocks).ok().context("the page does not have three blocks of settings")
 }
 
-fn put(into: &mut Value, settings: &Value) -> Result<()> {
-    let (into, settings) = (into.as_object_mut().context("no object")?, settings.as_object().context("no settings")?);
-    into.extend(settings.iter().map(|(key, value)| (key.clone(), value.clone())));
+fn merge(target: &mut Value, settings: &Value) -> Result<()> {
+    let (target, settings) =
+        (target.as_object_mut().context("no object")?, settings.as_object().context("no settings")?);
+    target.extend(settings.iter().map(|(key, value)| (key.clone(), value.clone())));
     Ok(())
 }
 
-/// A connection manager that routes everything to `route`.
+/// Returns a connection manager that routes everything to `route`.
 fn manager(settings: &Value, route: &Value, filters: &[Value]) -> Result<Value> {
     let router = json!({
         "name": "envoy.filters.http.router",
@@ -36,14 +39,14 @@ fn manager(settings: &Value, route: &Value, filters: &[Value]) -> Result<Value> 
     });
     let filters: Vec<_> = filters.iter().cloned().chain([router]).collect();
     let mut route = route.clone();
-    put(&mut route, &json!({"match": {"prefix": "/"}}))?;
+    merge(&mut route, &json!({"match": {"prefix": "/"}}))?;
     let mut configuration = json!({
         "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "hop",
         "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [route]}]},
         "http_filters": filters
     });
-    put(&mut configuration, settings)?;
+    merge(&mut configuration, settings)?;
     Ok(json!([{"name": "envoy.filters.network.http_connection_manager", "typed_config": configuration}]))
 }
 
@@ -57,20 +60,14 @@ fn listener(name: &str, chain: Value) -> Value {
 
 fn run(bootstrap: Value, folder: &Path) -> Result<Envoy> {
     fs::create_dir(folder)?;
-    let options = Options { binary: testbed::envoy_binary()?, folder: folder.to_owned(), workers: 1, outlives: false };
+    let options = Options { binary: testbed::envoy_binary()?, folder: folder.to_owned(), workers: 1, detached: false };
     Envoy::start(&Configuration::new(bootstrap), &options)
 }
 
-/// The Envoy of the filter, which believes the header.
+/// Starts the filter's Envoy, which trusts the header.
 fn inner(folder: &Path, settings: &Value) -> Result<Envoy> {
     testbed::build_filters()?;
-    let policy = json!({
-        "apiVersion": "security.istio.io/v1",
-        "kind": "AuthorizationPolicy",
-        "metadata": {"name": "for-web", "namespace": "shop"},
-        "spec": {"rules": [{"from": [{"source": {"principals": [WEB]}}]}]}
-    });
-    let configuration = json!({"identity": {"source": "forwardedClientCert"}, "resources": [policy]});
+    let configuration = json!({"identity": {"source": "forwardedClientCert"}, "resources": [allow_web("")?]});
     let filter = json!({
         "name": "sallyport.identity_authz",
         "typed_config": {
@@ -87,13 +84,13 @@ fn inner(folder: &Path, settings: &Value) -> Result<Envoy> {
     run(json!({"static_resources": {"listeners": [listener("inner", json!({"filters": filters}))]}}), folder)
 }
 
-/// The proxy that ends TLS.
+/// Starts the proxy that terminates TLS.
 fn edge(
     folder: &Path,
     settings: &Value,
     certificates: &Value,
     inner: SocketAddr,
-    authority: &Authority,
+    authority: &CertificateAuthority,
 ) -> Result<Envoy> {
     let certificate = |identity: &Identity| {
         json!({
@@ -101,9 +98,9 @@ fn edge(
             "private_key": {"inline_string": identity.key()}
         })
     };
-    let server = authority.issue(&[Name::Dns("localhost".to_owned())])?;
+    let server = authority.issue(&[SubjectAltName::Dns("localhost".to_owned())])?;
     let mut validation = json!({"trusted_ca": {"inline_string": authority.pem()}});
-    put(&mut validation, certificates)?;
+    merge(&mut validation, certificates)?;
     let tls = json!({
         "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
         "require_client_certificate": true,
@@ -123,7 +120,7 @@ fn edge(
     run(json!({"static_resources": {"listeners": [listener("edge", chain)], "clusters": [cluster]}}), folder)
 }
 
-/// The status of a request, or 0 where there is no answer.
+/// Returns the status of a request, or 0 if there is no response.
 fn status(edge: SocketAddr, identity: &Identity, header: Option<&str>) -> Result<u16> {
     let header = header.map_or_else(String::new, |value| format!("x-forwarded-client-cert: {value}\r\n"));
     let request = format!("GET / HTTP/1.1\r\nhost: localhost\r\n{header}connection: close\r\n\r\n");
@@ -131,16 +128,17 @@ fn status(edge: SocketAddr, identity: &Identity, header: Option<&str>) -> Result
 }
 
 #[test]
-fn the_settings_of_the_page_keep_forgeries_out() -> Result<()> {
+fn the_documented_settings_stop_forged_identities() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let [of_edge, certificates, of_inner] = settings()?;
-    let authority = Authority::new("trusted")?;
-    let issue =
-        |uris: &[&str]| authority.issue(&uris.iter().map(|uri| Name::Uri((*uri).to_owned())).collect::<Vec<_>>());
+    let [edge_settings, certificates, inner_settings] = settings()?;
+    let authority = CertificateAuthority::new("trusted")?;
+    let issue = |uris: &[&str]| {
+        authority.issue(&uris.iter().map(|uri| SubjectAltName::Uri((*uri).to_owned())).collect::<Vec<_>>())
+    };
     let web = issue(&[WEB])?;
     let api = issue(&["spiffe://cluster.local/ns/pay/sa/api"])?;
     let forged = issue(&[FORGED])?;
-    let inner = inner(&folder.path().join("inner"), &of_inner)?;
+    let inner = inner(&folder.path().join("inner"), &inner_settings)?;
     let inner = inner.listener("inner").map(|address| (inner, address))?;
     let start = |name: &str, settings: &Value, certificates: &Value| {
         let edge = edge(&folder.path().join(name), settings, certificates, inner.1, &authority)?;
@@ -148,10 +146,10 @@ fn the_settings_of_the_page_keep_forgeries_out() -> Result<()> {
         anyhow::Ok((edge, address))
     };
 
-    let (_edge, at) = start("edge", &of_edge, &certificates)?;
+    let (_edge, at) = start("edge", &edge_settings, &certificates)?;
     let claim = format!("By=spiffe://cluster.local/gw;Hash=0;URI={WEB}");
     let open = "By=spiffe://cluster.local/gw;Hash=0;Subject=\"CN=";
-    for (what, identity, header, expected) in [
+    for (name, identity, header, expected) in [
         ("web", &web, None, 200),
         ("another", &api, None, 403),
         ("another that claims to be web", &api, Some(claim.as_str()), 403),
@@ -161,18 +159,19 @@ fn the_settings_of_the_page_keep_forgeries_out() -> Result<()> {
         ("two URIs", &issue(&["spiffe://cluster.local/ns/pay/sa/api", WEB])?, None, 403),
     ] {
         let status = status(at, identity, header)?;
-        ensure!(status == expected, "{what} gets {status}, expected {expected}");
+        ensure!(status == expected, "{name} gets {status}, expected {expected}");
     }
 
-    // What the page says is not kept out without the settings.
-    let (_lenient, at) = start("lenient", &of_edge, &json!({}))?;
-    ensure!(status(at, &forged, None)? == 200, "the URI does not read as an element");
-    let (_believing, at) = start("believing", &json!({"forward_client_cert_details": "FORWARD_ONLY"}), &certificates)?;
-    ensure!(status(at, &api, Some(&claim))? == 200, "a client's header is dropped all the same");
-    let around = Client::plaintext(inner.1).send(
+    // Without each setting, the attack that it stops succeeds.
+    let (_lenient, at) = start("lenient", &edge_settings, &json!({}))?;
+    ensure!(status(at, &forged, None)? == 200, "the URI is not read as an element");
+    let (_forwarding, at) =
+        start("forwarding", &json!({"forward_client_cert_details": "FORWARD_ONLY"}), &certificates)?;
+    ensure!(status(at, &api, Some(&claim))? == 200, "a client's header is dropped");
+    let direct = Client::plaintext(inner.1).send(
         format!("GET / HTTP/1.1\r\nhost: x\r\nx-forwarded-client-cert: {claim}\r\nconnection: close\r\n\r\n")
             .as_bytes(),
     )?;
-    ensure!(around.status == 200, "who comes around the proxy is not believed");
+    ensure!(direct.status == 200, "a client that bypasses the proxy is not trusted");
     Ok(())
 }

@@ -5,12 +5,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use host_tests::rows;
 use serde_json::{Value, json};
-use testbed::{Authority, Client, Configuration, Envoy, Name, Options, access_log, wait};
+use testbed::{CertificateAuthority, Client, Configuration, Envoy, Options, SubjectAltName, access_log, wait};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// The file with its folder and ports moved, and a stand-in for the service.
+/// Starts Envoy with the file, its folder and ports moved, and a stand-in for the service.
 fn start(folder: &Path, mode: &str) -> Result<Envoy> {
     testbed::build_filters()?;
     fs::copy(testbed::filter_path("identity-authz"), folder.join("identity-authz.wasm"))?;
@@ -25,47 +26,53 @@ fn start(folder: &Path, mode: &str) -> Result<Envoy> {
         *configuration.at(&format!("{manager}/route_config/virtual_hosts/0/routes/0"))? =
             json!({"match": {"prefix": "/"}, "direct_response": {"status": 200}});
     }
-    let options = Options { binary: testbed::envoy_binary()?, folder: folder.to_owned(), workers: 1, outlives: false };
+    let options = Options { binary: testbed::envoy_binary()?, folder: folder.to_owned(), workers: 1, detached: false };
     Envoy::start(&configuration, &options)
 }
 
+/// Returns the numbers of mTLS and of plaintext connections.
 fn connections(envoy: &Envoy) -> Result<[u64; 2]> {
-    let of = |name: &str| envoy.stat(&format!("wasmcustom.sallyport.identity_authz.connection.{name}"));
-    Ok([of("mtls")?, of("plaintext")?])
+    let count = |name: &str| envoy.stat(&format!("wasmcustom.sallyport.identity_authz.connection.{name}"));
+    Ok([count("mtls")?, count("plaintext")?])
 }
 
-#[test]
-fn both_are_taken_until_strict_is_written() -> Result<()> {
-    let (authority, stranger) = (Authority::new("trusted")?, Authority::new("stranger")?);
-    let web = |authority: &Authority| authority.issue(&[Name::Uri("spiffe://cluster.local/ns/shop/sa/web".to_owned())]);
-    let pay = authority.issue(&[Name::Uri("spiffe://cluster.local/ns/pay/sa/api".to_owned())])?;
-    for (mode, plaintext) in [("PERMISSIVE", 200), ("STRICT", 403)] {
-        let folder = tempfile::tempdir()?;
-        fs::write(folder.path().join("trusted.pem"), authority.pem())?;
-        authority.issue(&[Name::Dns("localhost".to_owned())])?.write(folder.path(), "workload")?;
-        let envoy = start(folder.path(), mode)?;
-        let address = envoy.listener("ingress")?;
-        let rows: [(&str, Client, u16); 3] = [
-            ("mTLS", Client::tls(address, Some(&web(&authority)?))?, 200),
-            ("mTLS of another namespace", Client::tls(address, Some(&pay))?, 403),
-            ("plaintext", Client::plaintext(address), plaintext),
-        ];
-        for (what, client, expected) in rows {
-            let status = client.get("/")?.status;
-            ensure!(status == expected, "{mode}: {what} gets {status}, expected {expected}");
-        }
-        for (what, identity) in [("TLS without a certificate", None), ("a forged certificate", Some(web(&stranger)?))] {
-            let answer = Client::tls(address, identity.as_ref())?.get("/");
-            ensure!(!answer.is_ok_and(|answer| answer.status != 0), "{mode}: {what} is answered");
-        }
-        wait::until("the connections to be counted", LIMIT, || Ok((connections(&envoy)? == [2, 1]).then_some(())))?;
-        if mode == "STRICT" {
-            let reason = |entry: &Value| entry.get("reason").and_then(Value::as_str).unwrap_or_default().to_owned();
-            let log = folder.path().join("envoy.out");
-            let told = reason(&access_log::find(&log, |entry| reason(entry).contains("STRICT"))?);
-            let expected = "PeerAuthentication istio-system/default is STRICT, and the connection has no validated certificate: GET / by";
-            ensure!(told.starts_with(expected), "{told}");
-        }
+rows! {
+    mtls_and_plaintext_share_a_port_until_the_mode_is_strict: check_mode;
+    permissive: "PERMISSIVE", 200;
+    strict: "STRICT", 403;
+}
+
+fn check_mode(mode: &str, plaintext: u16) -> Result<()> {
+    let (authority, stranger) = (CertificateAuthority::new("trusted")?, CertificateAuthority::new("stranger")?);
+    let web = |authority: &CertificateAuthority| {
+        authority.issue(&[SubjectAltName::Uri("spiffe://cluster.local/ns/shop/sa/web".to_owned())])
+    };
+    let pay = authority.issue(&[SubjectAltName::Uri("spiffe://cluster.local/ns/pay/sa/api".to_owned())])?;
+    let folder = tempfile::tempdir()?;
+    fs::write(folder.path().join("trusted.pem"), authority.pem())?;
+    authority.issue(&[SubjectAltName::Dns("localhost".to_owned())])?.write(folder.path(), "workload")?;
+    let envoy = start(folder.path(), mode)?;
+    let address = envoy.listener("ingress")?;
+    let clients: [(&str, Client, u16); 3] = [
+        ("mTLS", Client::tls(address, Some(&web(&authority)?))?, 200),
+        ("mTLS of another namespace", Client::tls(address, Some(&pay))?, 403),
+        ("plaintext", Client::plaintext(address), plaintext),
+    ];
+    for (name, client, expected) in clients {
+        let status = client.get("/")?.status;
+        ensure!(status == expected, "{name} gets {status}, expected {expected}");
+    }
+    for (name, identity) in [("TLS without a certificate", None), ("a forged certificate", Some(web(&stranger)?))] {
+        let response = Client::tls(address, identity.as_ref())?.get("/");
+        ensure!(!response.is_ok_and(|response| response.status != 0), "{name} gets a response");
+    }
+    wait::until("the connections to be counted", LIMIT, || Ok((connections(&envoy)? == [2, 1]).then_some(())))?;
+    if mode == "STRICT" {
+        let reason = |entry: &Value| entry.get("reason").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let log = folder.path().join("envoy.out");
+        let found = reason(&access_log::find(&log, |entry| reason(entry).contains("STRICT"))?);
+        let expected = "PeerAuthentication istio-system/default is STRICT, and the connection has no validated certificate: GET / by";
+        ensure!(found.starts_with(expected), "{found}");
     }
     Ok(())
 }

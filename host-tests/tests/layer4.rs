@@ -11,8 +11,8 @@ use postgres::NoTls;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use testbed::{
-    Authority, Client, Configuration, Envoy, Identity, MailServer, Name, Options, Postgres, ReservedPort, access_log,
-    wait,
+    CertificateAuthority, Client, Configuration, Envoy, Identity, Options, Postgres, ReservedPort, SmtpServer,
+    SubjectAltName, access_log, wait,
 };
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -21,44 +21,44 @@ const ORDERS: &str = "spiffe://cluster.local/ns/shop/sa/orders";
 const FRONTEND: &str = "spiffe://cluster.local/ns/shop/sa/frontend";
 const DATABASE_ADMINISTRATOR: &str = "spiffe://cluster.local/ns/operations/sa/dba";
 
-/// What PostgreSQL's clients ask before they speak TLS, unless told otherwise (SSLRequest of its protocol).
+/// The SSLRequest with which PostgreSQL's clients ask for TLS by default.
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
 
-/// How a record of TLS begins that says why the handshake ends (RFC 8446).
+/// The content type of a TLS alert (RFC 8446, section 5.1).
 const TLS_ALERT: u8 = 21;
 
-/// The services behind the Envoy of the file.
-struct Scene {
+/// An Envoy with the file's configuration, and the services behind it.
+struct Setup {
     envoy: Envoy,
     postgres: Postgres,
-    mail: MailServer,
-    authority: Authority,
+    mail: SmtpServer,
+    authority: CertificateAuthority,
     folder: TempDir,
     _port: ReservedPort,
 }
 
-impl Scene {
-    /// The file with its folder, its ports and the services' addresses moved.
+impl Setup {
+    /// Starts Envoy with the file, its folder, ports and service addresses replaced.
     fn start() -> Result<Self> {
         testbed::build_filters()?;
         let folder = tempfile::tempdir()?;
-        let authority = Authority::new("trusted")?;
+        let authority = CertificateAuthority::new("trusted")?;
         fs::write(folder.path().join("trusted.pem"), authority.pem())?;
         for service in ["postgres", "mail"] {
             issue(&authority, &format!("spiffe://cluster.local/ns/shop/sa/{service}"))?
                 .write(folder.path(), service)?;
         }
         fs::copy(testbed::filter_path("identity-authz"), folder.path().join("identity-authz.wasm"))?;
-        let (postgres, mail) = (Postgres::start(folder.path())?, MailServer::start()?);
+        let (postgres, mail) = (Postgres::start(folder.path())?, SmtpServer::start()?);
 
         let mut configuration = Configuration::read(&testbed::root().join("envoy-config/layer4.yaml"))?;
         configuration.move_paths("/etc/sallyport", folder.path());
-        // A policy names the port that the listener has.
+        // A policy names the listener's port, so this one has to be known before Envoy starts.
         let port = ReservedPort::new()?;
-        *configuration.at(LISTENING)? = address(SocketAddr::from((Ipv4Addr::LOCALHOST, port.number())));
-        let wanted = configuration.at(WANTED_PORT)?;
-        ensure!(*wanted == json!("5432"), "{wanted}");
-        *wanted = json!(port.number().to_string());
+        *configuration.at(LISTENER_ADDRESS)? = address(SocketAddr::from((Ipv4Addr::LOCALHOST, port.number())));
+        let policy_port = configuration.at(POLICY_PORT)?;
+        ensure!(*policy_port == json!("5432"), "{policy_port}");
+        *policy_port = json!(port.number().to_string());
         *configuration.at("/static_resources/listeners/1/address")? =
             address(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
         *upstream(&mut configuration, 0)? = json!({"pipe": {"path": postgres.socket()}});
@@ -71,7 +71,7 @@ impl Scene {
         issue(&self.authority, uri)
     }
 
-    /// The Envoy of a client of this identity.
+    /// Starts the Envoy of a client with this identity.
     fn client(&self, uri: &str) -> Result<(TempDir, Envoy)> {
         let folder = tempfile::tempdir()?;
         fs::write(folder.path().join("trusted.pem"), self.authority.pem())?;
@@ -87,7 +87,7 @@ impl Scene {
         Ok((folder, envoy))
     }
 
-    /// The lines of the access log, once there are so many.
+    /// Waits for this number of lines in the access log, and returns its entries.
     fn access_log(&self, lines: usize) -> Result<Vec<Value>> {
         wait::until("the access log", LIMIT, || {
             let log = fs::read_to_string(self.folder.path().join("envoy.out"))?;
@@ -97,15 +97,15 @@ impl Scene {
     }
 }
 
-const LISTENING: &str = "/static_resources/listeners/0/address";
-const WANTED_PORT: &str = "/static_resources/listeners/0/filter_chains/0/filters/1/typed_config/config/configuration/value/resources/1/spec/rules/0/to/0/operation/ports/0";
+const LISTENER_ADDRESS: &str = "/static_resources/listeners/0/address";
+const POLICY_PORT: &str = "/static_resources/listeners/0/filter_chains/0/filters/1/typed_config/config/configuration/value/resources/1/spec/rules/0/to/0/operation/ports/0";
 
-fn issue(authority: &Authority, uri: &str) -> Result<Identity> {
-    authority.issue(&[Name::Uri(uri.to_owned())])
+fn issue(authority: &CertificateAuthority, uri: &str) -> Result<Identity> {
+    authority.issue(&[SubjectAltName::Uri(uri.to_owned())])
 }
 
-fn address(of: SocketAddr) -> Value {
-    json!({"socket_address": {"address": of.ip().to_string(), "port_value": of.port()}})
+fn address(socket: SocketAddr) -> Value {
+    json!({"socket_address": {"address": socket.ip().to_string(), "port_value": socket.port()}})
 }
 
 fn upstream(configuration: &mut Configuration, cluster: usize) -> Result<&mut Value> {
@@ -115,11 +115,11 @@ fn upstream(configuration: &mut Configuration, cluster: usize) -> Result<&mut Va
 }
 
 fn run(configuration: &Configuration, folder: &Path) -> Result<Envoy> {
-    let options = Options { binary: testbed::envoy_binary()?, folder: folder.to_owned(), workers: 1, outlives: false };
+    let options = Options { binary: testbed::envoy_binary()?, folder: folder.to_owned(), workers: 1, detached: false };
     Envoy::start(configuration, &options)
 }
 
-/// Asks PostgreSQL for a product.
+/// Runs a query in PostgreSQL.
 fn query(at: SocketAddr) -> Result<i32> {
     let mut client = postgres::Config::new()
         .host(&at.ip().to_string())
@@ -131,30 +131,30 @@ fn query(at: SocketAddr) -> Result<i32> {
     Ok(client.query_one("select 6 * 7", &[])?.try_get(0)?)
 }
 
-/// Greets PostgreSQL (StartupMessage of its protocol), and says whether it lets the user in.
+/// Sends PostgreSQL a StartupMessage. Returns true if it lets the user in.
 fn is_let_in(client: &Client) -> Result<bool> {
     let mut message = vec![0, 3, 0, 0];
     message.extend(format!("user\0{}\0database\0postgres\0\0", Postgres::USER).bytes());
     let mut bytes = u32::try_from(message.len() + 4)?.to_be_bytes().to_vec();
     bytes.extend(message);
     let mut stream = client.connect()?;
-    // A peer that closes at once may have done so before all was written.
+    // A denied connection may be closed before everything is written.
     let _reset = stream.write_all(&bytes).and_then(|()| stream.flush());
     let mut answer = [0];
     Ok(stream.read_exact(&mut answer).is_ok() && answer == *b"R")
 }
 
 #[test]
-fn programs_that_know_no_tls_use_postgres_by_an_envoy_of_their_own() -> Result<()> {
-    let scene = Scene::start()?;
-    let (_orders_folder, orders) = scene.client(ORDERS)?;
-    let (_frontend_folder, frontend) = scene.client(FRONTEND)?;
+fn programs_without_tls_use_postgres_through_an_envoy_of_their_own() -> Result<()> {
+    let setup = Setup::start()?;
+    let (_orders_folder, orders) = setup.client(ORDERS)?;
+    let (_frontend_folder, frontend) = setup.client(FRONTEND)?;
     ensure!(query(orders.listener("postgres")?)? == 42);
     for _ in 0..3 {
-        ensure!(query(frontend.listener("postgres")?).is_err(), "the frontend's query is answered");
+        ensure!(query(frontend.listener("postgres")?).is_err(), "the frontend's query succeeds");
     }
     ensure!(query(orders.listener("postgres")?)? == 42);
-    let log = scene.access_log(5)?;
+    let log = setup.access_log(5)?;
     let denied: Vec<_> = log.iter().filter(|entry| entry.get("decision") == Some(&json!("deny"))).collect();
     ensure!(denied.len() == 3, "{log:#?}");
     for entry in denied {
@@ -162,13 +162,13 @@ fn programs_that_know_no_tls_use_postgres_by_an_envoy_of_their_own() -> Result<(
         let reason = entry.get("reason").and_then(Value::as_str).context("no reason")?;
         ensure!(reason.starts_with("no ALLOW policy matches: "), "{reason}");
     }
-    // The frontend's were before the last, so they would be in the log by now.
+    // The frontend's attempts precede the last query, so PostgreSQL would have logged them by now.
     let connections = wait::until("PostgreSQL's log", LIMIT, || {
-        let connections = scene.postgres.connections()?;
+        let connections = setup.postgres.connections()?;
         Ok((connections >= 2).then_some(connections))
     })?;
     ensure!(connections == 2, "PostgreSQL has had {connections} connections, 2 of them by orders");
-    let counter = |name: &str| scene.envoy.stat(&format!("wasmcustom.sallyport.identity_authz.{name}"));
+    let counter = |name: &str| setup.envoy.stat(&format!("wasmcustom.sallyport.identity_authz.{name}"));
     wait::until("the counters", LIMIT, || {
         Ok(([counter("allowed")?, counter("denied")?, counter("errors")?] == [2, 3, 0]).then_some(()))
     })
@@ -176,101 +176,109 @@ fn programs_that_know_no_tls_use_postgres_by_an_envoy_of_their_own() -> Result<(
 
 #[test]
 fn postgres_hears_of_nobody_whom_no_policy_lets_in() -> Result<()> {
-    let scene = Scene::start()?;
-    let at = scene.envoy.listener("postgres")?;
-    let stranger = Authority::new("stranger")?;
-    let tls = |uri: &str| Client::tls(at, Some(&scene.identity(uri)?));
-    let named = |client: Client| client.naming(Some("postgres.shop.internal"));
+    let setup = Setup::start()?;
+    let at = setup.envoy.listener("postgres")?;
+    let stranger = CertificateAuthority::new("stranger")?;
+    let tls = |uri: &str| Client::tls(at, Some(&setup.identity(uri)?));
+    let named = |client: Client| client.with_sni(Some("postgres.shop.internal"));
     let rows = [
         ("orders", named(tls(ORDERS)?), true),
-        ("orders by another name", tls(ORDERS)?.naming(Some("db.shop.internal")), true),
+        ("orders with another SNI", tls(ORDERS)?.with_sni(Some("db.shop.internal")), true),
         ("operations", named(tls(DATABASE_ADMINISTRATOR)?), true),
-        ("operations in capitals", tls(DATABASE_ADMINISTRATOR)?.naming(Some("Postgres.Shop.Internal")), true),
-        ("operations by another name", tls(DATABASE_ADMINISTRATOR)?.naming(Some("db.shop.internal")), false),
-        ("operations by no name", tls(DATABASE_ADMINISTRATOR)?.naming(None), false),
+        (
+            "operations with the SNI in capitals",
+            tls(DATABASE_ADMINISTRATOR)?.with_sni(Some("Postgres.Shop.Internal")),
+            true,
+        ),
+        ("operations with another SNI", tls(DATABASE_ADMINISTRATOR)?.with_sni(Some("db.shop.internal")), false),
+        ("operations without an SNI", tls(DATABASE_ADMINISTRATOR)?.with_sni(None), false),
         ("the frontend", named(tls(FRONTEND)?), false),
         ("orders of another namespace", named(tls("spiffe://cluster.local/ns/dev/sa/orders")?), false),
-        ("orders from beyond", named(tls(ORDERS)?).coming_from(Ipv4Addr::new(127, 0, 0, 2)), false),
-        ("a forged orders", named(Client::tls(at, Some(&issue(&stranger, ORDERS)?))?), false),
+        ("orders from another network", named(tls(ORDERS)?).with_source_address(Ipv4Addr::new(127, 0, 0, 2)), false),
+        ("orders with a forged certificate", named(Client::tls(at, Some(&issue(&stranger, ORDERS)?))?), false),
         ("orders of a foreign trust domain", named(tls("spiffe://cluster.example/ns/shop/sa/orders")?), false),
-        ("nobody", named(Client::tls(at, None)?), false),
+        ("TLS without a certificate", named(Client::tls(at, None)?), false),
         ("plaintext", Client::plaintext(at), false),
         ("plaintext that asks for TLS", Client::plaintext(at).with_preamble(SSL_REQUEST.to_vec()), false),
-        ("orders once more", named(tls(ORDERS)?), true),
+        ("orders again", named(tls(ORDERS)?), true),
     ];
-    for (who, client, expected) in &rows {
-        ensure!(is_let_in(client)? == *expected, "{who} is {}let in", if *expected { "not " } else { "" });
+    for (name, client, expected) in &rows {
+        ensure!(is_let_in(client)? == *expected, "{name} is {}let in", if *expected { "not " } else { "" });
     }
     let let_in = rows.iter().filter(|(_, _, expected)| *expected).count();
     let connections = wait::until("PostgreSQL's log", LIMIT, || {
-        let connections = scene.postgres.connections()?;
+        let connections = setup.postgres.connections()?;
         Ok((connections >= let_in).then_some(connections))
     })?;
     ensure!(connections == let_in, "PostgreSQL has had {connections} connections, {let_in} were let in");
-    let log = scene.access_log(rows.len())?;
-    let from_beyond = log.iter().find(|entry| entry.get("policy") == Some(&json!("shop/own-network")));
-    ensure!(from_beyond.is_some(), "{log:#?}");
+    let log = setup.access_log(rows.len())?;
+    let other_network = log.iter().find(|entry| entry.get("policy") == Some(&json!("shop/own-network")));
+    ensure!(other_network.is_some(), "{log:#?}");
     Ok(())
 }
 
 #[test]
-fn a_client_that_speaks_tls_first_is_told_the_protocol() -> Result<()> {
-    let scene = Scene::start()?;
-    let orders = scene.identity(ORDERS)?;
-    let client = Client::tls(scene.envoy.listener("postgres")?, Some(&orders))?.offering("postgresql");
-    ensure!(client.agreed_protocol()?.as_deref() == Some(b"postgresql".as_slice()));
+fn a_client_that_starts_with_tls_negotiates_the_protocol() -> Result<()> {
+    let setup = Setup::start()?;
+    let orders = setup.identity(ORDERS)?;
+    let client = Client::tls(setup.envoy.listener("postgres")?, Some(&orders))?.with_alpn("postgresql");
+    ensure!(client.negotiated_alpn()?.as_deref() == Some(b"postgresql".as_slice()));
     ensure!(is_let_in(&client)?);
     Ok(())
 }
 
 #[test]
-fn a_service_that_speaks_first_says_nothing_to_whom_no_policy_lets_in() -> Result<()> {
-    let scene = Scene::start()?;
-    let (_orders_folder, orders) = scene.client(ORDERS)?;
-    let (_frontend_folder, frontend) = scene.client(FRONTEND)?;
-    let at = scene.envoy.listener("mail")?;
-    let tls = |uri: &str| Client::tls(at, Some(&scene.identity(uri)?));
-    let stranger = issue(&Authority::new("stranger")?, ORDERS)?;
+fn a_server_that_speaks_first_sends_nothing_to_denied_clients() -> Result<()> {
+    let setup = Setup::start()?;
+    let (_orders_folder, orders) = setup.client(ORDERS)?;
+    let (_frontend_folder, frontend) = setup.client(FRONTEND)?;
+    let at = setup.envoy.listener("mail")?;
+    let tls = |uri: &str| Client::tls(at, Some(&setup.identity(uri)?));
+    let stranger = issue(&CertificateAuthority::new("stranger")?, ORDERS)?;
     let rows = [
-        ("orders by an Envoy of its own", Client::plaintext(orders.listener("mail")?), true),
+        ("orders through its own Envoy", Client::plaintext(orders.listener("mail")?), true),
         ("orders", tls(ORDERS)?, true),
-        ("the frontend by an Envoy of its own", Client::plaintext(frontend.listener("mail")?), false),
+        ("the frontend through its own Envoy", Client::plaintext(frontend.listener("mail")?), false),
         ("the frontend", tls(FRONTEND)?, false),
         ("another namespace", tls(DATABASE_ADMINISTRATOR)?, false),
-        ("orders from beyond", tls(ORDERS)?.coming_from(Ipv4Addr::new(127, 0, 0, 2)), false),
-        ("a forged orders", Client::tls(at, Some(&stranger))?, false),
-        ("nobody", Client::tls(at, None)?, false),
+        ("orders from another network", tls(ORDERS)?.with_source_address(Ipv4Addr::new(127, 0, 0, 2)), false),
+        ("orders with a forged certificate", Client::tls(at, Some(&stranger))?, false),
+        ("TLS without a certificate", Client::tls(at, None)?, false),
         ("plaintext", Client::plaintext(at).with_preamble(b"QUIT\r\n".to_vec()), false),
     ];
-    for (who, client, expected) in rows {
+    for (name, client, expected) in rows {
         let mut stream = client.connect()?;
         match expected {
             true => {
-                // Says nothing itself: the service's bytes are the first.
-                let mut greeting = vec![0; MailServer::GREETING.len()];
-                stream.read_exact(&mut greeting).with_context(|| format!("{who} is not greeted"))?;
-                ensure!(greeting == MailServer::GREETING.as_bytes(), "{who}: {}", greeting.escape_ascii());
+                // The client waits: the server speaks first.
+                let mut greeting = vec![0; SmtpServer::GREETING.len()];
+                stream.read_exact(&mut greeting).with_context(|| format!("{name} is not greeted"))?;
+                ensure!(greeting == SmtpServer::GREETING.as_bytes(), "{name}: {}", greeting.escape_ascii());
                 stream.write_all(b"EHLO orders\r\n")?;
                 stream.flush()?;
                 let mut answer = [0; 8];
                 stream.read_exact(&mut answer)?;
-                ensure!(&answer == b"250 ok\r\n", "{who}: {}", answer.escape_ascii());
+                ensure!(&answer == b"250 ok\r\n", "{name}: {}", answer.escape_ascii());
             }
             false => {
-                let mut said = Vec::new();
-                // A peer that closes at once may do so without the end that TLS has.
-                let _cut = stream.read_to_end(&mut said);
-                // TLS may say why it ends (an alert); the service's words are of another kind.
-                ensure!(said.is_empty() || said.first() == Some(&TLS_ALERT), "{who} is told {}", said.escape_ascii());
+                let mut received = Vec::new();
+                // A denied connection may be closed without a close_notify.
+                let _cut = stream.read_to_end(&mut received);
+                // TLS may end with an alert, which is not from the server.
+                ensure!(
+                    received.is_empty() || received.first() == Some(&TLS_ALERT),
+                    "{name} receives {}",
+                    received.escape_ascii()
+                );
             }
         }
     }
-    // Those with a trusted certificate were worth a connection, which the service has greeted in vain.
+    // Envoy connects upstream for each client with a trusted certificate; the greetings for denied ones go nowhere.
     let greeted = wait::until("the mail server", LIMIT, || {
-        let greeted = scene.mail.greeted();
+        let greeted = setup.mail.connections();
         Ok((greeted >= 6).then_some(greeted))
     })?;
     ensure!(greeted == 6, "{greeted} connections were greeted");
-    ensure!(scene.mail.heard() == ["EHLO orders", "EHLO orders"], "{:?}", scene.mail.heard());
+    ensure!(setup.mail.received_lines() == ["EHLO orders", "EHLO orders"], "{:?}", setup.mail.received_lines());
     Ok(())
 }

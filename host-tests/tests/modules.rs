@@ -1,12 +1,13 @@
-//! What the built modules are: small, with imports of the Proxy-Wasm ABI alone, and with no callback to spare.
+//! The built modules: small, with imports of the Proxy-Wasm ABI alone, and without unneeded callbacks.
 
 use std::collections::BTreeSet;
 use std::fs;
 
 use anyhow::{Context, Result, ensure};
+use host_tests::rows;
 use wasmparser::{ExternalKind, Parser, Payload, TypeRef};
 
-/// The filters, each with what it exports beyond what an HTTP filter does.
+/// The filters, each with its exports beyond [`EXPORTS`].
 const FILTERS: [(&str, &[&str]); 3] = [
     (
         "identity-authz",
@@ -17,7 +18,7 @@ const FILTERS: [(&str, &[&str]); 3] = [
             "proxy_on_upstream_data",
         ],
     ),
-    // It is there to refuse connections.
+    // It serves HTTP alone, and rejects connections.
     ("baseline-deny", &["proxy_on_new_connection"]),
     (
         "egress-allowlist",
@@ -25,10 +26,10 @@ const FILTERS: [(&str, &[&str]); 3] = [
     ),
 ];
 
-/// The size that a module has to stay under (design, section 2.1).
-const MOST_BYTES: usize = 400_000;
+/// The limit of a module's size: every worker of Envoy compiles and keeps the module.
+const MAX_BYTES: usize = 400_000;
 
-/// The host functions of ABI 0.2.1 that filters here may need.
+/// The host functions of ABI 0.2.1 that the filters import.
 const IMPORTS: [&str; 14] = [
     "proxy_call_foreign_function",
     "proxy_close_stream",
@@ -46,7 +47,7 @@ const IMPORTS: [&str; 14] = [
     "proxy_set_tick_period_milliseconds",
 ];
 
-/// What an HTTP filter exports. Each callback of a request beyond these is a crossing more for every request.
+/// The exports of an HTTP filter. Each further callback of a request would cost every request a call into the module.
 const EXPORTS: [&str; 7] = [
     "_initialize",
     "proxy_abi_version_0_2_1",
@@ -57,53 +58,58 @@ const EXPORTS: [&str; 7] = [
     "proxy_on_tick",
 ];
 
-#[test]
-fn a_module_is_small_and_touches_the_proxy_abi_alone() -> Result<()> {
+rows! {
+    a_module_is_small_and_imports_the_proxy_abi_alone: check_module;
+    identity_authz: "identity-authz";
+    baseline_deny: "baseline-deny";
+    egress_allowlist: "egress-allowlist";
+}
+
+fn check_module(filter: &str) -> Result<()> {
     testbed::build_filters()?;
-    for (filter, more) in FILTERS {
-        let bytes = fs::read(testbed::filter_path(filter))?;
-        ensure!(bytes.len() < MOST_BYTES, "{filter} has {} bytes, the limit is {MOST_BYTES}", bytes.len());
-        let mut exports = BTreeSet::new();
-        for payload in Parser::new(0).parse_all(&bytes) {
-            match payload? {
-                Payload::ImportSection(section) => {
-                    for import in section.into_imports() {
-                        let import = import?;
-                        let known = import.module == "env"
-                            && IMPORTS.contains(&import.name)
-                            && matches!(import.ty, TypeRef::Func(_));
-                        ensure!(known, "{filter} imports {}.{}, which Envoy may not have", import.module, import.name);
-                    }
+    let bytes = fs::read(testbed::filter_path(filter))?;
+    ensure!(bytes.len() < MAX_BYTES, "{} bytes, the limit is {MAX_BYTES}", bytes.len());
+    let mut exports = BTreeSet::new();
+    for payload in Parser::new(0).parse_all(&bytes) {
+        match payload? {
+            Payload::ImportSection(section) => {
+                for import in section.into_imports() {
+                    let import = import?;
+                    let known = import.module == "env"
+                        && IMPORTS.contains(&import.name)
+                        && matches!(import.ty, TypeRef::Func(_));
+                    ensure!(known, "it imports {}.{}, which Envoy may not provide", import.module, import.name);
                 }
-                Payload::ExportSection(section) => {
-                    for export in section {
-                        let export = export?;
-                        if export.kind == ExternalKind::Func {
-                            exports.insert(export.name.to_owned());
-                        }
-                    }
-                }
-                _ => {}
             }
+            Payload::ExportSection(section) => {
+                for export in section {
+                    let export = export?;
+                    if export.kind == ExternalKind::Func {
+                        exports.insert(export.name.to_owned());
+                    }
+                }
+            }
+            _ => {}
         }
-        let expected: BTreeSet<_> = EXPORTS.iter().chain(more).map(|name| (*name).to_owned()).collect();
-        ensure!(exports == expected, "{filter} exports {exports:?}, expected {expected:?}");
     }
+    let (_, further) = FILTERS.iter().find(|(name, _)| *name == filter).context("not one of the filters")?;
+    let expected: BTreeSet<_> = EXPORTS.iter().chain(*further).map(|name| (*name).to_owned()).collect();
+    ensure!(exports == expected, "it exports {exports:?}, expected {expected:?}");
     Ok(())
 }
 
 #[test]
-fn the_readme_lists_what_a_module_has_to_be_allowed() -> Result<()> {
-    let readme = fs::read_to_string(testbed::root().join("README.md"))?;
-    let (_, rest) = readme.split_once("`capability_restriction_config`").context("README.md says nothing of it")?;
+fn the_documentation_lists_the_capabilities_that_a_module_needs() -> Result<()> {
+    let page = fs::read_to_string(testbed::root().join("docs/operations.md"))?;
+    let (_, rest) = page
+        .split_once("`capability_restriction_config`")
+        .context("docs/operations.md does not mention capability_restriction_config")?;
     let paragraph = rest.split("\n\n").next().unwrap_or_default();
     let listed: BTreeSet<_> = paragraph.split('`').filter(|word| word.starts_with("proxy_")).collect();
-    let asked_of_every_module = ["proxy_abi_version_0_2_1", "proxy_on_memory_allocate"];
-    let callbacks = EXPORTS.iter().chain(FILTERS.iter().flat_map(|(_, more)| *more)).copied();
-    let needed: BTreeSet<_> = callbacks
-        .chain(IMPORTS)
-        .filter(|name| name.starts_with("proxy_") && !asked_of_every_module.contains(name))
-        .collect();
-    ensure!(listed == needed, "README.md lists {listed:?}, needed are {needed:?}");
+    let always_granted = ["proxy_abi_version_0_2_1", "proxy_on_memory_allocate"];
+    let callbacks = EXPORTS.iter().chain(FILTERS.iter().flat_map(|(_, further)| *further)).copied();
+    let needed: BTreeSet<_> =
+        callbacks.chain(IMPORTS).filter(|name| name.starts_with("proxy_") && !always_granted.contains(name)).collect();
+    ensure!(listed == needed, "docs/operations.md lists {listed:?}, needed are {needed:?}");
     Ok(())
 }

@@ -1,22 +1,22 @@
-//! `identity-authz` against Envoy's own RBAC filter: random policies and requests, and the differences that are meant.
+//! `identity-authz` against Envoy's own RBAC filter: random policies and requests, and the intended differences.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use fastrand::Rng;
 use host_tests::filter;
-use host_tests::host::{Module, Vm};
-use host_tests::oracle::{
-    Caller, Coverage, Difference, Disagreement, Istio, PolicySet, Protocol, Question, Sallyport, Stage, differences,
+use host_tests::rbac_oracle::{
+    Caller, Coverage, Difference, Disagreement, EnvoyPair, Istio, PolicySet, Probe, Protocol, Sallyport, differences,
     shrink,
 };
+use host_tests::wasm_host::{Module, Vm};
 
-/// Sets of policies in one Envoy.
+/// The number of policy sets in one Envoy.
 const SETS: usize = 200;
-/// Connections to each.
+/// The number of connections to each set.
 const CALLERS: usize = 5;
-/// Requests on each connection.
-const QUESTIONS: usize = 6;
+/// The number of requests on each connection.
+const PROBES: usize = 6;
 
 fn setting(name: &str, default: u64) -> Result<u64> {
     match std::env::var(name) {
@@ -31,35 +31,42 @@ fn folders() -> Result<(tempfile::TempDir, impl Fn() -> Result<PathBuf>)> {
     Ok((folder, move || Ok(tempfile::tempdir_in(&within)?.keep())))
 }
 
-/// `ORACLE_PAIRS` and `ORACLE_SEED` set how many and which; `make oracle` asks for 20,000.
+/// The environment variables `ORACLE_PAIRS` and `ORACLE_SEED` set the number of pairs and the seed. `make oracle` plays
+/// 20,000 pairs.
 #[test]
 fn random_policies_mean_what_istios_translation_of_them_means() -> Result<()> {
     let wanted = usize::try_from(setting("ORACLE_PAIRS", 2_000)?)?;
     let coverage = play(Protocol::Http, wanted)?;
-    // A short run need not meet everything.
+    // A short run does not cover everything.
     if wanted >= 20_000 {
-        ensure!(coverage.missing().is_empty(), "never met: {:?}", coverage.missing());
-        for answer in ["allowed", "denied by a DENY", "denied, no ALLOW matches", "audited"] {
-            ensure!(coverage.answered(answer) * 20 >= wanted, "of {wanted} answers few are: {answer}");
+        ensure!(coverage.missing().is_empty(), "never exercised: {:?}", coverage.missing());
+        for answer in ["allowed", "denied by a DENY", "denied, no ALLOW matched", "audited"] {
+            ensure!(
+                coverage.answered(answer) * 20 >= wanted,
+                "less than a twentieth of {wanted} answers are: {answer}"
+            );
         }
     }
     Ok(())
 }
 
-/// The same for connections, a tenth as many.
+/// Plays a tenth of the pairs as TCP connections.
 #[test]
 fn random_policies_mean_the_same_for_connections() -> Result<()> {
     let wanted = usize::try_from(setting("ORACLE_PAIRS", 2_000)?)? / 10;
     let coverage = play(Protocol::Tcp, wanted)?;
     if wanted >= 2_000 {
         for answer in ["allowed", "closed"] {
-            ensure!(coverage.answered(answer) * 20 >= wanted, "of {wanted} answers few are: {answer}");
+            ensure!(
+                coverage.answered(answer) * 20 >= wanted,
+                "less than a twentieth of {wanted} answers are: {answer}"
+            );
         }
     }
     Ok(())
 }
 
-/// Makes and asks `wanted` pairs. Fails with the smallest disagreement that the first one leads to.
+/// Plays `wanted` random pairs. Fails at the first disagreement, which it shrinks.
 fn play(protocol: Protocol, wanted: usize) -> Result<Coverage> {
     testbed::build_filters()?;
     let seed = setting("ORACLE_SEED", fastrand::u64(..))?;
@@ -70,24 +77,24 @@ fn play(protocol: Protocol, wanted: usize) -> Result<Coverage> {
     let mut coverage = Coverage::default();
     let mut number = 0;
     while coverage.pairs() < wanted {
-        let count = (wanted - coverage.pairs()).div_ceil(CALLERS * QUESTIONS).min(SETS);
+        let count = (wanted - coverage.pairs()).div_ceil(CALLERS * PROBES).min(SETS);
         let sets: Vec<_> =
             (number..number + count).map(|number| PolicySet::random(number, protocol, &mut random)).collect();
         number += count;
-        let mut stage = Stage::start(protocol, &sets, binary.clone(), next_folder()?)?;
-        if let Some(found) = ask(protocol, &mut stage, &sets, &mut random, &mut coverage)? {
+        let mut pair = EnvoyPair::start(protocol, &sets, binary.clone(), next_folder()?)?;
+        if let Some(found) = play_sets(protocol, &mut pair, &sets, &mut random, &mut coverage)? {
             let smallest = shrink(found, &binary, &next_folder)?;
-            bail!("the answers differ (ORACLE_SEED={seed}, ORACLE_PAIRS as before)\n{smallest}");
+            bail!("the answers differ (ORACLE_SEED={seed}, ORACLE_PAIRS unchanged)\n{smallest}");
         }
     }
     println!("{protocol:?}: {coverage}");
     Ok(coverage)
 }
 
-/// Asks about each of the sets that `stage` has, up to the first disagreement.
-fn ask(
+/// Plays random requests against each set of `pair`, up to the first disagreement.
+fn play_sets(
     protocol: Protocol,
-    stage: &mut Stage,
+    pair: &mut EnvoyPair,
     sets: &[PolicySet],
     random: &mut Rng,
     coverage: &mut Coverage,
@@ -96,18 +103,18 @@ fn ask(
         for _ in 0..CALLERS {
             let mut caller = Caller::random(set, random);
             let mut connection = match protocol {
-                Protocol::Http => Some(stage.connect(number, &caller)?),
+                Protocol::Http => Some(pair.connect(number, &caller)?),
                 Protocol::Tcp => None,
             };
-            for _ in 0..QUESTIONS {
-                let question = Question::random(&caller, set, random);
+            for _ in 0..PROBES {
+                let probe = Probe::random(&caller, set, random);
                 let answers = match &mut connection {
-                    Some(connection) => stage.ask(&mut **connection, &question),
-                    None => stage.ask_alone(number, &question),
+                    Some(connection) => pair.ask(&mut **connection, &probe),
+                    None => pair.ask_alone(number, &probe),
                 };
-                let answers = answers.with_context(|| format!("{}", serde_json::json!([&set.policies, &question])))?;
+                let answers = answers.with_context(|| format!("{}", serde_json::json!([&set.policies, &probe])))?;
                 if !answers.agree() {
-                    return Ok(Some(Disagreement { protocol, set: set.clone(), question, answers }));
+                    return Ok(Some(Disagreement { protocol, set: set.clone(), probe, answers }));
                 }
                 coverage.count(set, &answers);
                 if protocol == Protocol::Tcp {
@@ -119,43 +126,55 @@ fn ask(
     Ok(None)
 }
 
-/// Every row of `host-tests/oracle/differences.yaml`.
-#[test]
-fn the_differences_that_are_meant_are_as_written() -> Result<()> {
+/// The rows of `host-tests/oracle/differences.yaml` that one Envoy can play together.
+struct Rows {
+    /// Rows that both filters accept.
+    both: Vec<Difference>,
+    /// Rows that `identity-authz` refuses.
+    rbac_alone: Vec<Difference>,
+}
+
+/// Checks the rows that `identity-authz` refuses or that Envoy terminates on. Returns the others.
+fn check_refusals(binary: &Path, folder: &impl Fn() -> Result<PathBuf>, failures: &mut Vec<String>) -> Result<Rows> {
     let module = filter::load("identity-authz")?;
+    let mut rows = Rows { both: Vec::new(), rbac_alone: Vec::new() };
+    for row in differences()? {
+        let Sallyport::Refused(expected) = &row.sallyport else {
+            rows.both.push(row);
+            continue;
+        };
+        let found = refusal(&module, &row)?;
+        if found != [expected.as_str()] {
+            failures.push(format!("{}: Sallyport refuses with {found:#?}", row.name));
+        }
+        match row.istio {
+            Istio::Terminates => ensure_envoy_terminates(&row, binary, folder()?)?,
+            Istio::Webhook => {}
+            Istio::Allowed | Istio::Denied => rows.rbac_alone.push(row),
+        }
+    }
+    Ok(rows)
+}
+
+#[test]
+fn intended_differences_are_as_documented() -> Result<()> {
     let binary = testbed::envoy_binary()?;
     let (_folder, next_folder) = folders()?;
     let mut failures = Vec::new();
-    let (mut of_both, mut of_istio) = (Vec::new(), Vec::new());
-    for row in differences()? {
-        match &row.sallyport {
-            Sallyport::Refused(fault) => {
-                let found = refusal(&module, &row)?;
-                if found != [fault.as_str()] {
-                    failures.push(format!("{}: Sallyport says {found:#?}", row.name));
-                }
-                match row.istio {
-                    Istio::Terminates => ensure_envoy_terminates(&row, &binary, next_folder()?)?,
-                    Istio::Webhook => {}
-                    Istio::Allowed | Istio::Denied => of_istio.push(row),
-                }
-            }
-            Sallyport::Allowed | Sallyport::Denied => of_both.push(row),
-        }
-    }
-    ensure!(of_both.len() > 10 && of_istio.len() > 3, "{} and {} rows only", of_both.len(), of_istio.len());
+    let Rows { both, rbac_alone } = check_refusals(&binary, &next_folder, &mut failures)?;
+    ensure!(both.len() > 10 && rbac_alone.len() > 3, "only {} and {} rows", both.len(), rbac_alone.len());
     let sets = |rows: &[Difference]| rows.iter().map(Difference::set).collect::<Vec<_>>();
-    let mut both = Stage::start(Protocol::Http, &sets(&of_both), binary.clone(), next_folder()?)?;
-    for (number, row) in of_both.iter().enumerate() {
-        let answers = both.ask_alone(number, &row.question()?)?;
+    let mut pair = EnvoyPair::start(Protocol::Http, &sets(&both), binary.clone(), next_folder()?)?;
+    for (index, row) in both.iter().enumerate() {
+        let answers = pair.ask_alone(index, &row.probe()?)?;
         let expected = (row.istio == Istio::Allowed, row.sallyport == Sallyport::Allowed);
         if (answers.istio.allowed, answers.sallyport.allowed) != expected {
             failures.push(format!("{}: Istio {}, Sallyport {}", row.name, answers.istio, answers.sallyport));
         }
     }
-    let mut alone = Stage::start_istio_alone(&sets(&of_istio), binary, next_folder()?)?;
-    for (number, row) in of_istio.iter().enumerate() {
-        let answers = alone.ask_alone(number, &row.question()?)?;
+    let mut rbac = EnvoyPair::start_rbac_alone(&sets(&rbac_alone), binary, next_folder()?)?;
+    for (index, row) in rbac_alone.iter().enumerate() {
+        let answers = rbac.ask_alone(index, &row.probe()?)?;
         if answers.istio.allowed != (row.istio == Istio::Allowed) {
             failures.push(format!("{}: Istio {}", row.name, answers.istio));
         }
@@ -164,14 +183,15 @@ fn the_differences_that_are_meant_are_as_written() -> Result<()> {
     Ok(())
 }
 
+/// Returns the errors with which `identity-authz` refuses a row's policy.
 fn refusal(module: &Module, row: &Difference) -> Result<Vec<String>> {
     let configured = Vm::start(module)?.configure(&serde_json::to_vec(&row.set().configuration())?)?;
-    let Err(refused) = configured else { bail!("{}: Sallyport takes it", row.name) };
+    let Err(refused) = configured else { bail!("{}: Sallyport accepts it", row.name) };
     Ok(refused.log.into_iter().skip(1).map(|line| line.message).collect())
 }
 
 fn ensure_envoy_terminates(row: &Difference, binary: &Path, folder: PathBuf) -> Result<()> {
-    match Stage::start_istio_alone(&[row.set()], binary.to_owned(), folder) {
+    match EnvoyPair::start_rbac_alone(&[row.set()], binary.to_owned(), folder) {
         Ok(_) => bail!("{}: Envoy starts", row.name),
         Err(error) => {
             ensure!(format!("{error:#}").starts_with("Envoy ended with signal"), "{}: {error:#}", row.name);

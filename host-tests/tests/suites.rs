@@ -24,7 +24,7 @@ fn main() -> ExitCode {
 
 fn trials(arguments: &Arguments) -> Result<Vec<Trial>> {
     let mut trials = Vec::new();
-    // A list names the trials and runs none, so it needs no modules.
+    // Listing the trials needs no modules.
     if !arguments.list {
         testbed::build_filters()?;
     }
@@ -45,12 +45,12 @@ fn in_wasmtime(filter: &'static str, cases: &[Case]) -> Vec<Trial> {
             native::play(module, &filter.replace('-', "_"), &case).map_err(|error| format!("{error:#}").into())
         })
     };
-    // What Envoy answers by itself no filter sees.
+    // A request that Envoy itself rejects reaches no filter.
     cases.iter().filter(|case| case.expect.envoy.is_none()).map(trial).collect()
 }
 
-/// The cases of a filter share one Envoy and its counters, so the first trial that runs plays them all; each trial
-/// tells what came of its own case.
+/// Returns the trials of a filter's cases in Envoy. The cases share one Envoy and its counters, so the first trial
+/// plays them all, and each reports on its own case.
 fn in_envoy(filter: &'static str, cases: Vec<Case>) -> Vec<Trial> {
     let names: Vec<_> =
         cases.iter().map(|case| case.name.clone()).chain([COUNTERS, UPSTREAM].map(str::to_owned)).collect();
@@ -70,29 +70,30 @@ fn in_envoy(filter: &'static str, cases: Vec<Case>) -> Vec<Trial> {
     names.into_iter().map(trial).collect()
 }
 
+/// The names of the trials about all cases together.
 const COUNTERS: &str = "the counters of all cases together";
 const UPSTREAM: &str = "the connections to the upstream of all cases together";
 
-/// What failed, by the name of the case.
+/// Plays the cases. Returns the failures by the name of the case.
 fn play_in_envoy(filter: &str, cases: &[Case]) -> Result<BTreeMap<String, String>> {
     let (played, refused): (Vec<_>, Vec<_>) = cases.iter().cloned().partition(|case| case.expect.refused.is_none());
     let binary = testbed::envoy_binary()?;
     let mut failures = BTreeMap::new();
 
     let folder = tempfile::tempdir()?;
-    let stage = envoy::Stage::start(filter, &played, binary.clone(), folder.path().to_owned())?;
+    let fixture = envoy::EnvoyFixture::start(filter, &played, binary.clone(), folder.path().to_owned())?;
     for case in &played {
-        if let Err(error) = stage.play(case) {
+        if let Err(error) = fixture.play(case) {
             failures.insert(case.name.clone(), format!("{error:#}"));
         }
     }
-    if let Err(error) = stage.check_counters(&played) {
+    if let Err(error) = fixture.check_counters(&played) {
         failures.insert(COUNTERS.to_owned(), format!("{error:#}"));
     }
-    if let Err(error) = stage.check_upstream(&played) {
+    if let Err(error) = fixture.check_upstream(&played) {
         failures.insert(UPSTREAM.to_owned(), format!("{error:#}"));
     }
-    drop(stage);
+    drop(fixture);
 
     let folder = tempfile::tempdir()?;
     let mut found = envoy::refusals(filter, &refused, binary, folder.path().to_owned())?;

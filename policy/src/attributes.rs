@@ -3,5 +3,6 @@
 pub(crate) mod dynamic_metadata;
 pub(crate) mod jwt_claims;
 pub(crate) mod names;
+pub(crate) mod readings;
 pub(crate) mod request;
 pub(crate) mod wording;

@@ -1,25 +1,31 @@
 //! The configuration of the filter `baseline-deny`, and its decision.
 
-mod exemptions;
+pub(crate) mod exemptions;
+pub(crate) mod fields;
+pub(crate) mod header_field;
 mod preset;
 
 use std::borrow::Cow;
+use std::rc::Rc;
 
 use exemptions::Exemptions;
 use preset::Preset;
 
-use crate::attributes::jwt_claims::ClaimSource;
+use crate::attributes::readings::header::trimmed;
+use crate::attributes::readings::path::PathReadings;
 use crate::attributes::request::Request;
-use crate::authz::compiled::{CompiledPolicy, DefaultAction};
+use crate::authz::compiled::CompiledPolicy;
 use crate::authz::decision::{Decision, Denial};
-use crate::authz::fields::header::GLOB_SYNTAX;
+use crate::authz::engine::rule::DefaultAction;
 use crate::authz::policy_name::{PolicyName, RuleLabel, RuleName};
 use crate::authz::resources::authorization_policy::{AuthorizationPolicy, Context};
 use crate::authz::resources::read_resources;
+use crate::baseline::fields::CLIENT_FIELDS;
 use crate::config::deny_response::DenyResponse;
 use crate::config::diagnostics::{ConfigError, ConfigErrors, Diagnostics};
 use crate::config::document::{StreamedList, Value};
-use crate::config::enforcement_mode::Mode;
+use crate::config::enforcement_mode::EnforcementMode;
+use crate::config::printable::printable_text;
 use crate::config::reader::{ConfigNode, Object};
 use crate::identity::error::AttributeError;
 use crate::identity::trust_domains::TrustDomains;
@@ -35,7 +41,7 @@ pub struct BaselineDeny {
     exempt: Option<Exemptions>,
     missing: Option<RuleName>,
     empty: Option<RuleName>,
-    report_only: bool,
+    mode: EnforcementMode,
     reply: DenyResponse,
     summary: String,
 }
@@ -52,7 +58,7 @@ impl BaselineDeny {
         let (document, resources) = Value::parse_streaming(json, "resources")?;
         let diagnostics = Diagnostics::default();
         let read = read(&ConfigNode::root(&document, &diagnostics), &resources);
-        let Configuration { presets, mut policies, exempt, missing, empty, mode, reply } =
+        let Configuration { presets, mut policies, exempt, missing, empty, path_readings, mode, reply } =
             diagnostics.into_result(read)?;
         let mut lists = Vec::new();
         for preset in presets {
@@ -65,18 +71,16 @@ impl BaselineDeny {
             lists.push(format!("{} version {version} with {} tools", policy.name, policy.rules.len()));
             policies.push(policy);
         }
-        let report_only = mode == Mode::Report;
-        let summary = summary(&policies, &lists, report_only);
+        let summary = summary(&policies, &lists, mode) + &path_readings.left_out();
         let policies = policies.into_iter().map(Cow::Owned).collect();
-        let policy =
-            CompiledPolicy::new(policies, &GLOB_SYNTAX, ClaimSource::default(), DefaultAction::Allow, report_only);
+        let policy = CompiledPolicy::new(policies, DefaultAction::Allow, mode);
         let rule = |label: &str| RuleName::new(PolicyName::of_setting("userAgent"), RuleLabel::Name(label.to_owned()));
         Ok(Self {
             policy,
             exempt,
             missing: missing.then(|| rule("missing")),
             empty: empty.then(|| rule("empty")),
-            report_only,
+            mode,
             reply,
             summary,
         })
@@ -88,7 +92,7 @@ impl BaselineDeny {
     /// 2. Unless an exemption names its user agent or its path.
     ///
     /// A failure of the proxy on the way is a denial.
-    pub fn decide<R: Request + ?Sized>(&self, request: &mut R) -> Decision<'_> {
+    pub fn decide(&self, request: &mut dyn Request) -> Decision<Denial<'_>> {
         let decision = match self.policy.decide(request) {
             Decision::Deny(denial) => Decision::Deny(denial),
             other => match self.without_user_agent(request) {
@@ -112,7 +116,7 @@ impl BaselineDeny {
     /// One line that a person understands, and the pattern that was hit, if one was.
     ///
     /// It is made after a denial only, and may ask the proxy for more than the decision did.
-    pub fn explain<R: Request + ?Sized>(&self, denial: &Denial<'_>, request: &mut R) -> (String, Option<String>) {
+    pub fn explain(&self, denial: &Denial<'_>, request: &mut dyn Request) -> (String, Option<String>) {
         let asked = asked(request);
         match denial {
             Denial::Matched(rule) if Some(*rule) == self.missing.as_ref() => {
@@ -122,9 +126,11 @@ impl BaselineDeny {
                 (format!("the user agent is empty: {asked}"), None)
             }
             Denial::Matched(rule) => {
-                let hit = self.policy.header_hit(rule, request).ok().flatten();
+                let hit = self.policy.rules.header_hit(rule, request).ok().flatten();
                 let (told, pattern) = match hit {
-                    Some((header, pattern)) => (format!("{header} matches {pattern}"), Some(pattern)),
+                    Some((header, pattern)) => {
+                        (format!("{} matches {}", printable_text(&header), printable_text(&pattern)), Some(pattern))
+                    }
                     None => (format!("rule {} matches", rule.label()), None),
                 };
                 (format!("{} rule {}, {told}: {asked}", rule.policy(), rule.label()), pattern)
@@ -150,37 +156,37 @@ impl BaselineDeny {
         &self.summary
     }
 
-    fn without_user_agent<R: Request + ?Sized>(&self, request: &mut R) -> Result<Option<&RuleName>, AttributeError> {
+    fn without_user_agent(&self, request: &mut dyn Request) -> Result<Option<&RuleName>, AttributeError> {
         if self.missing.is_none() && self.empty.is_none() {
             return Ok(None);
         }
         let values = request.header(USER_AGENT)?;
-        Ok(match values.iter().all(|value| value.is_empty()) {
+        Ok(match values.iter().all(|value| trimmed(value).is_empty()) {
             true if values.is_empty() => self.missing.as_ref(),
             true => self.empty.as_ref(),
             false => None,
         })
     }
 
-    fn is_exempt<R: Request + ?Sized>(&self, request: &mut R) -> Result<bool, AttributeError> {
+    fn is_exempt(&self, request: &mut dyn Request) -> Result<bool, AttributeError> {
         self.exempt.as_ref().map_or(Ok(false), |exempt| exempt.hold(request))
     }
 
-    fn deny_or_report<'p>(&self, denial: Denial<'p>) -> Decision<'p> {
-        match self.report_only {
-            true => Decision::WouldDeny(denial),
-            false => Decision::Deny(denial),
+    fn deny_or_report<'p>(&self, denial: Denial<'p>) -> Decision<Denial<'p>> {
+        match self.mode {
+            EnforcementMode::Report => Decision::WouldDeny(denial),
+            EnforcementMode::Enforce => Decision::Deny(denial),
         }
     }
 }
 
 /// Who asked for what, as far as a client without identity goes.
-fn asked<R: Request + ?Sized>(request: &mut R) -> String {
+fn asked(request: &mut dyn Request) -> String {
     let what = crate::attributes::wording::describe_operation(request);
     let agent = request
         .header(USER_AGENT)
         .ok()
-        .and_then(|values| values.first().map(|value| crate::attributes::wording::printable(value)));
+        .and_then(|values| values.first().map(|value| crate::config::printable::printable(value)));
     match agent {
         Some(agent) => format!("{what} with user-agent {agent}"),
         None => what,
@@ -194,7 +200,8 @@ struct Configuration {
     /// Whether a request without a user agent is denied.
     missing: bool,
     empty: bool,
-    mode: Mode,
+    path_readings: PathReadings,
+    mode: EnforcementMode,
     reply: DenyResponse,
 }
 
@@ -209,19 +216,26 @@ fn read(node: &ConfigNode<'_>, items: &StreamedList<'_>) -> Option<Configuration
         Some(node) => read_user_agent(&node),
         None => Some((false, false)),
     };
+    let path_readings = PathReadings::read(object.optional("pathReadings").as_ref());
     let exempt = match object.optional("exempt") {
-        Some(node) => Exemptions::read(&node).map(Some),
+        Some(node) => Exemptions::read(&node, path_readings.unwrap_or_default()).map(Some),
         None => Some(None),
     };
-    let mode = Mode::read(object.optional("mode").as_ref());
+    let mode = EnforcementMode::read(object.optional("mode").as_ref());
     let reply = DenyResponse::read(object.optional("deny").as_ref());
     let resources = object.optional("resources");
     let trust_domains = TrustDomains::new("cluster.local".to_owned(), Vec::new());
+    let context = Context {
+        trust_domains: &trust_domains,
+        claims: &Rc::default(),
+        path_readings: path_readings.unwrap_or_default(),
+        trusts_remote_address: false,
+        registry: &CLIENT_FIELDS,
+        denies_only: true,
+        peer_authentication: None,
+    };
     let policies = match &resources {
-        Some(node) => {
-            read_resources(node, items, &Context { trust_domains: &trust_domains, header_syntax: &GLOB_SYNTAX })
-                .map(|resources| resources.policies)
-        }
+        Some(node) => read_resources(node, items, &context).map(|resources| resources.policies),
         None => Some(Vec::new()),
     };
     if presets_node.is_none() && resources.is_none() && user_agent == Some((false, false)) {
@@ -235,6 +249,7 @@ fn read(node: &ConfigNode<'_>, items: &StreamedList<'_>) -> Option<Configuration
         exempt: exempt?,
         missing,
         empty,
+        path_readings: path_readings?,
         mode: mode?,
         reply: reply?,
     })
@@ -263,12 +278,13 @@ fn read_user_agent(node: &ConfigNode<'_>) -> Option<(bool, bool)> {
     Some((missing?, empty?))
 }
 
-fn summary(policies: &[AuthorizationPolicy], lists: &[String], report_only: bool) -> String {
+fn summary(policies: &[AuthorizationPolicy], lists: &[String], mode: EnforcementMode) -> String {
     let resources = policies.len() - lists.len();
-    let dry_run = policies.iter().filter(|policy| policy.dry_run).count();
-    let (enforced, reported) = if report_only { (0, policies.len()) } else { (policies.len() - dry_run, dry_run) };
+    let dry_run = policies.iter().filter(|policy| policy.mode == EnforcementMode::Report).count();
+    let (enforced, reported) =
+        if mode == EnforcementMode::Report { (0, policies.len()) } else { (policies.len() - dry_run, dry_run) };
     let lists = if lists.is_empty() { "no presets".to_owned() } else { lists.join(", ") };
-    let mode = if report_only { ", mode: report, nothing is denied" } else { "" };
+    let mode = if mode == EnforcementMode::Report { ", mode: report, nothing is denied" } else { "" };
     format!("loaded {resources} resources and {lists}, {enforced} enforced, {reported} only reported{mode}")
 }
 

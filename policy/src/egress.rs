@@ -1,28 +1,32 @@
 //! The configuration of the filter `egress-allowlist`, and what it decides.
 
+pub(crate) mod authority;
 pub(crate) mod cilium_network_policy;
 pub(crate) mod compiled;
 pub(crate) mod decision;
-pub(crate) mod destination;
 pub(crate) mod explain;
+pub(crate) mod fields;
 pub(crate) mod host_index;
 pub(crate) mod host_pattern;
+pub(crate) mod outbound;
 pub(crate) mod port;
 pub(crate) mod request;
 pub(crate) mod rule;
 pub(crate) mod service_entry;
 
 use crate::authz::resources::MAX_RESOURCES;
-use crate::authz::resources::authorization_policy::read_values;
 use crate::config::deny_response::DenyResponse;
 use crate::config::diagnostics::{ConfigErrors, Diagnostics};
 use crate::config::document::Value;
-use crate::config::enforcement_mode::Mode;
+use crate::config::enforcement_mode::EnforcementMode;
 use crate::config::reader::{ConfigNode, Object};
+use crate::config::string_list::read_values;
 use crate::egress::cilium_network_policy::{Cluster, LabelledWorkload};
 use crate::egress::compiled::EgressPolicy;
 use crate::egress::rule::{Rule, Rules};
-use crate::identity::settings::{CertificateValidation, read_certificate_identity, read_trust_domains};
+use crate::identity::settings::{
+    CertificateValidation, DirectRemoteAddress, read_certificate_identity, read_remote_address, read_trust_domains,
+};
 use crate::identity::trust_domains::TrustDomains;
 
 /// A configuration of `egress-allowlist`, read without a fault and compiled.
@@ -30,6 +34,7 @@ pub struct EgressAllowlist {
     policy: EgressPolicy,
     reply: DenyResponse,
     certificate_validation: CertificateValidation,
+    direct_remote_address: DirectRemoteAddress,
     summary: Summary,
 }
 
@@ -59,17 +64,24 @@ impl EgressAllowlist {
         let read = read(&ConfigNode::root(&document, &diagnostics));
         // The memory of a VM does not shrink: what is made of the tree goes where the tree was.
         drop(document);
-        let Configuration { rules, written, reply, mode, server_name_must_match, certificate_validation } =
-            diagnostics.into_result(read)?;
+        let Configuration {
+            rules,
+            written,
+            reply,
+            certificate_validation,
+            direct_remote_address,
+            mode,
+            server_name_must_match,
+        } = diagnostics.into_result(read)?;
         let summary = Summary {
             rules: written,
             resources: rules.resources,
             hosts: rules.hosts(),
-            reported: rules.list.iter().filter(|rule| rule.mode == Mode::Report).count(),
-            report_only: mode == Mode::Report,
+            reported: rules.list.iter().filter(|rule| rule.mode == EnforcementMode::Report).count(),
+            report_only: mode == EnforcementMode::Report,
         };
-        let policy = EgressPolicy::new(&rules.list, server_name_must_match, mode == Mode::Report);
-        Ok(Self { policy, reply, certificate_validation, summary })
+        let policy = EgressPolicy::new(&rules.list, server_name_must_match, mode);
+        Ok(Self { policy, reply, certificate_validation, direct_remote_address, summary })
     }
 
     /// What decides requests.
@@ -85,6 +97,11 @@ impl EgressAllowlist {
     /// What a denied HTTP client is told.
     pub fn reply(&self) -> &DenyResponse {
         &self.reply
+    }
+
+    /// The source of the address of a connection's other end.
+    pub fn direct_remote_address(&self) -> DirectRemoteAddress {
+        self.direct_remote_address
     }
 
     /// One line that says what was loaded: rules, resources and hosts, and what only reports.
@@ -103,7 +120,8 @@ struct Configuration {
     /// How many rules there are beside those that resources stand for.
     written: usize,
     reply: DenyResponse,
-    mode: Mode,
+    direct_remote_address: DirectRemoteAddress,
+    mode: EnforcementMode,
     server_name_must_match: bool,
     certificate_validation: CertificateValidation,
 }
@@ -113,6 +131,7 @@ pub(crate) struct EgressContext<'c> {
     trust_domains: &'c TrustDomains,
     workloads: &'c [LabelledWorkload],
     addresses: bool,
+    remote_address_is_trusted: bool,
 }
 
 fn read(node: &ConfigNode<'_>) -> Option<Configuration> {
@@ -122,7 +141,9 @@ fn read(node: &ConfigNode<'_>) -> Option<Configuration> {
         Some(identity) => read_certificate_identity(&identity),
         None => Some(CertificateValidation::default()),
     };
-    let mode = Mode::read(object.optional("mode").as_ref());
+    let direct_remote_address = DirectRemoteAddress::read(&object);
+    let remote_address_is_trusted = read_remote_address(&object);
+    let mode = EnforcementMode::read(object.optional("mode").as_ref());
     let addresses = match object.optional("ipAddresses") {
         Some(node) => node.enum_value(&[("deny", false), ("allow", true)]),
         None => Some(false),
@@ -147,16 +168,19 @@ fn read(node: &ConfigNode<'_>) -> Option<Configuration> {
     let context = trust_domains.as_ref().zip(workloads.as_deref()).map(|(trust_domains, workloads)| EgressContext {
         trust_domains,
         workloads,
-        // Where that key is unreadable, addresses are no further fault.
+        // Where such a key is unreadable, what it would allow is no further error.
         addresses: addresses.unwrap_or(true),
+        remote_address_is_trusted: remote_address_is_trusted.unwrap_or(true),
     });
     let rules = context.as_ref().and_then(|context| read_all(written.as_ref(), resources.as_ref(), context));
     object.finish();
+    remote_address_is_trusted?;
     let (rules, written) = rules?;
     Some(Configuration {
         rules,
         written,
         reply: reply?,
+        direct_remote_address: direct_remote_address?,
         mode: mode?,
         server_name_must_match: server_name_must_match?,
         certificate_validation: certificate_validation?,

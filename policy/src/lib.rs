@@ -53,28 +53,32 @@ mod config;
 mod dice;
 mod egress;
 mod identity;
+#[cfg(test)]
+mod linear_reading;
 mod matcher;
 
 pub use attributes::dynamic_metadata::DynamicMetadata;
 pub use attributes::request::{HeaderValues, Request};
-pub use authz::compiled::CompiledPolicy;
 pub use authz::compiled::connection_cache::ConnectionCache;
-pub use authz::compiled::request_needs::RequestNeeds;
-pub use authz::decision::{Decision, Denial};
-pub use authz::identity_authz::{DirectRemoteAddress, IdentityAuthz};
+pub use authz::compiled::{CompiledPolicy, RequestNeeds};
+pub use authz::decision::{Decision, Denial, Evaluation};
+pub use authz::identity_authz::IdentityAuthz;
 pub use authz::policy_name::{PolicyName, RuleName};
 pub use baseline::BaselineDeny;
 pub use collections::bytes::bytes_eq;
 pub use config::deny_response::DenyResponse;
 pub use config::diagnostics::{ConfigError, ConfigErrors};
+pub use config::printable::printable;
 pub use egress::EgressAllowlist;
+pub use egress::authority::{Authority, DomainName, Host, InvalidAuthority};
 pub use egress::compiled::EgressPolicy;
-pub use egress::decision::{EgressDecision, EgressDenial};
-pub use egress::destination::{Destination, DomainName, Host, InvalidAuthority};
+pub use egress::decision::EgressDenial;
 pub use egress::request::{EgressProtocol, EgressRequest};
 pub use identity::certificate::certificate_end;
-pub use identity::error::{AttributeError, EvalError, SpiffeIdError, UnauthenticatedReason};
+pub use identity::error::{
+    AttributeError, EvalError, SpiffeIdError, UnauthenticatedReason, XfccElementError, XfccError,
+};
 pub use identity::peer::Peer;
-pub use identity::settings::{CertificateValidation, IdentitySource};
+pub use identity::settings::{CertificateValidation, DirectRemoteAddress, IdentitySource};
 pub use identity::spiffe_id::SpiffeId;
 pub use identity::xfcc::forwarded_peer;

@@ -8,6 +8,7 @@ pub(crate) mod leaf;
 pub(crate) mod path_template;
 pub(crate) mod path_template_index;
 pub(crate) mod prefix_index;
+pub(crate) mod readings_index;
 pub(crate) mod rule_tree;
 pub(crate) mod string_index;
 pub(crate) mod string_pattern;

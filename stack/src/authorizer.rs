@@ -1,13 +1,13 @@
-//! External authorization: who shows the golden badge may pass.
+//! An external authorization service that allows requests with the header `x-badge: gold`.
 
 use anyhow::Result;
 
-use crate::web::{self, Answer};
+use crate::web::{self, Reply};
 
-/// Answers Envoy's checks on port 9000.
+/// Serves Envoy's authorization checks on port 9000.
 pub(crate) fn serve() -> Result<()> {
     web::serve(9000, |request| match web::header(request, "x-badge") {
-        Some("gold") => Answer::text(200, "pass"),
-        _ => Answer::text(403, "reports are for who shows the golden badge\n"),
+        Some("gold") => Reply::text(200, "allowed"),
+        _ => Reply::text(403, "reports need the header `x-badge: gold`\n"),
     })
 }

@@ -1,4 +1,4 @@
-//! The authority of the stack: certificates for every workload, made fresh, and made again while all runs.
+//! The certificate authority of the stack: issues and rotates the certificates of all workloads.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -12,14 +12,14 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use rcgen::{KeyPair, PublicKeyData};
 use serde_json::json;
-use testbed::{Authority, Identity, Name};
+use testbed::{CertificateAuthority, Identity, SubjectAltName};
 
-/// Half of a certificate's hour.
-const ROTATION: Duration = Duration::from_secs(30 * 60);
-/// Where the authority keeps its key: in this container alone.
-const AUTHORITY: &str = "/authority";
+/// Interval between rotations: half of a certificate's lifetime.
+const ROTATION_INTERVAL: Duration = Duration::from_secs(30 * 60);
+/// The folder of the authority's key, which is in this container only.
+const AUTHORITY_FOLDER: &str = "/authority";
 
-/// The workloads with their service accounts; each has a volume of its own.
+/// The workloads with their SPIFFE IDs without scheme; each has a volume of its own.
 const WORKLOADS: [(&str, &str); 5] = [
     ("gateway", "cluster.local/ns/demo/sa/hello-gateway-istio"),
     ("app", "cluster.local/ns/demo/sa/hello-app"),
@@ -28,125 +28,125 @@ const WORKLOADS: [(&str, &str); 5] = [
     ("outside", "outside.example/partner"),
 ];
 
-/// Who issues a visitor's certificate.
+/// The validity of a certificate.
 #[derive(Clone, Copy)]
-enum Issued {
-    /// The stack's authority.
-    Well,
-    /// The same, but it has ended.
+enum Validity {
+    /// Issued by the stack's authority.
+    Valid,
+    /// Issued by the stack's authority, but expired.
     Expired,
-    /// An authority that nobody trusts.
-    Elsewhere,
+    /// Issued by an authority that no workload trusts.
+    Untrusted,
 }
 
-/// What the tour asks with: copies of good identities, and bad ones.
-const VISITORS: [(&str, &str, Issued); 6] = [
-    ("gateway", "cluster.local/ns/demo/sa/hello-gateway-istio", Issued::Well),
-    ("app", "cluster.local/ns/demo/sa/hello-app", Issued::Well),
-    ("stranger", "cluster.local/ns/demo/sa/stranger", Issued::Well),
-    ("other-domain", "other.domain/ns/demo/sa/hello-gateway-istio", Issued::Well),
-    ("expired", "cluster.local/ns/demo/sa/hello-gateway-istio", Issued::Expired),
-    ("forged", "cluster.local/ns/demo/sa/hello-gateway-istio", Issued::Elsewhere),
+/// The certificates for probes: copies of workload identities, and invalid ones.
+const PROBE_IDENTITIES: [(&str, &str, Validity); 6] = [
+    ("gateway", "cluster.local/ns/demo/sa/hello-gateway-istio", Validity::Valid),
+    ("app", "cluster.local/ns/demo/sa/hello-app", Validity::Valid),
+    ("stranger", "cluster.local/ns/demo/sa/stranger", Validity::Valid),
+    ("other-domain", "other.domain/ns/demo/sa/hello-gateway-istio", Validity::Valid),
+    ("expired", "cluster.local/ns/demo/sa/hello-gateway-istio", Validity::Expired),
+    ("forged", "cluster.local/ns/demo/sa/hello-gateway-istio", Validity::Untrusted),
 ];
 
-/// Issues everything, says that it is ready, and issues anew every half hour.
+/// Issues all certificates, marks itself ready, and rotates the certificates every half hour.
 pub(crate) fn serve(folder: &Path) -> Result<()> {
-    tokens(&folder.join("tokens"))?;
+    write_tokens(&folder.join("tokens"))?;
     loop {
         rotate(folder)?;
         fs::write("/ready", "")?;
-        thread::sleep(ROTATION);
+        thread::sleep(ROTATION_INTERVAL);
     }
 }
 
-/// Whether all has been issued.
+/// True if all certificates have been issued.
 pub(crate) fn are_ready(folder: &Path) -> bool {
     Path::new("/ready").exists() && folder.join("visitor/current").exists()
 }
 
-/// Issues a new certificate to everyone.
+/// Issues new certificates to all workloads.
 pub(crate) fn rotate(folder: &Path) -> Result<()> {
-    let authority = authority("the stack's authority")?;
-    let elsewhere = Authority::new("another authority")?;
+    let authority = load_or_create_authority("the stack's authority")?;
+    let untrusted = CertificateAuthority::new("another authority")?;
     for (workload, principal) in WORKLOADS {
-        let folder = Fresh::below(folder.join(workload))?;
-        folder.write(&authority, "workload", &issue(&authority, principal, Issued::Well)?)?;
-        folder.put_in_place()?;
+        let folder = NewFolder::create_in(folder.join(workload))?;
+        folder.write(&authority, "workload", &issue(&authority, principal, Validity::Valid)?)?;
+        folder.activate()?;
     }
-    let visitor = Fresh::below(folder.join("visitor"))?;
-    for (name, principal, issued) in VISITORS {
-        let issuer = if matches!(issued, Issued::Elsewhere) { &elsewhere } else { &authority };
-        visitor.write(&authority, name, &issue(issuer, principal, issued)?)?;
+    let visitor = NewFolder::create_in(folder.join("visitor"))?;
+    for (name, principal, validity) in PROBE_IDENTITIES {
+        let issuer = if matches!(validity, Validity::Untrusted) { &untrusted } else { &authority };
+        visitor.write(&authority, name, &issue(issuer, principal, validity)?)?;
     }
-    visitor.put_in_place()
+    visitor.activate()
 }
 
-fn issue(authority: &Authority, principal: &str, issued: Issued) -> Result<Identity> {
-    let names = [Name::Uri(format!("spiffe://{principal}"))];
-    match issued {
-        Issued::Expired => authority.issue_expired(&names),
-        Issued::Well | Issued::Elsewhere => authority.issue(&names),
+fn issue(authority: &CertificateAuthority, principal: &str, validity: Validity) -> Result<Identity> {
+    let names = [SubjectAltName::Uri(format!("spiffe://{principal}"))];
+    match validity {
+        Validity::Expired => authority.issue_expired(&names),
+        Validity::Valid | Validity::Untrusted => authority.issue(&names),
     }
 }
 
-/// The authority of before, or a new one.
-fn authority(name: &str) -> Result<Authority> {
-    let folder = Path::new(AUTHORITY);
+/// Loads the stored authority, or creates one.
+fn load_or_create_authority(name: &str) -> Result<CertificateAuthority> {
+    let folder = Path::new(AUTHORITY_FOLDER);
     fs::create_dir_all(folder)?;
     let (certificate, key) = (folder.join("authority.pem"), folder.join("authority.key"));
     if key.exists() {
-        return Authority::load(name, fs::read_to_string(certificate)?, &fs::read_to_string(key)?);
+        return CertificateAuthority::load(name, fs::read_to_string(certificate)?, &fs::read_to_string(key)?);
     }
-    let authority = Authority::new(name)?;
+    let authority = CertificateAuthority::new(name)?;
     fs::write(certificate, authority.pem())?;
     fs::write(key, authority.key())?;
     Ok(authority)
 }
 
-/// A folder of new files that takes the place of `current` in one step, so that nobody sees a key without its
-/// certificate. Envoy watches for such a move.
-struct Fresh {
+/// A folder of new files that atomically replaces `current`, so that no reader sees a key without its certificate. Envoy
+/// watches for such a move.
+struct NewFolder {
     parent: PathBuf,
     name: String,
 }
 
-impl Fresh {
-    fn below(parent: PathBuf) -> Result<Self> {
+impl NewFolder {
+    fn create_in(parent: PathBuf) -> Result<Self> {
         let name = SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos().to_string();
         fs::create_dir_all(parent.join(&name))?;
         Ok(Self { parent, name })
     }
 
-    fn write(&self, authority: &Authority, name: &str, identity: &Identity) -> Result<()> {
+    fn write(&self, authority: &CertificateAuthority, name: &str, identity: &Identity) -> Result<()> {
         let folder = self.parent.join(&self.name);
         fs::write(folder.join("trusted.pem"), authority.pem())?;
         identity.write(&folder, name).map(|_| ())
     }
 
-    fn put_in_place(&self) -> Result<()> {
+    fn activate(&self) -> Result<()> {
         let current = self.parent.join("current");
-        let before = fs::read_link(&current).ok();
+        let previous = fs::read_link(&current).ok();
         let new = self.parent.join("current.new");
-        // One that was killed before it came to rename leaves this behind.
+        // A process that was killed before the rename leaves this link behind.
         let _absent = fs::remove_file(&new);
         symlink(&self.name, &new)?;
         fs::rename(new, current)?;
-        if let Some(before) = before {
-            fs::remove_dir_all(self.parent.join(before))?;
+        if let Some(previous) = previous {
+            fs::remove_dir_all(self.parent.join(previous))?;
         }
         Ok(())
     }
 }
 
-/// A key that signs tokens: the public half as a JWKS for Envoy, a good token and one of another key.
-fn tokens(folder: &Path) -> Result<()> {
+/// Generates a signing key; writes its public half as a JWKS for Envoy, valid tokens, and one signed by another key.
+fn write_tokens(folder: &Path) -> Result<()> {
     fs::create_dir_all(folder)?;
     if folder.join("good.jwt").exists() {
         return Ok(());
     }
     let key = KeyPair::generate()?;
     let point = key.der_bytes();
-    let (x, y) = point.get(1..).and_then(|point| point.split_at_checked(32)).context("not a point of P-256")?;
+    let (x, y) = point.get(1..).and_then(|point| point.split_at_checked(32)).context("not a P-256 point")?;
     let [x, y] = [x, y].map(|half| BASE64_URL_SAFE_NO_PAD.encode(half));
     let keys =
         json!({"keys": [{"kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig", "kid": "shop", "x": x, "y": y}]});

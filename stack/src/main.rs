@@ -1,16 +1,15 @@
-//! The programs of the Compose stack in `envoy-config/stack/`, one for each container that is built here, and the tour
-//! that brings the stack up and holds it to its claims.
+//! The programs of the Compose stack in `envoy-config/stack/`, and its acceptance test.
 //!
-//! In a container: `certificates`, `rotate`, `ready`, `app`, `outside`, `authorizer`, `spans`, `visitor`, `ask`,
-//! `impersonate`. On the machine: `tour`, `up`, `down`, `mode`, `would-deny` and `picture`.
+//! In a container: `certificates`, `rotate`, `ready`, `app`, `outside`, `authorizer`, `spans`, `visitor`, `probe`,
+//! `impersonate`. On the host machine: `acceptance`, `up`, `down`, `mode`, `would-deny` and `screenshot`.
 
+mod acceptance;
 mod app;
-mod ask;
 mod authorizer;
 mod certificates;
 mod outside;
+mod probe;
 mod spans;
-mod tour;
 mod web;
 
 use std::env;
@@ -30,7 +29,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whether all went as it should.
+/// Runs a sub-command; false if a check failed.
 fn run() -> Result<bool> {
     let arguments: Vec<_> = env::args().skip(1).collect();
     let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
@@ -45,17 +44,17 @@ fn run() -> Result<bool> {
         ["visitor"] => loop {
             std::thread::park();
         },
-        ["ask", rest @ ..] => ask::ask(rest).map(|()| true),
+        ["probe", rest @ ..] => probe::run(rest).map(|()| true),
         ["impersonate", name, port] => outside::impersonate(name, port.parse()?).map(|()| true),
-        ["tour"] => tour::tour(),
-        ["up"] => tour::up().map(|()| true),
-        ["down"] => tour::down().map(|()| true),
-        ["mode", mode] => tour::mode(mode).map(|()| true),
-        ["picture"] => tour::picture().map(|()| true),
-        ["would-deny"] => tour::would_deny().map(|()| true),
+        ["acceptance"] => acceptance::run(),
+        ["up"] => acceptance::up().map(|()| true),
+        ["down"] => acceptance::down().map(|()| true),
+        ["mode", mode] => acceptance::mode(mode).map(|()| true),
+        ["screenshot"] => acceptance::screenshot().map(|()| true),
+        ["would-deny"] => acceptance::would_deny().map(|()| true),
         _ => bail!(
-            "expected one of certificates, rotate, ready, app, outside, authorizer, spans, visitor, ask, \
-             impersonate, tour, up, down, mode, would-deny, picture"
+            "expected one of certificates, rotate, ready, app, outside, authorizer, spans, visitor, \
+             probe, impersonate, acceptance, up, down, mode, would-deny, screenshot"
         ),
     }
 }

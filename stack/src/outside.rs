@@ -1,4 +1,4 @@
-//! What stands for the internet: one TLS server behind every name of the outside.
+//! A TLS server in place of the internet, behind every external host name.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -8,12 +8,12 @@ use std::thread;
 use anyhow::Result;
 use testbed::{Identity, TlsServer};
 
-/// Serves TLS on port 443 with the certificate in this folder until the process ends.
+/// Serves TLS on port 443 with the certificate in this folder, until the process ends.
 pub(crate) fn serve(folder: &Path) -> Result<()> {
     serve_as(&folder.join("current"), "workload", 443)
 }
 
-/// The same on another port, with one of the visitor's certificates.
+/// Serves TLS on a port with one of the visitor's certificates, until the process ends.
 pub(crate) fn impersonate(name: &str, port: u16) -> Result<()> {
     serve_as(Path::new("/certificates/current"), name, port)
 }

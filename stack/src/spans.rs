@@ -1,4 +1,4 @@
-//! A collector of spans, in Zipkin's JSON: the last thousand, to be read again by trace.
+//! A collector of Zipkin spans in JSON, which keeps the latest thousand and returns them by trace.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -6,28 +6,28 @@ use std::sync::Mutex;
 use anyhow::Result;
 use serde_json::Value;
 
-use crate::web::{self, Answer};
+use crate::web::{self, Reply};
 
-/// How many spans are kept.
-const KEPT: usize = 1000;
+/// The number of spans that are kept.
+const CAPACITY: usize = 1000;
 
-/// Takes `POST /api/v2/spans` on port 9411, and gives `GET /trace/<id>`.
+/// Serves `POST /api/v2/spans` and `GET /trace/<id>` on port 9411.
 pub(crate) fn serve() -> Result<()> {
     let spans: Mutex<VecDeque<Value>> = Mutex::default();
     web::serve(9411, move |request| {
-        let Ok(mut spans) = spans.lock() else { return Answer::text(500, "a thread has died") };
+        let Ok(mut spans) = spans.lock() else { return Reply::text(500, "internal error") };
         if let Some(trace) = request.url().strip_prefix("/trace/") {
             let of_trace = |span: &&Value| span.get("traceId").and_then(Value::as_str) == Some(trace);
-            return Answer::json(&spans.iter().filter(of_trace).cloned().collect());
+            return Reply::json(&spans.iter().filter(of_trace).cloned().collect());
         }
         match serde_json::from_reader(request.as_reader()) {
             Ok(Value::Array(reported)) => {
                 spans.extend(reported);
-                let surplus = spans.len().saturating_sub(KEPT);
+                let surplus = spans.len().saturating_sub(CAPACITY);
                 spans.drain(..surplus);
-                Answer::text(202, "")
+                Reply::text(202, "")
             }
-            _ => Answer::text(400, "expected a list of spans"),
+            _ => Reply::text(400, "expected a list of spans"),
         }
     })
 }

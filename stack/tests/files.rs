@@ -1,5 +1,5 @@
-//! What the tour sees in the running stack, as far as it can be seen without one: that every policy file is understood,
-//! and that the console page has the panels of the dashboard.
+//! Checks of the stack's files without a running stack: every policy file is valid, and the console page has the panels of
+//! the dashboard.
 
 use std::fs;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ fn folder() -> PathBuf {
 }
 
 #[test]
-fn every_policy_file_is_understood_in_both_modes() -> Result<()> {
+fn every_policy_file_is_valid_in_both_modes() -> Result<()> {
     let mut filters = 0;
     for file in fs::read_dir(folder().join("policies"))? {
         let path = file?.path();
@@ -24,7 +24,7 @@ fn every_policy_file_is_understood_in_both_modes() -> Result<()> {
             let resource = read_yaml(text)?.pointer("/resources/0").cloned().context("no resource")?;
             if let Some(configuration) = resource.pointer("/typed_config/config/configuration/value") {
                 let filter = resource.get("name").and_then(Value::as_str).context("no name")?;
-                understand(filter, configuration).with_context(|| path.display().to_string())?;
+                parse(filter, configuration).with_context(|| path.display().to_string())?;
                 filters += 1;
             }
         }
@@ -33,15 +33,15 @@ fn every_policy_file_is_understood_in_both_modes() -> Result<()> {
     Ok(())
 }
 
-fn understand(filter: &str, configuration: &Value) -> Result<()> {
+fn parse(filter: &str, configuration: &Value) -> Result<()> {
     let json = configuration.to_string();
-    let refusal = match filter {
+    let error = match filter {
         "sallyport.identity_authz" => IdentityAuthz::parse(json.as_bytes()).err(),
         "sallyport.baseline_deny" => BaselineDeny::parse(json.as_bytes()).err(),
         "sallyport.egress_allowlist" => EgressAllowlist::parse(json.as_bytes()).err(),
-        other => bail!("no filter is called {other}"),
+        other => bail!("no filter has the name {other}"),
     };
-    refusal.map_or(Ok(()), |refusal| bail!("{refusal}"))
+    error.map_or(Ok(()), |error| bail!("{error}"))
 }
 
 #[test]
@@ -52,9 +52,9 @@ fn the_console_page_has_the_panels_of_the_dashboard_and_no_others() -> Result<()
     for panel in panels {
         let text = |pointer: &str| panel.pointer(pointer).and_then(Value::as_str).context("no panel");
         let section = format!("<h2>{}</h2><table>\n{{{{ range query `{}`", text("/title")?, text("/targets/0/expr")?);
-        ensure!(page.contains(&section), "the page has not: {section}");
+        ensure!(page.contains(&section), "the page lacks {section}");
     }
-    // One more is that of the alerts that fire, which Grafana has a page of its own for.
-    ensure!(page.matches("<section>").count() == panels.len() + 1, "the page has another number of panels");
+    // One more section lists firing alerts, for which Grafana has a page of its own.
+    ensure!(page.matches("<section>").count() == panels.len() + 1, "the page has a different number of panels");
     Ok(())
 }

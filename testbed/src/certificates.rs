@@ -1,4 +1,4 @@
-//! Certificates that are made for one run and forgotten.
+//! A certificate authority and the certificates that it issues, generated for each run.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,18 +11,18 @@ use rcgen::{
 use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};
 
-/// What a certificate says of its holder.
+/// A subject alternative name of a certificate (RFC 5280, section 4.2.1.6).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Name {
-    /// A URI SAN: a SPIFFE ID, or something that is not one.
+pub enum SubjectAltName {
+    /// A URI SAN; a valid SPIFFE ID or any other URI.
     Uri(String),
     /// A DNS SAN.
     Dns(String),
 }
 
-/// A certificate authority of its own.
+/// A self-signed certificate authority.
 #[derive(Debug)]
-pub struct Authority {
+pub struct CertificateAuthority {
     issuer: Issuer<'static, KeyPair>,
     pem: String,
 }
@@ -34,8 +34,8 @@ pub struct Identity {
     key: String,
 }
 
-impl Authority {
-    /// Makes an authority whose certificate carries this common name.
+impl CertificateAuthority {
+    /// Generates an authority with this common name.
     pub fn new(common_name: &str) -> Result<Self> {
         let params = Self::parameters(common_name);
         let key = KeyPair::generate()?;
@@ -47,16 +47,16 @@ impl Authority {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        params.distinguished_name = named(common_name);
+        params.distinguished_name = distinguished_name(common_name);
         params
     }
 
-    /// An authority that was made before under this common name, with its certificate and its key in PEM.
+    /// Loads an authority that was generated before with this common name from its certificate and key in PEM.
     pub fn load(common_name: &str, pem: String, key: &str) -> Result<Self> {
         Ok(Self { issuer: Issuer::new(Self::parameters(common_name), KeyPair::from_pem(key)?), pem })
     }
 
-    /// Its private key, in PEM.
+    /// The private key, in PEM.
     pub fn key(&self) -> String {
         self.issuer.key().serialize_pem()
     }
@@ -66,36 +66,43 @@ impl Authority {
         &self.pem
     }
 
-    /// Issues a certificate that is good for an hour, for clients and servers.
-    pub fn issue(&self, names: &[Name]) -> Result<Identity> {
+    /// Issues a certificate for client and server authentication, valid for one hour.
+    pub fn issue(&self, names: &[SubjectAltName]) -> Result<Identity> {
         let now = OffsetDateTime::now_utc();
         self.issue_for(names, now - Duration::minutes(5), now + Duration::hours(1))
     }
 
-    /// Issues a certificate that ended an hour ago.
-    pub fn issue_expired(&self, names: &[Name]) -> Result<Identity> {
+    /// Issues a certificate that expired one hour ago.
+    pub fn issue_expired(&self, names: &[SubjectAltName]) -> Result<Identity> {
         let now = OffsetDateTime::now_utc();
         self.issue_for(names, now - Duration::hours(2), now - Duration::hours(1))
     }
 
-    /// Issues a certificate that is good for this long from now on.
-    pub fn issue_lasting(&self, names: &[Name], lifetime: std::time::Duration) -> Result<Identity> {
+    /// Issues a certificate that is valid for this long from now on.
+    pub fn issue_lasting(&self, names: &[SubjectAltName], lifetime: std::time::Duration) -> Result<Identity> {
         let now = OffsetDateTime::now_utc();
         self.issue_for(names, now - Duration::minutes(5), now + lifetime)
     }
 
-    fn issue_for(&self, names: &[Name], not_before: OffsetDateTime, not_after: OffsetDateTime) -> Result<Identity> {
+    fn issue_for(
+        &self,
+        names: &[SubjectAltName],
+        not_before: OffsetDateTime,
+        not_after: OffsetDateTime,
+    ) -> Result<Identity> {
         let mut params = CertificateParams::default();
-        params.distinguished_name = named("workload");
+        params.distinguished_name = distinguished_name("workload");
         params.not_before = not_before;
         params.not_after = not_after;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
         for name in names {
             params.subject_alt_names.push(match name {
-                Name::Uri(uri) => SanType::URI(uri.as_str().try_into().with_context(|| format!("the URI {uri}"))?),
-                Name::Dns(host) => {
-                    SanType::DnsName(host.as_str().try_into().with_context(|| format!("the host {host}"))?)
+                SubjectAltName::Uri(uri) => {
+                    SanType::URI(uri.as_str().try_into().with_context(|| format!("invalid URI SAN {uri}"))?)
+                }
+                SubjectAltName::Dns(host) => {
+                    SanType::DnsName(host.as_str().try_into().with_context(|| format!("invalid DNS SAN {host}"))?)
                 }
             });
         }
@@ -105,14 +112,14 @@ impl Authority {
     }
 }
 
-fn named(common_name: &str) -> DistinguishedName {
+fn distinguished_name(common_name: &str) -> DistinguishedName {
     let mut name = DistinguishedName::new();
     name.push(DnType::CommonName, common_name);
     name
 }
 
 impl Identity {
-    /// A certificate with its key, both in PEM.
+    /// Takes a certificate and its key, both in PEM, without parsing them.
     pub fn from_pem(certificate: String, key: String) -> Self {
         Self { certificate, key }
     }
@@ -127,7 +134,7 @@ impl Identity {
         &self.key
     }
 
-    /// Writes `<name>.pem` and `<name>.key` into a folder, and says where the certificate is.
+    /// Writes `<name>.pem` and `<name>.key` into a folder, and returns the path of the certificate.
     pub fn write(&self, folder: &Path, name: &str) -> Result<PathBuf> {
         let certificate = folder.join(format!("{name}.pem"));
         fs::write(&certificate, &self.certificate)?;
@@ -136,8 +143,8 @@ impl Identity {
     }
 }
 
-/// The certificates of a listener (`CommonTlsContext`): its own in `server.pem` and `server.key` of a folder, and whom it
-/// trusts in `trusted.pem`.
+/// A listener's `CommonTlsContext`: its certificate and key in `server.pem` and `server.key` of `folder`, its trusted CA in
+/// `trusted.pem`.
 pub fn common_tls_context(folder: &Path) -> Value {
     json!({
         "tls_certificates": [{

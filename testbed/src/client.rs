@@ -1,4 +1,4 @@
-//! A client that sends the bytes that it is given.
+//! A client that sends raw bytes over plaintext or TLS and parses the response.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -13,30 +13,30 @@ use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureSch
 use socket2::{Domain, Socket, Type};
 
 use crate::certificates::Identity;
-use crate::http2::{self, Ending, Http2Connection};
+use crate::http2::{self, Http2Connection, StreamOutcome};
 
-/// How long a server may be silent.
-const SILENCE_LIMIT: Duration = Duration::from_secs(20);
+/// Time limit for each read and write.
+const IO_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// An answer.
+/// An HTTP response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
-    /// Its HTTP status.
+    /// The HTTP status.
     pub status: u16,
-    /// Its headers, names in lower case.
+    /// The headers, names in lower case.
     pub headers: Vec<(String, Vec<u8>)>,
-    /// Its body.
+    /// The body, dechunked.
     pub body: Vec<u8>,
 }
 
 impl Response {
-    /// The first value of a header.
+    /// The first value of a header; `name` in lower case.
     pub fn header(&self, name: &str) -> Option<&[u8]> {
         self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_slice())
     }
 }
 
-/// Connects anew for every request.
+/// A client that opens a new connection for every request.
 #[derive(Clone, Debug)]
 pub struct Client {
     address: SocketAddr,
@@ -47,13 +47,13 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client that speaks plaintext.
+    /// A client without TLS.
     pub fn plaintext(address: SocketAddr) -> Self {
         Self { address, tls: None, server_name: "localhost".to_owned(), preamble: Vec::new(), from: None }
     }
 
-    /// A client that speaks TLS, with a certificate or without. It does not check the server's: what is tested is the
-    /// server.
+    /// A TLS client, with a client certificate or without. It accepts any server certificate, because the tests are
+    /// about the server.
     pub fn tls(address: SocketAddr, identity: Option<&Identity>) -> Result<Self> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ClientConfig::builder_with_provider(provider)
@@ -71,14 +71,14 @@ impl Client {
         Ok(Self { tls: Some(Arc::new(configuration)), ..Self::plaintext(address) })
     }
 
-    /// Connects to this address, with the TLS sessions of the address before.
+    /// Connects to this address instead, with the TLS sessions of the former.
     pub fn at(mut self, address: SocketAddr) -> Self {
         self.address = address;
         self
     }
 
-    /// Names this server in TLS, or none.
-    pub fn naming(mut self, server_name: Option<&str>) -> Self {
+    /// Sends this name as SNI; with `None`, the handshake has no SNI.
+    pub fn with_sni(mut self, server_name: Option<&str>) -> Self {
         if let Some(configuration) = &mut self.tls {
             Arc::make_mut(configuration).enable_sni = server_name.is_some();
         }
@@ -88,19 +88,19 @@ impl Client {
         self
     }
 
-    /// Offers this protocol in TLS (ALPN, RFC 7301).
-    pub fn offering(mut self, protocol: &str) -> Self {
+    /// Offers this protocol in ALPN (RFC 7301).
+    pub fn with_alpn(mut self, protocol: &str) -> Self {
         if let Some(configuration) = &mut self.tls {
             Arc::make_mut(configuration).alpn_protocols = vec![protocol.as_bytes().to_vec()];
         }
         self
     }
 
-    /// Which of the protocols that it offers the server takes, if any.
-    pub fn agreed_protocol(&self) -> Result<Option<Vec<u8>>> {
-        let configuration = self.tls.as_ref().context("plaintext has no protocols to offer")?;
+    /// Connects, and returns the ALPN protocol that the server selects, if any.
+    pub fn negotiated_alpn(&self) -> Result<Option<Vec<u8>>> {
+        let configuration = self.tls.as_ref().context("ALPN needs TLS")?;
         let mut socket = self.connect_socket()?;
-        socket.set_read_timeout(Some(SILENCE_LIMIT))?;
+        socket.set_read_timeout(Some(IO_TIMEOUT))?;
         let name = ServerName::try_from(self.server_name.clone())?;
         let mut connection = ClientConnection::new(Arc::clone(configuration), name)?;
         while connection.is_handshaking() {
@@ -109,64 +109,65 @@ impl Client {
         Ok(connection.alpn_protocol().map(<[u8]>::to_vec))
     }
 
-    /// Sends these bytes before anything else, TLS included: a PROXY protocol header.
+    /// Sends these bytes before the TLS handshake, such as a PROXY protocol header.
     pub fn with_preamble(mut self, preamble: Vec<u8>) -> Self {
         self.preamble = preamble;
         self
     }
 
-    /// Connects from this address, one of 127.0.0.0/8.
-    pub fn coming_from(mut self, address: Ipv4Addr) -> Self {
+    /// Connects from this source address, one of 127.0.0.0/8.
+    pub fn with_source_address(mut self, address: Ipv4Addr) -> Self {
         self.from = Some(address);
         self
     }
 
-    /// Sends GET and reads the answer.
+    /// Sends GET and reads the response.
     pub fn get(&self, path: &str) -> Result<Response> {
         self.send(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").as_bytes())
     }
 
-    /// Sends raw bytes and reads the answer.
+    /// Sends raw bytes and reads the response.
     pub fn send(&self, bytes: &[u8]) -> Result<Response> {
-        talk(&mut *self.connect()?, bytes)
+        round_trip(&mut *self.connect()?, bytes)
     }
 
-    /// Sends a request by HTTP/2, its headers as they are, and waits for its end.
-    pub fn send_http2(&self, headers: &[(&[u8], &[u8])]) -> Result<Ending> {
+    /// Sends an HTTP/2 request with these headers, unchecked, and waits for the end of its stream.
+    pub fn send_http2(&self, headers: &[(&[u8], &[u8])]) -> Result<StreamOutcome> {
         http2::exchange(&mut *self.connect()?, headers)
     }
 
-    /// Opens a connection of HTTP/2 that many requests go over.
+    /// Opens an HTTP/2 connection for many requests.
     pub fn http2(&self) -> Result<Http2Connection> {
         Http2Connection::new(self.connect()?)
     }
 
-    /// Sends raw bytes to an echo, and says whether all of them came back before the other side ended the connection.
+    /// Sends raw bytes to an echo service; true if all of them come back before the connection is closed.
     pub fn is_echoed(&self, bytes: &[u8]) -> Result<bool> {
         let mut stream = self.connect()?;
         let mut answer = vec![0; bytes.len()];
-        // A peer that closes at once may have done so before all was written.
+        // A peer may close before everything is written.
         let _reset = stream.write_all(bytes).and_then(|()| stream.flush());
         Ok(stream.read_exact(&mut answer).is_ok() && answer == bytes)
     }
 
-    /// Waits for a service that speaks first, and says whether exactly this came before it ended the connection.
+    /// Reads from a server-first service until the connection is closed; true if it sent exactly `greeting`, false if it
+    /// sent nothing. Fails on any other bytes.
     pub fn is_greeted(&self, greeting: &[u8]) -> Result<bool> {
         let mut stream = self.connect()?;
-        let mut said = Vec::new();
-        // A peer that closes at once may do so without the end that TLS has.
-        let _cut = stream.read_to_end(&mut said);
-        match said.is_empty() || said == greeting {
-            true => Ok(said == greeting),
-            false => bail!("{} came instead of a greeting", said.escape_ascii()),
+        let mut received = Vec::new();
+        // A peer may close without a TLS close_notify.
+        let _cut = stream.read_to_end(&mut received);
+        match received.is_empty() || received == greeting {
+            true => Ok(received == greeting),
+            false => bail!("expected the greeting, received {}", received.escape_ascii()),
         }
     }
 
-    /// Opens a connection, with TLS if that is to be.
+    /// Opens a connection, with TLS if the client has it.
     pub fn connect(&self) -> Result<Box<dyn Stream>> {
         let mut socket = self.connect_socket().with_context(|| format!("connecting to {}", self.address))?;
-        socket.set_read_timeout(Some(SILENCE_LIMIT))?;
-        socket.set_write_timeout(Some(SILENCE_LIMIT))?;
+        socket.set_read_timeout(Some(IO_TIMEOUT))?;
+        socket.set_write_timeout(Some(IO_TIMEOUT))?;
         socket.set_nodelay(true)?;
         socket.write_all(&self.preamble)?;
         let Some(configuration) = &self.tls else { return Ok(Box::new(socket)) };
@@ -184,25 +185,25 @@ impl Client {
     }
 }
 
-/// A client of a server at the end of a tunnel.
+/// TLS inside a CONNECT tunnel.
 impl Client {
-    /// Speaks TLS under this server name over a connection that is open already.
+    /// Starts TLS with this SNI on an open connection.
     pub(crate) fn over(stream: Box<dyn Stream>, server_name: &str) -> Result<Box<dyn Stream>> {
         let any = Self::tls(SocketAddr::from(([127, 0, 0, 1], 0)), None)?;
-        let configuration = any.tls.context("made with TLS above")?;
+        let configuration = any.tls.context("the client above has TLS")?;
         let connection = ClientConnection::new(configuration, ServerName::try_from(server_name.to_owned())?)?;
         Ok(Box::new(StreamOwned::new(connection, stream)))
     }
 }
 
-/// Writes a request, and reads the head of the answer and not a byte more; its status.
-pub(crate) fn head_of_answer(stream: &mut dyn Stream, bytes: &[u8]) -> Result<u16> {
+/// Writes a request, reads exactly the head of the response, and returns its status.
+pub(crate) fn response_head(stream: &mut dyn Stream, bytes: &[u8]) -> Result<u16> {
     stream.write_all(bytes)?;
     stream.flush()?;
     let mut answer = Vec::new();
     let mut byte = [0];
     while !answer.ends_with(b"\r\n\r\n") {
-        stream.read_exact(&mut byte).context("reading the head of the answer")?;
+        stream.read_exact(&mut byte).context("reading the response head")?;
         answer.extend(byte);
     }
     let mut headers = [httparse::EMPTY_HEADER; 64];
@@ -211,13 +212,13 @@ pub(crate) fn head_of_answer(stream: &mut dyn Stream, bytes: &[u8]) -> Result<u1
     parsed.code.context("no status")
 }
 
-/// A connection to read from and write to.
+/// A connection that can be read from and written to.
 pub trait Stream: Read + Write {}
 
 impl<S: Read + Write> Stream for S {}
 
-/// Writes, then reads until the answer is whole. A peer that resets after it has answered has answered.
-pub fn talk(stream: &mut dyn Stream, bytes: &[u8]) -> Result<Response> {
+/// Writes a request, and reads until the response is complete. A reset after the complete response is not an error.
+pub fn round_trip(stream: &mut dyn Stream, bytes: &[u8]) -> Result<Response> {
     stream.write_all(bytes)?;
     stream.flush()?;
     let mut answer = Vec::new();
@@ -226,7 +227,7 @@ pub fn talk(stream: &mut dyn Stream, bytes: &[u8]) -> Result<Response> {
         let length = match stream.read(&mut chunk) {
             Ok(length) => length,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) if answer.is_empty() => return Err(error).context("reading the answer"),
+            Err(error) if answer.is_empty() => return Err(error).context("reading the response"),
             Err(_) => 0,
         };
         answer.extend(chunk.get(..length).unwrap_or_default());
@@ -234,12 +235,12 @@ pub fn talk(stream: &mut dyn Stream, bytes: &[u8]) -> Result<Response> {
             return Ok(response);
         }
         if length == 0 {
-            bail!("the connection was closed without a whole answer, after {} bytes", answer.len());
+            bail!("the connection was closed after {} bytes of an incomplete response", answer.len());
         }
     }
 }
 
-/// The answer, once it is whole: by its length, by its last chunk, or by the end of the connection.
+/// Parses a response; `None` until it is complete by its length, its last chunk or the end of the connection.
 fn parse(answer: &[u8], ended: bool) -> Result<Option<Response>> {
     let mut headers = [httparse::EMPTY_HEADER; 64];
     let mut parsed = httparse::Response::new(&mut headers);
@@ -257,14 +258,14 @@ fn parse(answer: &[u8], ended: bool) -> Result<Option<Response>> {
     Ok(body.map(|body| Response { status, headers, body }))
 }
 
-/// The body of all chunks, once the last one is there.
+/// Joins the chunks of a body; `None` until the last one is received.
 fn unchunk(mut body: &[u8]) -> Result<Option<Vec<u8>>> {
     let mut whole = Vec::new();
     loop {
         let (start, size) = match httparse::parse_chunk_size(body) {
             Ok(httparse::Status::Complete(found)) => found,
             Ok(httparse::Status::Partial) => return Ok(None),
-            Err(_) => bail!("a broken chunk"),
+            Err(_) => bail!("invalid chunk size"),
         };
         let size = usize::try_from(size)?;
         let (Some(chunk), Some(rest)) = (body.get(start..start + size), body.get(start + size + 2..)) else {
@@ -278,7 +279,7 @@ fn unchunk(mut body: &[u8]) -> Result<Option<Vec<u8>>> {
     }
 }
 
-/// Trusts every server.
+/// A verifier that accepts every server certificate.
 #[derive(Debug)]
 struct AnyServer;
 

@@ -1,4 +1,4 @@
-//! Envoy configurations that people copy, placed into a run: other ports, other folders, the same filters.
+//! Envoy bootstraps: read from `envoy-config/` and adapted to a run's folders and ports.
 
 use std::fs;
 use std::path::Path;
@@ -6,33 +6,33 @@ use std::path::Path;
 use anyhow::{Context, Result, anyhow};
 use serde_json::Value;
 
-/// Reads YAML as JSON values.
+/// Parses YAML as JSON values.
 pub fn read_yaml(text: &str) -> Result<Value> {
     serde_saphyr::from_str(text).map_err(|error| anyhow!("{error}"))
 }
 
-/// A bootstrap, as it will be given to Envoy.
+/// An Envoy bootstrap, as JSON.
 #[derive(Clone, Debug)]
 pub struct Configuration(Value);
 
 impl Configuration {
-    /// Takes a bootstrap as it is.
+    /// Wraps a bootstrap without changes.
     pub fn new(bootstrap: Value) -> Self {
         Self(bootstrap)
     }
 
-    /// Reads a file of `envoy-config/`.
+    /// Reads a bootstrap from a YAML file.
     pub fn read(path: &Path) -> Result<Self> {
         let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
         read_yaml(&text).map(Self).with_context(|| format!("in {}", path.display()))
     }
 
-    /// The value at a JSON pointer (RFC 6901).
+    /// The value at a JSON pointer (RFC 6901). Fails if there is none.
     pub fn at(&mut self, pointer: &str) -> Result<&mut Value> {
         self.0.pointer_mut(pointer).with_context(|| format!("the configuration has no {pointer}"))
     }
 
-    /// Replaces the start of every string that is a path under `folder`.
+    /// Replaces the prefix `folder` of every string with `to`.
     pub fn move_paths(&mut self, folder: &str, to: &Path) {
         fn walk(value: &mut Value, folder: &str, to: &Path) {
             match value {

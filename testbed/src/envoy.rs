@@ -1,4 +1,4 @@
-//! One Envoy process.
+//! Starting, inspecting and stopping an Envoy process.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -15,37 +15,37 @@ use crate::client::Client;
 use crate::configuration::Configuration;
 use crate::wait;
 
-/// How long Envoy may take to compile the filters and open its listeners.
-const START_LIMIT: Duration = Duration::from_secs(90);
+/// Time limit for Envoy to compile the filters and open its listeners.
+const START_TIMEOUT: Duration = Duration::from_secs(90);
 
 const CONFIGURATION_FILE: &str = "envoy.json";
 const ADMIN_FILE: &str = "admin-address";
 
-/// How an Envoy is run.
+/// Options for running Envoy.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The program.
+    /// The Envoy binary.
     pub binary: PathBuf,
-    /// A folder for its configuration, its logs and what it prints.
+    /// A folder for its configuration, its logs and its output.
     pub folder: PathBuf,
-    /// Its worker threads.
+    /// The number of worker threads.
     pub workers: usize,
-    /// Whether it may go on after this process. Some builds of Envoy end with their parent, so such a one gets a
-    /// shell of its own as parent.
-    pub outlives: bool,
+    /// Lets Envoy outlive this process. Some builds of Envoy exit with their parent process, so a detached one is started
+    /// by a shell of its own.
+    pub detached: bool,
 }
 
-/// A running Envoy, ended when dropped.
+/// A running Envoy, stopped when dropped.
 #[derive(Debug)]
 pub struct Envoy {
     child: Option<Child>,
     admin: SocketAddr,
     log: PathBuf,
-    outlives: bool,
+    detached: bool,
 }
 
 impl Envoy {
-    /// Starts Envoy and waits until it is ready. Fails with the end of its log where it refuses to start.
+    /// Starts Envoy and waits until it is ready. Fails with the last lines of its log if it exits.
     pub fn start(configuration: &Configuration, options: &Options) -> Result<Self> {
         let mut bootstrap = configuration.clone();
         if let Value::Object(keys) = bootstrap.at("")? {
@@ -59,7 +59,7 @@ impl Envoy {
         if admin_file.exists() {
             fs::remove_file(&admin_file)?;
         }
-        let mut command = match options.outlives {
+        let mut command = match options.detached {
             false => Command::new(&options.binary),
             true => {
                 let mut shell = Command::new("sh");
@@ -80,61 +80,61 @@ impl Envoy {
             .stderr(File::create(&log)?)
             .spawn()
             .with_context(|| format!("starting {}", options.binary.display()))?;
-        let admin = wait::until("Envoy to open its admin port", START_LIMIT, || {
+        let admin = wait::until("Envoy to open its admin port", START_TIMEOUT, || {
             if let Some(status) = child.try_wait()? {
-                bail!("Envoy ended with {status}:\n{}", last_lines(&log));
+                bail!("Envoy exited with {status}:\n{}", last_lines(&log));
             }
             Ok(fs::read_to_string(&admin_file).ok().and_then(|text| text.trim().parse().ok()))
         })?;
-        let mut envoy = Self { child: Some(child), admin, log, outlives: options.outlives };
-        wait::until("Envoy to be ready", START_LIMIT, || {
-            if let Some(status) = envoy.ended()? {
-                bail!("Envoy ended with {status}:\n{}", last_lines(&envoy.log));
+        let mut envoy = Self { child: Some(child), admin, log, detached: options.detached };
+        wait::until("Envoy to be ready", START_TIMEOUT, || {
+            if let Some(status) = envoy.exit_status()? {
+                bail!("Envoy exited with {status}:\n{}", last_lines(&envoy.log));
             }
             Ok(envoy.admin_get("/ready").is_ok_and(|answer| answer.starts_with("LIVE")).then_some(()))
         })?;
         Ok(envoy)
     }
 
-    fn ended(&mut self) -> Result<Option<std::process::ExitStatus>> {
+    fn exit_status(&mut self) -> Result<Option<std::process::ExitStatus>> {
         match &mut self.child {
             Some(child) => Ok(child.try_wait()?),
             None => Ok(None),
         }
     }
 
-    /// Lets it go on after this value is dropped.
-    pub fn keep_running(mut self) {
+    /// Leaves Envoy running when this value is dropped.
+    pub fn detach(mut self) {
         self.child = None;
     }
 
-    /// Its process, or the shell's that it was started by so that it may go on; none once it is left running.
+    /// The process ID of Envoy, or of the shell that started a detached one; `None` after [`Self::detach`].
     pub fn process(&self) -> Option<u32> {
         self.child.as_ref().map(Child::id)
     }
 
-    /// Where its admin interface listens.
+    /// The address of the admin interface.
     pub fn admin(&self) -> SocketAddr {
         self.admin
     }
 
-    /// What it has logged so far.
+    /// The contents of Envoy's log so far.
     pub fn log(&self) -> Result<String> {
         Ok(String::from_utf8_lossy(&fs::read(&self.log)?).into_owned())
     }
 
-    /// The body of an admin page.
+    /// Fetches an admin path and returns the body.
     pub fn admin_get(&self, path: &str) -> Result<String> {
         let answer = Client::plaintext(self.admin).get(path)?;
         Ok(String::from_utf8_lossy(&answer.body).into_owned())
     }
 
-    /// Where a listener listens.
+    /// The local address of a listener. Fails if there is no such listener.
     pub fn listener(&self, name: &str) -> Result<SocketAddr> {
         self.listeners()?.remove(name).with_context(|| format!("no listener {name}"))
     }
 
-    /// Where each listener listens that has an address, by its name.
+    /// The local addresses of all listeners that have one, by name.
     pub fn listeners(&self) -> Result<BTreeMap<String, SocketAddr>> {
         let page: Value = serde_json::from_str(&self.admin_get("/listeners?format=json")?)?;
         let statuses = page.get("listener_statuses").and_then(Value::as_array).context("no listeners")?;
@@ -145,7 +145,7 @@ impl Envoy {
         with_address.map(|(name, address)| Ok((name, socket_address(address)?))).collect()
     }
 
-    /// A counter or gauge; 0 where it does not exist.
+    /// The value of a counter or gauge; 0 if it does not exist.
     pub fn stat(&self, name: &str) -> Result<u64> {
         let page = self.admin_get("/stats")?;
         let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
@@ -163,24 +163,24 @@ fn socket_address(address: &Value) -> Result<SocketAddr> {
 impl Drop for Envoy {
     fn drop(&mut self) {
         if let Some(child) = &mut self.child {
-            // A process that is gone already has nothing to end. One that may outlive its parent has a shell between.
-            if self.outlives {
-                let _gone = quit(&Client::plaintext(self.admin));
+            // Killing a detached one would only kill its shell. A process that has exited already needs nothing.
+            if self.detached {
+                let _exited = quit(&Client::plaintext(self.admin));
             }
-            let _gone = child.kill();
-            let _gone = child.wait();
+            let _exited = child.kill();
+            let _exited = child.wait();
         }
     }
 }
 
-/// Ends the Envoy that was run in `folder` and left running, if there is one.
-pub fn end(folder: &Path) -> Result<()> {
+/// Stops the detached Envoy that was started in `folder`, if it still runs.
+pub fn stop_detached(folder: &Path) -> Result<()> {
     let admin_file = folder.join(ADMIN_FILE);
     let Some(admin) = fs::read_to_string(&admin_file).ok().and_then(|text| text.trim().parse().ok()) else {
         return Ok(());
     };
     let client = Client::plaintext(admin);
-    // The port may be another program's by now: only an Envoy that runs this folder's configuration is ended.
+    // Another program may have the port by now: only an Envoy that runs this folder's configuration is stopped.
     let is_ours = client.get("/server_info").is_ok_and(|answer| {
         String::from_utf8_lossy(&answer.body).contains(&*folder.join(CONFIGURATION_FILE).to_string_lossy())
     });
@@ -194,7 +194,7 @@ pub fn end(folder: &Path) -> Result<()> {
 
 fn quit(admin: &Client) -> Result<()> {
     admin.send(b"POST /quitquitquit HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")?;
-    wait::until("Envoy to end", Duration::from_secs(15), || Ok(admin.get("/ready").is_err().then_some(())))
+    wait::until("Envoy to exit", Duration::from_secs(15), || Ok(admin.get("/ready").is_err().then_some(())))
 }
 
 fn last_lines(log: &Path) -> String {

@@ -1,4 +1,4 @@
-//! As much of HTTP/2 (RFC 9113) as sends requests of any headers and hears how they end.
+//! A minimal HTTP/2 client (RFC 9113) that sends arbitrary headers and reports how the stream ended.
 
 use std::collections::VecDeque;
 use std::io::Read;
@@ -23,48 +23,48 @@ const END_HEADERS: u8 = 4;
 
 /// How a stream ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ending {
-    /// With an answer, whose body is this. Its status is not read: that would take all of HPACK (RFC 7541), and the
-    /// access log of the server has it.
-    Answered(Vec<u8>),
+pub enum StreamOutcome {
+    /// A complete response with this body. The status is not decoded: that needs all of HPACK (RFC 7541), and the server's
+    /// access log has it.
+    Complete(Vec<u8>),
     /// The stream or the connection was reset, or closed.
     Reset,
 }
 
-/// Sends a request of these headers, pseudo-headers first, as they are, and waits for the end of its stream.
-pub(crate) fn exchange(stream: &mut dyn Stream, headers: &[(&[u8], &[u8])]) -> Result<Ending> {
+/// Sends a request with these headers, pseudo-headers first, and waits for the end of its stream.
+pub(crate) fn exchange(stream: &mut dyn Stream, headers: &[(&[u8], &[u8])]) -> Result<StreamOutcome> {
     let mut bytes = PREFACE.to_vec();
     bytes.extend(frame(SETTINGS, 0, 0, &[])?);
-    bytes.extend(frame(HEADERS, END_HEADERS | END_STREAM, 1, &block(headers)?)?);
+    bytes.extend(frame(HEADERS, END_HEADERS | END_STREAM, 1, &field_block(headers)?)?);
     stream.write_all(&bytes)?;
     stream.flush()?;
     let mut body = Vec::new();
     loop {
-        let Some((kind, flags, id, payload)) = read_frame(stream) else { return Ok(Ending::Reset) };
+        let Some((kind, flags, id, payload)) = read_frame(stream) else { return Ok(StreamOutcome::Reset) };
         match (kind, id) {
             (SETTINGS, 0) if flags & ACK == 0 => {
-                // A server that has closed already says why in the frames before.
-                let _gone = frame(SETTINGS, ACK, 0, &[]).map(|bytes| stream.write_all(&bytes));
+                // If the server has closed already, the frames before say why.
+                let _unsent = frame(SETTINGS, ACK, 0, &[]).map(|bytes| stream.write_all(&bytes));
             }
             (DATA, 1) => body.extend(payload),
-            (RST_STREAM, 1) | (GOAWAY, 0) => return Ok(Ending::Reset),
+            (RST_STREAM, 1) | (GOAWAY, 0) => return Ok(StreamOutcome::Reset),
             _ => {}
         }
         if matches!((kind, id), (DATA | HEADERS, 1)) && flags & END_STREAM != 0 {
-            return Ok(Ending::Answered(body));
+            return Ok(StreamOutcome::Complete(body));
         }
     }
 }
 
-/// One connection that many requests go over, several at once, each without a body.
+/// A connection for many concurrent requests without bodies.
 pub struct Http2Connection {
     stream: Box<dyn Stream>,
     next_stream: u32,
-    /// What was read and not yet looked at.
+    /// Bytes that were read but not parsed yet.
     unread: VecDeque<u8>,
 }
 
-/// `:status: 200` as every server writes it: field 8 of the static table (RFC 7541, appendix A).
+/// `:status: 200` as an indexed field: entry 8 of the static table (RFC 7541, appendix A).
 const STATUS_200: u8 = 0x88;
 
 impl Http2Connection {
@@ -76,10 +76,10 @@ impl Http2Connection {
         Ok(Self { stream, next_stream: 1, unread: VecDeque::new() })
     }
 
-    /// Sends the same request `count` times at once, pseudo-headers first, and waits for all the answers. Fails where
-    /// one of them is not 200.
+    /// Sends the same request `count` times concurrently, pseudo-headers first, and waits for all responses. Fails if one
+    /// of them is not 200.
     pub fn send(&mut self, headers: &[(&[u8], &[u8])], count: usize) -> Result<()> {
-        let block = block(headers)?;
+        let block = field_block(headers)?;
         let mut bytes = Vec::new();
         for _ in 0..count {
             bytes.extend(frame(HEADERS, END_HEADERS | END_STREAM, self.next_stream, &block)?);
@@ -87,19 +87,19 @@ impl Http2Connection {
         }
         self.stream.write_all(&bytes)?;
         self.stream.flush()?;
-        let mut answered = 0;
-        while answered < count {
+        let mut finished = 0;
+        while finished < count {
             let (kind, flags, _, payload) = self.next_frame()?;
             match kind {
                 SETTINGS if flags & ACK == 0 => {
                     self.stream.write_all(&frame(SETTINGS, ACK, 0, &[])?)?;
                     self.stream.flush()?;
                 }
-                HEADERS => ensure!(payload.first() == Some(&STATUS_200), "an answer is not 200"),
-                RST_STREAM | GOAWAY => bail!("the server has reset a stream or the connection"),
+                HEADERS => ensure!(payload.first() == Some(&STATUS_200), "a response is not 200"),
+                RST_STREAM | GOAWAY => bail!("the server reset a stream or the connection"),
                 _ => {}
             }
-            answered += usize::from(matches!(kind, HEADERS | DATA) && flags & END_STREAM != 0);
+            finished += usize::from(matches!(kind, HEADERS | DATA) && flags & END_STREAM != 0);
         }
         Ok(())
     }
@@ -115,7 +115,7 @@ impl Http2Connection {
             }
             let mut chunk = [0; 16_384];
             let length = self.stream.read(&mut chunk)?;
-            ensure!(length > 0, "the connection was closed before all answers were there");
+            ensure!(length > 0, "the connection was closed before all responses were received");
             self.unread.extend(chunk.get(..length).unwrap_or_default());
         }
     }
@@ -129,21 +129,21 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Result<Vec<u8>> {
     Ok([&length[..], &[kind, flags], &stream.to_be_bytes(), payload].concat())
 }
 
-/// Literal fields that are not indexed, without Huffman coding (RFC 7541, section 6.2.2).
-fn block(headers: &[(&[u8], &[u8])]) -> Result<Vec<u8>> {
+/// Encodes a field block as literals without indexing and without Huffman coding (RFC 7541, section 6.2.2).
+fn field_block(headers: &[(&[u8], &[u8])]) -> Result<Vec<u8>> {
     let mut block = Vec::new();
     for (name, value) in headers {
         block.push(0);
         for text in [name, value] {
-            block.extend(length(text.len())?);
+            block.extend(string_length(text.len())?);
             block.extend(*text);
         }
     }
     Ok(block)
 }
 
-/// An integer with a prefix of 7 bits (RFC 7541, section 5.1), up to 255.
-fn length(length: usize) -> Result<Vec<u8>> {
+/// Encodes a string length with a 7-bit prefix (RFC 7541, section 5.1), up to 16,510.
+fn string_length(length: usize) -> Result<Vec<u8>> {
     match u8::try_from(length) {
         Ok(short @ 0..127) => Ok(vec![short]),
         Ok(longer) if longer - 127 < 128 => Ok(vec![127, longer - 127]),
@@ -157,7 +157,7 @@ fn length(length: usize) -> Result<Vec<u8>> {
 
 type Frame = (u8, u8, u32, Vec<u8>);
 
-/// The next frame, or none where the connection has ended.
+/// Reads the next frame; `None` if the stream ends before it is complete.
 fn read_frame(stream: &mut (impl Read + ?Sized)) -> Option<Frame> {
     let mut head = [0; 9];
     stream.read_exact(&mut head).ok()?;

@@ -1,38 +1,40 @@
-//! A real Envoy on free ports, certificates made on the spot, and a client that sends what it is told.
+//! Test fixtures: a real Envoy on free ports, generated certificates, and a raw client.
 //!
-//! The demo and the suites stand on this. Nothing here knows a policy: [`Authority`] issues X.509-SVIDs good and bad,
-//! [`Envoy`] runs one proxy from a bootstrap and ends it when dropped, [`Client`] sends raw bytes over TLS or
-//! plaintext and reads the answer, [`Gateway`] is the egress gateway that people copy with an outside of its own,
-//! [`access_log`] reads what Envoy says of a request, [`wait`] waits for a condition with a limit.
+//! The demo and the test suites build on this crate. It knows nothing of policies. [`CertificateAuthority`] issues valid and
+//! invalid X.509-SVIDs, [`Envoy`] runs a bootstrap and stops when dropped, [`Client`] sends raw bytes over TLS or plaintext
+//! and parses the response, [`EgressGateway`] runs `envoy-config/egress.yaml` against local upstreams, [`access_log`] reads
+//! Envoy's access log, and [`wait`] polls a condition with a time limit.
 
 pub mod access_log;
 mod certificates;
 mod client;
 mod client_hello;
 mod configuration;
+mod dns_server;
+mod egress_gateway;
 mod envoy;
-mod gateway;
 mod http2;
-mod mail_server;
-mod outside;
-mod plugin;
 mod postgres;
 mod repository;
 mod reserved_port;
+mod smtp_server;
+mod tls_server;
 mod token;
 pub mod wait;
+mod wasm_plugin;
 
-pub use certificates::{Authority, Identity, Name, common_tls_context};
-pub use client::{Client, Response, Stream, talk};
+pub use certificates::{CertificateAuthority, Identity, SubjectAltName, common_tls_context};
+pub use client::{Client, Response, Stream, round_trip};
 pub use client_hello::client_hello;
 pub use configuration::{Configuration, read_yaml};
-pub use envoy::{Envoy, Options, end};
-pub use gateway::{Gateway, Reached};
-pub use http2::{Ending, Http2Connection};
-pub use mail_server::MailServer;
-pub use outside::{DnsServer, TlsServer, resolve};
-pub use plugin::{string_value, wasm_plugin};
+pub use dns_server::{DnsServer, resolve};
+pub use egress_gateway::{EgressGateway, EgressOutcome};
+pub use envoy::{Envoy, Options, stop_detached};
+pub use http2::{Http2Connection, StreamOutcome};
 pub use postgres::Postgres;
 pub use repository::{build_filters, envoy_binary, filter_path, root};
 pub use reserved_port::ReservedPort;
+pub use smtp_server::SmtpServer;
+pub use tls_server::TlsServer;
 pub use token::TokenIssuer;
+pub use wasm_plugin::{string_value, wasm_plugin};

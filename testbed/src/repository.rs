@@ -1,4 +1,4 @@
-//! Where things are in this repository, and what builds them.
+//! Paths in this repository, and the tools that build or find programs.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -6,17 +6,17 @@ use std::sync::OnceLock;
 
 use anyhow::{Context, Result, anyhow, bail};
 
-/// The repository's root.
+/// The root folder of the repository.
 pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
 }
 
-/// The module that `make wasm` has built of a filter, as in `identity-authz`.
+/// The path of a filter's module in `dist/`; `filter` is a name such as `identity-authz`.
 pub fn filter_path(filter: &str) -> PathBuf {
     root().join("dist").join(format!("{filter}.wasm"))
 }
 
-/// Builds the filters, once a process, so that no test runs an old module.
+/// Builds the filters, once per process, so that no test runs an outdated module.
 pub fn build_filters() -> Result<()> {
     static BUILT: OnceLock<Result<(), String>> = OnceLock::new();
     BUILT.get_or_init(|| run_build().map_err(|error| format!("{error:#}"))).clone().map_err(|error| anyhow!(error))
@@ -25,18 +25,18 @@ pub fn build_filters() -> Result<()> {
 fn run_build() -> Result<()> {
     let status = Command::new(root().join("tools/build-wasm")).env("SALLYPORT_QUIET", "1").status();
     if !status.context("tools/build-wasm")?.success() {
-        bail!("tools/build-wasm failed, its messages are above");
+        bail!("tools/build-wasm failed; see the messages above");
     }
     Ok(())
 }
 
-/// An Envoy: the variable `ENVOY`, the PATH, or one that is fetched once.
+/// The path of an Envoy binary: the variable `ENVOY`, the PATH, or one that is fetched once.
 pub fn envoy_binary() -> Result<PathBuf> {
     find("tools/find-envoy")
 }
 
-/// The folder of PostgreSQL's programs: the variable `POSTGRES_BIN`, the machine's own, or those of the distribution's
-/// packages, which are fetched once.
+/// The folder of PostgreSQL's programs: the variable `POSTGRES_BIN`, the machine's own, or the distribution's packages,
+/// which are fetched once.
 pub(crate) fn postgres_programs() -> Result<PathBuf> {
     find("tools/find-postgres")
 }
@@ -44,7 +44,7 @@ pub(crate) fn postgres_programs() -> Result<PathBuf> {
 fn find(tool: &str) -> Result<PathBuf> {
     let output = Command::new(root().join(tool)).stderr(Stdio::inherit()).output().with_context(|| tool.to_owned())?;
     if !output.status.success() {
-        bail!("{tool} failed, its messages are above");
+        bail!("{tool} failed; see the messages above");
     }
     Ok(PathBuf::from(String::from_utf8(output.stdout)?.trim()))
 }

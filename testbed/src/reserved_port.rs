@@ -1,12 +1,12 @@
-//! A port for a configuration that has to name it before an Envoy listens there.
+//! A port that a configuration can name before Envoy listens on it.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
 use anyhow::{Context, Result};
 use socket2::{Domain, Socket, Type};
 
-/// A free TCP port of 127.0.0.1, held for Envoy, which shares the ports of its listeners (`SO_REUSEPORT`). Nothing
-/// listens here, so no connection is lost to it; other programs cannot take it while this value lives.
+/// A free TCP port of 127.0.0.1, reserved for Envoy, which binds with `SO_REUSEPORT`. This socket does not listen, so it
+/// receives no connection; other programs cannot bind the port while this value exists.
 #[derive(Debug)]
 pub struct ReservedPort {
     _holder: Socket,
@@ -14,7 +14,7 @@ pub struct ReservedPort {
 }
 
 impl ReservedPort {
-    /// Takes a free port.
+    /// Reserves a free port.
     pub fn new() -> Result<Self> {
         let holder = Socket::new(Domain::IPV4, Type::STREAM, None)?;
         holder.set_reuse_port(true)?;
@@ -23,7 +23,7 @@ impl ReservedPort {
         Ok(Self { _holder: holder, number })
     }
 
-    /// Its number.
+    /// The port number.
     pub fn number(&self) -> u16 {
         self.number
     }

@@ -1,4 +1,4 @@
-//! The form of a suite file.
+//! The format of a suite file.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,147 +8,150 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use serde_json::Value;
-use testbed::{Name, read_yaml};
+use testbed::{SubjectAltName, read_yaml};
 
-/// A file of cases about one topic.
+/// A suite file: cases about one topic.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Suite {
-    /// What the cases show, in a sentence.
+    /// The topic, in a sentence.
     pub about: String,
-    /// The configuration of the cases that have none of their own.
+    /// The default configuration of the cases.
     #[serde(default)]
     pub configuration: Option<Value>,
-    /// The cases; their names are unique within the file.
+    /// The cases. Their names are unique within the file.
     pub cases: Vec<Case>,
 }
 
-/// One request under one configuration, or one configuration that is refused.
+/// One request or connection under one configuration, or one configuration that is refused.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Case {
-    /// What happens, in a few words.
+    /// The name: what happens, in a few words.
     pub name: String,
-    /// Why it has to, where the name does not say.
+    /// The reason, where the name does not give it.
     #[serde(default)]
     pub why: Option<String>,
-    /// The plugin configuration. Text is handed over as it is, anything else as JSON.
+    /// The plugin configuration. A string is passed to the filter as it is, anything else as JSON.
     #[serde(default)]
     pub configuration: Option<Value>,
-    /// Who sends the request. Default: a client without TLS.
+    /// The client and its connection. Default: a client without TLS.
     #[serde(default)]
     pub caller: Caller,
-    /// What is sent.
+    /// The request.
     #[serde(default)]
-    pub request: Sent,
-    /// Instead of a request: a connection whose bytes pass through a network filter.
+    pub request: RequestSpec,
+    /// A TLS connection instead of a request, in a network filter in front of a proxy that does not terminate TLS.
     #[serde(default)]
-    pub passing: Option<Passing>,
-    /// Instead of a request: a connection of which the network filter sees bytes, after TLS if there is any.
+    pub passthrough: Option<Passthrough>,
+    /// A TCP connection instead of a request, in a network filter that sees its bytes, decrypted if it uses TLS.
     #[serde(default)]
-    pub bytes: Option<FirstSpeaker>,
-    /// What has to come of it.
+    pub speaks_first: Option<FirstSpeaker>,
+    /// The expected result.
     pub expect: Expectation,
 }
 
-/// The connection that a request comes by.
+/// A client and its connection.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Caller {
-    /// Shorthand for a certificate with this one URI.
+    /// The URI SAN of the client's certificate, if it has just this one: short for `certificate: [uri:…]`.
     #[serde(default)]
     pub peer: Option<String>,
-    /// The SANs of the client's certificate: `uri:…` or `dns:…`. Empty: a certificate without any.
+    /// The SANs of the client's certificate: `uri:…` or `dns:…`. Empty: a certificate without SANs.
     #[serde(default)]
     pub certificate: Option<Vec<String>>,
-    /// The certificate is of an authority that Envoy does not trust, and the listener takes it all the same.
+    /// True if the certificate is signed by an authority that Envoy does not trust. The listener accepts it all the
+    /// same.
     #[serde(default)]
     pub untrusted: bool,
-    /// The certificate has ended, and the listener takes it all the same.
+    /// True if the certificate has expired. The listener accepts it all the same.
     #[serde(default)]
     pub expired: bool,
-    /// TLS without a client certificate.
+    /// True for TLS without a client certificate.
     #[serde(default)]
     pub tls: bool,
-    /// The server name of the client's TLS. Absent: none is sent.
+    /// The SNI. Absent: none is sent.
     #[serde(default)]
     pub server_name: Option<String>,
-    /// The address that the client comes from. Default: 198.51.100.1.
+    /// The client's address. Default: 198.51.100.1.
     #[serde(default)]
     pub address: Option<Ipv4Addr>,
-    /// The port that the connection is addressed to. Default: 443.
+    /// The destination port. Default: 443.
     #[serde(default)]
     pub destination_port: Option<u16>,
-    /// The claims of the request's token, which Envoy's JWT filter has validated. Absent: there is no token.
+    /// The claims of the request's JWT, which Envoy's JWT filter validates. Absent: no token.
     #[serde(default)]
     pub token: Option<Value>,
-    /// The token is of an issuer that the JWT filter does not trust, and goes on all the same.
+    /// True if the token is signed by an issuer that the JWT filter does not trust. The request passes that filter all
+    /// the same.
     #[serde(default)]
     pub forged_token: bool,
 }
 
 impl Caller {
-    /// Whether the connection is of TLS, with a certificate or without.
+    /// Returns true if the connection uses TLS, with a client certificate or without.
     pub fn speaks_tls(&self) -> bool {
         self.tls || self.peer.is_some() || self.certificate.is_some()
     }
 
-    /// The SANs of the certificate that is presented, if one is.
-    pub fn names(&self) -> Result<Option<Vec<Name>>> {
+    /// Returns the SANs of the client's certificate, if there is one.
+    pub fn sans(&self) -> Result<Option<Vec<SubjectAltName>>> {
         if let Some(peer) = &self.peer {
-            return Ok(Some(vec![Name::Uri(peer.clone())]));
+            return Ok(Some(vec![SubjectAltName::Uri(peer.clone())]));
         }
         let Some(certificate) = &self.certificate else { return Ok(None) };
         let name = |text: &String| match text.split_once(':') {
-            Some(("uri", uri)) => Ok(Name::Uri(uri.to_owned())),
-            Some(("dns", host)) => Ok(Name::Dns(host.to_owned())),
-            _ => bail!("{text} is neither uri:… nor dns:…"),
+            Some(("uri", uri)) => Ok(SubjectAltName::Uri(uri.to_owned())),
+            Some(("dns", host)) => Ok(SubjectAltName::Dns(host.to_owned())),
+            _ => bail!("{text} is not a SAN: write uri:… or dns:…"),
         };
         certificate.iter().map(name).collect::<Result<Vec<_>>>().map(Some)
     }
 }
 
-/// The first bytes of a connection that passes through. A character up to U+00FF stands for the byte of that number.
+/// The first bytes of a connection whose TLS is not terminated. A character up to U+00FF stands for the byte with that
+/// value.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
-pub struct Passing {
-    /// The server name of the ClientHello. Absent: it has none.
+pub struct Passthrough {
+    /// The SNI of the ClientHello. Absent: it has none.
     pub server_name: Option<String>,
-    /// Bytes that are no TLS, in place of a ClientHello.
+    /// Bytes that are not TLS, instead of a ClientHello.
     pub bytes: Option<String>,
 }
 
-/// Who speaks first on a connection.
+/// The side of a connection that speaks first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum FirstSpeaker {
     /// The client.
     Client,
-    /// The service, which greets it.
+    /// The server, with a greeting.
     Server,
 }
 
-/// A request, as it is written to the wire. A character up to U+00FF stands for the byte of that number, so `\xff` is
-/// a byte that is not UTF-8.
+/// A request, as the client writes it. A character up to U+00FF stands for the byte with that value, so `\xff` is a
+/// byte that is not UTF-8.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
-pub struct Sent {
-    /// Default: GET.
+pub struct RequestSpec {
+    /// The method. Default: GET.
     pub method: String,
-    /// Default: `/`.
+    /// The path with its query. Default: `/`.
     pub path: String,
-    /// The target of the request line, in place of the path: an absolute form, or a target of CONNECT that is not its
+    /// The target of the request line, instead of the path: an absolute form, or a CONNECT target that differs from the
     /// Host. HTTP/1.1 only.
     pub target: Option<String>,
-    /// Whether it is sent by HTTP/2 instead of HTTP/1.1.
+    /// True for HTTP/2 instead of HTTP/1.1.
     pub http2: bool,
-    /// Default: `orders.shop`.
+    /// The Host or `:authority`. Default: `orders.shop`.
     pub host: String,
-    /// Further headers in their order, each a pair of name and value; a name can come several times.
+    /// Further headers in order, each a pair of name and value. A name may be repeated.
     pub headers: Vec<(String, String)>,
 }
 
-impl Default for Sent {
+impl Default for RequestSpec {
     fn default() -> Self {
         Self {
             method: "GET".to_owned(),
@@ -161,87 +164,87 @@ impl Default for Sent {
     }
 }
 
-/// The bytes that a text of a suite stands for.
+/// Returns the bytes that a string of a suite stands for.
 pub(super) fn bytes(text: &str) -> Result<Vec<u8>> {
     text.chars()
         .map(|character| u8::try_from(character).with_context(|| format!("{character} is beyond U+00FF")))
         .collect()
 }
 
-/// What has to come of a case: exactly one of `answer`, `envoy` and `refused`.
+/// The expected result of a case: exactly one of `answer`, `envoy` and `refused`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Expectation {
-    /// What the client gets.
+    /// The answer that the client gets.
     #[serde(default)]
     pub answer: Option<Answer>,
-    /// Envoy itself answers before any filter is asked, with this status; 0 is a connection or stream that ends without
-    /// an answer. Played in Envoy alone.
+    /// The status with which Envoy itself answers before any filter runs; 0 means that the connection or stream ends
+    /// without an answer. The case runs in Envoy alone.
     #[serde(default)]
     pub envoy: Option<u16>,
-    /// The configuration is refused with these lines, all of them, in this order.
+    /// The lines with which the configuration is refused: all of them, in order.
     #[serde(default)]
     pub refused: Option<Vec<String>>,
-    /// `%RESPONSE_CODE_DETAILS%` of a denial. Default: not looked at for what goes on.
+    /// `%RESPONSE_CODE_DETAILS%` of a denial. Absent: not checked.
     #[serde(default)]
     pub details: Option<String>,
-    /// The filter state `…decision`. Default: `deny` for a denial, none otherwise.
+    /// The filter state `decision`. Default: `deny` for a denial, otherwise none.
     #[serde(default)]
     pub decision: Option<String>,
-    /// The filter state `…policy`. Absent: there is none.
+    /// The filter state `policy`. Absent: there is none.
     #[serde(default)]
     pub policy: Option<String>,
-    /// The filter state `…principal`. Absent: not looked at.
+    /// The filter state `principal`. Absent: not checked.
     #[serde(default)]
     pub principal: Option<String>,
-    /// The filter state `…reason`. Absent: not looked at.
+    /// The filter state `reason`. Absent: not checked.
     #[serde(default)]
     pub reason: Option<String>,
-    /// The filter state `…audit`. Absent: there is none.
+    /// The filter state `audit`. Absent: there is none.
     #[serde(default)]
     pub audit: Option<String>,
     /// The body of a denial. Default: `RBAC: access denied`.
     #[serde(default)]
     pub body: Option<String>,
-    /// A response header that a denial has to carry.
+    /// A response header of a denial.
     #[serde(default)]
     pub header: Option<(String, String)>,
-    /// All counters of the filter that are not zero afterwards, without `sallyport.<filter>.`. Default: `allowed: 1`
-    /// for what goes on, `denied: 1` for a denial, and the policy's own where `policy` is given. Those of connections
-    /// follow from the caller where they are not given.
+    /// All counters of the filter that are not zero afterwards, without `sallyport.<filter>.`. Default: `allowed: 1`,
+    /// or for a denial `denied: 1` and the counter of `policy` if that is given. Counters of connections that are not
+    /// given follow from the caller.
     #[serde(default)]
     pub counters: Option<BTreeMap<String, u64>>,
 }
 
-/// What a client gets.
+/// The answer that a client gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Answer {
-    /// The request reaches the service.
+    /// The request reaches the service, or the connection's bytes do.
     Reached,
-    /// The connection is closed, and the upstream never hears of it.
+    /// The connection is closed before a byte reaches the upstream.
     Closed,
-    /// The filter answers, with 403 unless the configuration says otherwise.
+    /// The filter answers with 403.
     Denied,
-    /// As `denied`, with this status.
+    /// The filter answers with this status.
     #[serde(untagged)]
     Status(u16),
 }
 
-/// A counter's name without `sallyport.<filter>.`, if cases look at it.
-pub(super) fn counter<'n>(name: &'n str, filter: &str) -> Option<&'n str> {
+/// Returns a counter's name without `sallyport.<filter>.`, or `None` for a counter that cases do not check.
+pub(super) fn checked_counter<'n>(name: &'n str, filter: &str) -> Option<&'n str> {
     let name = name.strip_prefix("sallyport.")?.strip_prefix(filter)?.strip_prefix('.')?;
-    (filter == MUTUAL_TLS_FILTER || !name.starts_with("connection.")).then_some(name)
+    (filter == CONNECTION_COUNTING_FILTER || !name.starts_with("connection.")).then_some(name)
 }
 
-/// The filter that counts connections, each once.
-const MUTUAL_TLS_FILTER: &str = "identity_authz";
+/// The filter that counts connections by whether they are mTLS.
+const CONNECTION_COUNTING_FILTER: &str = "identity_authz";
 
 impl Case {
-    /// All counters of `filter` that have to stand at the end.
+    /// Returns the expected counters of `filter`.
     pub fn counters(&self, filter: &str) -> BTreeMap<String, u64> {
         let mut counters = self.expect.counters();
-        if filter == MUTUAL_TLS_FILTER && self.expect.answer.is_some() {
+        if filter == CONNECTION_COUNTING_FILTER && self.expect.answer.is_some() {
             let caller = &self.caller;
             let mutual =
                 (caller.peer.is_some() || caller.certificate.is_some()) && !caller.untrusted && !caller.expired;
@@ -253,7 +256,7 @@ impl Case {
 }
 
 impl Expectation {
-    /// The counters that have to stand at the end.
+    /// Returns the counters that are given or follow from the answer.
     fn counters(&self) -> BTreeMap<String, u64> {
         if let Some(counters) = &self.counters {
             return counters.clone();
@@ -270,7 +273,7 @@ impl Expectation {
     }
 }
 
-/// Reads the suites of a folder in the order of their file names. Cases come with `<file>: <name>` as their name.
+/// Reads the suites of a folder in the order of their file names, and names each case `<file>: <name>`.
 pub fn load(folder: &Path) -> Result<Vec<Case>> {
     let mut files = fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
     files.retain(|file| file.extension().is_some_and(|extension| extension == "yaml"));
@@ -293,7 +296,7 @@ pub fn load(folder: &Path) -> Result<Vec<Case>> {
             let expected = &case.expect;
             let expectations = [expected.answer.is_some(), expected.envoy.is_some(), expected.refused.is_some()];
             if expectations.into_iter().filter(|given| *given).count() != 1 {
-                bail!("{} expects none or several of answer, envoy and refused", case.name);
+                bail!("{} has to expect exactly one of answer, envoy and refused", case.name);
             }
             cases.push(case);
         }
@@ -302,7 +305,7 @@ pub fn load(folder: &Path) -> Result<Vec<Case>> {
 }
 
 impl Case {
-    /// The plugin configuration as the proxy hands it over.
+    /// Returns the plugin configuration as the proxy passes it to the filter.
     pub fn configuration_bytes(&self) -> Result<Vec<u8>> {
         match &self.configuration {
             None => bail!("{} has no configuration", self.name),

@@ -1,54 +1,65 @@
-//! Plays cases against the same module in a real Envoy: one process, a listener a configuration, real TLS.
+//! Cases in a real Envoy, against the same module: one process, a listener for each configuration, real TLS.
 
 pub(crate) mod listener;
+mod refusals;
+mod wire;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use testbed::{
-    Authority, Client, Configuration, Ending, Envoy, Identity, Name, Options, TokenIssuer, access_log, client_hello,
-    wait,
+    CertificateAuthority, Client, Configuration, Envoy, Identity, Options, StreamOutcome, SubjectAltName, TokenIssuer,
+    access_log, wait,
 };
 
-use super::case::{Answer, Caller, Case, FirstSpeaker, Passing, Sent, bytes, counter};
-use super::check::{CLOSED, Happened, REACHED};
-use crate::host::Connection;
+use super::case::{Answer, Caller, Case, FirstSpeaker, RequestSpec, checked_counter};
+use super::observed::{CLOSED, Observed};
+use crate::wasm_host::Connection;
 use listener::{
-    BEYOND, ECHO, GREETER, GREETING, bytes_listener, filter_configuration, listener, passing_listener, services,
+    ECHO, GREETER, GREETING, PASSTHROUGH_UPSTREAM, filter_configuration, listener, passthrough_listener, services,
+    tcp_listener,
 };
+use wire::{first_bytes, http1_request, send_http2};
 
-/// How long Envoy may take to flush counters or to refuse listeners.
+pub use refusals::refusals;
+
+/// The time that Envoy may take to flush counters or to refuse listeners.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// The client's port of the first case; each has its own.
+/// The client's port of the first case. Each case has its own, by which the access log tells connections apart.
 const FIRST_PORT: usize = 20_000;
 
-/// The keys of filter state that a filter sets.
-const KEYS: [&str; 5] = ["audit", "decision", "policy", "principal", "reason"];
+/// The keys of the filter state that a filter sets.
+const STATE_KEYS: [&str; 5] = ["audit", "decision", "policy", "principal", "reason"];
+
+/// The bytes of clients that speak first.
+const PING: &str = "ping\n";
 
 /// A running Envoy with a listener for each configuration of the cases that it was started for.
-pub struct Stage {
+pub struct EnvoyFixture {
     envoy: Envoy,
     folder: PathBuf,
     counters: String,
     listeners: Vec<(Vec<u8>, String)>,
-    trusted: Authority,
-    untrusted: Authority,
+    trusted: CertificateAuthority,
+    untrusted: CertificateAuthority,
     tokens: TokenIssuer,
-    requests: AtomicUsize,
+    /// The number of cases played so far.
+    played: AtomicUsize,
 }
 
-impl Stage {
-    /// Starts Envoy with `filter`'s module and every configuration of `cases`, all of which it has to take.
+impl EnvoyFixture {
+    /// Starts Envoy with a filter and every configuration of `cases`. Fails if the filter refuses one of them.
     pub fn start(filter: &str, cases: &[Case], binary: PathBuf, folder: PathBuf) -> Result<Self> {
-        let (trusted, untrusted) = (Authority::new("trusted")?, Authority::new("untrusted")?);
+        let (trusted, untrusted) = (CertificateAuthority::new("trusted")?, CertificateAuthority::new("untrusted")?);
         fs::write(folder.join("trusted.pem"), trusted.pem())?;
-        trusted.issue(&[Name::Dns("localhost".to_owned())])?.write(&folder, "server")?;
+        trusted.issue(&[SubjectAltName::Dns("localhost".to_owned())])?.write(&folder, "server")?;
         let counters = filter.replace('-', "_");
         let mut listeners: Vec<(Vec<u8>, String)> = Vec::new();
         for case in cases {
@@ -58,142 +69,146 @@ impl Stage {
                 listeners.push((configuration, name));
             }
         }
-        let log = folder.join("access.log");
         let tokens = TokenIssuer::new("trusted");
         let mut resources = Vec::new();
         for (configuration, name) in &listeners {
             let filter_configuration = filter_configuration(filter, filter, configuration);
-            resources.push(listener(name, &counters, &folder, &log, &filter_configuration, &tokens));
-            let some = |is: &dyn Fn(&Case) -> bool| {
-                cases.iter().any(|case| is(case) && case.configuration_bytes().is_ok_and(|own| own == *configuration))
-            };
-            if some(&|case| case.passing.is_some()) {
-                resources.push(passing_listener(&passing_name(name), &counters, &log, &filter_configuration));
-            }
-            for (first, cluster) in [(FirstSpeaker::Client, ECHO), (FirstSpeaker::Server, GREETER)] {
-                for tls in [true, false] {
-                    if some(&|case| case.bytes == Some(first) && case.caller.speaks_tls() == tls) {
-                        let name = bytes_name(name, first, tls);
-                        let filter = &filter_configuration;
-                        resources.push(bytes_listener(&name, &counters, &folder, &log, filter, cluster, tls));
-                    }
-                }
-            }
+            let own_cases: Vec<_> = cases
+                .iter()
+                .filter(|case| case.configuration_bytes().is_ok_and(|bytes| bytes == *configuration))
+                .collect();
+            resources.extend(listeners_for(&own_cases, name, &counters, &folder, &filter_configuration, &tokens));
         }
-        let (listeners_of_services, clusters) = services(&folder);
-        resources.extend(listeners_of_services);
+        let (service_listeners, clusters) = services(&folder);
+        resources.extend(service_listeners);
         let bootstrap = json!({"static_resources": {"listeners": resources, "clusters": clusters}});
-        let options = Options { binary, folder: folder.clone(), workers: 1, outlives: false };
+        let options = Options { binary, folder: folder.clone(), workers: 1, detached: false };
         let envoy = Envoy::start(&Configuration::new(bootstrap), &options)?;
-        let requests = AtomicUsize::new(0);
-        Ok(Self { envoy, folder, counters, listeners, trusted, untrusted, tokens, requests })
+        let played = AtomicUsize::new(0);
+        Ok(Self { envoy, folder, counters, listeners, trusted, untrusted, tokens, played })
     }
 
-    /// Plays `case`. Counters are shared by all cases, so [`check_counters`](Self::check_counters) looks at their sums.
+    /// Plays a case and compares the result with what it expects. The cases share Envoy's counters, so these are
+    /// compared by [`check_counters`](Self::check_counters) once all are played.
     pub fn play(&self, case: &Case) -> Result<()> {
         let configuration = case.configuration_bytes()?;
-        let (_, name) = self
+        let (_, listener) = self
             .listeners
             .iter()
             .find(|(known, _)| *known == configuration)
-            .context("a configuration of another stage")?;
-        let port = case.caller.destination_port.unwrap_or(443);
-        let from = case.caller.address.unwrap_or(Connection::CLIENT);
-        let number = self.requests.fetch_add(1, Ordering::Relaxed);
-        // The client's port tells the connections of the cases apart.
-        let preamble = format!("PROXY TCP4 {from} 192.0.2.1 {} {port}\r\n", FIRST_PORT + number).into_bytes();
-        if let Some(passing) = &case.passing {
-            let client = Client::plaintext(self.envoy.listener(&passing_name(name))?).with_preamble(preamble);
-            let reached = client.is_echoed(&hello(passing)?)?;
-            let entry = self.log_entry(&format!("{from}:{}", FIRST_PORT + number))?;
-            let status = if reached { REACHED } else { CLOSED };
-            return Happened { status, filter_state: filter_state(&entry), ..Happened::default() }.check(&case.expect);
-        }
-        let address = match case.bytes {
-            Some(first) => self.envoy.listener(&bytes_name(name, first, case.caller.speaks_tls()))?,
-            None => self.envoy.listener(name)?,
-        };
-        let identity = self.identity(&case.caller)?;
-        let client = match (&identity, case.caller.tls) {
-            (None, false) => Client::plaintext(address),
-            (identity, _) => Client::tls(address, identity.as_ref())?.naming(case.caller.server_name.as_deref()),
-        };
-        let client = client.with_preamble(preamble);
-        if let Some(first) = case.bytes {
-            let reached = match first {
-                FirstSpeaker::Client => client.is_echoed(SAID.as_bytes())?,
-                FirstSpeaker::Server => client.is_greeted(GREETING.as_bytes())?,
-            };
-            let entry = self.log_entry(&format!("{from}:{}", FIRST_PORT + number))?;
-            let status = if reached { REACHED } else { CLOSED };
-            return Happened { status, filter_state: filter_state(&entry), ..Happened::default() }.check(&case.expect);
-        }
-        let number = number.to_string();
-        if let Some(status) = case.expect.envoy {
-            return self.answered_by_envoy(&client, &case.request, &number, status);
-        }
-        let sent = self.with_token(case);
-        let mut happened = match case.request.http2 {
-            true => self.ask_by_http2(&client, &sent, &number)?,
-            false => {
-                let answer = client.send(&wire(&sent, &number)?)?;
-                Happened { status: answer.status, body: answer.body, headers: answer.headers, ..Happened::default() }
+            .context("the configuration is not one that this Envoy was started with")?;
+        let destination_port = case.caller.destination_port.unwrap_or(443);
+        let client_address = case.caller.address.unwrap_or(Connection::CLIENT);
+        let number = self.played.fetch_add(1, Ordering::Relaxed);
+        let client_port = FIRST_PORT + number;
+        let preamble =
+            format!("PROXY TCP4 {client_address} 192.0.2.1 {client_port} {destination_port}\r\n").into_bytes();
+        let connection_id = format!("{client_address}:{client_port}");
+        let observed = match (&case.passthrough, case.speaks_first) {
+            (Some(passthrough), _) => {
+                let address = self.envoy.listener(&passthrough_name(listener))?;
+                let client = Client::plaintext(address).with_preamble(preamble);
+                let reached = client.is_echoed(&first_bytes(passthrough)?)?;
+                self.observed_connection(reached, &connection_id)?
+            }
+            (None, Some(speaker)) => {
+                let address = self.envoy.listener(&tcp_name(listener, speaker, case.caller.speaks_tls()))?;
+                let client = self.client(address, &case.caller, preamble)?;
+                let reached = match speaker {
+                    FirstSpeaker::Client => client.is_echoed(PING.as_bytes())?,
+                    FirstSpeaker::Server => client.is_greeted(GREETING.as_bytes())?,
+                };
+                self.observed_connection(reached, &connection_id)?
+            }
+            (None, None) => {
+                let client = self.client(self.envoy.listener(listener)?, &case.caller, preamble)?;
+                match case.expect.envoy {
+                    Some(status) => return self.check_rejected(&client, &case.request, &number.to_string(), status),
+                    None => self.send(&client, case, &number.to_string())?,
+                }
             }
         };
-        let entry = self.log_entry(&number)?;
-        happened.details = entry.get("details").and_then(Value::as_str).map(str::to_owned);
-        happened.filter_state = filter_state(&entry);
-        happened.check(&case.expect)
+        observed.check(&case.expect)
     }
 
-    /// The request of `case`, with its token if it has one.
-    fn with_token(&self, case: &Case) -> Sent {
-        let mut sent = case.request.clone();
+    fn client(&self, address: SocketAddr, caller: &Caller, preamble: Vec<u8>) -> Result<Client> {
+        let authority = if caller.untrusted { &self.untrusted } else { &self.trusted };
+        let issue = |sans: Vec<SubjectAltName>| match caller.expired {
+            true => authority.issue_expired(&sans),
+            false => authority.issue(&sans),
+        };
+        let identity: Option<Identity> = caller.sans()?.map(issue).transpose()?;
+        let client = match (&identity, caller.tls) {
+            (None, false) => Client::plaintext(address),
+            (identity, _) => Client::tls(address, identity.as_ref())?.with_sni(caller.server_name.as_deref()),
+        };
+        Ok(client.with_preamble(preamble))
+    }
+
+    fn observed_connection(&self, reached: bool, connection_id: &str) -> Result<Observed> {
+        Ok(Observed::connection(reached, filter_state(&self.log_entry(connection_id)?)))
+    }
+
+    /// Sends the request of `case`, with its token if it has one.
+    fn send(&self, client: &Client, case: &Case, id: &str) -> Result<Observed> {
+        let mut request = case.request.clone();
         if let Some(claims) = &case.caller.token {
             let issuer = if case.caller.forged_token { TokenIssuer::new("untrusted") } else { self.tokens };
-            sent.headers.push(("authorization".to_owned(), format!("Bearer {}", issuer.token(claims))));
+            request.headers.push(("authorization".to_owned(), format!("Bearer {}", issuer.token(claims))));
         }
-        sent
+        let mut observed = match request.http2 {
+            true => {
+                let StreamOutcome::Complete(body) = send_http2(client, &request, id)? else {
+                    bail!("the stream was reset")
+                };
+                Observed { status: self.logged_status(id)?, body, ..Observed::default() }
+            }
+            false => {
+                let response = client.send(&http1_request(&request, id)?)?;
+                let (status, headers, body) = (response.status, response.headers, response.body);
+                Observed { status, headers, body, ..Observed::default() }
+            }
+        };
+        let entry = self.log_entry(id)?;
+        observed.details = entry.get("details").and_then(Value::as_str).map(str::to_owned);
+        observed.filter_state = filter_state(&entry);
+        Ok(observed)
     }
 
-    fn ask_by_http2(&self, client: &Client, sent: &Sent, number: &str) -> Result<Happened> {
-        let Ending::Answered(body) = send_http2(client, sent, number)? else { bail!("the stream was reset") };
-        Ok(Happened { status: self.logged_status(number)?, body, ..Happened::default() })
-    }
-
-    /// The client of HTTP/2 does not read the status of an answer.
-    fn logged_status(&self, number: &str) -> Result<u16> {
-        let entry = self.log_entry(number)?;
+    /// Reads the status from the access log, since the HTTP/2 client does not decode it.
+    fn logged_status(&self, id: &str) -> Result<u16> {
+        let entry = self.log_entry(id)?;
         let status = entry.get("status").and_then(Value::as_u64).context("no status in the access log")?;
         Ok(u16::try_from(status)?)
     }
 
-    /// Checks that Envoy turns a request away by itself: with this status, or 0 for no answer.
-    fn answered_by_envoy(&self, client: &Client, sent: &Sent, number: &str, status: u16) -> Result<()> {
-        let found = match sent.http2 {
-            true => match send_http2(client, sent, number)? {
-                Ending::Reset => CLOSED,
-                Ending::Answered(_) => self.logged_status(number)?,
+    /// Checks that Envoy itself rejects a request with this status; 0 means without an answer.
+    fn check_rejected(&self, client: &Client, request: &RequestSpec, id: &str, expected: u16) -> Result<()> {
+        let status = match request.http2 {
+            true => match send_http2(client, request, id)? {
+                StreamOutcome::Reset => CLOSED,
+                StreamOutcome::Complete(_) => self.logged_status(id)?,
             },
-            false => client.send(&wire(sent, number)?)?.status,
+            false => client.send(&http1_request(request, id)?)?.status,
         };
-        if found != status {
-            bail!("Envoy answers {found}, expected {status}");
+        if status != expected {
+            bail!("Envoy answers {status}, expected {expected}");
         }
         Ok(())
     }
 
-    /// Waits until the upstream of passing connections has heard of those that `cases` let go on, and of no other.
+    /// Checks that exactly the connections and bytes that `cases` let through have reached the upstreams.
     pub fn check_upstream(&self, cases: &[Case]) -> Result<()> {
-        let reaches = |case: &&Case| case.passing.is_some() && case.expect.answer == Some(Answer::Reached);
-        let expected = u64::try_from(cases.iter().filter(reaches).count())?;
-        let found = self.envoy.stat(&format!("cluster.{BEYOND}.upstream_cx_total"))?;
+        let passes = |case: &&Case| case.passthrough.is_some() && case.expect.answer == Some(Answer::Reached);
+        let expected = u64::try_from(cases.iter().filter(passes).count())?;
+        let found = self.envoy.stat(&format!("cluster.{PASSTHROUGH_UPSTREAM}.upstream_cx_total"))?;
         if found != expected {
             bail!("{found} connections to the upstream, expected {expected}");
         }
-        let said =
-            |case: &&Case| case.bytes == Some(FirstSpeaker::Client) && case.expect.answer == Some(Answer::Reached);
-        let expected = u64::try_from(cases.iter().filter(said).count() * SAID.len())?;
+        let pings = |case: &&Case| {
+            case.speaks_first == Some(FirstSpeaker::Client) && case.expect.answer == Some(Answer::Reached)
+        };
+        let expected = u64::try_from(cases.iter().filter(pings).count() * PING.len())?;
         let found = self.envoy.stat(&format!("cluster.{ECHO}.upstream_cx_tx_bytes_total"))?;
         if found != expected {
             bail!("{found} bytes to the service, expected {expected}");
@@ -201,7 +216,7 @@ impl Stage {
         Ok(())
     }
 
-    /// Waits until the counters are what all `cases` together have to leave, each played once.
+    /// Waits until the counters are the sums of those that `cases` expect, each played once.
     pub fn check_counters(&self, cases: &[Case]) -> Result<()> {
         let mut expected: BTreeMap<String, u64> = BTreeMap::new();
         for case in cases {
@@ -214,7 +229,7 @@ impl Stage {
             let page = self.envoy.admin_get("/stats")?;
             let counters = page.lines().filter_map(|line| {
                 let (name, value) = line.split_once(": ")?;
-                let name = counter(name.strip_prefix("wasmcustom.").unwrap_or(name), &self.counters)?;
+                let name = checked_counter(name.strip_prefix("wasmcustom.").unwrap_or(name), &self.counters)?;
                 Some((name.to_owned(), value.parse::<u64>().ok()?))
             });
             found = counters.filter(|(_, value)| *value > 0).collect();
@@ -223,125 +238,50 @@ impl Stage {
         met.with_context(|| format!("counters {found:#?}, expected {expected:#?}"))
     }
 
-    fn identity(&self, caller: &Caller) -> Result<Option<Identity>> {
-        let authority = if caller.untrusted { &self.untrusted } else { &self.trusted };
-        let issue = |names: Vec<Name>| match caller.expired {
-            true => authority.issue_expired(&names),
-            false => authority.issue(&names),
-        };
-        caller.names()?.map(issue).transpose()
-    }
-
-    fn log_entry(&self, number: &str) -> Result<Value> {
-        access_log::find(&self.folder.join("access.log"), |entry| {
-            entry.get("case").and_then(Value::as_str) == Some(number)
-        })
+    /// Waits for the access-log entry of a request by its `x-case`, or of a connection by the client's address.
+    fn log_entry(&self, id: &str) -> Result<Value> {
+        access_log::find(&access_log_path(&self.folder), |entry| entry.get("case").and_then(Value::as_str) == Some(id))
     }
 }
 
-/// Gives every refused configuration of `cases` to one Envoy as a listener each, and says what the filter has logged
-/// about each, by the case's name. None of the listeners may come to be.
-pub fn refusals(
-    filter: &str,
-    cases: &[Case],
-    binary: PathBuf,
-    folder: PathBuf,
-) -> Result<BTreeMap<String, Vec<String>>> {
-    let authority = Authority::new("trusted")?;
-    fs::write(folder.join("trusted.pem"), authority.pem())?;
-    authority.issue(&[Name::Dns("localhost".to_owned())])?.write(&folder, "server")?;
-    let log = folder.join("access.log");
-    let mut resources = Vec::new();
-    for (number, case) in cases.iter().enumerate() {
-        let name = format!("refused-{number}");
-        let configuration = filter_configuration(filter, &name, &case.configuration_bytes()?);
-        let mut listener = listener(&name, "none", &folder, &log, &configuration, &TokenIssuer::new("trusted"));
-        if let Value::Object(keys) = &mut listener {
-            keys.insert("@type".to_owned(), json!("type.googleapis.com/envoy.config.listener.v3.Listener"));
-        }
-        resources.push(listener);
+/// Returns the listeners that cases of one configuration need.
+fn listeners_for(
+    cases: &[&Case],
+    name: &str,
+    counters: &str,
+    folder: &Path,
+    filter: &Value,
+    tokens: &TokenIssuer,
+) -> Vec<Value> {
+    let log = access_log_path(folder);
+    let mut listeners = vec![listener(name, counters, folder, &log, filter, tokens)];
+    if cases.iter().any(|case| case.passthrough.is_some()) {
+        listeners.push(passthrough_listener(&passthrough_name(name), counters, &log, filter));
     }
-    let discovery = folder.join("listeners.json");
-    fs::write(&discovery, serde_json::to_vec(&json!({"version_info": "1", "resources": resources}))?)?;
-    let bootstrap = json!({
-        "node": {"id": "suite", "cluster": "suite"},
-        "dynamic_resources": {"lds_config": {"resource_api_version": "V3", "path_config_source": {"path": discovery}}}
-    });
-    let envoy = Envoy::start(&Configuration::new(bootstrap), &Options { binary, folder, workers: 1, outlives: false })?;
-    wait::until("the listeners to be refused", LIMIT, || {
-        Ok((envoy.stat("listener_manager.lds.update_rejected")? > 0).then_some(()))
-    })?;
-    if envoy.admin_get("/listeners")?.contains("refused-") {
-        bail!("Envoy took a configuration that the filter refuses:\n{}", envoy.admin_get("/listeners")?);
-    }
-    let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for line in envoy.log()?.lines() {
-        // `wasm log <vm_id>: <line>`, where the VM is named after the case's number.
-        let Some((_, rest)) = line.split_once("wasm log refused-") else { continue };
-        let Some((number, message)) = rest.split_once(": ") else { continue };
-        let number: usize =
-            number.split(' ').next().unwrap_or_default().parse().with_context(|| format!("in the line {line}"))?;
-        let case = cases.get(number).context("a case that is not there")?;
-        if !message.starts_with("sallyport ") {
-            found.entry(case.name.clone()).or_default().push(message.to_owned());
+    for (speaker, cluster) in [(FirstSpeaker::Client, ECHO), (FirstSpeaker::Server, GREETER)] {
+        for tls in [true, false] {
+            if cases.iter().any(|case| case.speaks_first == Some(speaker) && case.caller.speaks_tls() == tls) {
+                let name = tcp_name(name, speaker, tls);
+                listeners.push(tcp_listener(&name, counters, folder, &log, filter, cluster, tls));
+            }
         }
     }
-    Ok(found)
+    listeners
 }
 
-/// What clients say that speak first.
-const SAID: &str = "ping\n";
-
-fn bytes_name(name: &str, first: FirstSpeaker, tls: bool) -> String {
-    format!("{name}-{first:?}-first-{}", if tls { "tls" } else { "plaintext" })
+fn access_log_path(folder: &Path) -> PathBuf {
+    folder.join("access.log")
 }
 
-fn passing_name(name: &str) -> String {
-    format!("passing-{name}")
+fn tcp_name(listener: &str, speaker: FirstSpeaker, tls: bool) -> String {
+    format!("{listener}-{speaker:?}-first-{}", if tls { "tls" } else { "plaintext" })
+}
+
+fn passthrough_name(listener: &str) -> String {
+    format!("passthrough-{listener}")
 }
 
 fn filter_state(entry: &Value) -> BTreeMap<String, String> {
-    let text = |key: &str| entry.get(key).and_then(Value::as_str).map(str::to_owned);
-    KEYS.iter().filter_map(|key| Some(((*key).to_owned(), text(key)?))).collect()
-}
-
-fn hello(passing: &Passing) -> Result<Vec<u8>> {
-    match &passing.bytes {
-        Some(text) => bytes(text),
-        None => client_hello(passing.server_name.as_deref().map(bytes).transpose()?.as_deref()),
-    }
-}
-
-/// A request as bytes for the wire.
-fn wire(sent: &Sent, number: &str) -> Result<Vec<u8>> {
-    let target = match (&sent.target, sent.method.as_str()) {
-        (Some(target), _) => target,
-        (None, "CONNECT") => &sent.host,
-        (None, _) => &sent.path,
-    };
-    let mut text = bytes(&format!("{} {target} HTTP/1.1\r\nhost: {}\r\n", sent.method, sent.host))?;
-    for (name, value) in &sent.headers {
-        text.extend(bytes(&format!("{name}: {value}\r\n"))?);
-    }
-    text.extend(format!("x-case: {number}\r\nconnection: close\r\n\r\n").into_bytes());
-    Ok(text)
-}
-
-fn send_http2(client: &Client, sent: &Sent, number: &str) -> Result<Ending> {
-    let headers = http2_headers(sent, number)?;
-    client.send_http2(&headers.iter().map(|(name, value)| (name.as_slice(), value.as_slice())).collect::<Vec<_>>())
-}
-
-/// A request as headers of HTTP/2. CONNECT has neither scheme nor path (RFC 9113, section 8.5).
-fn http2_headers(sent: &Sent, number: &str) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
-    let mut headers = vec![(":method", bytes(&sent.method)?), (":authority", bytes(&sent.host)?)];
-    if sent.method != "CONNECT" {
-        headers.extend([(":scheme", b"http".to_vec()), (":path", bytes(&sent.path)?)]);
-    }
-    headers.push(("x-case", number.as_bytes().to_vec()));
-    let mut headers: Vec<_> = headers.into_iter().map(|(name, value)| (name.as_bytes().to_vec(), value)).collect();
-    for (name, value) in &sent.headers {
-        headers.push((bytes(name)?, bytes(value)?));
-    }
-    Ok(headers)
+    let string = |key: &str| entry.get(key).and_then(Value::as_str).map(str::to_owned);
+    STATE_KEYS.iter().filter_map(|key| Some(((*key).to_owned(), string(key)?))).collect()
 }

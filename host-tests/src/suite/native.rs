@@ -1,26 +1,26 @@
-//! Plays a case against the built module in wasmtime.
+//! Cases in wasmtime, against the built module.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Result, bail};
 use serde_json::json;
-use testbed::{Authority, Name};
+use testbed::{CertificateAuthority, SubjectAltName};
 
-use super::case::{Caller, Case, FirstSpeaker, Passing, Sent, bytes, counter};
-use super::check::{CLOSED, Happened, REACHED};
-use super::surroundings::{
-    DIRECT_ADDRESS, DIRECT_ADDRESS_KEY, JWT_FILTER, PAYLOAD, PEER_HEADER, PEER_KEY, other_metadata,
+use super::case::{Caller, Case, FirstSpeaker, Passthrough, RequestSpec, bytes, checked_counter};
+use super::environment::{
+    DIRECT_ADDRESS, DIRECT_ADDRESS_KEY, JWT_FILTER, JWT_PAYLOAD, PEER_HEADER, PEER_KEY, fixed_metadata,
 };
-use crate::host::{Connection, First, Module, Passage, Request, Root, Vm, metadata};
+use super::observed::{Observed, REACHED};
+use crate::wasm_host::{Connection, ConnectionOutcome, Module, Request, Root, Speaker, Vm, metadata};
 
 /// Plays `case`, whose counters are under `sallyport.<counters>.`.
 pub fn play(module: &Module, counters: &str, case: &Case) -> Result<()> {
     let mut vm = Vm::start(module)?;
     let configured = vm.configure(&case.configuration_bytes()?)?;
     if let Some(expected) = &case.expect.refused {
-        let Err(refused) = configured else { bail!("the configuration was taken") };
-        // The first line counts the faults, the others are the faults.
+        let Err(refused) = configured else { bail!("the configuration was accepted") };
+        // The first line gives the number of errors, the others are the errors.
         let lines: Vec<_> = refused.log.into_iter().skip(1).map(|line| line.message).collect();
         if &lines != expected {
             bail!("refused with {lines:#?}, expected {expected:#?}");
@@ -29,18 +29,18 @@ pub fn play(module: &Module, counters: &str, case: &Case) -> Result<()> {
     }
     let root = configured?;
     let prefix = format!("wasm.sallyport.{counters}.");
-    let happened = match (&case.passing, case.bytes) {
-        (Some(passing), _) => pass(&mut vm, root, &prefix, case, passing)?,
-        (None, Some(first)) => bytes_of(&mut vm, root, &prefix, case, first)?,
-        (None, None) => request_of(&mut vm, root, &prefix, case)?,
+    let observed = match (&case.passthrough, case.speaks_first) {
+        (Some(passthrough), _) => run_passthrough(&mut vm, root, &prefix, case, passthrough)?,
+        (None, Some(first)) => run_connection(&mut vm, root, &prefix, case, first)?,
+        (None, None) => run_request(&mut vm, root, &prefix, case)?,
     };
     vm.tick(root)?;
-    happened.check(&case.expect)?;
+    observed.check(&case.expect)?;
 
     let found: BTreeMap<_, _> = vm
         .counters()
         .into_iter()
-        .filter_map(|(name, value)| Some((counter(&name, counters)?.to_owned(), value)))
+        .filter_map(|(name, value)| Some((checked_counter(&name, counters)?.to_owned(), value)))
         .collect();
     let expected = case.counters(counters);
     if found != expected {
@@ -49,88 +49,90 @@ pub fn play(module: &Module, counters: &str, case: &Case) -> Result<()> {
     Ok(())
 }
 
-/// The keys of filter state that are under `prefix`.
-fn state(filter_state: BTreeMap<String, String>, prefix: &str) -> BTreeMap<String, String> {
-    filter_state.into_iter().filter_map(|(key, value)| Some((key.strip_prefix(prefix)?.to_owned(), value))).collect()
+/// Returns the filter state under `prefix`, without it.
+fn filter_state(all: BTreeMap<String, String>, prefix: &str) -> BTreeMap<String, String> {
+    all.into_iter().filter_map(|(key, value)| Some((key.strip_prefix(prefix)?.to_owned(), value))).collect()
 }
 
-fn request_of(vm: &mut Vm, root: Root, prefix: &str, case: &Case) -> Result<Happened> {
+fn run_request(vm: &mut Vm, root: Root, prefix: &str, case: &Case) -> Result<Observed> {
     let mut connection = connection(&case.caller)?;
     if let Some((_, peer)) = case.request.headers.iter().find(|(name, _)| name == PEER_HEADER) {
         connection.filter_state.insert(PEER_KEY.to_owned(), bytes(peer)?);
     }
-    connection.source = client(&case.request).map_or(connection.source, |address| SocketAddr::from((address, 0)));
+    connection.source =
+        forwarded_for(&case.request).map_or(connection.source, |address| SocketAddr::from((address, 0)));
     let outcome = vm.request(root, connection, request(&case.request)?)?;
-    let mut happened =
-        Happened { status: REACHED, filter_state: state(outcome.filter_state, prefix), ..Happened::default() };
+    let mut observed =
+        Observed { status: REACHED, filter_state: filter_state(outcome.filter_state, prefix), ..Observed::default() };
     match outcome.response {
         Some(response) => {
-            happened.status = u16::try_from(response.status)?;
-            happened.details = Some(response.details);
-            happened.body = response.body;
-            let text = |name: Vec<u8>| String::from_utf8_lossy(&name).into_owned();
-            happened.headers = response.headers.into_iter().map(|(name, value)| (text(name), value)).collect();
+            observed.status = u16::try_from(response.status)?;
+            observed.details = Some(response.details);
+            observed.body = response.body;
+            let string = |name: Vec<u8>| String::from_utf8_lossy(&name).into_owned();
+            observed.headers = response.headers.into_iter().map(|(name, value)| (string(name), value)).collect();
             if is_grpc(&case.request) {
-                // Envoy makes a gRPC answer of it: status 200, the message in a header.
-                happened.headers.push(("grpc-status".to_owned(), response.grpc_status.to_string().into_bytes()));
-                happened.status = 200;
-                happened.body.clear();
+                // Envoy turns the response into a gRPC one: status 200, grpc-status and message in headers.
+                observed.headers.push(("grpc-status".to_owned(), response.grpc_status.to_string().into_bytes()));
+                observed.status = 200;
+                observed.body.clear();
             }
         }
-        None if outcome.goes_on => {}
-        None => bail!("the request hangs: it was paused without an answer"),
+        None if outcome.continues => {}
+        None => bail!("the request hangs: the filter paused it without a response"),
     }
-    Ok(happened)
+    Ok(observed)
 }
 
-fn pass(vm: &mut Vm, root: Root, prefix: &str, case: &Case, passing: &Passing) -> Result<Happened> {
-    let name = passing.server_name.as_deref().map(bytes).transpose()?;
-    // What Envoy's TLS inspector tells: in lower case, and nothing of a name that is empty, too long or holds a NUL.
-    let told = name.filter(|name| !name.is_empty() && name.len() <= 255 && !name.contains(&0));
+fn run_passthrough(vm: &mut Vm, root: Root, prefix: &str, case: &Case, passthrough: &Passthrough) -> Result<Observed> {
+    let name = passthrough.server_name.as_deref().map(bytes).transpose()?;
+    // Envoy's TLS inspector lowers the SNI, and ignores one that is empty, longer than 255 bytes or holds a NUL.
+    let inspected = name.filter(|name| !name.is_empty() && name.len() <= 255 && !name.contains(&0));
     let connection = Connection {
-        server_name: told.filter(|_| passing.bytes.is_none()).map(|name| name.to_ascii_lowercase()),
+        server_name: inspected.filter(|_| passthrough.bytes.is_none()).map(|name| name.to_ascii_lowercase()),
         ..connection(&case.caller)?
     };
-    happened_to(vm.connection(root, connection, First::Client)?, prefix)
+    observe(vm.connection(root, connection, Speaker::Client)?, prefix)
 }
 
-/// A connection whose TLS ends at the proxy, established before the service is connected to.
-fn bytes_of(vm: &mut Vm, root: Root, prefix: &str, case: &Case, first: FirstSpeaker) -> Result<Happened> {
+/// Runs a TCP connection. Its handshake is complete before the proxy connects to the server.
+fn run_connection(vm: &mut Vm, root: Root, prefix: &str, case: &Case, first: FirstSpeaker) -> Result<Observed> {
     let first = match first {
-        FirstSpeaker::Client => First::Client,
-        FirstSpeaker::Server => First::Server { established: true },
+        FirstSpeaker::Client => Speaker::Client,
+        FirstSpeaker::Server => Speaker::Server { established: true },
     };
-    happened_to(vm.connection(root, connection(&case.caller)?, first)?, prefix)
+    observe(vm.connection(root, connection(&case.caller)?, first)?, prefix)
 }
 
-fn happened_to(passage: Passage, prefix: &str) -> Result<Happened> {
-    if passage.closed == passage.bytes_go_on {
-        bail!("a connection is closed or its bytes go on: {passage:?}");
+fn observe(outcome: ConnectionOutcome, prefix: &str) -> Result<Observed> {
+    if outcome.closed == outcome.data_forwarded {
+        bail!("a connection has to be closed or its data forwarded, not both or neither: {outcome:?}");
     }
-    let status = if passage.bytes_go_on { REACHED } else { CLOSED };
-    Ok(Happened { status, filter_state: state(passage.filter_state, prefix), ..Happened::default() })
+    Ok(Observed::connection(outcome.data_forwarded, filter_state(outcome.filter_state, prefix)))
 }
 
-fn is_grpc(sent: &Sent) -> bool {
-    sent.headers.iter().any(|(name, value)| name == "content-type" && value == "application/grpc")
+fn is_grpc(spec: &RequestSpec) -> bool {
+    spec.headers.iter().any(|(name, value)| name == "content-type" && value == "application/grpc")
 }
 
-/// The connection as Envoy 1.40 tells it.
+/// Returns the connection as Envoy 1.40 describes it to filters.
 fn connection(caller: &Caller) -> Result<Connection> {
-    let names = caller.names()?;
-    let uris = |names: &Vec<Name>| {
-        let uri = |name: &Name| match name {
-            Name::Uri(uri) => Some(uri.clone()),
-            Name::Dns(_) => None,
+    let sans = caller.sans()?;
+    let uris = |sans: &Vec<SubjectAltName>| {
+        let uri = |san: &SubjectAltName| match san {
+            SubjectAltName::Uri(uri) => Some(uri.clone()),
+            SubjectAltName::Dns(_) => None,
         };
-        names.iter().filter_map(uri).collect()
+        sans.iter().filter_map(uri).collect()
     };
     let mut connection = Connection {
-        certificate: names.as_ref().map(uris),
-        validated: Some(names.is_some() && !caller.untrusted && !caller.expired),
-        peer_certificate: match (&names, caller.expired) {
-            (Some(names), true) => Some(Authority::new("trusted")?.issue_expired(names)?.certificate().to_owned()),
-            // Certificates that are good end when Envoy plays the case.
+        certificate: sans.as_ref().map(uris),
+        validated: Some(sans.is_some() && !caller.untrusted && !caller.expired),
+        peer_certificate: match (&sans, caller.expired) {
+            (Some(sans), true) => {
+                Some(CertificateAuthority::new("trusted")?.issue_expired(sans)?.certificate().to_owned())
+            }
+            // The end of certificates that are good is read when Envoy plays the case.
             _ => None,
         },
         tls: caller.speaks_tls(),
@@ -148,50 +150,51 @@ fn connection(caller: &Caller) -> Result<Connection> {
     Ok(connection)
 }
 
-/// What other filters have found out: the claims of a token that the JWT filter trusts, and what is always there.
+/// Returns the dynamic metadata: the fixed one, and the claims of a token that the JWT filter validates.
 fn metadata(caller: &Caller) -> Vec<u8> {
-    let mut metadata = other_metadata();
+    let mut metadata = fixed_metadata();
     if let Some(claims) = caller.token.as_ref().filter(|_| !caller.forged_token) {
-        metadata.insert(JWT_FILTER.to_owned(), json!({PAYLOAD: claims}));
+        metadata.insert(JWT_FILTER.to_owned(), json!({JWT_PAYLOAD: claims}));
     }
     metadata::encode(&metadata)
 }
 
-/// The client as Envoy finds it out where it trusts `X-Forwarded-For`: its last address.
-fn client(sent: &Sent) -> Option<IpAddr> {
-    let (_, value) = sent.headers.iter().rev().find(|(name, _)| name.eq_ignore_ascii_case("x-forwarded-for"))?;
+/// Returns the last address of `X-Forwarded-For`, which Envoy takes for the client's where it trusts that header.
+fn forwarded_for(spec: &RequestSpec) -> Option<IpAddr> {
+    let (_, value) = spec.headers.iter().rev().find(|(name, _)| name.eq_ignore_ascii_case("x-forwarded-for"))?;
     value.rsplit(',').next()?.trim().parse().ok()
 }
 
-/// The request as Envoy shows it: of an absolute form its authority without user, of CONNECT the target, otherwise all
-/// Host headers as one; by HTTP/2 `:authority` alone. Repeated User-Agent headers are one too, joined by commas.
-fn request(sent: &Sent) -> Result<Request> {
+/// Returns the request as Envoy shows it to filters. `:authority` is the authority of an absolute form without its
+/// userinfo, the target of CONNECT, otherwise the Host headers joined by commas, or for HTTP/2 `:authority` alone.
+/// Repeated User-Agent headers are joined by commas too.
+fn request(spec: &RequestSpec) -> Result<Request> {
     let joined = |name: &str, first: Option<&str>| -> Result<Option<Vec<u8>>> {
         let repeated =
-            sent.headers.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str());
+            spec.headers.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str());
         let values = first.into_iter().chain(repeated).map(bytes).collect::<Result<Vec<_>>>()?;
         Ok((!values.is_empty()).then(|| values.join(&b',')))
     };
-    let host = match sent.http2 {
-        true => bytes(&sent.host)?,
-        false => joined("host", Some(&sent.host))?.unwrap_or_default(),
+    let host = match spec.http2 {
+        true => bytes(&spec.host)?,
+        false => joined("host", Some(&spec.host))?.unwrap_or_default(),
     };
-    let absolute = sent.target.as_deref().and_then(|target| target.split_once("://"));
-    let (authority, path) = match (absolute, &sent.target) {
+    let absolute = spec.target.as_deref().and_then(|target| target.split_once("://"));
+    let (authority, path) = match (absolute, &spec.target) {
         (Some((_, rest)), _) => {
             let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
             let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
             (bytes(host)?, format!("/{path}"))
         }
-        (None, Some(target)) if sent.method == "CONNECT" => (bytes(target)?, String::new()),
+        (None, Some(target)) if spec.method == "CONNECT" => (bytes(target)?, String::new()),
         (None, Some(target)) => (host, target.clone()),
-        (None, None) => (host, sent.path.clone()),
+        (None, None) => (host, spec.path.clone()),
     };
-    let mut request = Request::new(&sent.method, "", &path).with_host(&authority);
+    let mut request = Request::new(&spec.method, "", &path).with_host(&authority);
     if let Some(user_agent) = joined("user-agent", None)? {
         request = request.with("user-agent", &user_agent);
     }
-    for (name, value) in &sent.headers {
+    for (name, value) in &spec.headers {
         if !["host", "user-agent"].contains(&name.to_ascii_lowercase().as_str()) {
             request = request.with(name, &bytes(value)?);
         }

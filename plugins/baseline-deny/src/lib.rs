@@ -4,7 +4,7 @@
 //! resources with DENY on request headers. `sallyport-policy` reads, checks and compiles the lists and policies; this
 //! crate evaluates them and carries the decision out.
 
-use sallyport_policy::{BaselineDeny, CertificateValidation, ConfigErrors, Decision, Denial};
+use sallyport_policy::{BaselineDeny, CertificateValidation, ConfigErrors, Decision, Denial, DirectRemoteAddress};
 use sallyport_runtime::{
     Action, Bytes, CurrentStream, DenialReport, Host, Level, PeerCache, Plugin, ProxyHost, Reporter, StreamContext,
 };
@@ -30,7 +30,8 @@ impl<H: Host + 'static> Plugin for BaselineDenyPlugin<H> {
     }
 
     fn on_request_headers(&self) -> Action {
-        let mut request = CurrentStream::request(StreamContext::of_connections(&self.peers));
+        let mut request =
+            CurrentStream::request(StreamContext::of_connections(&self.peers, DirectRemoteAddress::default()));
         let decision = self.configuration.decide(&mut request);
         match &decision {
             Decision::Allow => self.reporter.allow(),

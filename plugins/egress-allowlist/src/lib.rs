@@ -4,7 +4,7 @@
 //! by their authority, TLS that passes through by its server name. `sallyport-policy` reads, checks and compiles the
 //! rules; this crate evaluates them and carries the decision out.
 
-use sallyport_policy::{ConfigErrors, EgressAllowlist, EgressDecision, EgressRequest};
+use sallyport_policy::{ConfigErrors, Decision, EgressAllowlist, EgressRequest};
 use sallyport_runtime::{
     Action, Bytes, ConnectionPlugin, CurrentStream, DenialReport, Host, Level, PassthroughConnection, PeerCache,
     Plugin, ProxyHost, Reporter, StreamContext,
@@ -33,7 +33,9 @@ impl<H: Host + 'static> Plugin for EgressAllowlistPlugin<H> {
     }
 
     fn on_request_headers(&self) -> Action {
-        let mut request = CurrentStream::request(StreamContext::of_connections(&self.peers));
+        let direct_remote_address = self.configuration.direct_remote_address();
+        let context = StreamContext::of_connections(&self.peers, direct_remote_address);
+        let mut request = CurrentStream::request(context);
         self.decide(&mut request, &|denial| self.reporter.deny(denial, self.configuration.reply()))
     }
 
@@ -45,7 +47,7 @@ impl<H: Host + 'static> Plugin for EgressAllowlistPlugin<H> {
 
 impl<H: Host + 'static> ConnectionPlugin for EgressAllowlistPlugin<H> {
     fn on_new_connection(&self) -> Action {
-        let mut connection = PassthroughConnection::new(self.host);
+        let mut connection = PassthroughConnection::new(self.host, self.configuration.direct_remote_address());
         self.decide(&mut connection, &|denial| self.reporter.deny_connection(denial))
     }
 }
@@ -58,9 +60,9 @@ impl<H: Host> EgressAllowlistPlugin<H> {
         let policy = self.configuration.policy();
         let decision = policy.decide(request);
         let (denial, enforced) = match &decision {
-            EgressDecision::Allow => return self.reporter.allow(),
-            EgressDecision::WouldDeny(denial) => (denial, false),
-            EgressDecision::Deny(denial) => (denial, true),
+            Decision::Allow => return self.reporter.allow(),
+            Decision::WouldDeny(denial) => (denial, false),
+            Decision::Deny(denial) => (denial, true),
         };
         let reason = policy.explain(denial, request);
         let principal = request.peer().ok().and_then(|peer| peer.id()).map(|id| id.principal());

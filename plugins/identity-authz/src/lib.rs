@@ -6,10 +6,10 @@
 
 use std::cell::Cell;
 
-use sallyport_policy::{CompiledPolicy, ConfigErrors, Decision, IdentityAuthz, Request};
+use sallyport_policy::{CompiledPolicy, ConfigErrors, Decision, Evaluation, IdentityAuthz, Request};
 use sallyport_runtime::{
-    Action, Bytes, BytesPlugin, CurrentStream, DenialReport, Evaluation, Host, Level, Plugin, PolicyCache, ProxyHost,
-    Reporter, Side, StreamContext,
+    Action, Bytes, BytesPlugin, CurrentStream, DenialReport, Host, Level, Plugin, PolicyCache, ProxyHost, Reporter,
+    Side, StreamContext,
 };
 
 sallyport_runtime::filter!(IdentityAuthzPlugin<ProxyHost>, bytes);

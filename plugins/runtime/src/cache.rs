@@ -7,9 +7,7 @@ mod unique_key;
 
 use std::rc::Rc;
 
-use sallyport_policy::{
-    CompiledPolicy, ConnectionCache, Decision, IdentityAuthz, IdentitySource, Request, RequestNeeds, RuleName,
-};
+use sallyport_policy::{CompiledPolicy, Decision, Evaluation, IdentityAuthz, IdentitySource, Request, RequestNeeds};
 
 use crate::cache::decisions::{CachedDecision, DecisionCache};
 use crate::cache::peers::PeerCache;
@@ -18,15 +16,6 @@ use crate::stream::request::CurrentStream;
 
 /// Distinct results of a policy that are found by a tag; more are found by the connection's token.
 const MAX_TAGGED_RESULTS: usize = 16;
-
-/// Result of a policy for one request or connection.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Evaluation<'p> {
-    /// What happens to it.
-    pub decision: Decision<'p>,
-    /// First AUDIT rule that matches it, whatever the decision.
-    pub audit: Option<&'p RuleName>,
-}
 
 /// Cache of one plugin: the peers of its connections, and the results of its policy for them.
 ///
@@ -43,7 +32,7 @@ pub struct PolicyCache<H> {
 impl<H: Host> PolicyCache<H> {
     /// Makes the cache of the filter that decides by `configuration`.
     pub fn new(host: H, filter: &str, configuration: &IdentityAuthz) -> Self {
-        let needs = configuration.policy().request_needs();
+        let needs = configuration.policy().needs();
         let tags = match configuration.identity_source() {
             IdentitySource::PeerCertificate if needs.connection_scoped => 1,
             IdentitySource::PeerCertificate => MAX_TAGGED_RESULTS,
@@ -79,8 +68,8 @@ impl<H: Host> PolicyCache<H> {
         };
         match cached.as_deref() {
             Some(CachedDecision::AllowAll) => Evaluation { decision: Decision::Allow, audit: None },
-            Some(CachedDecision::Matches(matches)) => evaluate(policy, Some(matches), request),
-            None => evaluate(policy, None, request),
+            Some(CachedDecision::Matches(matches)) => policy.evaluate(Some(matches), request),
+            None => policy.evaluate(None, request),
         }
     }
 
@@ -91,7 +80,7 @@ impl<H: Host> PolicyCache<H> {
         connection: &mut CurrentStream<'_, H>,
     ) -> Evaluation<'p> {
         let _counted = connection.connection();
-        evaluate(policy, None, connection)
+        policy.evaluate(None, connection)
     }
 
     /// Flushes the counters and drops what certificates proved that have ended.
@@ -109,16 +98,6 @@ impl<H: Host> PolicyCache<H> {
             false => policy.precompute_connection(request).map(CachedDecision::Matches),
         })
     }
-}
-
-/// Evaluates a request or a connection, with what is cached of its connection.
-fn evaluate<'p>(
-    policy: &'p CompiledPolicy,
-    cached: Option<&ConnectionCache>,
-    request: &mut dyn Request,
-) -> Evaluation<'p> {
-    let audit = policy.matching_audit_rule(cached, request);
-    Evaluation { decision: policy.decide_cached(cached, request), audit }
 }
 
 #[cfg(test)]

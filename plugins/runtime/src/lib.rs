@@ -25,8 +25,8 @@ mod stream;
 mod vm;
 
 pub use abi::Bytes;
+pub use cache::PolicyCache;
 pub use cache::peers::{CachedConnection, PeerCache};
-pub use cache::{Evaluation, PolicyCache};
 pub use counter::Counter;
 pub use export::{on_initialize, on_memory_allocate};
 pub use host::{Host, HostError, Level, ProxyHost};

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 
 use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
-use sallyport_policy::{DenyResponse, PolicyName};
+use sallyport_policy::{DenyResponse, PolicyName, printable};
 
 use crate::counter::Counter;
 use crate::host::{Host, Level};
@@ -12,6 +12,9 @@ use crate::vm::Action;
 
 /// Denials that a worker logs a second; the rest are counted.
 const MAX_LOGGED_A_SECOND: u32 = 10;
+
+/// The most characters of a pattern in the name of its counter.
+const MAX_SEGMENT: usize = 200;
 
 /// Denial in the words that the proxy's operators read.
 #[derive(Clone, Copy, Debug)]
@@ -194,7 +197,8 @@ impl<H: Host> Reporter<H> {
             return;
         }
         self.logged.set(self.logged.get() + 1);
-        let by = denial.principal.filter(|principal| !denial.reason.contains(principal));
+        let principal = denial.principal.map(|principal| printable(principal.as_bytes()));
+        let by = principal.filter(|principal| !denial.reason.contains(principal.as_str()));
         let by = by.map_or_else(String::new, |principal| format!(" by {principal}"));
         let (filter, decision, reason) = (self.filter, decision_name(denial), denial.reason);
         self.host.log(Level::Info, &format!("sallyport {filter}: {decision}: {reason}{by}"));
@@ -213,7 +217,8 @@ fn audit_counter(policy: &PolicyName) -> String {
 /// Pattern as one segment of a counter's name, without the dots and blanks that would split it.
 fn stat_segment(pattern: &str) -> String {
     let plain = |character: char| character.is_ascii_alphanumeric() || matches!(character, '-' | '_' | '*');
-    pattern.chars().map(|character| if plain(character) { character } else { '_' }).collect()
+    let shown = pattern.chars().take(MAX_SEGMENT);
+    shown.map(|character| if plain(character) { character } else { '_' }).collect()
 }
 
 fn decision_name(denial: &DenialReport<'_>) -> &'static str {

@@ -3,6 +3,8 @@
 use crate::config::document::{Value, protobuf_struct};
 use crate::identity::error::AttributeError;
 
+const MALFORMED: AttributeError = AttributeError { attribute: "metadata", status: "it is malformed" };
+
 /// Envoy's dynamic metadata, as its attribute `metadata` gives it: the wire form of
 /// `envoy.config.core.v3.Metadata`. Single values have attributes of their own, but there a text cannot be told from a
 /// list, and so could be written by a client to pass for one.
@@ -24,7 +26,11 @@ impl DynamicMetadata {
 
     /// What `filter` has set under `key`, or none. Fails where the bytes are not what they should be.
     pub(crate) fn value(&self, filter: &str, key: &str) -> Result<Option<Value>, AttributeError> {
-        protobuf_struct::find_metadata(&self.0, filter, key)
-            .ok_or(AttributeError { attribute: "metadata", status: "it is malformed" })
+        protobuf_struct::find_metadata(&self.0, filter, key).ok_or(MALFORMED)
+    }
+
+    /// All that `filter` has set, an object, or none. Fails where the bytes are not what they should be.
+    pub(crate) fn of_filter(&self, filter: &str) -> Result<Option<Value>, AttributeError> {
+        protobuf_struct::find_filter_metadata(&self.0, filter).ok_or(MALFORMED)
     }
 }

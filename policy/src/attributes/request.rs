@@ -1,5 +1,6 @@
 //! What a policy may ask of a request, and how asking can fail.
 
+use std::any::Any;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -56,6 +57,11 @@ pub trait Request {
         unsupported("metadata")
     }
 
+    /// Attributes that one filter alone knows, by their type.
+    fn extension(&self) -> Option<&dyn Any> {
+        None
+    }
+
     /// The request method (`:method`), as sent.
     fn method(&mut self) -> Result<Option<&[u8]>, AttributeError>;
 
@@ -72,6 +78,25 @@ pub trait Request {
 
 fn unsupported<T>(attribute: &'static str) -> Result<T, AttributeError> {
     Err(AttributeError { attribute, status: "it is not known here" })
+}
+
+/// A pseudo-header of a request (RFC 9113, section 8.3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PseudoHeader {
+    Method,
+    Authority,
+    Path,
+}
+
+impl PseudoHeader {
+    /// Its value, as sent. None where the request has none.
+    pub(crate) fn read(self, request: &mut dyn Request) -> Result<Option<&[u8]>, AttributeError> {
+        match self {
+            Self::Method => request.method(),
+            Self::Authority => request.host(),
+            Self::Path => request.path(),
+        }
+    }
 }
 
 /// The values of one header, of which there is mostly one.

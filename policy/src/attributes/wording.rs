@@ -1,6 +1,7 @@
-//! Wording of reasons: what a request asked for, and values from the network made printable.
+//! Wording of reasons: what a request asked for, and what a policy lists.
 
 use crate::attributes::request::{Request, without_query};
+use crate::config::printable::{printable, printable_text};
 use crate::identity::error::AttributeError;
 
 /// How many values of a list are kept in words.
@@ -9,12 +10,10 @@ pub(crate) const MAX_VALUES_SHOWN: usize = 3;
 /// How many ALLOW rules are looked at for the one that came closest: a denial's cost has a bound, too.
 pub(crate) const MAX_RULES_EXPLAINED: usize = 64;
 
-/// How many bytes of a request's value are printed.
-const PRINTED: usize = 120;
-
 /// A list's first values, given with how many it has.
 pub(crate) fn join_values((count, shown): (usize, Vec<String>)) -> Box<str> {
     let hidden = count - shown.len();
+    let shown: Vec<_> = shown.iter().map(|value| printable_text(value)).collect();
     match (hidden, shown.split_last()) {
         (0, Some((last, []))) => last.as_str().into(),
         (0, Some((last, rest))) => format!("{} or {last}", rest.join(", ")).into(),
@@ -23,7 +22,8 @@ pub(crate) fn join_values((count, shown): (usize, Vec<String>)) -> Box<str> {
 }
 
 /// What a condition asks for, from the name of its field and its values in words.
-pub(crate) fn wanted(subject: &str, negated: bool, values: &str) -> String {
+pub(crate) fn requirement(subject: &str, negated: bool, values: &str) -> String {
+    let subject = printable_text(subject);
     match negated {
         false => format!("{subject} {values}"),
         true => format!("{subject} other than {values}"),
@@ -31,7 +31,7 @@ pub(crate) fn wanted(subject: &str, negated: bool, values: &str) -> String {
 }
 
 /// Method and path, or the port of a connection, as far as the proxy tells them.
-pub(crate) fn describe_operation<R: Request + ?Sized>(request: &mut R) -> String {
+pub(crate) fn describe_operation(request: &mut dyn Request) -> String {
     if request.is_connection() {
         return match request.destination_port() {
             Ok(Some(port)) => format!("a connection to port {port}"),
@@ -44,9 +44,19 @@ pub(crate) fn describe_operation<R: Request + ?Sized>(request: &mut R) -> String
     [method, path].into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
-/// A value from the network as one short line: no control characters, no terminal codes.
-pub(crate) fn printable(value: &[u8]) -> String {
-    let shown = value.get(..PRINTED).unwrap_or(value);
-    let cut = if shown.len() < value.len() { "..." } else { "" };
-    format!("{}{cut}", shown.escape_ascii())
+/// The request and its peer, in words. What the proxy does not supply is left out: the denial stands either way.
+pub(crate) fn describe_request(request: &mut dyn Request) -> String {
+    let (operation, peer) = (describe_operation(request), describe_peer(request));
+    match operation.is_empty() {
+        true => peer,
+        false => format!("{operation} {peer}"),
+    }
+}
+
+/// The peer in words.
+pub(crate) fn describe_peer(request: &mut dyn Request) -> String {
+    match request.peer() {
+        Ok(peer) => format!("by {}", printable(peer.to_string().as_bytes())),
+        Err(failure) => format!("by someone ({failure})"),
+    }
 }

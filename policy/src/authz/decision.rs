@@ -1,17 +1,27 @@
-//! The answer to one request, as a value: replies, log lines and counters are made from it, elsewhere.
+//! Decisions as values: replies, log lines and counters are made from them elsewhere.
 
+use crate::authz::engine::rule_set::RuleDenial;
 use crate::authz::policy_name::{PolicyName, RuleName};
 use crate::identity::error::EvalError;
 
-/// What happens to a request.
+/// The answer to one request, with the reason `D` of a denial.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Decision<'p> {
-    /// It goes on.
+pub enum Decision<D> {
+    /// The request goes on.
     Allow,
-    /// It goes on, and would not if everything that is only reported were enforced.
-    WouldDeny(Denial<'p>),
-    /// It is turned away.
-    Deny(Denial<'p>),
+    /// The request goes on; it would be denied if everything that is only reported were enforced.
+    WouldDeny(D),
+    /// The request is denied.
+    Deny(D),
+}
+
+/// A decision, and the audit mark beside it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Evaluation<'p> {
+    /// The answer.
+    pub decision: Decision<Denial<'p>>,
+    /// The first AUDIT rule that matches, whatever the answer is.
+    pub audit: Option<&'p RuleName>,
 }
 
 /// Why a request is turned away.
@@ -54,5 +64,21 @@ impl Denial<'_> {
             Self::MtlsRequired(name) => Some(name),
             Self::NoAllowMatches | Self::DefaultAction | Self::Undecidable(_) => None,
         }
+    }
+}
+
+impl<'p> From<RuleDenial<'p>> for Denial<'p> {
+    fn from(denial: RuleDenial<'p>) -> Self {
+        match denial {
+            RuleDenial::Matched(rule) => Self::Matched(rule),
+            RuleDenial::NoAllowMatches => Self::NoAllowMatches,
+            RuleDenial::DefaultAction => Self::DefaultAction,
+        }
+    }
+}
+
+impl From<EvalError> for Denial<'_> {
+    fn from(error: EvalError) -> Self {
+        Self::Undecidable(error)
     }
 }

@@ -1,22 +1,27 @@
 //! The configuration of the filter `identity-authz`.
 
 use std::borrow::Cow;
+use std::rc::Rc;
 
 use crate::attributes::jwt_claims::ClaimSource;
-use crate::authz::compiled::{CompiledPolicy, DefaultAction};
-use crate::authz::fields::header::ISTIO_SYNTAX;
+use crate::attributes::readings::path::PathReadings;
+use crate::authz::compiled::CompiledPolicy;
+use crate::authz::engine::rule::{Action, DefaultAction};
+use crate::authz::fields::ALL_FIELDS;
 use crate::authz::mtls_mode::MutualTls;
-use crate::authz::resources::authorization_policy::{Action, AuthorizationPolicy, Context};
+use crate::authz::resources::authorization_policy::{AuthorizationPolicy, Context};
 use crate::authz::resources::object_meta::read_namespace;
+use crate::authz::resources::peer_authentication::PeerAuthentication;
 use crate::authz::resources::workload::Workload;
 use crate::authz::resources::{Resources, read_resources};
 use crate::config::deny_response::DenyResponse;
 use crate::config::diagnostics::{ConfigError, ConfigErrors, Diagnostics};
 use crate::config::document::{StreamedList, Value};
-use crate::config::enforcement_mode::Mode;
+use crate::config::enforcement_mode::EnforcementMode;
 use crate::config::reader::ConfigNode;
 use crate::identity::settings::{
-    CertificateValidation, IdentitySource, PEER_PRINCIPAL, read_filter_state_key, read_trust_domains,
+    CertificateValidation, DirectRemoteAddress, IdentitySource, PEER_PRINCIPAL, REMOTE_ADDRESS, read_filter_state_key,
+    read_remote_address, read_trust_domains,
 };
 
 /// A configuration of `identity-authz`, read without a fault and compiled.
@@ -32,27 +37,16 @@ pub struct IdentityAuthz {
     summary: Summary,
 }
 
-/// `directRemoteAddress`: what tells the address of the connection's other end, which `source.ip` and `ipBlocks` are
-/// about. Envoy's own attribute follows `X-Forwarded-For`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum DirectRemoteAddress {
-    /// The filter state `sallyport.direct_remote_address`, which the example configurations set. Where it is absent,
-    /// what asks for the address is denied.
-    #[default]
-    FilterState,
-    /// The connection: right only where `X-Forwarded-For` is not trusted.
-    Connection,
-}
-
 /// How many lines are said about rules of one kind.
 const MAX_WARNINGS: usize = 20;
 
 /// What was loaded, for the log.
 struct Summary {
     resources: usize,
-    here: usize,
+    applicable: usize,
     dry_run: usize,
-    report_only: bool,
+    path_readings: PathReadings,
+    mode: EnforcementMode,
     warnings: Vec<String>,
 }
 
@@ -113,15 +107,15 @@ impl IdentityAuthz {
 
     /// One line that says what was loaded: resources, how many apply here, what is enforced and what only reported.
     pub fn summary(&self) -> String {
-        let Summary { resources, here, dry_run, report_only, .. } = &self.summary;
-        let (enforced, reported) = match report_only {
-            true => (0, *here),
-            false => (here - dry_run, *dry_run),
+        let Summary { resources, applicable, dry_run, mode, path_readings, .. } = &self.summary;
+        let (enforced, reported) = match mode {
+            EnforcementMode::Report => (0, *applicable),
+            EnforcementMode::Enforce => (applicable - dry_run, *dry_run),
         };
-        let mode = if *report_only { ", mode: report, nothing is denied" } else { "" };
-        let validation = self.certificate_validation.note();
+        let mode = if *mode == EnforcementMode::Report { ", mode: report, nothing is denied" } else { "" };
+        let (omitted, validation) = (path_readings.left_out(), self.certificate_validation.note());
         format!(
-            "loaded {resources} resources, {here} apply here, {enforced} enforced, {reported} only reported{mode}{validation}"
+            "loaded {resources} resources, {applicable} apply here, {enforced} enforced, {reported} only reported{mode}{omitted}{validation}"
         )
     }
 
@@ -134,110 +128,133 @@ impl IdentityAuthz {
 struct Configuration {
     loaded: Resources,
     reply: DenyResponse,
-    claims: ClaimSource,
     identity_source: IdentitySource,
     certificate_validation: CertificateValidation,
     direct_remote_address: DirectRemoteAddress,
+    remote_address_is_trusted: bool,
+    path_readings: PathReadings,
     default_action: Option<DefaultAction>,
-    mode: Mode,
+    mode: EnforcementMode,
     workload: Option<Workload>,
     root_namespace: String,
 }
 
 impl Configuration {
-    /// Compiles what applies here. Fails with what only all resources together show to be wrong.
+    /// Compiles what applies here. Fails with the errors that only all resources together show.
     fn compile(self) -> Result<IdentityAuthz, ConfigErrors> {
-        let Configuration {
-            loaded,
-            reply,
-            claims,
-            identity_source,
-            certificate_validation,
-            direct_remote_address,
-            default_action,
-            mode,
-            workload,
-            root_namespace,
-        } = self;
-        let Resources { policies: loaded, peer_authentications } = loaded;
+        let diagnostics = Diagnostics::default();
         let applies = |policy: &AuthorizationPolicy| {
-            workload.as_ref().is_none_or(|workload| {
-                policy
-                    .name
-                    .namespace()
-                    .is_some_and(|namespace| policy.target.selects(namespace, &root_namespace, workload))
+            self.workload.as_ref().is_none_or(|workload| {
+                let selects = |namespace| policy.target.selects(namespace, &self.root_namespace, workload);
+                policy.name.namespace().is_some_and(selects)
             })
         };
-        let here: Vec<_> = loaded.iter().filter(|policy| applies(policy)).collect();
-        let enforced_allow = here.iter().any(|policy| policy.action == Action::Allow && !policy.dry_run);
-        let mut warnings = Vec::new();
-        let diagnostics = Diagnostics::default();
-        for (policy, missing) in
-            workload.iter().flat_map(|workload| missing_attribute(&loaded, workload, &root_namespace))
-        {
-            let name = &policy.name;
-            match policy.action {
-                Action::Deny => diagnostics.add(ConfigError::new(missing, format!("missing, and without it cannot be told whether the DENY policy {name} is meant for this workload"))),
-                // If it is meant for it, whoever it does not let in is denied.
-                Action::Allow if default_action == Some(DefaultAction::Allow) && !enforced_allow && !policy.dry_run => diagnostics.add(ConfigError::new(missing, format!("missing, and without it cannot be told whether the ALLOW policy {name} is meant for this workload, or everybody is let in by defaultAction"))),
-                Action::Allow | Action::Audit => warnings.push(format!("the policy {name} does not apply here: whom it picks cannot be told without {missing}")),
-            }
-        }
-        for policy in &loaded {
-            let name = &policy.name;
-            if name.namespace().is_some_and(|namespace| policy.target.is_ignored(namespace, &root_namespace)) {
-                diagnostics.add(ConfigError::new("resources", format!("{name} is for a GatewayClass, which Istio passes over outside the root namespace; write it in {root_namespace}")));
-            }
-        }
-        let (mutual_tls, strict_here) =
-            MutualTls::new(&peer_authentications, workload.as_ref(), &root_namespace, &diagnostics);
+        let policies = &self.loaded.policies;
+        let applicable: Vec<_> = policies.iter().filter(|policy| applies(policy)).collect();
+        let is_enforced_allow =
+            |policy: &&AuthorizationPolicy| policy.action == Action::Allow && policy.mode == EnforcementMode::Enforce;
+        let enforced_allow = applicable.iter().any(is_enforced_allow);
+        let warnings = self.check_targets(enforced_allow, &diagnostics);
+        self.check_remote_address(&applicable, &diagnostics);
+        let peer_authentications = &self.loaded.peer_authentications;
+        let (mutual_tls, applicable_peer_authentications) =
+            MutualTls::new(peer_authentications, self.workload.as_ref(), &self.root_namespace, &diagnostics);
         diagnostics.into_result(Some(()))?;
-        let default_action = match (default_action, enforced_allow) {
+        let default_action = match (self.default_action, enforced_allow) {
             (Some(action), _) => action,
             (None, true) => DefaultAction::Deny,
-            (None, false) => return Err(ConfigErrors::of(no_allow_policy(loaded.is_empty(), here.is_empty()))),
+            (None, false) => return Err(ConfigErrors::of(no_allow_policy(policies.is_empty(), applicable.is_empty()))),
         };
         let summary = Summary {
-            resources: loaded.len() + peer_authentications.len(),
-            here: here.len() + strict_here,
-            dry_run: here.iter().filter(|policy| policy.dry_run).count(),
-            report_only: mode == Mode::Report,
+            resources: policies.len() + peer_authentications.len(),
+            applicable: applicable.len() + applicable_peer_authentications,
+            dry_run: applicable.iter().filter(|policy| policy.mode == EnforcementMode::Report).count(),
+            path_readings: self.path_readings,
+            mode: self.mode,
             warnings,
         };
         let compile = |policies: Vec<Cow<'_, AuthorizationPolicy>>, mutual_tls| {
-            let report_only = mode == Mode::Report;
-            CompiledPolicy::new(policies, &ISTIO_SYNTAX, claims.clone(), default_action, report_only)
-                .with_mutual_tls(mutual_tls)
+            CompiledPolicy::new(policies, default_action, self.mode).with_mutual_tls(mutual_tls)
         };
-        let (mut connection_warnings, mut unsaid) = (Vec::new(), 0);
-        let mut narrow = |policy: &&AuthorizationPolicy| {
-            let (narrowed, warnings) = policy.for_connections()?;
-            let room = MAX_WARNINGS.saturating_sub(connection_warnings.len());
-            unsaid += warnings.len().saturating_sub(room);
-            connection_warnings.extend(warnings.into_iter().take(room));
-            Some(narrowed)
-        };
-        let for_connections: Vec<_> = here.iter().map(&mut narrow).collect();
-        if unsaid > 0 {
-            connection_warnings.push(format!("so it is with {unsaid} rules more"));
-        }
-        let connections = (!connection_warnings.is_empty()).then(|| {
-            let narrowed = for_connections.into_iter().zip(&here);
-            let policies = narrowed.map(|(narrowed, policy)| narrowed.map_or(Cow::Borrowed(*policy), Cow::Owned));
-            compile(policies.collect(), mutual_tls.clone())
-        });
-        let policy = compile(loaded.into_iter().filter(applies).map(Cow::Owned).collect(), mutual_tls);
+        let (for_connections, connection_warnings) = for_connections(&applicable);
+        let connections = for_connections.map(|policies| compile(policies, mutual_tls.clone()));
+        // Nothing borrows the policies any more, so each can go as soon as it is compiled.
+        let applies: Vec<bool> = policies.iter().map(applies).collect();
+        let owned = self.loaded.policies.into_iter().zip(applies).filter(|(_, applies)| *applies);
+        let policy = compile(owned.map(|(policy, _)| Cow::Owned(policy)).collect(), mutual_tls);
         Ok(IdentityAuthz {
             policy,
             connections,
             connection_warnings,
-            reply,
-            identity_source,
-            certificate_validation,
-            direct_remote_address,
+            reply: self.reply,
+            identity_source: self.identity_source,
+            certificate_validation: self.certificate_validation,
+            direct_remote_address: self.direct_remote_address,
             summary,
         })
     }
+
+    /// Reports the policies that compare the client's address, where it is not said that clients cannot choose it.
+    fn check_remote_address(&self, applicable: &[&AuthorizationPolicy], diagnostics: &Diagnostics) {
+        if self.remote_address_is_trusted {
+            return;
+        }
+        for policy in applicable.iter().filter(|policy| policy.compares_remote_address()) {
+            let name = &policy.name;
+            diagnostics.add(ConfigError::new(
+                "remoteAddress",
+                format!(
+                    "missing, and {name} compares the client's address (remoteIpBlocks, remote.ip); {REMOTE_ADDRESS}"
+                ),
+            ));
+        }
+    }
+
+    /// Reports the policies whose target cannot be compared with the workload as it is given, and returns warnings about
+    /// those that are left out because of it.
+    fn check_targets(&self, enforced_allow: bool, diagnostics: &Diagnostics) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let (policies, root_namespace) = (&self.loaded.policies, &self.root_namespace);
+        let undecidable = self.workload.iter().flat_map(|workload| undecidable(policies, workload, root_namespace));
+        for (policy, missing) in undecidable {
+            let name = &policy.name;
+            let allows_all = self.default_action == Some(DefaultAction::Allow) && !enforced_allow;
+            match policy.action {
+                Action::Deny => diagnostics.add(ConfigError::new(missing, format!("missing, and without it cannot be told whether the DENY policy {name} is meant for this workload"))),
+                // If it is meant for it, whoever it does not let in is denied.
+                Action::Allow if allows_all && policy.mode == EnforcementMode::Enforce => diagnostics.add(ConfigError::new(missing, format!("missing, and without it cannot be told whether the ALLOW policy {name} is meant for this workload, or everybody is let in by defaultAction"))),
+                Action::Allow | Action::Audit => warnings.push(format!("the policy {name} does not apply here: whom it picks cannot be told without {missing}")),
+            }
+        }
+        for policy in policies {
+            let name = &policy.name;
+            if name.namespace().is_some_and(|namespace| policy.target.is_ignored(namespace, root_namespace)) {
+                diagnostics.add(ConfigError::new("resources", format!("{name} is for a GatewayClass, which Istio passes over outside the root namespace; write it in {root_namespace}")));
+            }
+        }
+        warnings
+    }
+}
+
+/// The policies as they are for TCP connections, where one of them differs, and the warnings about those.
+fn for_connections<'p>(
+    policies: &[&'p AuthorizationPolicy],
+) -> (Option<Vec<Cow<'p, AuthorizationPolicy>>>, Vec<String>) {
+    let (mut connection_warnings, mut omitted) = (Vec::new(), 0);
+    let mut narrow = |policy: &&'p AuthorizationPolicy| match policy.for_connections() {
+        Some((narrowed, warnings)) => {
+            let room = MAX_WARNINGS.saturating_sub(connection_warnings.len());
+            omitted += warnings.len().saturating_sub(room);
+            connection_warnings.extend(warnings.into_iter().take(room));
+            Cow::Owned(narrowed)
+        }
+        None => Cow::Borrowed(*policy),
+    };
+    let narrowed: Vec<_> = policies.iter().map(&mut narrow).collect();
+    if omitted > 0 {
+        connection_warnings.push(format!("so it is with {omitted} rules more"));
+    }
+    ((!connection_warnings.is_empty()).then_some(narrowed), connection_warnings)
 }
 
 fn read(node: &ConfigNode<'_>, items: &StreamedList<'_>) -> Option<Configuration> {
@@ -252,34 +269,43 @@ fn read(node: &ConfigNode<'_>, items: &StreamedList<'_>) -> Option<Configuration
         Some(identity) => read_identity(&identity),
         None => (Some(ClaimSource::default()), Some(IdentitySource::default()), Some(CertificateValidation::default())),
     };
-    let direct_remote_address = match object.optional("directRemoteAddress") {
-        Some(node) => node.enum_value(&[
-            ("filterState", DirectRemoteAddress::FilterState),
-            ("connection", DirectRemoteAddress::Connection),
-        ]),
-        None => Some(DirectRemoteAddress::default()),
-    };
+    let direct_remote_address = DirectRemoteAddress::read(&object);
+    let remote_address_is_trusted = read_remote_address(&object);
     let default_action = object
         .optional("defaultAction")
         .map(|node| node.enum_value(&[("ALLOW", DefaultAction::Allow), ("DENY", DefaultAction::Deny)]));
-    let mode = Mode::read(object.optional("mode").as_ref());
+    let path_readings = PathReadings::read(object.optional("pathReadings").as_ref());
+    let mode = EnforcementMode::read(object.optional("mode").as_ref());
     let reply = DenyResponse::read(object.optional("deny").as_ref());
+    // Where they could not be read, that is an error already.
+    let claims = Rc::new(claims.unwrap_or_default());
     let resources = object.required("resources", "list the policies, or write [] for none");
     let loaded = resources.as_ref().zip(trust_domains.as_ref()).and_then(|(node, trust_domains)| {
-        read_resources(node, items, &Context { trust_domains, header_syntax: &ISTIO_SYNTAX })
+        let context = Context {
+            trust_domains,
+            claims: &claims,
+            path_readings: path_readings.unwrap_or_default(),
+            // Checked later, for the policies that apply.
+            trusts_remote_address: true,
+            registry: &ALL_FIELDS,
+            denies_only: false,
+            peer_authentication: Some(PeerAuthentication::read),
+        };
+        read_resources(node, items, &context)
     });
     object.finish();
     Some(Configuration {
         loaded: loaded?,
         reply: reply?,
-        claims: claims?,
         identity_source: identity_source?,
         certificate_validation: certificate_validation?,
         direct_remote_address: direct_remote_address?,
+        remote_address_is_trusted: remote_address_is_trusted?,
         default_action: match default_action {
             Some(action) => Some(action?),
             None => None,
         },
+        path_readings: path_readings?,
         mode: mode?,
         workload: match workload {
             Some(workload) => Some(workload?),
@@ -339,7 +365,7 @@ fn no_allow_policy(none_loaded: bool, none_here: bool) -> ConfigError {
 
 /// The policies within reach of a workload of which it cannot be told whether they are meant for it, with what the
 /// workload would have to say.
-fn missing_attribute<'p>(
+fn undecidable<'p>(
     policies: &'p [AuthorizationPolicy],
     workload: &'p Workload,
     root_namespace: &'p str,

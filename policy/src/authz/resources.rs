@@ -1,8 +1,11 @@
 //! The Kubernetes objects that policies come as.
 
 pub(crate) mod authorization_policy;
+pub(crate) mod conditions;
 pub(crate) mod object_meta;
 pub(crate) mod peer_authentication;
+pub(crate) mod rules;
+pub(crate) mod tcp;
 pub(crate) mod workload;
 
 use std::cell::RefCell;
@@ -86,7 +89,7 @@ impl Resource {
             }
         });
         let (kind, name) = kind?;
-        if name == "PeerAuthentication" && context.header_syntax.client_asserted_only {
+        if name == "PeerAuthentication" && context.peer_authentication.is_none() {
             kind.error("this filter knows no identities, use identity-authz for PeerAuthentication");
             return None;
         }
@@ -98,7 +101,9 @@ impl Resource {
         }
         object.optional("status");
         let resource = match name {
-            "PeerAuthentication" => PeerAuthentication::read(&object).map(Self::PeerAuthentication),
+            "PeerAuthentication" => {
+                context.peer_authentication.and_then(|read| read(&object)).map(Self::PeerAuthentication)
+            }
             _ => AuthorizationPolicy::read(&object, context).map(Self::AuthorizationPolicy),
         };
         object.finish();

@@ -1,13 +1,16 @@
 //! `exempt`: whom and what no denial reaches.
 
+use crate::attributes::readings::header::trimmed;
+use crate::attributes::readings::path::PathReadings;
 use crate::attributes::request::Request;
-use crate::authz::fields::header::{HeaderPattern, ListElementIndex};
 use crate::authz::fields::path::{Index as PathIndex, PathPattern};
 use crate::baseline::USER_AGENT;
+use crate::baseline::header_field::{HeaderGlob, ListElementIndex};
 use crate::config::reader::{ConfigNode, Object};
 use crate::identity::error::AttributeError;
+use crate::matcher::field_match::FieldMatch;
 use crate::matcher::path_template::SegmentBytes;
-use crate::matcher::value_ids::{Matched, ValueId};
+use crate::matcher::value_ids::ValueId;
 
 /// The most values of a list.
 const MOST: usize = 100_000;
@@ -22,25 +25,26 @@ pub(crate) struct Exemptions {
 }
 
 impl Exemptions {
-    pub(crate) fn read(node: &ConfigNode<'_>) -> Option<Self> {
+    pub(crate) fn read(node: &ConfigNode<'_>, path_readings: PathReadings) -> Option<Self> {
         let object = node.object()?;
-        let agents = patterns(&object, "userAgents", HeaderPattern::parse_glob);
+        let agents = patterns(&object, "userAgents", HeaderGlob::parse_glob);
         // An exemption lets a request in, so a template stands for no more than in an ALLOW.
         let paths = patterns(&object, "paths", |text| PathPattern::parse(text, SegmentBytes::Envoy));
         object.finish();
         let (agents, paths) = (agents?, paths?);
         let (any_path, any_user_agent) = (!paths.is_empty(), !agents.is_empty());
         let user_agents = ListElementIndex::new(agents.into_iter());
-        let paths = PathIndex::new(paths.into_iter());
+        let paths = PathIndex::new(paths.into_iter(), path_readings);
         Some(Self { user_agents, paths, any_path, any_user_agent })
     }
 
     /// Whether a request is exempt.
-    pub(crate) fn hold<R: Request + ?Sized>(&self, request: &mut R) -> Result<bool, AttributeError> {
+    pub(crate) fn hold(&self, request: &mut dyn Request) -> Result<bool, AttributeError> {
         if self.any_path {
-            let mut matched = Matched::new();
-            self.paths.lookup(request.path()?, &mut matched);
-            if !matched.is_empty() {
+            let mut found = FieldMatch::default();
+            self.paths.lookup(request.path()?, &mut found);
+            // Every reading of the path has to be exempt.
+            if !found.any.is_empty() && !found.each.iter().any(|matched| matched.is_empty()) {
                 return Ok(true);
             }
         }
@@ -49,7 +53,7 @@ impl Exemptions {
         }
         // A decoy beside a tool's own header exempts nothing: every header has to be exempt.
         let values = request.header(USER_AGENT)?;
-        let mut headers = values.iter().flat_map(|value| joined_headers(value)).peekable();
+        let mut headers = values.iter().flat_map(|value| joined_headers(trimmed(value))).peekable();
         Ok(headers.peek().is_some() && headers.all(|header| self.user_agents.matches_whole(header)))
     }
 }

@@ -1,15 +1,15 @@
 //! Built-in lists of user agents, as data with a version.
 
-use std::rc::Rc;
-
 use crate::attributes::names::HeaderName;
-use crate::authz::fields::Values;
-use crate::authz::fields::header::HeaderPattern;
+use crate::authz::engine::field::FieldValues;
+use crate::authz::engine::rule::{Action, Predicate};
 use crate::authz::policy_name::PolicyName;
-use crate::authz::resources::authorization_policy::{Action, AuthorizationPolicy, Predicate};
+use crate::authz::resources::authorization_policy::AuthorizationPolicy;
 use crate::authz::resources::workload::Target;
+use crate::baseline::header_field::{GlobHeader, HeaderGlob};
 use crate::config::diagnostics::Diagnostics;
 use crate::config::document::Value;
+use crate::config::enforcement_mode::EnforcementMode;
 use crate::config::reader::ConfigNode;
 
 /// A built-in list.
@@ -45,16 +45,23 @@ impl Preset {
         let diagnostics = Diagnostics::default();
         let list = read(&ConfigNode::root(&document, &diagnostics));
         let (version, tools) = diagnostics.into_result(list).ok()?;
-        let (words, rules) = tools
+        let (rule_names, rules) = tools
             .into_iter()
             .map(|(tool, pattern)| {
-                let values = Rc::new(Values::Header(HeaderName::user_agent(), vec![pattern]));
-                (tool, vec![vec![Predicate { values, negated: false }]])
+                let values = FieldValues::shared(GlobHeader { name: HeaderName::user_agent() }, vec![pattern]);
+                (tool, vec![vec![Predicate::among(values)]])
             })
             .unzip();
         let name = PolicyName::of_preset(self.name(), version);
         Some((
-            AuthorizationPolicy { name, dry_run: false, action: Action::Deny, target: Target::All, rules, words },
+            AuthorizationPolicy {
+                name,
+                mode: EnforcementMode::Enforce,
+                action: Action::Deny,
+                target: Target::All,
+                rules,
+                rule_names,
+            },
             version,
         ))
     }
@@ -62,7 +69,7 @@ impl Preset {
 
 /// `{version, tools: [{tool, contains | word, why}]}`: the tool's name for details and counters, what its user agent
 /// contains or which word stands in it with no letter beside it, and why it is in the list.
-fn read(node: &ConfigNode<'_>) -> Option<(u64, Vec<(String, HeaderPattern)>)> {
+fn read(node: &ConfigNode<'_>) -> Option<(u64, Vec<(String, HeaderGlob)>)> {
     let list = node.object()?;
     let version = list.required("version", "count the list's versions").and_then(|node| node.whole_number(1, u64::MAX));
     let mut tools = Vec::new();
@@ -73,8 +80,8 @@ fn read(node: &ConfigNode<'_>) -> Option<(u64, Vec<(String, HeaderPattern)>)> {
         let contains = tool.optional("contains").map(|node| node.non_empty_str().map(str::to_owned));
         let word = tool.optional("word").map(|node| node.non_empty_str().map(str::to_owned));
         let pattern = match (contains, word) {
-            (Some(text), None) => HeaderPattern::parse_glob(&format!("*{}*", text?)).ok()?,
-            (None, Some(text)) => HeaderPattern::word(&text?),
+            (Some(text), None) => HeaderGlob::parse_glob(&format!("*{}*", text?)).ok()?,
+            (None, Some(text)) => HeaderGlob::word(&text?),
             _ => {
                 item.error("has neither or both of contains and word");
                 return None;
@@ -89,15 +96,18 @@ fn read(node: &ConfigNode<'_>) -> Option<(u64, Vec<(String, HeaderPattern)>)> {
 
 #[cfg(test)]
 mod tests {
+    use std::any::Any;
+
     use super::*;
+    use crate::authz::engine::rule::Dnf;
 
     #[test]
     fn the_list_is_well_formed_and_names_each_tool_once() {
         let (policy, version) = Preset::Scanners.policy().expect("a list");
         assert!(version >= 1);
-        assert!(policy.words.len() > 40, "{} tools", policy.words.len());
-        for (number, tool) in policy.words.iter().enumerate() {
-            assert!(!policy.words[..number].contains(tool), "{tool} stands twice");
+        assert!(policy.rule_names.len() > 40, "{} tools", policy.rule_names.len());
+        for (number, tool) in policy.rule_names.iter().enumerate() {
+            assert!(!policy.rule_names[..number].contains(tool), "{tool} stands twice");
             assert!(
                 tool.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'),
                 "{tool}"
@@ -105,13 +115,18 @@ mod tests {
         }
     }
 
+    fn patterns(rule: &Dnf) -> &[HeaderGlob] {
+        let values: &dyn Any = &*rule[0][0].values;
+        &values.downcast_ref::<FieldValues<GlobHeader>>().expect("a header").patterns
+    }
+
     #[test]
     fn no_pattern_is_a_word_of_ordinary_clients() {
         let (policy, _) = Preset::Scanners.policy().expect("a list");
-        let Values::Header(_, patterns) = &*policy.rules[0][0][0].values else { panic!("no header") };
-        assert_eq!(patterns.len(), 1);
+        let first = patterns(&policy.rules[0]);
+        assert_eq!(first.len(), 1);
         for rule in &policy.rules {
-            let Values::Header(_, patterns) = &*rule[0][0].values else { panic!("no header") };
+            let patterns = patterns(rule);
             for word in [
                 "bot",
                 "java",

@@ -75,6 +75,25 @@ pub(crate) fn memchr2(bytes: &[u8], one: u8, other: u8) -> Option<usize> {
     within(last).map(|place| bytes.len() - 8 + place)
 }
 
+/// Whether `flags` sets the highest bit of a byte of some eight of these. What is shorter is filled up with the letter
+/// `a`. Groups overlap by one byte or more, so that two neighbours stand together in one of them.
+#[inline(always)]
+pub(crate) fn any_eight(bytes: &[u8], flags: impl Fn(u64) -> u64) -> bool {
+    const HIGHEST: u64 = ONES << 7;
+    let Some(last) = bytes.last_chunk() else {
+        let fill = ONES * u64::from(b'a');
+        return flags(bytes.iter().fold(fill, |eight, byte| eight << 8 | u64::from(*byte))) & HIGHEST != 0;
+    };
+    let mut rest = bytes;
+    while let [a, b, c, d, e, f, g, h, _, ..] = rest {
+        if flags(u64::from_le_bytes([*a, *b, *c, *d, *e, *f, *g, *h])) & HIGHEST != 0 {
+            return true;
+        }
+        rest = rest.get(7..).unwrap_or_default();
+    }
+    flags(u64::from_le_bytes(*last)) & HIGHEST != 0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,6 +3,8 @@
 use std::cell::RefCell;
 use std::fmt;
 
+use crate::config::printable::printable_line;
+
 /// How many diagnostics [`ConfigErrors`] prints; the rest are counted.
 ///
 /// A generated configuration can hold the same mistake thousands of times, and a log has to stay readable.
@@ -16,9 +18,15 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    /// A fault of `path`, as in `resources[2].spec.action`; an empty path stands for the whole configuration.
+    /// A fault of `path`, as in `resources[2].spec.action`; an empty path stands for the whole configuration. Texts of the
+    /// configuration stand between backticks.
     pub(crate) fn new(path: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self { path: path.into(), problem: problem.into() }
+        Self::of_text(path, &problem.into(), None)
+    }
+
+    /// The same, of a value that is the text `own`, which `problem` may quote.
+    pub(crate) fn of_text(path: impl Into<String>, problem: &str, own: Option<&str>) -> Self {
+        Self { path: printable_line(&path.into(), None), problem: printable_line(problem, own) }
     }
 }
 

@@ -27,8 +27,10 @@ pub(crate) enum Value {
 pub(crate) enum Number {
     Whole(u64),
     Negative(i64),
-    /// With a fraction, or beyond 64 bits.
+    /// With a fraction.
     NonInteger,
+    /// Whole, and beyond what a double tells apart, or infinite: which number was meant cannot be known.
+    Inexact,
 }
 
 impl Value {
@@ -69,7 +71,10 @@ impl Value {
                 let whole = value as i64;
                 Self::from_whole(whole)
             }
-            false => Self::Number(Box::new(Number::NonInteger)),
+            false => {
+                let is_fraction = value.is_finite() && value.fract() != 0.0;
+                Self::Number(Box::new(if is_fraction { Number::NonInteger } else { Number::Inexact }))
+            }
         }
     }
 
@@ -302,7 +307,7 @@ mod tests {
             ("-1", Number::Negative(-1)),
             ("18446744073709551615", Number::Whole(u64::MAX)),
             ("1.5", Number::NonInteger),
-            ("1e300", Number::NonInteger),
+            ("1e300", Number::Inexact),
         ];
         for (text, expected) in rows {
             let written = Value::parse(text.as_bytes()).ok();

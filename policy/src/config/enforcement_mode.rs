@@ -1,15 +1,17 @@
-//! `mode`: whether a filter or a rule turns requests away, or only tells which it would.
+//! `mode`: whether a filter, a policy or a rule is enforced or only reported.
 
 use crate::config::reader::ConfigNode;
 
-/// `mode` of a filter's configuration, or of a rule.
+/// `mode` of a filter's configuration or of a rule, and the dry run of a policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mode {
+pub(crate) enum EnforcementMode {
+    /// A denial is carried out.
     Enforce,
+    /// A denial is reported, and the request goes on.
     Report,
 }
 
-impl Mode {
+impl EnforcementMode {
     /// Reads the value of the key `mode`, where it is given. Default: enforce.
     pub(crate) fn read(node: Option<&ConfigNode<'_>>) -> Option<Self> {
         match node {
@@ -17,11 +19,4 @@ impl Mode {
             None => Some(Self::Enforce),
         }
     }
-}
-
-/// Whether the rules of a policy are carried out or only reported.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Enforcement {
-    Enforced,
-    Reported,
 }

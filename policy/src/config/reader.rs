@@ -9,6 +9,7 @@ use std::fmt;
 use crate::collections::map::OrderedMap;
 use crate::config::diagnostics::{ConfigError, Diagnostics};
 use crate::config::document::{Number, StreamedList, Value};
+use crate::config::printable::printable_text;
 
 /// How alike two keys must be, by Jaro-Winkler similarity, for one to be suggested instead of the other.
 const MIN_SIMILARITY: f64 = 0.8;
@@ -39,9 +40,9 @@ impl fmt::Display for Path<'_> {
                 let below_root = self.parent.is_none_or(|parent| matches!(parent.step, Step::Root));
                 let plain = key.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
                 match (below_root, plain) {
-                    (true, true) => f.write_str(key),
-                    (false, true) => write!(f, ".{key}"),
-                    (_, false) => write!(f, "[\"{}\"]", key.escape_default()),
+                    (true, true) => f.write_str(&printable_text(key)),
+                    (false, true) => write!(f, ".{}", printable_text(key)),
+                    (_, false) => write!(f, "[\"{}\"]", printable_text(key)),
                 }
             }
         }
@@ -62,7 +63,11 @@ impl<'a> ConfigNode<'a> {
 
     /// Reports a fault of this value.
     pub(crate) fn error(&self, problem: impl Into<String>) {
-        self.diagnostics.add(ConfigError::new(self.path.to_string(), problem));
+        let own = match self.document {
+            Value::Text(text) => Some(text.as_str()),
+            _ => None,
+        };
+        self.diagnostics.add(ConfigError::of_text(self.path.to_string(), &problem.into(), own));
     }
 
     fn wrong_type(&self, wanted: &str) {
@@ -138,7 +143,7 @@ impl<'a> ConfigNode<'a> {
                 let fix = match **number {
                     Number::Whole(number) => format!("write \"{number}\""),
                     Number::Negative(number) => format!("write \"{number}\""),
-                    Number::NonInteger => "put it in quotes".to_owned(),
+                    Number::NonInteger | Number::Inexact => "put it in quotes".to_owned(),
                 };
                 self.error(format!("expected a string, this is a number; {fix}"));
                 None
@@ -181,13 +186,13 @@ impl<'a> ConfigNode<'a> {
         };
         let whole = match number {
             Number::Whole(whole) => Some(whole).filter(|whole| (least..=most).contains(whole)),
-            Number::Negative(_) | Number::NonInteger => None,
+            Number::Negative(_) | Number::NonInteger | Number::Inexact => None,
         };
         if whole.is_none() {
             let found = match number {
                 Number::Whole(number) => format!("`{number}`"),
                 Number::Negative(number) => format!("`{number}`"),
-                Number::NonInteger => "none".to_owned(),
+                Number::NonInteger | Number::Inexact => "none".to_owned(),
             };
             self.error(format!("expected a whole number of {least} to {most}, this is {found}"));
         }

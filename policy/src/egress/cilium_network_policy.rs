@@ -4,11 +4,11 @@
 //! way out, so such policies are refused, each part with its reason.
 
 use crate::authz::policy_name::PolicyName;
-use crate::authz::resources::authorization_policy::read_listed;
 use crate::authz::resources::object_meta::Metadata;
 use crate::authz::resources::workload::{read_labels, transpose};
 use crate::collections::map::HashMap;
 use crate::config::reader::{ConfigNode, Object};
+use crate::config::string_list::read_listed;
 use crate::egress::host_pattern::{DestinationPattern, WildcardScope};
 use crate::egress::port::{PortPattern, ProtocolSet};
 use crate::identity::trust_domains::TrustDomains;

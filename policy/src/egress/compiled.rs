@@ -1,123 +1,53 @@
-//! The rules, compiled: what the hot path looks up.
+//! The rules of one configuration, compiled.
 
-use crate::attributes::wording::{MAX_RULES_EXPLAINED, MAX_VALUES_SHOWN, join_values};
-use crate::authz::fields::{Field, Sources, SourcesBuilder};
+use crate::authz::decision::Decision;
+use crate::authz::engine::field::FieldValues;
+use crate::authz::engine::lookups::Lookups;
+use crate::authz::engine::rule::{DefaultAction, Predicate};
+use crate::authz::engine::rule_set::RuleSet;
+use crate::authz::engine::rule_set_builder::RuleSetBuilder;
 use crate::authz::policy_name::{PolicyName, RuleName};
-use crate::collections::map::OrderedMap;
-use crate::collections::sort::sort_by;
-use crate::config::enforcement_mode::Mode;
-use crate::egress::decision::{EgressDecision, EgressDenial};
-use crate::egress::destination::{Destination, Host};
-use crate::egress::host_index::DestinationIndex;
-use crate::egress::host_pattern::DestinationPattern;
-use crate::egress::port::{PortIndex, PortPattern};
+use crate::config::enforcement_mode::EnforcementMode;
+use crate::egress::authority::{Authority, Host};
+use crate::egress::decision::EgressDenial;
+use crate::egress::fields::{DestinationHost, DestinationPort};
+use crate::egress::outbound::{Destination, OutboundRequest};
 use crate::egress::request::{EgressProtocol, EgressRequest};
-use crate::egress::rule::{Rule, RuleAction};
+use crate::egress::rule::Rule;
 use crate::identity::error::{AttributeError, EvalError};
-use crate::matcher::clause::{Clause, Condition, MatchedValues, Quantifier};
-use crate::matcher::field_match::{FieldMatch, FieldMatches};
-use crate::matcher::rule_tree::ClauseIndex;
-use crate::matcher::value_ids::{Interner, ValueId};
-use crate::matcher::value_set::{SetId, ValueSets};
-
-/// What a rule is about, in the order of what it costs to know: the destination is known before any source is asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum EgressField {
-    Host,
-    Port,
-    Source(Field),
-}
+use crate::matcher::clause::{Clause, MatchedValues};
 
 /// The rules of one configuration, compiled for lookup.
 ///
 /// The cost of a decision does not depend on how many rules and hosts there are: host and port are each looked up
 /// once, and so is each field of a source that a rule for this destination asks for.
 pub struct EgressPolicy {
-    hosts: DestinationIndex,
-    ports: PortIndex,
-    sources: Sources,
-    pub(crate) sets: ValueSets,
-    pub(crate) descriptions: OrderedMap<(EgressField, SetId), (String, Box<str>)>,
-    /// In the order in which they are reported; a clause names its rule by its place here.
-    rules: Vec<RuleName>,
-    pub(crate) deny: Group,
-    pub(crate) allow: Group,
+    pub(crate) rules: RuleSet,
     server_name_must_match: bool,
-    report_only: bool,
 }
 
-/// The rules of one action.
-pub(crate) struct Group {
-    pub(crate) enforced: ClauseIndex<EgressField>,
-    pub(crate) reported: ClauseIndex<EgressField>,
-}
-
-/// Where a request wants to go, once that is read.
-#[derive(Clone, Debug)]
-pub(crate) struct Target {
-    pub(crate) access: EgressProtocol,
-    pub(crate) host: Host,
-    pub(crate) port: u16,
-}
-
-/// One request's lookups, each made once.
-pub(crate) struct Lookups<'l, R: ?Sized> {
-    policy: &'l EgressPolicy,
-    target: &'l Target,
-    request: &'l mut R,
-    matched: FieldMatches<EgressField>,
-}
-
-impl<R: EgressRequest + ?Sized> MatchedValues for Lookups<'_, R> {
-    type Field = EgressField;
-    type Error = EvalError;
-
-    fn matched(&mut self, field: EgressField) -> Result<&FieldMatch, EvalError> {
-        self.matched.of(field, |found| {
-            match field {
-                EgressField::Host => self.policy.hosts.lookup(&self.target.host, &mut found.any),
-                EgressField::Port => self.policy.ports.lookup(self.target.access, self.target.port, &mut found.any),
-                EgressField::Source(field) => return self.policy.sources.lookup(field, self.request, found),
-            }
-            Ok(())
-        })
-    }
-}
-
-/// What stops a request before any rule is asked.
-enum Stop {
+/// The reason why a request has no destination that rules could decide.
+enum DestinationError {
     Denial(EgressDenial<'static>),
-    EvalError(EvalError),
+    Eval(EvalError),
 }
 
-impl From<AttributeError> for Stop {
-    fn from(failure: AttributeError) -> Self {
-        Self::EvalError(failure.into())
+impl From<AttributeError> for DestinationError {
+    fn from(error: AttributeError) -> Self {
+        Self::Eval(error.into())
     }
 }
 
 impl EgressPolicy {
-    pub(crate) fn new(rules: &[Rule], server_name_must_match: bool, report_only: bool) -> Self {
-        let mut builder = Builder::new();
-        for (place, rule) in (0_u32..).zip(rules) {
-            builder.add(rule, place);
+    pub(crate) fn new(rules: &[Rule], server_name_must_match: bool, mode: EnforcementMode) -> Self {
+        let mut builder = RuleSetBuilder::default();
+        for (position, rule) in (0_u32..).zip(rules) {
+            builder.add_policy(rule.action, rule.mode);
+            let conjunctions = conjunctions(rule);
+            builder.add_rule(position, rule.action, rule.mode, conjunctions.iter().map(Vec::as_slice));
         }
-        builder.sets.close();
-        let Builder { hosts, ports, sources, sets, descriptions, groups, .. } = builder;
-        let [deny_enforced, deny_reported, allow_enforced, allow_reported] =
-            groups.map(|clauses| ClauseIndex::new(clauses, &sets));
-        Self {
-            hosts: DestinationIndex::new(hosts.into_entries()),
-            ports: PortIndex::new(ports.into_entries()),
-            sources: sources.finish(),
-            sets,
-            descriptions,
-            rules: rules.iter().map(|rule| rule.name.clone()).collect(),
-            deny: Group { enforced: deny_enforced, reported: deny_reported },
-            allow: Group { enforced: allow_enforced, reported: allow_reported },
-            server_name_must_match,
-            report_only,
-        }
+        let names = rules.iter().map(|rule| rule.name.clone()).collect();
+        Self { rules: builder.finish(names, DefaultAction::Deny, mode), server_name_must_match }
     }
 
     /// Decides a request.
@@ -127,223 +57,106 @@ impl EgressPolicy {
     /// 3. No ALLOW rule matches: denied.
     /// 4. Otherwise: allowed.
     ///
-    /// What stops the decision on the way is a denial. A DENY rule in report mode that matches what the others allow is
-    /// reported; an ALLOW rule in report mode lets nothing out. In report mode of the filter every denial is only
-    /// reported.
-    pub fn decide<R: EgressRequest + ?Sized>(&self, request: &mut R) -> EgressDecision<'_> {
-        let denial = match self.target(request) {
-            Ok(target) => match self.enforced(&target, request) {
-                Ok(None) => {
-                    return match self.first_deny(&self.deny.reported, &mut self.lookups(&target, request)) {
-                        Ok(None) => EgressDecision::Allow,
-                        Ok(Some(denial)) => EgressDecision::WouldDeny(denial),
-                        Err(obstacle) => EgressDecision::WouldDeny(EgressDenial::Undecidable(obstacle)),
-                    };
-                }
-                Ok(Some(denial)) => denial,
-                Err(obstacle) => EgressDenial::Undecidable(obstacle),
-            },
-            Err(Stop::Denial(denial)) => denial,
-            Err(Stop::EvalError(obstacle)) => EgressDenial::Undecidable(obstacle),
-        };
-        match self.report_only {
-            true => EgressDecision::WouldDeny(denial),
-            false => EgressDecision::Deny(denial),
+    /// An error on the way is a denial. A DENY rule in report mode that matches what the others allow is reported; an ALLOW
+    /// rule in report mode lets nothing out. In report mode of the filter every denial is only reported.
+    pub fn decide(&self, request: &mut dyn EgressRequest) -> Decision<EgressDenial<'_>> {
+        match self.destination(request) {
+            Ok(destination) => {
+                let mut outbound = OutboundRequest { destination: &destination, request };
+                self.rules.decide(&mut self.rules.lookups(None, &mut outbound))
+            }
+            Err(DestinationError::Denial(denial)) => self.rules.deny_or_report(denial),
+            Err(DestinationError::Eval(error)) => self.rules.deny_or_report(error.into()),
         }
     }
 
-    /// The ALLOW rule that lets a request out, the first of several; for tools that show why.
-    pub fn matching_allow_rule<R: EgressRequest + ?Sized>(
-        &self,
-        request: &mut R,
-    ) -> Result<Option<&RuleName>, EvalError> {
-        match self.target(request) {
-            Ok(target) => self.first(&self.allow.enforced, &mut self.lookups(&target, request)),
-            Err(Stop::Denial(_)) => Ok(None),
-            Err(Stop::EvalError(obstacle)) => Err(obstacle),
+    /// The first ALLOW rule that matches, for tools that show why.
+    pub fn matching_allow_rule(&self, request: &mut dyn EgressRequest) -> Result<Option<&RuleName>, EvalError> {
+        match self.destination(request) {
+            Ok(destination) => {
+                let mut outbound = OutboundRequest { destination: &destination, request };
+                self.rules.first(&self.rules.allow.enforced, &mut self.rules.lookups(None, &mut outbound))
+            }
+            Err(DestinationError::Denial(_)) => Ok(None),
+            Err(DestinationError::Eval(error)) => Err(error),
         }
     }
 
-    /// One line that a person understands: what was asked for, and what would have been let out.
+    /// The reason of a denial: one line that says what was asked for, and what would have been allowed.
     ///
-    /// It is made after a denial only, and may ask the proxy for more than the decision did.
-    pub fn explain<R: EgressRequest + ?Sized>(&self, denial: &EgressDenial<'_>, request: &mut R) -> String {
+    /// Made after a denial only; it may ask the proxy for more than the decision did.
+    pub fn explain(&self, denial: &EgressDenial<'_>, request: &mut dyn EgressRequest) -> String {
         crate::egress::explain::explain(self, denial, request)
     }
 
-    /// The rules that can turn a request away by matching, each once: what has counters of its own.
+    /// The rules that can deny a request by matching, each once: those with counters of their own.
     pub fn denying_rules(&self) -> impl Iterator<Item = &PolicyName> {
-        let mut rules: Vec<u32> = [&self.deny.enforced, &self.deny.reported]
-            .iter()
-            .flat_map(|index| index.sample(usize::MAX))
-            .map(|clause| clause.rule)
-            .collect();
-        sort_by(&mut rules, u32::cmp);
-        rules.dedup();
-        rules.into_iter().filter_map(|rule| self.rule(rule)).map(RuleName::policy)
+        self.rules.denying_policies().into_iter()
     }
 
-    /// Reads where a request wants to go. Without a destination there is nothing to decide by.
-    fn target<R: EgressRequest + ?Sized>(&self, request: &mut R) -> Result<Target, Stop> {
+    /// Reads the destination of a request.
+    fn destination(&self, request: &mut dyn EgressRequest) -> Result<Destination, DestinationError> {
         if request.is_tls_passthrough() {
-            return passing_target(request);
+            return passthrough_destination(request);
         }
-        let access = match request.method()? {
+        let protocol = match request.method()? {
             Some(b"CONNECT") => EgressProtocol::Connect,
             _ => EgressProtocol::Http,
         };
-        let Destination { host, port } = read_authority(request.host()?)?;
-        let port = match (access, port) {
+        let Authority { host, port } = read_authority(request.host()?)?;
+        let port = match (protocol, port) {
             (_, Some(port)) => port,
-            (EgressProtocol::Connect, None) => return Err(Stop::Denial(EgressDenial::NoPort)),
-            (access, None) => access.usual_port(),
+            (EgressProtocol::Connect, None) => return Err(DestinationError::Denial(EgressDenial::NoPort)),
+            (protocol, None) => protocol.default_port(),
         };
         // The TLS that CONNECT comes by is with this proxy, so its server name says nothing of the tunnel's end.
         if self.server_name_must_match
-            && access == EgressProtocol::Http
+            && protocol == EgressProtocol::Http
             && let Some(name) = request.server_name()?
             && Host::parse(name).as_ref() != Ok(&host)
         {
-            return Err(Stop::Denial(EgressDenial::ServerNameDiffers));
+            return Err(DestinationError::Denial(EgressDenial::ServerNameDiffers));
         }
-        Ok(Target { access, host, port })
+        Ok(Destination { protocol, host, port })
     }
 
-    pub(crate) fn target_if_any<R: EgressRequest + ?Sized>(&self, request: &mut R) -> Option<Target> {
-        self.target(request).ok()
-    }
-
-    pub(crate) fn lookups<'l, R: EgressRequest + ?Sized>(
-        &'l self,
-        target: &'l Target,
-        request: &'l mut R,
-    ) -> Lookups<'l, R> {
-        Lookups { policy: self, target, request, matched: FieldMatches::default() }
-    }
-
-    fn enforced<R: EgressRequest + ?Sized>(
-        &self,
-        target: &Target,
-        request: &mut R,
-    ) -> Result<Option<EgressDenial<'_>>, EvalError> {
-        let mut lookups = self.lookups(target, request);
-        if let Some(denial) = self.first_deny(&self.deny.enforced, &mut lookups)? {
-            return Ok(Some(denial));
+    /// Whether any rule lists the host of the destination.
+    pub(crate) fn lists_host(&self, lookups: &mut Lookups<'_>) -> Result<bool, EvalError> {
+        let conditions = self.rules.clauses().next().map_or(&[][..], Clause::conditions);
+        // Every rule lists hosts.
+        let host = conditions.iter().find(|condition| condition.field.rank() == DestinationHost::RANK);
+        match host {
+            Some(condition) => Ok(!lookups.matched(condition.field)?.any.is_empty()),
+            None => Ok(false),
         }
-        Ok((!self.allow.enforced.any(&self.sets, &mut lookups)?).then_some(EgressDenial::NoRuleMatches))
     }
 
-    fn first_deny<R: EgressRequest + ?Sized>(
-        &self,
-        index: &ClauseIndex<EgressField>,
-        lookups: &mut Lookups<'_, R>,
-    ) -> Result<Option<EgressDenial<'_>>, EvalError> {
-        Ok(self.first(index, lookups)?.map(EgressDenial::Matched))
+    pub(crate) fn destination_if_any(&self, request: &mut dyn EgressRequest) -> Option<Destination> {
+        self.destination(request).ok()
     }
+}
 
-    pub(crate) fn first<R: EgressRequest + ?Sized>(
-        &self,
-        index: &ClauseIndex<EgressField>,
-        lookups: &mut Lookups<'_, R>,
-    ) -> Result<Option<&RuleName>, EvalError> {
-        if index.is_empty() {
-            return Ok(None);
-        }
-        let Some(clause) = index.first(&self.sets, lookups)? else { return Ok(None) };
-        let unnamed = AttributeError { attribute: "the rule that matches", status: "it has no name" };
-        self.rule(clause.rule).map(Some).ok_or(unnamed.into())
-    }
-
-    pub(crate) fn rule(&self, place: u32) -> Option<&RuleName> {
-        usize::try_from(place).ok().and_then(|place| self.rules.get(place))
-    }
+/// The rule's sources, each with its hosts and ports.
+fn conjunctions(rule: &Rule) -> Vec<Vec<Predicate>> {
+    let hosts = Predicate::among(FieldValues::shared(DestinationHost, rule.hosts.clone()));
+    let ports = Predicate::among(FieldValues::shared(DestinationPort, rule.ports.clone()));
+    let destination = [hosts, ports];
+    rule.sources.iter().map(|source| [destination.as_slice(), source].concat()).collect()
 }
 
 /// A connection that passes through goes where its server name says, to the port that it was addressed to.
-fn passing_target<R: EgressRequest + ?Sized>(request: &mut R) -> Result<Target, Stop> {
+fn passthrough_destination(request: &mut dyn EgressRequest) -> Result<Destination, DestinationError> {
+    let invalid = |problem| DestinationError::Denial(EgressDenial::InvalidAuthority(problem));
     let host = match request.server_name()? {
-        None | Some([]) => return Err(Stop::Denial(EgressDenial::NoServerName)),
-        Some(name) => Host::parse(name).map_err(|problem| Stop::Denial(EgressDenial::InvalidAuthority(problem)))?,
+        None | Some([]) => return Err(DestinationError::Denial(EgressDenial::NoServerName)),
+        Some(name) => Host::parse(name).map_err(invalid)?,
     };
-    let port =
-        request.destination_port()?.ok_or(AttributeError { attribute: "destination.port", status: "there is none" })?;
-    Ok(Target { access: EgressProtocol::Tls, host, port })
+    let missing = AttributeError { attribute: "destination.port", status: "there is none" };
+    let port = request.destination_port()?.ok_or(missing)?;
+    Ok(Destination { protocol: EgressProtocol::Tls, host, port })
 }
 
-fn read_authority(authority: Option<&[u8]>) -> Result<Destination, Stop> {
-    Destination::parse(authority.unwrap_or_default())
-        .map_err(|problem| Stop::Denial(EgressDenial::InvalidAuthority(problem)))
-}
-
-struct Builder {
-    hosts: Interner<DestinationPattern>,
-    ports: Interner<PortPattern>,
-    sources: SourcesBuilder,
-    sets: ValueSets,
-    descriptions: OrderedMap<(EgressField, SetId), (String, Box<str>)>,
-    groups: [Vec<Clause<EgressField>>; 4],
-    /// Whether an explanation can look at the rule that is being added: what it does not needs no words.
-    explained: bool,
-}
-
-impl Builder {
-    fn new() -> Self {
-        Self {
-            hosts: Interner::default(),
-            ports: Interner::default(),
-            sources: SourcesBuilder::default(),
-            sets: ValueSets::default(),
-            descriptions: OrderedMap::default(),
-            groups: Default::default(),
-            explained: false,
-        }
-    }
-
-    fn add(&mut self, rule: &Rule, place: u32) {
-        let [_, _, allowed, _] = &self.groups;
-        self.explained = rule.action == RuleAction::Allow && allowed.len() < MAX_RULES_EXPLAINED;
-        let hosts = self.hosts.number(&rule.hosts);
-        let hosts = self.condition(EgressField::Host, hosts, false, || ("host".to_owned(), first(&rule.hosts)));
-        let ports = self.ports.number(&rule.ports);
-        let ports = self.condition(EgressField::Port, ports, false, || ("port".to_owned(), first(&rule.ports)));
-        for source in &rule.sources {
-            let mut conditions = vec![hosts.clone(), ports.clone()];
-            for predicate in source {
-                let (field, values) = self.sources.add(&predicate.values);
-                conditions.push(self.condition(EgressField::Source(field), values, predicate.negated, || {
-                    (predicate.values.subject(), predicate.values.sample(MAX_VALUES_SHOWN))
-                }));
-            }
-            let [deny_enforced, deny_reported, allow_enforced, allow_reported] = &mut self.groups;
-            let group = match (rule.action, rule.mode) {
-                (RuleAction::Deny, Mode::Enforce) => deny_enforced,
-                (RuleAction::Deny, Mode::Report) => deny_reported,
-                (RuleAction::Allow, Mode::Enforce) => allow_enforced,
-                (RuleAction::Allow, Mode::Report) => allow_reported,
-            };
-            group.push(Clause::new(conditions, place));
-        }
-    }
-
-    fn condition(
-        &mut self,
-        field: EgressField,
-        values: Vec<ValueId>,
-        negated: bool,
-        shown: impl FnOnce() -> (String, (usize, Vec<String>)),
-    ) -> Condition<EgressField> {
-        let set = self.sets.add(values);
-        let describe = || {
-            let (subject, values) = shown();
-            (subject, join_values(values))
-        };
-        if self.explained {
-            self.descriptions.entry_or_insert_with((field, set), describe, |_| ());
-        }
-        Condition { field, negated, set, of: Quantifier::Any }
-    }
-}
-
-fn first<P: ToString>(values: &[P]) -> (usize, Vec<String>) {
-    (values.len(), values.iter().take(MAX_VALUES_SHOWN).map(P::to_string).collect())
+fn read_authority(authority: Option<&[u8]>) -> Result<Authority, DestinationError> {
+    Authority::parse(authority.unwrap_or_default())
+        .map_err(|problem| DestinationError::Denial(EgressDenial::InvalidAuthority(problem)))
 }

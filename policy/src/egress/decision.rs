@@ -1,19 +1,9 @@
-//! The answer to one request, as a value.
+//! Reasons of denials, as values.
 
+use crate::authz::engine::rule_set::RuleDenial;
 use crate::authz::policy_name::{PolicyName, RuleName};
-use crate::egress::destination::InvalidAuthority;
+use crate::egress::authority::InvalidAuthority;
 use crate::identity::error::EvalError;
-
-/// What happens to a request on its way out.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum EgressDecision<'p> {
-    /// It goes on.
-    Allow,
-    /// It goes on, and would not if everything that is only reported were enforced.
-    WouldDeny(EgressDenial<'p>),
-    /// It is turned away.
-    Deny(EgressDenial<'p>),
-}
 
 /// Why a request does not leave.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,5 +44,20 @@ impl EgressDenial<'_> {
             Self::Matched(rule) => Some(rule.policy()),
             _ => None,
         }
+    }
+}
+
+impl<'p> From<RuleDenial<'p>> for EgressDenial<'p> {
+    fn from(denial: RuleDenial<'p>) -> Self {
+        match denial {
+            RuleDenial::Matched(rule) => Self::Matched(rule),
+            RuleDenial::NoAllowMatches | RuleDenial::DefaultAction => Self::NoRuleMatches,
+        }
+    }
+}
+
+impl From<EvalError> for EgressDenial<'_> {
+    fn from(error: EvalError) -> Self {
+        Self::Undecidable(error)
     }
 }

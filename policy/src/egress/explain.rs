@@ -1,20 +1,19 @@
-//! Why a request does not leave, in a person's words. Nothing here runs for one that does.
+//! Reasons of denials, in words. Nothing here runs for a request that is allowed.
 
-use crate::attributes::wording::{MAX_RULES_EXPLAINED, printable, wanted};
-use crate::egress::compiled::{EgressField, EgressPolicy, Target};
+use crate::authz::engine::field_set::FieldId;
+use crate::authz::engine::rule_set::ClosestClause;
+use crate::config::printable::printable;
+use crate::egress::compiled::EgressPolicy;
 use crate::egress::decision::EgressDenial;
+use crate::egress::fields::DestinationHost;
+use crate::egress::outbound::{Destination, OutboundRequest};
 use crate::egress::request::EgressRequest;
 use crate::identity::error::EvalError;
-use crate::matcher::clause::{Condition, MatchedValues};
-use crate::matcher::rule_tree::match_distance;
+use crate::matcher::clause::Condition;
 
-pub(crate) fn explain<R: EgressRequest + ?Sized>(
-    policy: &EgressPolicy,
-    denial: &EgressDenial<'_>,
-    request: &mut R,
-) -> String {
-    let target = policy.target_if_any(request);
-    let asked = asked(target.as_ref(), request);
+pub(crate) fn explain(policy: &EgressPolicy, denial: &EgressDenial<'_>, request: &mut dyn EgressRequest) -> String {
+    let destination = policy.destination_if_any(request);
+    let asked = describe_request(destination.as_ref(), request);
     match denial {
         EgressDenial::InvalidAuthority(problem) => format!("no destination can be read from it, {problem}: {asked}"),
         EgressDenial::NoServerName => {
@@ -26,64 +25,47 @@ pub(crate) fn explain<R: EgressRequest + ?Sized>(
             format!("the TLS connection is for SNI {name}, the request is not: {asked}")
         }
         EgressDenial::Matched(rule) => format!("DENY rule {} matches: {asked}", rule.policy()),
-        EgressDenial::Undecidable(obstacle) => format!("{obstacle}: {asked}"),
-        EgressDenial::NoRuleMatches => match target {
-            Some(target) => {
-                unmatched(policy, &target, request, &asked).unwrap_or_else(|_| format!("no rule allows it: {asked}"))
-            }
-            None => format!("no rule allows it: {asked}"),
-        },
+        EgressDenial::Undecidable(error) => format!("{error}: {asked}"),
+        EgressDenial::NoRuleMatches => {
+            let closest = destination.map(|destination| closest_rule(policy, &destination, request, &asked));
+            closest.and_then(Result::ok).unwrap_or_else(|| format!("no rule allows it: {asked}"))
+        }
     }
 }
 
-/// What keeps the rule that comes closest from allowing this.
-fn unmatched<R: EgressRequest + ?Sized>(
+/// The rule that comes closest, with what keeps it from allowing this.
+fn closest_rule(
     policy: &EgressPolicy,
-    target: &Target,
-    request: &mut R,
+    destination: &Destination,
+    request: &mut dyn EgressRequest,
     asked: &str,
 ) -> Result<String, EvalError> {
-    let mut lookups = policy.lookups(target, request);
-    if let Some(rule) = policy.first(&policy.allow.reported, &mut lookups)? {
+    let rules = &policy.rules;
+    let mut outbound = OutboundRequest { destination, request };
+    let mut lookups = rules.lookups(None, &mut outbound);
+    if let Some(rule) = rules.first(&rules.allow.reported, &mut lookups)? {
         return Ok(format!("the rule {} would allow it, and is in report mode: {asked}", rule.policy()));
     }
-    if lookups.matched(EgressField::Host)?.any.is_empty() {
+    if !policy.lists_host(&mut lookups)? {
         return Ok(format!("no rule lists this host: {asked}"));
     }
-    let mut best = None;
-    for clause in policy.allow.enforced.sample(MAX_RULES_EXPLAINED) {
-        let mut of_host = false;
-        let near = match_distance(clause, &policy.sets, &mut lookups, &mut |condition| {
-            of_host |= condition.field == EgressField::Host;
-        })?;
-        let rank = (of_host, near);
-        if best.is_none_or(|(least, _)| rank < least) {
-            best = Some((rank, clause));
-        }
-    }
-    Ok(match best {
-        Some(((false, _), clause)) => {
-            let mut wanted = Vec::new();
-            match_distance(clause, &policy.sets, &mut lookups, &mut |condition| {
-                wanted.push(describe(policy, condition))
-            })?;
-            let name = policy.rule(clause.rule).map(|rule| rule.policy().to_string()).unwrap_or_default();
-            format!("no rule allows it: {name} wants {}, this was {asked}", wanted.join(" and "))
+    let is_host = |condition: &Condition<FieldId>| condition.field.rank() == DestinationHost::RANK;
+    Ok(match rules.closest(&rules.allow.enforced, &mut lookups, is_host)? {
+        Some(ClosestClause { clause, failing }) if !failing.iter().any(|condition| is_host(condition)) => {
+            let requirements = rules.descriptions.join_requirements(failing.into_iter());
+            let name = rules.rule(clause.rule).map(|rule| rule.policy().to_string()).unwrap_or_default();
+            format!("no rule allows it: {name} wants {requirements}, this was {asked}")
         }
         _ => format!("no rule that lists this host allows it: {asked}"),
     })
 }
 
-fn describe(policy: &EgressPolicy, condition: &Condition<EgressField>) -> String {
-    let known = policy.descriptions.get(&(condition.field, condition.set));
-    known.map_or_else(String::new, |(subject, values)| wanted(subject, condition.negated, values))
-}
-
-/// Who asked for what. What the proxy does not tell is left out: the denial stands either way.
-fn asked<R: EgressRequest + ?Sized>(target: Option<&Target>, request: &mut R) -> String {
-    let peer = request.peer().map_or_else(|failure| format!("someone ({failure})"), ToString::to_string);
-    let what = match target {
-        Some(Target { access, host, port }) => format!("{access} {host}:{port}"),
+/// The request and its peer, in words. What the proxy does not supply is left out: the denial stands either way.
+fn describe_request(destination: Option<&Destination>, request: &mut dyn EgressRequest) -> String {
+    let peer = request.peer();
+    let peer = peer.map_or_else(|error| format!("someone ({error})"), |peer| printable(peer.to_string().as_bytes()));
+    let what = match destination {
+        Some(Destination { protocol, host, port }) => format!("{protocol} {host}:{port}"),
         None if request.is_tls_passthrough() => {
             let name = request.server_name().ok().flatten().map(printable);
             name.map_or_else(|| "a connection without a server name".to_owned(), |name| format!("TLS to {name}"))

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use smallvec::SmallVec;
 
 use crate::collections::map::OrderedMap;
-use crate::egress::destination::Host;
+use crate::egress::authority::Host;
 use crate::egress::host_pattern::DestinationPattern;
 use crate::matcher::value_ids::{Matched, ValueId};
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use crate::egress::destination::{Host, InvalidAuthority, check_label, ends_in_number};
+use crate::egress::authority::{Host, InvalidAuthority, check_label, ends_in_number};
 
 /// What one entry of a list of hosts stands for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

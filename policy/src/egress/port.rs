@@ -43,7 +43,7 @@ impl PortPattern {
             Self::DefaultPort => (ProtocolSet::Any.accesses(), None),
             Self::Number { port, via } => (via.accesses(), Some(port)),
         };
-        accesses.iter().map(move |access| (*access, number.unwrap_or(access.usual_port())))
+        accesses.iter().map(move |access| (*access, number.unwrap_or(access.default_port())))
     }
 
     #[cfg(test)]

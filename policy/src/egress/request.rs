@@ -17,7 +17,7 @@ pub enum EgressProtocol {
 
 impl EgressProtocol {
     /// The port where none is named.
-    pub(crate) fn usual_port(self) -> u16 {
+    pub(crate) fn default_port(self) -> u16 {
         match self {
             Self::Http => 80,
             Self::Connect | Self::Tls => 443,

@@ -2,19 +2,24 @@
 
 use std::rc::Rc;
 
-use crate::authz::fields::Values;
-use crate::authz::fields::header::ISTIO_SYNTAX;
-use crate::authz::fields::principal::PrincipalPattern;
+use crate::attributes::readings::path::PathReadings;
+use crate::authz::engine::field::FieldValues;
+use crate::authz::engine::rule::{Action, Dnf, Predicate};
+use crate::authz::fields::FieldContext;
+use crate::authz::fields::principal::{Principal, PrincipalPattern};
 use crate::authz::policy_name::{PolicyName, RuleLabel, RuleName};
-use crate::authz::resources::authorization_policy::{Context, Predicate, read_listed, read_sources};
 use crate::authz::resources::object_meta::label;
-use crate::config::enforcement_mode::Mode;
+use crate::authz::resources::rules::RuleReader;
+use crate::config::enforcement_mode::EnforcementMode;
 use crate::config::reader::ConfigNode;
+use crate::config::string_list::read_listed;
 use crate::egress::cilium_network_policy::CiliumNetworkPolicy;
+use crate::egress::fields::SOURCE_FIELDS;
 use crate::egress::host_pattern::{DestinationPattern, WildcardScope};
 use crate::egress::port::{PortPattern, ProtocolSet};
 use crate::egress::service_entry::{ExportedTo, ServiceEntry};
 use crate::egress::{EgressContext, read_kind};
+use crate::matcher::path_template::SegmentBytes;
 
 /// The namespace under which the rules of `rules` are reported.
 const RULES: &str = "rules";
@@ -22,20 +27,13 @@ const RULES: &str = "rules";
 /// The most ports of a rule.
 const MAX_PORTS: usize = 65_535;
 
-/// `action` of a rule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum RuleAction {
-    Allow,
-    Deny,
-}
-
 /// Hosts that may be reached, or must not be, by some sources on some ports.
 pub(crate) struct Rule {
     pub(crate) name: RuleName,
-    pub(crate) action: RuleAction,
-    pub(crate) mode: Mode,
+    pub(crate) action: Action,
+    pub(crate) mode: EnforcementMode,
     /// One of them has to hold, all its predicates together; one without predicates is anyone.
-    pub(crate) sources: Vec<Vec<Predicate>>,
+    pub(crate) sources: Dnf,
     pub(crate) hosts: Vec<DestinationPattern>,
     pub(crate) ports: Vec<PortPattern>,
 }
@@ -54,14 +52,12 @@ impl Rule {
         let name = object.required("name", "name the rule; denials are reported under it");
         let name = name.and_then(|node| label(&node, 253, true));
         let action = match object.optional("action") {
-            Some(node) => node.enum_value(&[("ALLOW", RuleAction::Allow), ("DENY", RuleAction::Deny)]),
-            None => Some(RuleAction::Allow),
+            Some(node) => node.enum_value(&[("ALLOW", Action::Allow), ("DENY", Action::Deny)]),
+            None => Some(Action::Allow),
         };
-        let mode = Mode::read(object.optional("mode").as_ref());
+        let mode = EnforcementMode::read(object.optional("mode").as_ref());
         let sources = match object.optional("from") {
-            Some(from) => {
-                read_sources(&from, &Context { trust_domains: context.trust_domains, header_syntax: &ISTIO_SYNTAX })
-            }
+            Some(from) => read_sources(&from, context),
             None => Some(vec![Vec::new()]),
         };
         let hosts = object.required("hosts", "list the hosts, as in [\"api.x.com\", \"*.x.com\"]").and_then(|node| {
@@ -140,19 +136,36 @@ impl Rules {
         &mut self,
         name: PolicyName,
         number: usize,
-        sources: Vec<Vec<Predicate>>,
+        sources: Dnf,
         hosts: Vec<DestinationPattern>,
         ports: Vec<PortPattern>,
     ) {
         let name = RuleName::new(name, RuleLabel::Number(number));
-        self.list.push(Rule { name, action: RuleAction::Allow, mode: Mode::Enforce, sources, hosts, ports });
+        self.list.push(Rule { name, action: Action::Allow, mode: EnforcementMode::Enforce, sources, hosts, ports });
     }
 }
 
 /// Whoever proves one of these principals.
-fn source(principals: impl Iterator<Item = String>, context: &EgressContext<'_>) -> Vec<Vec<Predicate>> {
+fn source(principals: impl Iterator<Item = String>, context: &EgressContext<'_>) -> Dnf {
     // What cannot be a principal is nobody's, so leaving it out lets nobody out.
     let principals =
         principals.flat_map(|text| PrincipalPattern::parse(&text, context.trust_domains)).flatten().collect();
-    vec![vec![Predicate { values: Rc::new(Values::Principals(principals)), negated: false }]]
+    vec![vec![Predicate::among(FieldValues::shared(Principal, principals))]]
+}
+
+/// Reads `from`: a list of sources, one of which has to match.
+fn read_sources(node: &ConfigNode<'_>, context: &EgressContext<'_>) -> Option<Dnf> {
+    let reader = RuleReader {
+        registry: &SOURCE_FIELDS,
+        action: None,
+        fields: FieldContext {
+            trust_domains: context.trust_domains,
+            claims: &Rc::default(),
+            path_readings: PathReadings::default(),
+            trusts_remote_address: context.remote_address_is_trusted,
+            namespace: None,
+            operators: SegmentBytes::Any,
+        },
+    };
+    reader.read_sources(node)
 }

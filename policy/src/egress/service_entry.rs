@@ -1,9 +1,9 @@
 //! ServiceEntry, as istio/api `networking/v1/service_entry.proto` has it, for what lies outside the mesh.
 
 use crate::authz::policy_name::PolicyName;
-use crate::authz::resources::authorization_policy::read_listed;
 use crate::authz::resources::object_meta::{Metadata, label};
 use crate::config::reader::{ConfigNode, Object};
+use crate::config::string_list::read_listed;
 use crate::egress::host_pattern::{DestinationPattern, WildcardScope};
 use crate::egress::port::{PortPattern, ProtocolSet};
 

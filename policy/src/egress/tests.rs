@@ -8,7 +8,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::*;
 use crate::attributes::request::{HeaderValues, Request};
-use crate::egress::decision::{EgressDecision, EgressDenial};
+use crate::authz::decision::Decision;
+use crate::egress::decision::EgressDenial;
 use crate::egress::request::{EgressProtocol, EgressRequest};
 use crate::identity::error::{AttributeError, UnauthenticatedReason};
 use crate::identity::peer::Peer;
@@ -114,11 +115,11 @@ fn load(json: &str) -> EgressAllowlist {
 /// The decision in words.
 fn answer(configuration: &EgressAllowlist, request: &mut Asked) -> String {
     match configuration.policy().decide(request) {
-        EgressDecision::Allow => "allowed".to_owned(),
-        EgressDecision::WouldDeny(denial) => {
+        Decision::Allow => "allowed".to_owned(),
+        Decision::WouldDeny(denial) => {
             format!("would deny: {}", configuration.policy().explain(&denial, request))
         }
-        EgressDecision::Deny(denial) => format!("denied: {}", configuration.policy().explain(&denial, request)),
+        Decision::Deny(denial) => format!("denied: {}", configuration.policy().explain(&denial, request)),
     }
 }
 
@@ -235,18 +236,18 @@ fn a_failure_of_the_proxy_denies_whatever_it_is_about() {
         (EgressProtocol::Tls, &["peer", "source", "port", "server name"]),
     ] {
         let host = if access == EgressProtocol::Connect { "x.com:443" } else { "x.com" };
-        assert_eq!(configuration.policy().decide(&mut Asked::new(access, host)), EgressDecision::Allow);
+        assert_eq!(configuration.policy().decide(&mut Asked::new(access, host)), Decision::Allow);
         for attribute in attributes {
             let mut request = Asked { failing: Some(attribute), ..Asked::new(access, host) };
             let failure = AttributeError { attribute, status: "it failed" };
             assert_eq!(
                 configuration.policy().decide(&mut request),
-                EgressDecision::Deny(EgressDenial::Undecidable(failure.into()))
+                Decision::Deny(EgressDenial::Undecidable(failure.into()))
             );
         }
     }
     let mut nowhere = Asked { port: None, ..Asked::new(EgressProtocol::Tls, "x.com") };
-    assert!(matches!(configuration.policy().decide(&mut nowhere), EgressDecision::Deny(EgressDenial::Undecidable(_))));
+    assert!(matches!(configuration.policy().decide(&mut nowhere), Decision::Deny(EgressDenial::Undecidable(_))));
 }
 
 #[test]

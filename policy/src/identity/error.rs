@@ -68,6 +68,62 @@ impl fmt::Display for SpiffeIdError {
     }
 }
 
+/// Why `x-forwarded-client-cert` tells nothing of who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum XfccError {
+    /// It has more than 16 KiB.
+    TooLong,
+    /// It has more than 32 elements.
+    TooManyElements,
+    /// A quote is left open.
+    OpenQuote,
+    /// One of its elements, counted from 1, is malformed.
+    Element(usize, XfccElementError),
+}
+
+/// What is wrong with an element of `x-forwarded-client-cert`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum XfccElementError {
+    /// It is empty.
+    Empty,
+    /// It has more than 32 pairs.
+    TooManyPairs,
+    /// A pair, counted from 1, has no `=`.
+    NoEquals(usize),
+    /// A pair, counted from 1, has a key that Envoy does not write.
+    UnknownKey(usize),
+    /// This key comes twice.
+    Repeated(&'static str),
+    /// The URI has a quote or a backslash inside.
+    QuotedUri,
+}
+
+impl fmt::Display for XfccError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLong => f.write_str("it is longer than 16 KiB"),
+            Self::TooManyElements => f.write_str("it has more than 32 elements"),
+            Self::OpenQuote => f.write_str("a quote is left open"),
+            Self::Element(number, error) => write!(f, "element {number} {error}"),
+        }
+    }
+}
+
+impl fmt::Display for XfccElementError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("is empty"),
+            Self::TooManyPairs => f.write_str("has more than 32 pairs"),
+            Self::NoEquals(number) => write!(f, "has no `=` in pair {number}"),
+            Self::UnknownKey(number) => {
+                write!(f, "has a key in pair {number} that is none of By, Hash, Cert, Chain, Subject, URI and DNS")
+            }
+            Self::Repeated(key) => write!(f, "has {key} twice"),
+            Self::QuotedUri => f.write_str("has a quote or a backslash within its URI"),
+        }
+    }
+}
+
 /// Why a connection proves no identity.
 ///
 /// Without a certificate, or with one that carries no URI, a peer has none: a positive match on an identity fails, a
@@ -88,7 +144,7 @@ pub enum UnauthenticatedReason {
     /// The proxy before this one forwards nothing about who asks.
     NoForwardedIdentity,
     /// What the proxy before this one forwards cannot be read.
-    MalformedForwarding,
+    MalformedForwarding(XfccError),
     /// The certificate is validated and carries no URI.
     NoUri,
     /// The certificate is validated and carries a URI that is not a workload's SPIFFE ID.
@@ -111,7 +167,7 @@ impl UnauthenticatedReason {
             | Self::CertificateExpired
             | Self::TlsPassthrough
             | Self::NoForwardedIdentity
-            | Self::MalformedForwarding
+            | Self::MalformedForwarding(_)
             | Self::NoUri
             | Self::InvalidSpiffeId(_) => None,
         }
@@ -127,7 +183,7 @@ impl fmt::Display for UnauthenticatedReason {
             Self::CertificateExpired => f.write_str("its certificate has expired"),
             Self::TlsPassthrough => f.write_str("its TLS passes through, so no certificate is seen"),
             Self::NoForwardedIdentity => f.write_str("nothing is forwarded about it"),
-            Self::MalformedForwarding => f.write_str("what is forwarded about it is malformed"),
+            Self::MalformedForwarding(error) => write!(f, "the x-forwarded-client-cert about it is malformed: {error}"),
             Self::NoUri => f.write_str("its certificate has no URI, so no SPIFFE ID"),
             Self::InvalidSpiffeId(reason) => reason.fmt(f),
         }

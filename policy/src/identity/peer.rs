@@ -27,7 +27,7 @@ impl Peer {
                 | UnauthenticatedReason::CertificateExpired
                 | UnauthenticatedReason::TlsPassthrough
                 | UnauthenticatedReason::NoForwardedIdentity
-                | UnauthenticatedReason::MalformedForwarding,
+                | UnauthenticatedReason::MalformedForwarding(_),
             ) => false,
         }
     }
@@ -60,7 +60,7 @@ impl Peer {
                 | UnauthenticatedReason::CertificateExpired
                 | UnauthenticatedReason::InvalidSpiffeId(_)
                 | UnauthenticatedReason::TlsPassthrough
-                | UnauthenticatedReason::MalformedForwarding),
+                | UnauthenticatedReason::MalformedForwarding(_)),
             ) => Err(EvalError::UnverifiedPeer(*reason)),
             Self::Authenticated(_)
             | Self::Unauthenticated(

@@ -1,6 +1,7 @@
 //! Settings of a filter that say who the mesh is and where identities come from.
 
 use crate::config::reader::{ConfigNode, Object};
+use crate::identity::spiffe_id::MAX_TRUST_DOMAIN;
 use crate::identity::trust_domains::TrustDomains;
 
 /// `identity.source`: where the proxy tells who asks.
@@ -47,6 +48,39 @@ impl CertificateValidation {
     }
 }
 
+/// `directRemoteAddress`: what tells the address of the connection's other end, which `source.ip` and `ipBlocks` are
+/// about. Envoy's own attribute follows `X-Forwarded-For`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DirectRemoteAddress {
+    /// The filter state `sallyport.direct_remote_address`, which the example configurations set. Where it is absent,
+    /// what asks for the address is denied.
+    #[default]
+    FilterState,
+    /// The connection: right only where `X-Forwarded-For` is not trusted.
+    Connection,
+}
+
+impl DirectRemoteAddress {
+    pub(crate) fn read(object: &Object<'_>) -> Option<Self> {
+        match object.optional("directRemoteAddress") {
+            Some(node) => node.enum_value(&[("filterState", Self::FilterState), ("connection", Self::Connection)]),
+            None => Some(Self::default()),
+        }
+    }
+}
+
+/// Whether `remoteAddress: trusted` is said: that the proxy's own settings keep clients from choosing the address that
+/// `remoteIpBlocks` and `remote.ip` compare.
+pub(crate) fn read_remote_address(object: &Object<'_>) -> Option<bool> {
+    match object.optional("remoteAddress") {
+        Some(node) => node.enum_value(&[("trusted", true)]),
+        None => Some(false),
+    }
+}
+
+/// What has to be seen to before `remoteAddress: trusted` is true, for the refusal where it is not said.
+pub(crate) const REMOTE_ADDRESS: &str = "X-Forwarded-For lets clients choose that address unless the proxy's settings (use_remote_address, xff_num_trusted_hops, the PROXY protocol) keep them from it; see to that, then write remoteAddress: trusted";
+
 /// The filter state that Istio's waypoints set (istio/istio `pilot/pkg/xds/filters/filters.go`).
 pub(crate) const PEER_PRINCIPAL: &str = "io.istio.peer_principal";
 
@@ -65,7 +99,7 @@ pub(crate) fn read_trust_domains(object: &Object<'_>) -> Option<TrustDomains> {
 /// SPIFFE-ID section 2.1.
 fn read_trust_domain(node: &ConfigNode<'_>) -> Option<String> {
     let text = node.non_empty_str()?;
-    let good = text.len() <= 255
+    let good = text.len() <= MAX_TRUST_DOMAIN
         && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-_".contains(&byte));
     if !good {
         node.error(format!("bad trust domain `{text}`: expected a-z, 0-9, `.`, `-` and `_`, at most 255 characters, as in cluster.local"));

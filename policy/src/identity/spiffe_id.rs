@@ -10,6 +10,12 @@ const MAX_ID: usize = 2048;
 
 const SCHEME: &str = "spiffe://";
 
+/// The most bytes of a trust domain (SPIFFE-ID section 2.1).
+pub(crate) const MAX_TRUST_DOMAIN: usize = 255;
+
+/// The most bytes of an ID without its scheme.
+pub(crate) const MAX_PRINCIPAL: usize = MAX_ID - SCHEME.len();
+
 /// A workload's SPIFFE ID, as its X.509-SVID carries it.
 ///
 /// Invariants, checked by [`parse`](Self::parse): scheme and trust domain in lower case (SPIFFE-ID section 2.1), a

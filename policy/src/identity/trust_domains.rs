@@ -1,6 +1,10 @@
 //! The trust domain of the mesh and its aliases.
 
 use crate::matcher::string_pattern::StringPattern;
+
+/// The trust domain that stands for the mesh's own in principals, whatever that is called.
+pub(crate) const MESH: &str = "cluster.local";
+
 /// The mesh's trust domain and its aliases.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TrustDomains {
@@ -29,24 +33,27 @@ impl TrustDomains {
         [&self.own].into_iter().chain(&self.aliases)
     }
 
-    /// Istio writes a principal anew for each trust domain of the mesh where it has five parts and its trust domain
-    /// is one of them or `cluster.local`; one with a star that matches some of them is kept for those and written anew
-    /// for the others (Istio 1.31, `pilot/pkg/security/trustdomain/bundle.go`).
-    pub(crate) fn expand(&self, domain: &str, path: &str, id: &str) -> Vec<String> {
-        let five_parts = path.split('/').count() == 4;
-        if !five_parts || domain == "*" {
-            return vec![id.to_owned()];
+    /// The patterns that a principal `domain/path` stands for: wherever its first segment is the own trust domain, an
+    /// alias or `cluster.local`, one for each trust domain of the mesh, whatever the path is.
+    ///
+    /// A first segment with stars that matches some of them is kept for those and written anew for the others; `*` is
+    /// any trust domain already. Istio does so for principals of five parts alone (1.31,
+    /// `pilot/pkg/security/trustdomain/bundle.go`), so that a DENY of `cluster.local/ns/shop/*` never matches in a mesh of
+    /// another name.
+    pub(crate) fn expand(&self, domain: &str, path: &str) -> Vec<String> {
+        let anew = |domain: &str| format!("{domain}/{path}");
+        if domain == "*" {
+            return vec![anew(domain)];
         }
-        let anew = |domain: &String| format!("{domain}/{path}");
         if domain.contains('*') {
             let pattern = StringPattern::new(domain);
-            let others = self.all().filter(|known| !pattern.matches(known.as_bytes())).map(anew);
-            let some_match = self.all().any(|known| pattern.matches(known.as_bytes()));
-            return [id.to_owned()].into_iter().chain(others.filter(|_| some_match)).collect();
+            let (own, others): (Vec<_>, Vec<_>) = self.all().partition(|known| pattern.matches(known.as_bytes()));
+            let others = others.into_iter().filter(|_| !own.is_empty());
+            return [anew(domain)].into_iter().chain(others.map(|domain| anew(domain))).collect();
         }
-        match domain == "cluster.local" || self.all().any(|known| known == domain) {
-            true => self.all().map(anew).collect(),
-            false => vec![id.to_owned()],
+        match domain == MESH || self.all().any(|known| known == domain) {
+            true => self.all().map(|domain| anew(domain)).collect(),
+            false => vec![anew(domain)],
         }
     }
 }

@@ -4,7 +4,7 @@
 //! connection manager, "x-forwarded-client-cert"). Envoy writes `URI` as it stands in the certificate, neither quoted
 //! nor escaped, so a certificate can hold what looks like further pairs. That is why everything unusual is refused.
 
-use crate::identity::error::UnauthenticatedReason;
+use crate::identity::error::{UnauthenticatedReason, XfccElementError, XfccError};
 use crate::identity::peer::Peer;
 use crate::identity::spiffe_id::SpiffeId;
 
@@ -19,62 +19,78 @@ const MAX_PAIRS: usize = 32;
 ///
 /// There is none without a header, and without a URI in the element; whatever is malformed proves nothing and stops a
 /// decision that asks for an identity: an open quote, a pair without `=`, a key that is not one of Envoy's, a key other
-/// than `By` and `DNS` that comes twice, a URI that is no SPIFFE ID.
+/// than `By` and `DNS` that comes twice, a URI that is no SPIFFE ID. Blanks between a comma and an element are none
+/// (RFC 9110, section 5.6.1).
 pub fn forwarded_peer(values: &[&[u8]]) -> Peer {
     if values.is_empty() {
         return Peer::Unauthenticated(UnauthenticatedReason::NoForwardedIdentity);
     }
     match uri_of_the_last(&values.join(&b',')) {
-        None => Peer::Unauthenticated(UnauthenticatedReason::MalformedForwarding),
-        Some(uri) if uri.is_empty() => Peer::Unauthenticated(UnauthenticatedReason::NoUri),
-        Some(uri) => match SpiffeId::parse(&uri) {
+        Err(error) => Peer::Unauthenticated(UnauthenticatedReason::MalformedForwarding(error)),
+        Ok(uri) if uri.is_empty() => Peer::Unauthenticated(UnauthenticatedReason::NoUri),
+        Ok(uri) => match SpiffeId::parse(&uri) {
             Ok(id) => Peer::Authenticated(id),
             Err(reason) => Peer::Unauthenticated(UnauthenticatedReason::InvalidSpiffeId(reason)),
         },
     }
 }
 
-/// The URI of the last element, empty where it has none, or `None` where the header is malformed.
-fn uri_of_the_last(header: &[u8]) -> Option<Vec<u8>> {
+/// The URI of the last element, empty where it has none.
+fn uri_of_the_last(header: &[u8]) -> Result<Vec<u8>, XfccError> {
     if header.len() > LONGEST {
-        return None;
+        return Err(XfccError::TooLong);
     }
-    let mut uri = None;
-    let elements = split(header, b',')?;
+    let elements = split(header, b',').ok_or(XfccError::OpenQuote)?;
     if elements.len() > MAX_ELEMENTS {
-        return None;
+        return Err(XfccError::TooManyElements);
     }
+    let mut uri = Vec::new();
     // Every element has to be whole: what is wrong in one can hide where the next begins.
-    for element in elements {
-        uri = Some(uri_of(element)?);
+    for (number, element) in (1..).zip(elements) {
+        let blanks = element.iter().take_while(|byte| number > 1 && matches!(byte, b' ' | b'\t')).count();
+        uri = uri_of(element.get(blanks..).unwrap_or_default()).map_err(|error| XfccError::Element(number, error))?;
     }
-    uri
+    Ok(uri)
 }
 
-fn uri_of(element: &[u8]) -> Option<Vec<u8>> {
-    let pairs = split(element, b';')?;
-    if pairs.len() > MAX_PAIRS {
-        return None;
+/// The keys that Envoy writes, with whether they can come several times.
+const KEYS: [(&str, bool); 7] = [
+    ("By", true),
+    ("Hash", false),
+    ("Cert", false),
+    ("Chain", false),
+    ("Subject", false),
+    ("URI", false),
+    ("DNS", true),
+];
+
+fn uri_of(element: &[u8]) -> Result<Vec<u8>, XfccElementError> {
+    if element.is_empty() {
+        return Err(XfccElementError::Empty);
     }
-    let mut seen: Vec<Vec<u8>> = Vec::new();
+    // No quote is open: that was seen when the elements were told apart.
+    let pairs = split(element, b';').unwrap_or_default();
+    if pairs.len() > MAX_PAIRS {
+        return Err(XfccElementError::TooManyPairs);
+    }
+    let mut seen: Vec<&str> = Vec::new();
     let mut uri = Vec::new();
-    for pair in pairs {
-        let equals = pair.iter().position(|byte| *byte == b'=')?;
-        let (key, value) = (pair.get(..equals)?.to_ascii_lowercase(), pair.get(equals + 1..)?);
-        let repeats = match key.as_slice() {
-            b"by" | b"dns" => true,
-            b"hash" | b"cert" | b"chain" | b"subject" | b"uri" => false,
-            _ => return None,
+    for (number, pair) in (1..).zip(pairs) {
+        let mut sides = pair.splitn(2, |byte| *byte == b'=');
+        let (Some(key), Some(value)) = (sides.next(), sides.next()) else {
+            return Err(XfccElementError::NoEquals(number));
         };
-        if !repeats && seen.contains(&key) {
-            return None;
+        let known = KEYS.iter().find(|(known, _)| known.as_bytes().eq_ignore_ascii_case(key));
+        let (key, repeats) = known.ok_or(XfccElementError::UnknownKey(number))?;
+        if !repeats && seen.contains(key) {
+            return Err(XfccElementError::Repeated(key));
         }
-        if key == b"uri" {
-            uri = unquoted(value)?;
+        if *key == "URI" {
+            uri = unquoted(value).ok_or(XfccElementError::QuotedUri)?;
         }
         seen.push(key);
     }
-    Some(uri)
+    Ok(uri)
 }
 
 /// The parts between separators that stand outside quotes; `None` where a quote is left open.
@@ -113,6 +129,7 @@ mod tests {
         let values: Vec<_> = values.iter().map(|value| value.as_bytes()).collect();
         match forwarded_peer(&values) {
             Peer::Authenticated(id) => id.uri().to_owned(),
+            Peer::Unauthenticated(UnauthenticatedReason::MalformedForwarding(error)) => error.to_string(),
             Peer::Unauthenticated(reason) => format!("{reason:?}"),
         }
     }
@@ -121,9 +138,12 @@ mod tests {
     fn rows() {
         let long = format!("URI={WEB};Cert=\"{}\"", "x".repeat(LONGEST));
         let many = format!("{}URI={WEB}", "Hash=a,".repeat(32));
-        let rows: [(&[&str], &str); 26] = [
+        let pairs = format!("{}URI={WEB}", "DNS=a;".repeat(32));
+        const KEY_1: &str = "element 1 has a key in pair 1 that is none of By, Hash, Cert, Chain, Subject, URI and DNS";
+        const KEY_2: &str = "element 1 has a key in pair 2 that is none of By, Hash, Cert, Chain, Subject, URI and DNS";
+        let rows: [(&[&str], &str); 36] = [
             (&[], "NoForwardedIdentity"),
-            (&[""], "MalformedForwarding"),
+            (&[""], "element 1 is empty"),
             (&["URI=spiffe://cluster.local/ns/shop/sa/web"], WEB),
             (&["uri=spiffe://cluster.local/ns/shop/sa/web"], WEB),
             (&["URI=\"spiffe://cluster.local/ns/shop/sa/web\""], WEB),
@@ -138,24 +158,34 @@ mod tests {
             // The nearest hop is the last.
             (&["URI=spiffe://td/admin,URI=spiffe://cluster.local/ns/shop/sa/web"], WEB),
             (&["URI=spiffe://td/admin", "URI=spiffe://cluster.local/ns/shop/sa/web"], WEB),
-            (&["URI=spiffe://cluster.local/ns/shop/sa/web,"], "MalformedForwarding"),
+            (&["URI=spiffe://cluster.local/ns/shop/sa/web,"], "element 2 is empty"),
+            (&["Hash=1, By=spiffe://td/gw;URI=spiffe://cluster.local/ns/shop/sa/web"], WEB),
+            (&["Hash=1 ,\t Hash=2;URI=spiffe://cluster.local/ns/shop/sa/web"], WEB),
+            (&["Hash=1;, Hash=2"], "element 1 has no `=` in pair 2"),
+            (&["Hash=1, , Hash=2"], "element 2 is empty"),
+            (&[" URI=spiffe://td/x"], KEY_1),
+            (&["Hash=1; URI=spiffe://td/x"], KEY_2),
+            (&["URI=spiffe://td/x , Hash=1"], "NoUri"),
+            (&["Hash=1, URI=spiffe://td/x "], "InvalidSpiffeId(Malformed)"),
             // Separators within quotes are none.
             (&["Subject=\"CN=a,URI=spiffe://td/admin;URI=x\";URI=spiffe://cluster.local/ns/shop/sa/web"], WEB),
             (&["Subject=\"CN=\\\",URI=spiffe://td/admin\";URI=spiffe://cluster.local/ns/shop/sa/web"], WEB),
             (&["Subject=\"CN=trail\\\\\";URI=spiffe://cluster.local/ns/shop/sa/web"], WEB),
             // Two URIs, whether of two SANs or of one that looks like two.
-            (&["Hash=1;URI=spiffe://td/x;URI=spiffe://td/admin"], "MalformedForwarding"),
+            (&["Hash=1;URI=spiffe://td/x;URI=spiffe://td/admin"], "element 1 has URI twice"),
             (&["Hash=1;URI=spiffe://td/x,By=spiffe://td/gw;URI=spiffe://td/admin"], "spiffe://td/admin"),
-            (&["Hash=1;Hash=2;URI=spiffe://td/x"], "MalformedForwarding"),
-            (&["Subject=\"unterminated,URI=spiffe://td/x"], "MalformedForwarding"),
-            (&["URI"], "MalformedForwarding"),
-            (&["URI=spiffe://td/x;Role=admin"], "MalformedForwarding"),
-            (&["URI=\"spiffe://td/x\"y\""], "MalformedForwarding"),
-            (&["nonsense,URI=spiffe://td/x"], "MalformedForwarding"),
+            (&["Hash=1;Hash=2;URI=spiffe://td/x"], "element 1 has Hash twice"),
+            (&["Subject=\"unterminated,URI=spiffe://td/x"], "a quote is left open"),
+            (&["URI"], "element 1 has no `=` in pair 1"),
+            (&["URI=spiffe://td/x;Role=admin"], KEY_2),
+            (&["URI=\"spiffe://td/x\"y\""], "a quote is left open"),
+            (&["URI=\"spiffe://td/x\"y"], "element 1 has a quote or a backslash within its URI"),
+            (&["nonsense,URI=spiffe://td/x"], "element 1 has no `=` in pair 1"),
             (&["URI=https://td/x"], "InvalidSpiffeId(Malformed)"),
             (&["URI= spiffe://td/x"], "InvalidSpiffeId(Malformed)"),
-            (&[&long], "MalformedForwarding"),
-            (&[&many], "MalformedForwarding"),
+            (&[&long], "it is longer than 16 KiB"),
+            (&[&many], "it has more than 32 elements"),
+            (&[&pairs], "element 1 has more than 32 pairs"),
         ];
         for (values, expected) in rows {
             assert_eq!(

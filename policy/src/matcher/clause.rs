@@ -15,11 +15,11 @@ pub(crate) struct Condition<F> {
     pub(crate) field: F,
     pub(crate) negated: bool,
     pub(crate) set: SetId,
-    /// Of a header with several values, which have to be among `set`.
+    /// Of a header with several values, or a value with several readings, which have to be among `set`.
     pub(crate) of: Quantifier,
 }
 
-/// How many of a header's values count.
+/// How many of a header's values, and of the readings of a value, count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Quantifier {
     /// One, or their join: for what keeps a request out.
@@ -31,6 +31,7 @@ pub(crate) enum Quantifier {
 impl<F> Condition<F> {
     pub(crate) fn holds(&self, sets: &ValueSets, found: &FieldMatch) -> bool {
         let among = match self.of {
+            of if found.uncompared => of == Quantifier::Any,
             Quantifier::Any => sets.meets(self.set, &found.any),
             Quantifier::All if found.each.is_empty() => sets.meets(self.set, &found.any),
             Quantifier::All => found.each.iter().all(|matched| sets.meets(self.set, matched)),

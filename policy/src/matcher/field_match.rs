@@ -3,18 +3,17 @@
 use crate::identity::error::{AttributeError, EvalError};
 use crate::matcher::value_ids::Matched;
 
-/// A number as a place; one that is beyond what this machine can count to is no place.
-pub(crate) fn position(number: u32) -> usize {
-    usize::try_from(number).unwrap_or(usize::MAX)
-}
-
-/// What a request has of one field.
+/// The values of one field that a request matches.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct FieldMatch {
     /// The values that the request matches: by one of its values, where there are several.
     pub(crate) any: Matched,
-    /// For each value of a header, what it matches by itself; other fields have one value and leave this empty.
+    /// For each value of a header, and for each reading of a value that has several, what it matches by itself. What
+    /// has one value with one reading leaves this empty.
     pub(crate) each: Box<[Matched]>,
+    /// Whether the value is too long to be compared in all its readings: what keeps a request out counts as matched,
+    /// what lets one in does not.
+    pub(crate) uncompared: bool,
 }
 
 /// What a request has of the fields `F` that were looked up, each once: a few of many.
@@ -32,8 +31,8 @@ impl<F> Default for FieldMatches<F> {
 }
 
 impl<F: Copy + Eq> FieldMatches<F> {
-    /// What is known of `field`, which `look_up` fills in the first time. Fails as that does.
-    pub(crate) fn of(
+    /// The lookup of `field`, which `look_up` makes the first time. Fails as that does.
+    pub(crate) fn get_or_look_up(
         &mut self,
         field: F,
         look_up: impl FnOnce(&mut FieldMatch) -> Result<(), EvalError>,
@@ -79,6 +78,6 @@ impl<F> FieldMatches<F> {
 }
 
 /// A field that nothing was made to look up in: what it matches cannot be told.
-pub(crate) fn missing_index() -> EvalError {
+fn missing_index() -> EvalError {
     AttributeError { attribute: "a field of the policy", status: "it has no index" }.into()
 }

@@ -1,7 +1,8 @@
 //! Clauses that are checked one after the other, but for stretches of them that all fail by the same.
 
-use smallvec::SmallVec;
 use std::ops::ControlFlow;
+
+use smallvec::SmallVec;
 
 use crate::collections::map::OrderedMap;
 use crate::matcher::clause::{Clause, Condition, FieldKey, MatchedValues, Quantifier};

@@ -137,9 +137,9 @@ impl<F: FieldKey> ClauseIndex<F> {
         self.clauses.is_empty()
     }
 
-    /// The first few clauses, for explanations.
-    pub(crate) fn sample(&self, most: usize) -> impl Iterator<Item = &Clause<F>> {
-        self.clauses.iter().take(most)
+    /// All clauses, in the order in which they were given.
+    pub(crate) fn clauses(&self) -> impl Iterator<Item = &Clause<F>> {
+        self.clauses.iter()
     }
 
     /// Whether any clause matches. Stops at the first that does.
@@ -168,15 +168,15 @@ impl<F: FieldKey> ClauseIndex<F> {
         Ok(first.get())
     }
 
-    /// The clauses that do not fail by what is `known` of some fields, before anything else is asked for; none where
-    /// there are more than `most` or finding them takes more than is known.
-    pub(crate) fn left<M: MatchedValues<Field = F>>(
+    /// Partial evaluation: the clauses that the `known` fields do not refute. None if more than `most` remain, or if
+    /// reaching them needs another field.
+    pub(crate) fn residual_clauses<M: MatchedValues<Field = F>>(
         &self,
         sets: &ValueSets,
         known: &mut M,
         most: usize,
     ) -> Option<Vec<&Clause<F>>> {
-        let mut left = Vec::new();
+        let mut residual = Vec::new();
         let mut open = vec![0];
         while let Some(node) = open.pop().and_then(|place| self.nodes.get(place)) {
             match node {
@@ -185,21 +185,25 @@ impl<F: FieldKey> ClauseIndex<F> {
                         if let Ok(Some(_)) = clause.first_failing(sets, known) {
                             continue;
                         }
-                        if left.len() == most {
+                        if residual.len() == most {
                             return None;
                         }
-                        left.push(clause);
+                        residual.push(clause);
                     }
                 }
                 Node::Branch(branch) => {
-                    for value in &known.matched(branch.field).ok()?.any {
+                    let found = known.matched(branch.field).ok()?;
+                    if found.uncompared {
+                        return None;
+                    }
+                    for value in &found.any {
                         open.extend(branch.by_value.get(value));
                     }
                     open.extend(branch.otherwise);
                 }
             }
         }
-        Some(left)
+        Some(residual)
     }
 
     fn clause(&self, number: u32) -> Option<&Clause<F>> {
@@ -291,7 +295,11 @@ impl<F: FieldKey> ClauseIndex<F> {
                 }
                 Node::Branch(branch) => {
                     next = branch.otherwise;
-                    for value in &values.matched(branch.field)?.any {
+                    let found = values.matched(branch.field)?;
+                    if found.uncompared {
+                        open.extend(branch.by_value.values().copied());
+                    }
+                    for value in &found.any {
                         if let Some(place) = branch.by_value.get(value)
                             && let Some(before) = next.replace(*place)
                         {

@@ -6,7 +6,6 @@ use smallvec::SmallVec;
 
 use crate::collections::map::OrderedMap;
 use crate::collections::sort::sort_by;
-use crate::matcher::string_pattern::StringPattern;
 
 /// One value of one match field, numbered within that field in the order of its first mention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -24,7 +23,7 @@ pub(crate) fn once_each(matched: &mut Matched) {
     *matched = values.into();
 }
 
-/// Numbers the distinct patterns of one field.
+/// Gives each distinct pattern of one field an id, in the order of first mention.
 pub(crate) struct Interner<P>(OrderedMap<P, ValueId>);
 
 impl<P> Default for Interner<P> {
@@ -34,40 +33,18 @@ impl<P> Default for Interner<P> {
 }
 
 impl<P: Clone + Eq + Hash> Interner<P> {
-    pub(crate) fn number(&mut self, patterns: &[P]) -> Vec<ValueId> {
+    pub(crate) fn intern(&mut self, patterns: &[P]) -> Vec<ValueId> {
         let mut ids = Vec::with_capacity(patterns.len());
-        ids.extend(patterns.iter().map(|pattern| self.one(pattern)));
+        ids.extend(patterns.iter().map(|pattern| self.intern_one(pattern)));
         ids
     }
 
-    pub(crate) fn one(&mut self, pattern: &P) -> ValueId {
+    fn intern_one(&mut self, pattern: &P) -> ValueId {
         let next = ValueId(u32::try_from(self.0.len()).unwrap_or(u32::MAX));
         self.0.entry_or_insert_with(pattern.clone(), || next, |id| *id)
     }
 
     pub(crate) fn into_entries(self) -> impl Iterator<Item = (P, ValueId)> {
         self.0.into_entries().into_iter()
-    }
-}
-
-/// Numbers the distinct patterns of a field whose patterns are texts: one instance for all such fields, which keeps the
-/// modules small.
-#[derive(Default)]
-pub(crate) struct StringInterner(Interner<StringPattern>);
-
-impl StringInterner {
-    pub(crate) fn number<P: AsRef<StringPattern>>(&mut self, patterns: &[P]) -> Vec<ValueId> {
-        self.number_all(&mut patterns.iter().map(P::as_ref))
-    }
-
-    #[inline(never)]
-    fn number_all(&mut self, patterns: &mut dyn ExactSizeIterator<Item = &StringPattern>) -> Vec<ValueId> {
-        let mut ids = Vec::with_capacity(patterns.len());
-        ids.extend(patterns.map(|pattern| self.0.one(pattern)));
-        ids
-    }
-
-    pub(crate) fn into_entries(self) -> Vec<(StringPattern, ValueId)> {
-        self.0.0.into_entries()
     }
 }

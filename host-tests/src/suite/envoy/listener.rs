@@ -1,20 +1,21 @@
-//! The listeners that cases are played on.
+//! Listeners for cases.
 
 use std::path::Path;
 
 use serde_json::{Value, json};
 use testbed::TokenIssuer;
 
-use super::KEYS;
-use crate::suite::surroundings::{DIRECT_ADDRESS_KEY, JWT_FILTER, PAYLOAD, PEER_HEADER, PEER_KEY, other_metadata};
+use super::STATE_KEYS;
+use crate::suite::environment::{DIRECT_ADDRESS_KEY, JWT_FILTER, JWT_PAYLOAD, PEER_HEADER, PEER_KEY, fixed_metadata};
 
-/// Envoy begins the log lines of a plugin that is being configured with its VM's id.
+/// Returns the configuration of a Wasm filter. Envoy's log names the VM while the plugin is configured.
 pub(crate) fn filter_configuration(filter: &str, vm_id: &str, configuration: &[u8]) -> Value {
     let configuration = testbed::string_value(&String::from_utf8_lossy(configuration));
     json!({"config": testbed::wasm_plugin(filter, vm_id, &testbed::filter_path(filter), &configuration)})
 }
 
-pub(crate) fn of_type(configuration: &Value, kind: &str) -> Value {
+/// Adds the `@type` of a filter's configuration, as in `http.wasm.v3.Wasm`.
+pub(crate) fn with_type(configuration: &Value, kind: &str) -> Value {
     let mut typed = configuration.clone();
     if let Value::Object(keys) = &mut typed {
         keys.insert("@type".to_owned(), json!(format!("type.googleapis.com/envoy.extensions.filters.{kind}")));
@@ -22,10 +23,10 @@ pub(crate) fn of_type(configuration: &Value, kind: &str) -> Value {
     typed
 }
 
-fn access_log(counters: &str, log: &Path, about: &[(&str, &str)]) -> Value {
+fn access_log(counters: &str, log: &Path, fields: &[(&str, &str)]) -> Value {
     let mut format: serde_json::Map<_, _> =
-        about.iter().map(|(key, value)| ((*key).to_owned(), json!(value))).collect();
-    for key in KEYS {
+        fields.iter().map(|(key, value)| ((*key).to_owned(), json!(value))).collect();
+    for key in STATE_KEYS {
         format.insert(key.to_owned(), json!(format!("%FILTER_STATE(wasm.sallyport.{counters}.{key}:PLAIN)%")));
     }
     json!([{
@@ -42,7 +43,7 @@ fn listener_filter(name: &str, kind: &str) -> Value {
     json!({"name": name, "typed_config": {"@type": format!("type.googleapis.com/envoy.extensions.filters.listener.{kind}")}})
 }
 
-/// Addresses by the PROXY protocol, and the server name of TLS.
+/// The PROXY protocol for addresses, and the TLS inspector for the SNI.
 fn listener_filters() -> Value {
     json!([
         listener_filter("envoy.filters.listener.proxy_protocol", "proxy_protocol.v3.ProxyProtocol"),
@@ -50,17 +51,17 @@ fn listener_filters() -> Value {
     ])
 }
 
-/// The cluster that passing connections go to.
-pub(super) const BEYOND: &str = "beyond";
+/// The cluster of connections whose TLS is not terminated.
+pub(super) const PASSTHROUGH_UPSTREAM: &str = "passthrough";
 
-/// The cluster of a service that waits for the client's bytes, and of one that speaks first.
+/// The cluster of a service that waits for the client's bytes, and that of a service that speaks first.
 pub(super) const ECHO: &str = "echo";
 pub(super) const GREETER: &str = "greeter";
 
-/// What the service that speaks first says.
+/// The bytes of the service that speaks first.
 pub(super) const GREETING: &str = "welcome\n";
 
-/// The services behind connections, and the clusters that lead to them.
+/// Returns the listeners of the TCP services, and the clusters for them.
 pub(super) fn services(folder: &Path) -> (Vec<Value>, Vec<Value>) {
     let echo = json!({"@type": "type.googleapis.com/envoy.extensions.filters.network.echo.v3.Echo"});
     let greeter = json!({
@@ -82,12 +83,13 @@ pub(super) fn services(folder: &Path) -> (Vec<Value>, Vec<Value>) {
         });
         (listener, cluster)
     };
-    [(BEYOND, &echo), (ECHO, &echo), (GREETER, &greeter)].into_iter().map(service).unzip()
+    [(PASSTHROUGH_UPSTREAM, &echo), (ECHO, &echo), (GREETER, &greeter)].into_iter().map(service).unzip()
 }
 
-/// A listener whose connections go to `cluster` after the network filter: TLS, or plaintext. Not both on one port: to
-/// tell them apart Envoy waits for the client's first bytes, which a client that is to be greeted never sends.
-pub(super) fn bytes_listener(
+/// Returns a listener that forwards connections to `cluster` after the network filter, over TLS or plaintext. Not both
+/// on one port: to tell them apart, Envoy waits for the client's first bytes, which never come if the server speaks
+/// first.
+pub(super) fn tcp_listener(
     name: &str,
     counters: &str,
     folder: &Path,
@@ -100,13 +102,13 @@ pub(super) fn bytes_listener(
         "@type": "type.googleapis.com/envoy.extensions.filters.network.set_filter_state.v3.Config",
         "on_new_connection": [direct_address_state()]
     });
-    let at_once = json!({
+    let immediate = json!({
         "@type": "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
-        "stat_prefix": "bytes",
+        "stat_prefix": "tcp",
         "cluster": cluster
     });
-    // The service is connected to when it is known who asks.
-    let mut after_handshake = at_once.clone();
+    // Connects to the service once the client's certificate is known.
+    let mut after_handshake = immediate.clone();
     if let Value::Object(keys) = &mut after_handshake {
         keys.insert("upstream_connect_mode".to_owned(), json!("ON_DOWNSTREAM_TLS_HANDSHAKE"));
         keys.insert("max_early_data_bytes".to_owned(), json!(65536));
@@ -114,18 +116,18 @@ pub(super) fn bytes_listener(
     let filters = |proxy: &Value| {
         json!([
             {"name": "direct_address", "typed_config": direct_address},
-            {"name": "filter", "typed_config": of_type(filter, "network.wasm.v3.Wasm")},
+            {"name": "filter", "typed_config": with_type(filter, "network.wasm.v3.Wasm")},
             {"name": "envoy.filters.network.tcp_proxy", "typed_config": proxy}
         ])
     };
     let (listener_filters, chain) = match tls {
         true => (
             listener_filters(),
-            json!({"transport_socket": any_certificate(folder), "filters": filters(&after_handshake)}),
+            json!({"transport_socket": permissive_tls(folder), "filters": filters(&after_handshake)}),
         ),
         false => (
             json!([listener_filter("envoy.filters.listener.proxy_protocol", "proxy_protocol.v3.ProxyProtocol")]),
-            json!({"filters": filters(&at_once)}),
+            json!({"filters": filters(&immediate)}),
         ),
     };
     json!({
@@ -137,7 +139,7 @@ pub(super) fn bytes_listener(
     })
 }
 
-/// Sets the address of the connection's other end.
+/// Sets the filter state with the direct peer's address.
 pub(crate) fn direct_address_state() -> Value {
     json!({
         "object_key": DIRECT_ADDRESS_KEY,
@@ -146,12 +148,12 @@ pub(crate) fn direct_address_state() -> Value {
     })
 }
 
-/// A listener whose connections pass through to the cluster beyond.
-pub(super) fn passing_listener(name: &str, counters: &str, log: &Path, filter: &Value) -> Value {
+/// Returns a listener that forwards connections without terminating their TLS.
+pub(super) fn passthrough_listener(name: &str, counters: &str, log: &Path, filter: &Value) -> Value {
     let proxy = json!({
         "@type": "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
-        "stat_prefix": "passing",
-        "cluster": BEYOND
+        "stat_prefix": "passthrough",
+        "cluster": PASSTHROUGH_UPSTREAM
     });
     json!({
         "name": name,
@@ -159,16 +161,16 @@ pub(super) fn passing_listener(name: &str, counters: &str, log: &Path, filter: &
         "listener_filters": listener_filters(),
         "access_log": access_log(counters, log, &[("case", "%DOWNSTREAM_REMOTE_ADDRESS%")]),
         "filter_chains": [{"filters": [
-            {"name": "filter", "typed_config": of_type(filter, "network.wasm.v3.Wasm")},
+            {"name": "filter", "typed_config": with_type(filter, "network.wasm.v3.Wasm")},
             {"name": "envoy.filters.network.tcp_proxy", "typed_config": proxy}
         ]}]
     })
 }
 
-/// What identity-authz relies on other filters for: the address of the connection's other end, validated tokens, and
-/// metadata.
-pub(crate) fn filters_before(tokens: &TokenIssuer) -> Vec<Value> {
-    let filter = |name: &str, kind: &str, configuration: Value| json!({"name": name, "typed_config": of_type(&configuration, kind)});
+/// Returns the filters that `identity-authz` relies on: they set the direct peer's address, the claims of validated
+/// tokens, and metadata.
+pub(crate) fn preceding_filters(tokens: &TokenIssuer) -> Vec<Value> {
+    let filter = |name: &str, kind: &str, configuration: Value| json!({"name": name, "typed_config": with_type(&configuration, kind)});
     let peer = json!({
         "object_key": PEER_KEY,
         "factory_key": "envoy.string",
@@ -178,10 +180,10 @@ pub(crate) fn filters_before(tokens: &TokenIssuer) -> Vec<Value> {
         },
         "skip_if_empty": true
     });
-    let states = json!({"on_request_headers": [direct_address_state(), peer]});
+    let filter_state = json!({"on_request_headers": [direct_address_state(), peer]});
     let provider = json!({
         "local_jwks": {"inline_string": tokens.key_set()},
-        "payload_in_metadata": PAYLOAD,
+        "payload_in_metadata": JWT_PAYLOAD,
         "forward": true
     });
     let validation = json!({
@@ -190,18 +192,18 @@ pub(crate) fn filters_before(tokens: &TokenIssuer) -> Vec<Value> {
             {"provider_name": "trusted"}, {"allow_missing_or_failed": {}}
         ]}}}]
     });
-    let metadata: Vec<Value> = other_metadata()
+    let metadata: Vec<Value> = fixed_metadata()
         .into_iter()
         .map(|(filter, values)| json!({"metadata_namespace": filter, "value": values}))
         .collect();
     vec![
-        filter("states", "http.set_filter_state.v3.Config", states),
+        filter("filter_state", "http.set_filter_state.v3.Config", filter_state),
         filter(JWT_FILTER, "http.jwt_authn.v3.JwtAuthentication", validation),
         filter("metadata", "http.set_metadata.v3.Config", json!({"metadata": metadata})),
     ]
 }
 
-/// A [`door`] whose requests are answered once the filter lets them through.
+/// Returns a listener with an HTTP filter chain whose route answers `reached`.
 pub(super) fn listener(
     name: &str,
     counters: &str,
@@ -210,8 +212,8 @@ pub(super) fn listener(
     filter: &Value,
     tokens: &TokenIssuer,
 ) -> Value {
-    let mut http_filters = filters_before(tokens);
-    http_filters.push(json!({"name": "filter", "typed_config": of_type(filter, "http.wasm.v3.Wasm")}));
+    let mut http_filters = preceding_filters(tokens);
+    http_filters.push(json!({"name": "filter", "typed_config": with_type(filter, "http.wasm.v3.Wasm")}));
     http_filters.push(json!({
         "name": "envoy.filters.http.router",
         "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"}
@@ -235,12 +237,17 @@ pub(super) fn listener(
         ]}]},
         "http_filters": http_filters
     });
-    door(name, folder, &json!([{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]))
+    any_client_listener(
+        name,
+        folder,
+        &json!([{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]),
+    )
 }
 
-/// A listener that takes TLS and plaintext on one port, any client certificate or none, addresses by the PROXY protocol.
-pub(crate) fn door(name: &str, folder: &Path, filters: &Value) -> Value {
-    let tls = any_certificate(folder);
+/// Returns a listener that accepts plaintext and TLS on one port, with any client certificate or none, and addresses by
+/// the PROXY protocol.
+pub(crate) fn any_client_listener(name: &str, folder: &Path, filters: &Value) -> Value {
+    let tls = permissive_tls(folder);
     json!({
         "name": name,
         "address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}},
@@ -252,8 +259,8 @@ pub(crate) fn door(name: &str, folder: &Path, filters: &Value) -> Value {
     })
 }
 
-/// TLS with any client certificate or none.
-fn any_certificate(folder: &Path) -> Value {
+/// Returns a TLS socket that accepts any client certificate or none.
+fn permissive_tls(folder: &Path) -> Value {
     json!({
         "name": "envoy.transport_sockets.tls",
         "typed_config": {

@@ -22,14 +22,9 @@ pub struct StreamContext<'c, H> {
 }
 
 impl<'c, H: Host> StreamContext<'c, H> {
-    /// Context of a filter that takes identities from certificates and addresses from connections.
-    pub fn of_connections(peers: &'c PeerCache<H>) -> Self {
-        Self {
-            peers,
-            identity: &IdentitySource::PeerCertificate,
-            direct_remote_address: DirectRemoteAddress::Connection,
-            prefetch_headers: false,
-        }
+    /// Context of a filter that takes identities from certificates.
+    pub fn of_connections(peers: &'c PeerCache<H>, direct_remote_address: DirectRemoteAddress) -> Self {
+        Self { peers, identity: &IdentitySource::PeerCertificate, direct_remote_address, prefetch_headers: false }
     }
 
     pub(crate) fn host(&self) -> H {
@@ -58,10 +53,15 @@ impl<'c, H: Host> StreamContext<'c, H> {
 
     /// Address of the connection's other end.
     pub(crate) fn source_ip(&self) -> Result<Option<IpAddr>, AttributeError> {
-        match self.direct_remote_address {
-            DirectRemoteAddress::FilterState => attributes::direct_remote_ip(self.host()),
-            DirectRemoteAddress::Connection => attributes::remote_ip(self.host()),
-        }
+        source_ip(self.host(), self.direct_remote_address)
+    }
+}
+
+/// Reads the address of the connection's other end.
+pub(crate) fn source_ip(host: impl Host, source: DirectRemoteAddress) -> Result<Option<IpAddr>, AttributeError> {
+    match source {
+        DirectRemoteAddress::FilterState => attributes::direct_remote_ip(host),
+        DirectRemoteAddress::Connection => attributes::remote_ip(host),
     }
 }
 

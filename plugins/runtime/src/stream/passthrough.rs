@@ -2,10 +2,13 @@
 
 use std::net::IpAddr;
 
-use sallyport_policy::{AttributeError, EgressRequest, HeaderValues, Peer, Request, UnauthenticatedReason};
+use sallyport_policy::{
+    AttributeError, DirectRemoteAddress, EgressRequest, HeaderValues, Peer, Request, UnauthenticatedReason,
+};
 
 use crate::abi::Bytes;
 use crate::host::{Host, attributes};
+use crate::stream::context::source_ip;
 use crate::stream::request::cached;
 
 /// Connection whose bytes pass through. An attribute is read when a policy first needs it, and kept.
@@ -15,18 +18,22 @@ use crate::stream::request::cached;
 pub struct PassthroughConnection<H> {
     host: H,
     peer: Peer,
+    direct_remote_address: DirectRemoteAddress,
     source: Option<Option<IpAddr>>,
+    client: Option<Option<IpAddr>>,
     port: Option<Option<u16>>,
     server_name: Option<Option<Bytes>>,
 }
 
 impl<H: Host> PassthroughConnection<H> {
-    /// Connection that the host has just announced.
-    pub fn new(host: H) -> Self {
+    /// Connection that the host has just announced, with the source of its other end's address.
+    pub fn new(host: H, direct_remote_address: DirectRemoteAddress) -> Self {
         Self {
             host,
             peer: Peer::Unauthenticated(UnauthenticatedReason::TlsPassthrough),
+            direct_remote_address,
             source: None,
+            client: None,
             port: None,
             server_name: None,
         }
@@ -39,7 +46,11 @@ impl<H: Host> Request for PassthroughConnection<H> {
     }
 
     fn source_ip(&mut self) -> Result<Option<IpAddr>, AttributeError> {
-        cached(&mut self.source, || attributes::remote_ip(self.host)).copied()
+        cached(&mut self.source, || source_ip(self.host, self.direct_remote_address)).copied()
+    }
+
+    fn remote_ip(&mut self) -> Result<Option<IpAddr>, AttributeError> {
+        cached(&mut self.client, || attributes::remote_ip(self.host)).copied()
     }
 
     fn destination_port(&mut self) -> Result<Option<u16>, AttributeError> {

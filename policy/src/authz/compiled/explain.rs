@@ -1,155 +1,94 @@
-//! Why a request was turned away, in a person's words. Nothing here runs for a request that is let in.
+//! Reasons of denials, in words. Nothing here runs for a request that is allowed.
 
 use crate::attributes::request::Request;
-use crate::attributes::wording::{
-    MAX_RULES_EXPLAINED, MAX_VALUES_SHOWN, describe_operation, join_values, printable, wanted,
-};
-use crate::authz::compiled::{CompiledPolicy, Lookups};
+use crate::attributes::wording::{describe_operation, describe_request};
+use crate::authz::compiled::CompiledPolicy;
 use crate::authz::decision::Denial;
-use crate::authz::fields::{Field, FieldKind, Values};
-use crate::collections::map::OrderedMap;
+use crate::authz::engine::field::Phrase;
+use crate::authz::engine::field_set::FieldId;
+use crate::authz::engine::rule_set::ClosestClause;
+use crate::authz::policy_name::RuleName;
 use crate::identity::error::EvalError;
 use crate::identity::peer::Peer;
 use crate::matcher::clause::Condition;
-use crate::matcher::rule_tree::match_distance;
-use crate::matcher::value_set::SetId;
 
-/// What every set is compared with, and its first values, as they were written.
-#[derive(Default)]
-pub(crate) struct Descriptions(OrderedMap<(Field, SetId), (String, Box<str>)>);
-
-impl Descriptions {
-    pub(crate) fn add(&mut self, field: Field, set: SetId, values: &Values) {
-        self.0.entry_or_insert_with(
-            (field, set),
-            || (values.subject(), join_values(values.sample(MAX_VALUES_SHOWN))),
-            |_| (),
-        );
-    }
-
-    /// What a condition asks for, as in `GET or POST`, `under /api/` or `port 8080`.
-    fn of(&self, condition: &Condition<Field>) -> String {
-        let Some((subject, values)) = self.0.get(&(condition.field, condition.set)) else { return String::new() };
-        match (condition.field.kind, condition.negated) {
-            (FieldKind::Method, false) | (FieldKind::Path, false) => values.to_string(),
-            (FieldKind::Method, true) => format!("a method other than {values}"),
-            (FieldKind::Path, true) => format!("not {values}"),
-            (_, negated) => wanted(subject, negated, values),
-        }
-    }
-}
-
-pub(crate) fn explain<R: Request + ?Sized>(policy: &CompiledPolicy, denial: &Denial<'_>, request: &mut R) -> String {
+pub(crate) fn explain(policy: &CompiledPolicy, denial: &Denial<'_>, request: &mut dyn Request) -> String {
     match denial {
-        Denial::NoAllowMatches => match nearest(policy, request) {
-            Ok(text) => format!("no ALLOW policy matches: {text}"),
-            Err(_) => format!("no ALLOW policy matches: {}", asked(request)),
-        },
+        Denial::NoAllowMatches => {
+            let closest = closest_rule(policy, request).unwrap_or_else(|_| describe_request(request));
+            format!("no ALLOW policy matches: {closest}{}", dry_run_allow(policy, request))
+        }
         Denial::Matched(rule) => {
-            format!("DENY policy {} matches with rule {}: {}", rule.policy(), rule.label(), asked(request))
+            let (name, label) = (rule.policy(), rule.label());
+            let text = format!("DENY policy {name} matches with rule {label}: {}", describe_request(request));
+            match missing_token(policy, rule, request) {
+                Some(token) => format!("{text} {token}"),
+                None => text,
+            }
         }
         Denial::MtlsRequired(name) => {
             let remedy = request.peer().ok().and_then(Peer::remedy);
             let remedy = remedy.map_or_else(String::new, |remedy| format!("; {remedy}"));
-            format!("{name} is STRICT, and the connection has no validated certificate{remedy}: {}", asked(request))
+            let text = format!("{name} is STRICT, and the connection has no validated certificate{remedy}");
+            format!("{text}: {}", describe_request(request))
         }
         Denial::DefaultAction => {
-            format!("no ALLOW policy applies here and defaultAction is DENY: {}", asked(request))
+            let text = format!("no ALLOW policy applies here and defaultAction is DENY: {}", describe_request(request));
+            format!("{text}{}", dry_run_allow(policy, request))
         }
-        Denial::Undecidable(obstacle) => format!("{obstacle}: {}", asked(request)),
+        Denial::Undecidable(error) => format!("{error}: {}", describe_request(request)),
     }
 }
 
-/// The ALLOW rule of which most conditions hold, among the first ones, what it asks for beyond them, and what this was
-/// instead.
-fn nearest<R: Request + ?Sized>(policy: &CompiledPolicy, request: &mut R) -> Result<String, EvalError> {
-    let mut lookups: Lookups<'_, R> = policy.lookups(None, request);
-    let group = &policy.allow;
-    let index = if group.any_enforced { &group.enforced } else { &group.reported };
-    let mut best = None;
-    for clause in index.sample(MAX_RULES_EXPLAINED) {
-        let rank = match_distance(clause, &policy.sets, &mut lookups, &mut |_| ())?;
-        if best.is_none_or(|(least, _)| rank < least) {
-            best = Some((rank, clause));
+/// The ALLOW policy in dry run that would let a request in if it were enforced, in words. Empty where none would.
+fn dry_run_allow(policy: &CompiledPolicy, request: &mut dyn Request) -> String {
+    let rules = &policy.rules;
+    match rules.first(&rules.allow.reported, &mut rules.lookups(None, request)) {
+        Ok(Some(rule)) => {
+            format!("; the ALLOW policy {} in dry run would let it in by rule {}", rule.policy(), rule.label())
         }
+        Ok(None) | Err(_) => String::new(),
     }
-    let Some((_, clause)) = best else {
-        return Ok(format!("they allow nothing, this was {}", asked(request)));
+}
+
+/// The request's token in words, where a DENY rule matches for want of another.
+fn missing_token(policy: &CompiledPolicy, rule: &RuleName, request: &mut dyn Request) -> Option<String> {
+    let rules = &policy.rules;
+    let conditions = rules.matching_deny_conditions(rule, &mut rules.lookups(None, request)).ok()?;
+    let negated = conditions.iter().filter(|condition| condition.negated);
+    negated.filter_map(|condition| rules.fields.index(condition.field).ok()?.describe_token(request)).next()
+}
+
+/// The ALLOW rule of which most conditions hold, among the first ones: what it wants beyond them, and what this request
+/// has instead.
+fn closest_rule(policy: &CompiledPolicy, request: &mut dyn Request) -> Result<String, EvalError> {
+    let rules = &policy.rules;
+    let group = &rules.allow;
+    let index = if group.has_enforced { &group.enforced } else { &group.reported };
+    let closest = rules.closest(index, &mut rules.lookups(None, request), |_| false)?;
+    let Some(ClosestClause { clause, failing }) = closest else {
+        return Ok(format!("they allow nothing, this was {}", describe_request(request)));
     };
-    let mut failing = Vec::new();
-    match_distance(clause, &policy.sets, &mut lookups, &mut |condition| failing.push(condition))?;
-    let fails = |kinds: &[FieldKind]| failing.iter().any(|condition| kinds.contains(&condition.field.kind));
+    let is_operation =
+        |condition: &Condition<FieldId>| matches!(rules.descriptions.phrase(condition), Phrase::Method | Phrase::Path);
     // A method makes sense with its path, and the other way round.
-    let operation = fails(&[FieldKind::Method, FieldKind::Path]);
-    let part_of_it = |condition: &&Condition<Field>| {
-        operation && [FieldKind::Method, FieldKind::Path].contains(&condition.field.kind) || failing.contains(condition)
-    };
-    let name = policy.rule(clause.rule).map(|rule| policy.short_name(rule.policy())).unwrap_or_default();
-    let wanted = sentence(clause.conditions().iter().filter(part_of_it), &policy.descriptions);
-    Ok(format!("{name} wants {wanted}, this was {}", instead(&failing, request)))
+    let operation_fails = failing.iter().any(|condition| is_operation(condition));
+    let is_told =
+        |condition: &&Condition<FieldId>| operation_fails && is_operation(condition) || failing.contains(condition);
+    let name = rules.rule(clause.rule).map(|rule| policy.short_name(rule.policy())).unwrap_or_default();
+    let requirements = rules.descriptions.join_requirements(clause.conditions().iter().filter(is_told));
+    Ok(format!("{name} wants {requirements}, this was {}", describe_mismatch(policy, &failing, request)))
 }
 
-/// `GET or POST under /api/ and port 8080`.
-fn sentence<'c>(conditions: impl Iterator<Item = &'c Condition<Field>>, descriptions: &Descriptions) -> String {
-    let (mut methods, mut paths, mut others) = (Vec::new(), Vec::new(), Vec::new());
-    for condition in conditions {
-        let words = match condition.field.kind {
-            FieldKind::Method => &mut methods,
-            FieldKind::Path => &mut paths,
-            _ => &mut others,
-        };
-        words.push(descriptions.of(condition));
-    }
-    let operation = match (methods.is_empty(), paths.is_empty()) {
-        (true, true) => None,
-        (true, false) => Some(format!("a path {}", paths.join(" and "))),
-        (false, true) => Some(methods.join(" and ")),
-        (false, false) => Some(format!("{} {}", methods.join(" and "), paths.join(" and "))),
-    };
-    operation.into_iter().chain(others).collect::<Vec<_>>().join(" and ")
-}
-
-/// What was asked, with what the failing conditions are about. Values of headers and tokens are secrets at times, so
-/// they are left out.
-fn instead<R: Request + ?Sized>(failing: &[&Condition<Field>], request: &mut R) -> String {
+/// The request, with its values of the fields that do not match. Values of headers and claims can be secrets, so they are
+/// left out but for whose token it is.
+fn describe_mismatch(policy: &CompiledPolicy, failing: &[&Condition<FieldId>], request: &mut dyn Request) -> String {
     let mut parts = vec![describe_operation(request)];
     for condition in failing {
-        let part = match condition.field.kind {
-            FieldKind::Principal | FieldKind::Namespace | FieldKind::ServiceAccount | FieldKind::TrustDomain => {
-                Some(by(request))
-            }
-            FieldKind::Host => request.host().ok().flatten().map(|host| format!("to host {}", printable(host))),
-            FieldKind::Port if !request.is_connection() => {
-                request.destination_port().ok().flatten().map(|port| format!("at port {port}"))
-            }
-            FieldKind::SourceIp => request.source_ip().ok().flatten().map(|address| format!("from {address}")),
-            FieldKind::RemoteIp => request.remote_ip().ok().flatten().map(|address| format!("from {address}")),
-            FieldKind::DestinationIp => request.destination_ip().ok().flatten().map(|address| format!("to {address}")),
-            FieldKind::ServerName => match request.server_name().ok().flatten() {
-                Some(name) => Some(format!("for SNI {}", printable(name))),
-                None => Some("without SNI".to_owned()),
-            },
-            FieldKind::Port | FieldKind::Time | FieldKind::Method | FieldKind::Path | FieldKind::Header => None,
-            FieldKind::RequestPrincipal | FieldKind::Metadata => None,
-        };
+        let index = policy.rules.fields.index(condition.field).ok();
+        let part = index.and_then(|index| index.describe_actual(request));
         parts.extend(part.filter(|part| !parts.contains(part)));
     }
     parts.retain(|part| !part.is_empty());
     parts.join(" ")
-}
-
-/// Who asked for what. What the proxy does not tell is left out: the denial stands either way.
-fn asked<R: Request + ?Sized>(request: &mut R) -> String {
-    let (what, by) = (describe_operation(request), by(request));
-    match what.is_empty() {
-        true => by,
-        false => format!("{what} {by}"),
-    }
-}
-
-fn by<R: Request + ?Sized>(request: &mut R) -> String {
-    match request.peer() {
-        Ok(peer) => format!("by {peer}"),
-        Err(failure) => format!("by someone ({failure})"),
-    }
 }

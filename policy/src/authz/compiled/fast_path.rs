@@ -1,136 +1,161 @@
-//! The short way to let a request in, on connections of which the handshake leaves little to ask.
+//! The fast path: the requests of a connection whose handshake leaves a few simple conditions are compared with literals,
+//! without an index.
 
-use crate::attributes::request::Request;
+use crate::attributes::readings::{method, path};
+use crate::attributes::request::{PseudoHeader, Request, without_query};
 use crate::authz::compiled::CompiledPolicy;
-use crate::authz::compiled::connection_cache::Known;
-use crate::authz::fields::FieldKind;
+use crate::authz::engine::lookups::ConnectionFields;
 use crate::collections::bytes::bytes_eq;
 use crate::matcher::string_index::LiteralPrefix;
 
-/// How many ways there may be: each has a bit.
-const MAX_WAYS: usize = 8;
+/// The most clauses: each has a bit.
+const MAX_CLAUSES: usize = 8;
 
-/// How many texts a way may list for a field: so few are cheaper to compare than a value is to look up.
-const MAX_TEXTS: usize = 4;
+/// The most literals of a clause for one field: so few are cheaper to compare than a value is to look up.
+const MAX_LITERALS: usize = 4;
 
-/// What lets the requests of some connections in, where that is a few ways that ask for nothing but certain methods,
-/// hosts and paths, or what they begin with, and nothing can keep them out.
+/// The residual ALLOW clauses of a connection, where they are few, test only method, host and path, and no DENY is left.
 ///
-/// Whom it does not let in is decided as everybody else: it only ever says yes, and only where that decision would.
+/// The fast path can only allow; differential tests check it against full evaluation. It compares literals that have one
+/// reading with values that have one.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct WaysIn {
-    /// A bit for each way.
-    all: u8,
-    /// In the order of what it costs to ask.
-    questions: [Question; 3],
+pub(crate) struct FastPath {
+    /// A bit for each clause.
+    clauses: u8,
+    /// In the order of what they cost.
+    tests: [FieldTest; 3],
 }
 
-/// What ways ask of one field.
+/// The tests of all clauses on one pseudo-header.
 #[derive(Debug, PartialEq, Eq)]
-struct Question {
-    kind: FieldKind,
-    /// The ways that do not ask for it.
-    indifferent: u8,
-    texts: Vec<Wanted>,
+struct FieldTest {
+    header: PseudoHeader,
+    /// The clauses that do not test it.
+    unconstrained: u8,
+    literals: Vec<Literal>,
 }
 
-/// What a value begins with.
+/// A text that a value has to begin with.
 #[derive(Debug, PartialEq, Eq)]
-struct Wanted {
-    text: Box<[u8]>,
+struct Literal {
+    bytes: Box<[u8]>,
     /// Whether that is all of it.
-    whole: bool,
-    /// The way that wants it.
-    way: u8,
+    exact: bool,
+    clause_bit: u8,
 }
 
-impl WaysIn {
-    fn none() -> Self {
-        let question = |kind| Question { kind, indifferent: u8::MAX, texts: Vec::new() };
-        Self { all: 0, questions: [FieldKind::Method, FieldKind::Host, FieldKind::Path].map(question) }
+impl FastPath {
+    /// A fast path that admits nothing.
+    fn disabled() -> Self {
+        let test = |header| FieldTest { header, unconstrained: u8::MAX, literals: Vec::new() };
+        Self { clauses: 0, tests: [PseudoHeader::Method, PseudoHeader::Authority, PseudoHeader::Path].map(test) }
     }
 
-    /// Whether a request takes one of the ways.
-    pub(crate) fn let_in<R: Request + ?Sized>(&self, request: &mut R) -> bool {
-        let mut open = self.all;
-        if open == 0 {
+    /// Whether a request satisfies one of the clauses.
+    pub(crate) fn admits(&self, request: &mut dyn Request) -> bool {
+        let mut clauses = self.clauses;
+        if clauses == 0 {
             return false;
         }
-        for question in &self.questions {
-            if open & !question.indifferent == 0 {
+        for test in &self.tests {
+            if clauses & !test.unconstrained == 0 {
                 continue;
             }
-            let value = match question.kind {
-                FieldKind::Method => request.method(),
-                FieldKind::Host => request.host(),
-                _ => request.path(),
-            };
-            let Ok(value) = value else { return false };
-            open &= question.answer(value);
+            let Ok(value) = test.header.read(request) else { return false };
+            clauses &= test.surviving_clauses(value);
         }
-        open != 0
+        clauses != 0
     }
 }
 
-impl Question {
-    /// The ways that go on.
-    fn answer(&self, value: Option<&[u8]>) -> u8 {
-        let mut open = self.indifferent;
-        let Some(value) = value else { return open };
-        for Wanted { text, whole, way } in &self.texts {
-            let Some((start, rest)) = value.split_at_checked(text.len()) else { continue };
-            // A path is compared without query and fragment; no text of a path has either.
-            let over = match rest {
+impl FieldTest {
+    /// The clauses that a value satisfies.
+    fn surviving_clauses(&self, value: Option<&[u8]>) -> u8 {
+        let mut clauses = self.unconstrained;
+        let Some(value) = value else { return clauses };
+        for Literal { bytes, exact, clause_bit } in &self.literals {
+            let Some((start, rest)) = value.split_at_checked(bytes.len()) else { continue };
+            // A path is compared without query and fragment; no literal of a path has either.
+            let ends = match rest {
                 [] => true,
-                [b'?' | b'#', ..] => self.kind == FieldKind::Path,
+                [b'?' | b'#', ..] => self.header == PseudoHeader::Path,
                 _ => false,
             };
-            let same = match self.kind {
-                FieldKind::Host => start.eq_ignore_ascii_case(text),
-                _ => bytes_eq(start, text),
+            let same = match self.header {
+                PseudoHeader::Authority => start.eq_ignore_ascii_case(bytes),
+                PseudoHeader::Method | PseudoHeader::Path => bytes_eq(start, bytes),
             };
-            if same && (over || !whole) {
-                open |= way;
+            // What equals a literal that has one reading has no other.
+            if same && if *exact { ends } else { self.has_one_reading(value, bytes.len()) } {
+                clauses |= clause_bit;
             }
         }
-        open
+        clauses
+    }
+
+    /// Whether a value has one reading, of which the first `known` bytes equal a literal that has one.
+    fn has_one_reading(&self, value: &[u8], known: usize) -> bool {
+        let rest = |known| value.get(known..).unwrap_or_default();
+        match self.header {
+            PseudoHeader::Method => method::is_plain(rest(known)),
+            PseudoHeader::Authority => !value.ends_with(b".") && !rest(known).contains(&b':'),
+            // The last of these bytes and the next can make a dot segment.
+            PseudoHeader::Path => path::is_plain(without_query(rest(known.saturating_sub(1)))),
+        }
+    }
+
+    /// Whether a literal has one reading.
+    fn is_plain(&self, literal: &[u8], exact: bool) -> bool {
+        match self.header {
+            PseudoHeader::Method => method::is_plain(literal),
+            PseudoHeader::Authority => !(literal.contains(&b':') || exact && literal.ends_with(b".")),
+            PseudoHeader::Path => path::is_plain(literal),
+        }
     }
 }
 
 impl CompiledPolicy {
-    /// The ways in for connections that match this, none where they are not so simple.
-    pub(crate) fn ways_in(&self, known: &Known) -> WaysIn {
-        self.simple_ways_in(known).unwrap_or_else(WaysIn::none)
+    /// The fast path of the connections with these lookups.
+    pub(crate) fn fast_path(&self, known: &ConnectionFields) -> FastPath {
+        self.simple_fast_path(known).unwrap_or_else(FastPath::disabled)
     }
 
-    fn simple_ways_in(&self, mut known: &Known) -> Option<WaysIn> {
-        for index in [&self.deny.enforced, &self.deny.reported] {
-            if !index.left(&self.sets, &mut known, MAX_WAYS)?.is_empty() {
+    /// None where the residual clauses are not so simple.
+    fn simple_fast_path(&self, mut known: &ConnectionFields) -> Option<FastPath> {
+        let rules = &self.rules;
+        for index in [&rules.deny.enforced, &rules.deny.reported] {
+            if !index.residual_clauses(&rules.sets, &mut known, MAX_CLAUSES)?.is_empty() {
                 return None;
             }
         }
-        let mut ways = WaysIn::none();
-        for (place, clause) in self.allow.enforced.left(&self.sets, &mut known, MAX_WAYS)?.into_iter().enumerate() {
-            let way = 1 << place;
-            ways.all |= way;
+        let mut path = FastPath::disabled();
+        let residual = rules.allow.enforced.residual_clauses(&rules.sets, &mut known, MAX_CLAUSES)?;
+        for (position, clause) in residual.into_iter().enumerate() {
+            let clause_bit = 1 << position;
+            path.clauses |= clause_bit;
             for condition in clause.conditions() {
-                // What is known comes before what is asked here, so it holds.
-                if known.of(condition.field).is_some() {
+                // A residual clause does not fail by what is known, so this holds.
+                if known.get(condition.field).is_some() {
                     continue;
                 }
-                let question = ways.questions.iter_mut().find(|question| question.kind == condition.field.kind)?;
-                let values = self.sets.values(&condition.set);
+                let index = rules.fields.index(condition.field).ok()?;
+                let header = index.pseudo_header()?;
+                let test = path.tests.iter_mut().find(|test| test.header == header)?;
+                let values = rules.sets.values(&condition.set);
                 // A second list of one field would have to be met as well.
-                if condition.negated || question.indifferent & way == 0 || values.len() > MAX_TEXTS {
+                if condition.negated || test.unconstrained & clause_bit == 0 || values.len() > MAX_LITERALS {
                     return None;
                 }
-                question.indifferent &= !way;
+                test.unconstrained &= !clause_bit;
                 for value in values {
-                    let LiteralPrefix { text, whole } = self.fields.literal_prefix(condition.field.kind, *value)?;
-                    question.texts.push(Wanted { text: text.into(), whole, way });
+                    let LiteralPrefix { text, whole } = index.literal_prefix(*value)?;
+                    if !test.is_plain(text, whole) {
+                        return None;
+                    }
+                    test.literals.push(Literal { bytes: text.into(), exact: whole, clause_bit });
                 }
             }
         }
-        Some(ways)
+        Some(path)
     }
 }

@@ -9,7 +9,9 @@ mod work;
 use super::*;
 use crate::attributes::dynamic_metadata::DynamicMetadata;
 use crate::attributes::request::HeaderValues;
-use crate::authz::fields::header::ISTIO_SYNTAX;
+use crate::authz::engine::rule::{Action, Predicate};
+use crate::authz::fields::ALL_FIELDS;
+
 use crate::authz::policy_name::RuleLabel;
 use crate::authz::resources::Resource;
 use crate::authz::resources::authorization_policy::Context;
@@ -22,6 +24,8 @@ use crate::identity::error::UnauthenticatedReason;
 use crate::identity::peer::Peer;
 use crate::identity::spiffe_id::SpiffeId;
 use crate::identity::trust_domains::TrustDomains;
+use crate::linear_reading;
+use crate::matcher::clause::Quantifier;
 
 #[derive(Clone, Debug)]
 struct Asked {
@@ -155,7 +159,15 @@ fn read(name: &str, spec: &str) -> AuthorizationPolicy {
     let trust_domains = TrustDomains::new("cluster.local".to_owned(), Vec::new());
     let resource = Resource::read(
         &ConfigNode::root(&document, &diagnostics),
-        &Context { trust_domains: &trust_domains, header_syntax: &ISTIO_SYNTAX },
+        &Context {
+            trust_domains: &trust_domains,
+            claims: &Rc::default(),
+            path_readings: Default::default(),
+            trusts_remote_address: true,
+            registry: &ALL_FIELDS,
+            denies_only: false,
+            peer_authentication: None,
+        },
     );
     match diagnostics.into_result(resource) {
         Ok(Resource::AuthorizationPolicy(policy)) => policy,
@@ -165,13 +177,7 @@ fn read(name: &str, spec: &str) -> AuthorizationPolicy {
 }
 
 fn compile(policies: &[AuthorizationPolicy]) -> CompiledPolicy {
-    CompiledPolicy::new(
-        policies.iter().map(Cow::Borrowed).collect(),
-        &ISTIO_SYNTAX,
-        ClaimSource::default(),
-        DefaultAction::Deny,
-        false,
-    )
+    CompiledPolicy::new(policies.iter().map(Cow::Borrowed).collect(), DefaultAction::Deny, EnforcementMode::Enforce)
 }
 
 /// The numbered steps of [`CompiledPolicy::decide`], by walking every rule.
@@ -180,11 +186,11 @@ fn linear(policies: &[AuthorizationPolicy], request: &mut Asked) -> String {
         let mut names = Vec::new();
         for policy in policies.iter().filter(|policy| policy.action == action) {
             for (number, clauses) in policy.rules.iter().enumerate() {
-                // Quantifier a header's values one that matches keeps out, and all have to match to be let in.
+                // Of a header's values one that matches keeps out, and all have to match to be let in.
                 let holds = |predicate: &Predicate, request: &mut Asked| {
                     let of =
                         if (action == Action::Deny) == predicate.negated { Quantifier::All } else { Quantifier::Any };
-                    predicate.values.matches(request, of) != Ok(predicate.negated)
+                    linear_reading::matches(&*predicate.values, request, of) != Ok(predicate.negated)
                 };
                 if clauses.iter().any(|clause| clause.iter().all(|predicate| holds(predicate, request))) {
                     names.push(RuleName::new(policy.name.clone(), RuleLabel::Number(number)).to_string());
@@ -211,12 +217,12 @@ fn indexed(policy: &CompiledPolicy, request: &mut Asked) -> String {
 fn by_connection(policy: &CompiledPolicy, request: &mut Asked) -> String {
     let matches = policy.precompute_connection(request).expect("nothing fails");
     request.asked.clear();
-    let words = in_words(&policy.decide_cached(Some(&matches), request));
+    let words = in_words(&policy.evaluate(Some(&matches), request).decision);
     assert!(!request.asked.iter().any(|asked| ["peer", "server name"].contains(asked)), "{request:?}");
     words
 }
 
-fn in_words(decision: &Decision<'_>) -> String {
+fn in_words(decision: &Decision<Denial<'_>>) -> String {
     match decision {
         Decision::Allow => "allowed".to_owned(),
         Decision::Deny(Denial::Matched(rule)) => format!("denied by {rule}"),
@@ -243,20 +249,54 @@ const PRINCIPALS: [&str; 9] = [
     "cluster.local/ns/a/sa/b",
 ];
 const NAMESPACES: [&str; 5] = ["shop", "pay", "*", "s*", "*a*"];
-const METHODS: [&str; 5] = ["GET", "POST", "DELETE", "P*", "*"];
-const HOSTS: [&str; 5] = ["orders", "Orders.shop", "*.shop", "orders*", "*"];
-const PATHS: [&str; 10] =
-    ["/", "/api/*", "/api/orders", "*/orders", "/api/{*}", "/api/{**}", "/{*}/orders", "/{**}/1", "*", "/health"];
-const PORTS: [&str; 3] = ["8443", "80", "0"];
+const METHODS: [&str; 6] = ["GET", "POST", "DELETE", "P*", "*", "Purge"];
+const HOSTS: [&str; 9] =
+    ["orders", "Orders.shop", "*.shop", "orders*", "*", "orders:80", "orders:8*", "*:80", "orders.shop."];
+const PATHS: [&str; 22] = [
+    "/",
+    "/api/*",
+    "/api/orders",
+    "*/orders",
+    "/api/{*}",
+    "/api/{**}",
+    "/{*}/orders",
+    "/{**}/1",
+    "*",
+    "/health",
+    "/x/*",
+    "/api",
+    "/api%2Forders",
+    "/api%2F*",
+    "/api;v=1*",
+    "/api;v=1/orders",
+    "*%5Corders",
+    "/x/{*}/a%2fb",
+    "/caf\u{e9}/*",
+    "/x%7C",
+    "/x;p/{*}",
+    "/{*}/..;/orders",
+];
+const PORTS: [&str; 3] = ["8443", "80", "1"];
 
-const ROLES: [&str; 7] = ["admin", "user", "ad*", "*er", "*", "*s*e*", "admin,user"];
+const ROLES: [&str; 8] = ["admin", "user", "ad*", "*er", "*", "*s*e*", "admin,user", " guest\t"];
 
-const ADDRESSES: [&str; 6] = ["198.51.100.1", "198.51.0.0/16", "203.0.113.0/24", "0.0.0.0/0", "2001:db8::/32", "::/0"];
-const SERVER_NAMES: [&str; 4] = ["shop.example", "*.Example", "*", "shop*"];
+const ADDRESSES: [&str; 10] = [
+    "198.51.100.1",
+    "198.51.0.0/16",
+    "203.0.113.0/24",
+    "0.0.0.0/0",
+    "2001:db8::/32",
+    "::/0",
+    "::ffff:198.51.100.1",
+    "::ffff:203.0.113.0/120",
+    "::ffff:0:0/96",
+    "::ffff:203.0.113.0/80",
+];
+const SERVER_NAMES: [&str; 5] = ["shop.example", "*.Example", "*", "shop*", "shop.example."];
 const TIMES: [&str; 4] = ["Thu 00:00-12:00", "Mon-Fri 09:00-17:00", "Sat-Sun 00:00-24:00", "Wed 22:00-06:00"];
 const TRUST_DOMAINS: [&str; 4] = ["cluster.local", "other", "*", "*.local"];
 const REQUEST_PRINCIPALS: [&str; 6] = ["*", "https://a.example/ann", "https://a.example/*", "*/bob", "*b", "https*"];
-const GROUPS: [&str; 4] = ["admin", "ad*", "*", "user"];
+const GROUPS: [&str; 7] = ["admin", "ad*", "*", "user", "1", "true", "1000"];
 
 const SOURCES: [(&str, &str, &[&str]); 6] = [
     ("principals", "notPrincipals", &PRINCIPALS),
@@ -274,7 +314,7 @@ const OPERATIONS: [(&str, &str, &[&str]); 4] = [
     ("ports", "notPorts", &PORTS),
 ];
 
-const CONDITIONS: [(&str, &[&str]); 9] = [
+const CONDITIONS: [(&str, &[&str]); 11] = [
     ("request.headers[x-role]", &ROLES),
     ("request.headers[X-Team]", &ROLES),
     ("source.ip", &ADDRESSES),
@@ -283,16 +323,22 @@ const CONDITIONS: [(&str, &[&str]); 9] = [
     ("request.time", &TIMES),
     ("request.auth.claims[group]", &GROUPS),
     ("request.auth.claims[realm][roles]", &GROUPS),
+    ("request.auth.claims[scope]", &GROUPS),
+    ("request.auth.claims[realm][scope]", &GROUPS),
     ("request.auth.audiences", &GROUPS),
 ];
 
 /// Some claims, as Envoy's JWT filter keeps them.
-const TOKENS: [&str; 5] = [
+const TOKENS: [&str; 9] = [
     r#"{}"#,
     r#"{"iss": "https://a.example", "sub": "ann", "group": "admin"}"#,
     r#"{"iss": "https://a.example", "sub": "bob", "group": ["user", "adept"], "aud": ["user"]}"#,
     r#"{"iss": "b", "sub": "ann", "realm": {"roles": ["admin", "admin"]}, "aud": "user"}"#,
     r#"{"iss": "", "sub": "bob", "group": 1}"#,
+    r#"{"group": true, "scope": "user  admin", "realm": {"scope": "user admin"}}"#,
+    r#"{"group": [1e3, false], "scope": ["user", 1.0], "aud": 1.5}"#,
+    r#"{"group": 9007199254740993, "scope": "", "aud": ["user", 1e20]}"#,
+    r#"{"realm": {"roles": -1e300, "scope": 1}, "scope": 1}"#,
 ];
 
 fn random_object(dice: &mut Dice, fields: &[(&str, &str, &[&str])]) -> String {
@@ -338,6 +384,61 @@ fn random_policy(dice: &mut Dice, number: usize) -> AuthorizationPolicy {
     read(&format!("p{number}"), &format!(r#"{{"action": "{action}", "rules": [{}]}}"#, rules.join(", ")))
 }
 
+/// Values of headers, with blanks around them and lists among them.
+const VALUES: [&str; 10] = ["admin", "user", "guest", "", "seer", " admin", "user\t", "user, guest", "admin,,x", " \t"];
+
+const HOSTS_ASKED: [&str; 12] = [
+    "orders",
+    "ORDERS.shop",
+    "orders:80",
+    "x",
+    "",
+    "-",
+    "orders.shop.",
+    "orders.shop:80",
+    "orders.shop.:80",
+    "orders:",
+    "[::1]:80",
+    "x.",
+];
+
+/// Half of the time a path of one reading, otherwise one of pieces that can be read in several ways.
+fn random_path(dice: &mut Dice) -> Option<Vec<u8>> {
+    const PLAIN: [&str; 10] =
+        ["/", "/api/orders", "/api/orders?x=1", "/api/orders/1", "/api/", "/api", "/x/y", "/health", "", "-"];
+    const PIECES: [&str; 24] = [
+        "/",
+        "//",
+        "/.",
+        "/..",
+        "%2F",
+        "%5c",
+        "\\",
+        ";v=1",
+        ";",
+        "api",
+        "/api",
+        "/x",
+        "/orders",
+        "%6frders",
+        "%2e",
+        "|",
+        "caf\u{e9}",
+        "caf%c3%a9",
+        "%2561",
+        "%",
+        "?a",
+        "/1",
+        ";p",
+        "a",
+    ];
+    let path = match dice.below(2) {
+        0 => dice.pick(&PLAIN).to_owned(),
+        _ => (0..=dice.below(7)).map(|_| dice.pick(&PIECES)).collect(),
+    };
+    (path != "-").then(|| path.into_bytes())
+}
+
 fn random_request(dice: &mut Dice) -> Asked {
     let uri = dice.pick(&[
         "",
@@ -348,11 +449,20 @@ fn random_request(dice: &mut Dice) -> Asked {
     ]);
     let bytes = |text: &str| (text != "-").then(|| text.as_bytes().to_vec());
     let headers = (0..dice.below(4))
-        .map(|_| {
-            (dice.pick(&["x-role", "x-team"]), dice.pick(&["admin", "user", "guest", "", "seer"]).as_bytes().to_vec())
-        })
+        .map(|_| (dice.pick(&["x-role", "x-team"]), dice.pick(&VALUES).as_bytes().to_vec()))
         .collect();
-    let address = |dice: &mut Dice| dice.pick(&["198.51.100.1", "203.0.113.7", "2001:db8::5", "-"]).parse().ok();
+    let address = |dice: &mut Dice| {
+        let addresses = [
+            "198.51.100.1",
+            "203.0.113.7",
+            "2001:db8::5",
+            "::ffff:198.51.100.1",
+            "::ffff:203.0.113.7",
+            "::198.51.100.1",
+            "-",
+        ];
+        dice.pick(&addresses).parse().ok()
+    };
     let metadata = match dice.below(3) {
         0 => DynamicMetadata::default(),
         _ => DynamicMetadata::of("envoy.filters.http.jwt_authn", "payload", dice.pick(&TOKENS)),
@@ -361,24 +471,13 @@ fn random_request(dice: &mut Dice) -> Asked {
         headers,
         source: address(dice),
         remote: address(dice),
-        server_name: bytes(dice.pick(&["shop.example", "SHOP.example", "x", "", "-"])),
+        server_name: bytes(dice.pick(&["shop.example", "SHOP.example", "shop.example.", "x", "", "-"])),
         time: Duration::from_secs(u64::try_from(dice.below(168)).expect("hours") * 3600),
         metadata,
         port: [Some(8443), Some(80), None][dice.below(3)],
-        method: bytes(dice.pick(&["GET", "POST", "DELETE", "PUT", "-"])),
-        host: bytes(dice.pick(&["orders", "ORDERS.shop", "orders:80", "x", "", "-"])),
-        path: bytes(dice.pick(&[
-            "/",
-            "/api/orders",
-            "/api/orders?x=1",
-            "/api/orders/1",
-            "/api/",
-            "/x|/orders",
-            "/api/|",
-            "/health",
-            "",
-            "-",
-        ])),
+        method: bytes(dice.pick(&["GET", "POST", "DELETE", "PUT", "-", "get", "delete", "Purge", "PURGE"])),
+        host: bytes(dice.pick(&HOSTS_ASKED)),
+        path: random_path(dice),
         ..Asked::by(uri)
     }
 }
@@ -455,7 +554,7 @@ fn a_failure_of_the_proxy_denies_whatever_it_is_about() {
 #[test]
 fn a_dry_run_never_changes_the_answer() {
     let dry = |mut policy: AuthorizationPolicy| {
-        policy.dry_run = true;
+        policy.mode = EnforcementMode::Report;
         policy
     };
     let web = "spiffe://cluster.local/ns/shop/sa/web";
@@ -463,7 +562,7 @@ fn a_dry_run_never_changes_the_answer() {
     let deny_posts =
         || read("deny", r#"{"action": "DENY", "rules": [{"to": [{"operation": {"methods": ["POST"]}}]}]}"#);
     let deny_name = RuleName::new(deny_posts().name, RuleLabel::Number(0));
-    let rows: [(&str, Vec<AuthorizationPolicy>, &str, Decision<'_>); 5] = [
+    let rows: [(&str, Vec<AuthorizationPolicy>, &str, Decision<Denial<'_>>); 5] = [
         (
             "a DENY in dry run",
             vec![allow(), dry(deny_posts())],
@@ -487,10 +586,8 @@ fn a_dry_run_never_changes_the_answer() {
     let only_dry = [dry(read("none", "{}"))];
     let policy = CompiledPolicy::new(
         only_dry.iter().map(Cow::Borrowed).collect(),
-        &ISTIO_SYNTAX,
-        ClaimSource::default(),
         DefaultAction::Allow,
-        false,
+        EnforcementMode::Enforce,
     );
     assert_eq!(policy.decide(&mut Asked::by(web)), Decision::WouldDeny(Denial::NoAllowMatches));
 }
@@ -498,22 +595,15 @@ fn a_dry_run_never_changes_the_answer() {
 #[test]
 fn in_report_mode_every_denial_is_only_reported() {
     let policies = [read("none", "{}")];
-    let policy = CompiledPolicy::new(
-        policies.iter().map(Cow::Borrowed).collect(),
-        &ISTIO_SYNTAX,
-        ClaimSource::default(),
-        DefaultAction::Deny,
-        true,
-    );
+    let policy =
+        CompiledPolicy::new(policies.iter().map(Cow::Borrowed).collect(), DefaultAction::Deny, EnforcementMode::Report);
     assert_eq!(policy.decide(&mut Asked::by("")), Decision::WouldDeny(Denial::NoAllowMatches));
     let failing = Asked { failing: Some("peer"), ..Asked::by("") };
     let by_principal = [read("a", r#"{"rules": [{"from": [{"source": {"principals": ["x/y"]}}]}]}"#)];
     let policy = CompiledPolicy::new(
         by_principal.iter().map(Cow::Borrowed).collect(),
-        &ISTIO_SYNTAX,
-        ClaimSource::default(),
         DefaultAction::Deny,
-        true,
+        EnforcementMode::Report,
     );
     assert!(matches!(policy.decide(&mut failing.clone()), Decision::WouldDeny(Denial::Undecidable(_))));
 }
@@ -581,13 +671,7 @@ fn a_certificate_that_proves_nothing_is_denied_where_it_matters_who_asks() {
     ] {
         let asked = || Asked { peer: Peer::Unauthenticated(reason), ..Asked::by("") };
         let compiled = |policy: &AuthorizationPolicy| {
-            CompiledPolicy::new(
-                vec![Cow::Borrowed(policy)],
-                &ISTIO_SYNTAX,
-                ClaimSource::default(),
-                DefaultAction::Allow,
-                false,
-            )
+            CompiledPolicy::new(vec![Cow::Borrowed(policy)], DefaultAction::Allow, EnforcementMode::Enforce)
         };
         for policy in &by_identity {
             assert_eq!(

@@ -1,12 +1,26 @@
 //! `operation.hosts`: the authority that the request is addressed to.
 
-use crate::matcher::string_index::StringIndex;
+use std::borrow::Cow;
+use std::rc::Rc;
+
+use crate::attributes::readings::host;
+use crate::attributes::request::{PseudoHeader, Request};
+use crate::authz::engine::field::{AnyFieldValues, FieldIndex, FieldValues, MatchField};
+use crate::authz::fields::{FieldContext, FieldReader, unwrap_patterns};
+use crate::config::printable::printable;
+use crate::config::reader::ConfigNode;
+use crate::config::string_list::read_values;
+use crate::identity::error::EvalError;
+use crate::matcher::field_match::FieldMatch;
+use crate::matcher::readings_index::{ReadPattern, ReadingsIndex};
+use crate::matcher::string_index::{LiteralPrefix, StringIndex};
 use crate::matcher::string_pattern::StringPattern;
-use crate::matcher::value_ids::Matched;
+use crate::matcher::value_ids::ValueId;
 
 /// A pattern for the `:authority`, without regard to case (RFC 9110, section 4.2.3).
 ///
-/// As in Istio the port is part of the value: `shop.example` does not match `shop.example:8080`.
+/// As in Istio the port is part of the value: `shop.example` does not let `shop.example:8080` in. A DENY of it keeps that
+/// out, since it is a reading of it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct HostPattern(StringPattern);
 
@@ -29,22 +43,82 @@ impl HostPattern {
         }
         Ok(Self(StringPattern::new(&text.to_ascii_lowercase())))
     }
-
-    #[cfg(test)]
-    pub(crate) fn matches(&self, host: &[u8]) -> bool {
-        self.0.matches(&host.to_ascii_lowercase())
-    }
 }
 
 string_pattern_newtype!(HostPattern);
 
-/// Adds the patterns that match.
-pub(crate) fn look_up(index: &StringIndex, host: Option<&[u8]>, matched: &mut Matched) {
-    match host {
-        Some(host) if host.iter().any(u8::is_ascii_uppercase) => index.lookup(&host.to_ascii_lowercase(), matched),
-        Some(host) => index.lookup(host, matched),
-        None => {}
+/// The authority that the request is addressed to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Host;
+
+impl MatchField for Host {
+    type Pattern = HostPattern;
+
+    const RANK: u8 = 31;
+    const REQUEST_HEADER: bool = true;
+
+    fn subject(&self) -> Cow<'static, str> {
+        "host".into()
     }
+
+    fn http_key(&self) -> Option<String> {
+        Some("hosts".to_owned())
+    }
+
+    fn index(self, patterns: Vec<(HostPattern, ValueId)>) -> Box<dyn FieldIndex> {
+        Box::new(HostIndex(host_index(unwrap_patterns(patterns), &host::HOST_READINGS)))
+    }
+}
+
+/// The index of patterns for hosts or server names, which have these readings.
+pub(crate) fn host_index(
+    patterns: Vec<(StringPattern, ValueId)>,
+    readings: &'static [u8],
+) -> ReadingsIndex<StringIndex> {
+    let is_plain = |pattern: &StringPattern| host::is_plain(pattern.to_string().as_bytes());
+    ReadingsIndex::new(patterns, readings.iter().copied(), is_plain, |number, pattern: &StringPattern| {
+        let written = pattern.to_string();
+        match std::str::from_utf8(host::read(number, written.as_bytes())) {
+            Ok(read) if read == written => ReadPattern::Same,
+            Ok(read) if !read.is_empty() => ReadPattern::Other(StringPattern::new(read)),
+            _ => ReadPattern::Never,
+        }
+    })
+}
+
+struct HostIndex(ReadingsIndex<StringIndex>);
+
+impl FieldIndex for HostIndex {
+    fn lookup(&self, request: &mut dyn Request, found: &mut FieldMatch) -> Result<(), EvalError> {
+        match request.host()? {
+            Some(host) if host::is_plain(host) => self.0.written().lookup(host, &mut found.any),
+            Some(host) => {
+                let host = host.to_ascii_lowercase();
+                self.0.lookup(&host, &host::readings(&host), found);
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
+    fn describe_actual(&self, request: &mut dyn Request) -> Option<String> {
+        request.host().ok().flatten().map(|host| format!("to host {}", printable(host)))
+    }
+
+    fn pseudo_header(&self) -> Option<PseudoHeader> {
+        Some(PseudoHeader::Authority)
+    }
+
+    fn literal_prefix(&self, value: ValueId) -> Option<LiteralPrefix<'_>> {
+        self.0.written().literal_prefix(value)
+    }
+}
+
+/// `operation.hosts` and `operation.notHosts`.
+pub(crate) const OPERATION: FieldReader = FieldReader { keys: ["hosts", "notHosts"], read };
+
+fn read(node: &ConfigNode<'_>, _: &FieldContext<'_>) -> Option<Rc<dyn AnyFieldValues>> {
+    Some(FieldValues::shared(Host, read_values(node, HostPattern::parse)?))
 }
 
 #[cfg(test)]

@@ -1,17 +1,27 @@
 //! `source.ipBlocks`, `source.remoteIpBlocks` and the keys `source.ip`, `remote.ip` and `destination.ip`: the addresses
 //! of a connection.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::rc::Rc;
 
+use crate::attributes::request::Request;
+use crate::authz::engine::field::{AnyFieldValues, FieldIndex, FieldValues, MatchField};
+use crate::authz::fields::{ConditionReader, FieldContext, FieldReader};
 use crate::collections::map::OrderedMap;
 use crate::collections::sort::sort_by;
+use crate::config::reader::ConfigNode;
+use crate::config::string_list::read_values;
+use crate::identity::error::{AttributeError, EvalError};
+use crate::identity::settings::REMOTE_ADDRESS;
+use crate::matcher::field_match::FieldMatch;
 use crate::matcher::value_ids::{Matched, ValueId};
 
 /// A network: addresses of one family that begin with the same bits.
 ///
-/// An IPv4 network holds no IPv6 address, IPv4-mapped ones included, as in Envoy's `CidrRange`; Envoy itself tells the
-/// address of an IPv4 client on an IPv6 socket as IPv4.
+/// An IPv4-mapped IPv6 address (RFC 4291, section 2.5.5.2) is IPv4, and so is a block of them. An IPv6 block shorter
+/// than /96 holds no IPv4 address, though it holds the bits of mapped ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct IpBlock {
     family: Family,
@@ -27,6 +37,9 @@ enum Family {
     V6,
 }
 
+/// How many leading bits all IPv4-mapped IPv6 addresses have in common.
+const MAPPED: u8 = 96;
+
 /// How far below the highest of 128 bits an IPv4 address ends.
 const BELOW_V4: u32 = 96;
 
@@ -38,14 +51,15 @@ fn mask(bits: u8) -> u128 {
 }
 
 fn of_address(address: IpAddr) -> (Family, u128) {
-    match address {
+    match address.to_canonical() {
         IpAddr::V4(address) => (Family::V4, u128::from(address.to_bits()) << BELOW_V4),
         IpAddr::V6(address) => (Family::V6, address.to_bits()),
     }
 }
 
 impl IpBlock {
-    /// Parses an address or a CIDR. Bits beyond the prefix are dropped, as Envoy does.
+    /// Parses an address or a CIDR. Bits beyond the prefix are dropped, as Envoy does; one of IPv4-mapped addresses is
+    /// IPv4 from /96 on.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let (address, length) = match text.split_once('/') {
             Some((address, length)) => (address, Some(length)),
@@ -53,11 +67,8 @@ impl IpBlock {
         };
         let bad =
             || format!("bad IP block `{text}`: expected an address or a CIDR, as in `10.0.0.0/8` or `2001:db8::/32`");
-        let (family, first) = of_address(address.parse().map_err(|_| bad())?);
-        let most = match family {
-            Family::V4 => 32,
-            Family::V6 => 128,
-        };
+        let address: IpAddr = address.parse().map_err(|_| bad())?;
+        let most = if address.is_ipv4() { 32 } else { 128 };
         let bits = match length {
             Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
                 digits.parse::<u8>().ok().filter(|length| *length <= most)
@@ -66,6 +77,11 @@ impl IpBlock {
             None => Some(most),
         };
         let bits = bits.ok_or_else(bad)?;
+        let (family, first, bits) = match (of_address(address), address, bits.checked_sub(MAPPED)) {
+            ((Family::V4, first), IpAddr::V6(_), Some(bits)) => (Family::V4, first, bits),
+            ((Family::V4, _), IpAddr::V6(address), None) => (Family::V6, address.to_bits(), bits),
+            ((family, first), ..) => (family, first, bits),
+        };
         Ok(Self { family, first: first & mask(bits), bits })
     }
 
@@ -78,10 +94,16 @@ impl IpBlock {
         key
     }
 
+    /// The definition of what it holds, by comparing bit by bit; the index must agree with it.
     #[cfg(test)]
     pub(crate) fn contains(&self, address: IpAddr) -> bool {
-        let (family, address) = of_address(address);
-        family == self.family && (address ^ self.first).leading_zeros() >= u32::from(self.bits)
+        let bits: Vec<u8> = match (self.family, address.to_canonical()) {
+            (Family::V4, IpAddr::V4(address)) => address.octets().into(),
+            (Family::V6, IpAddr::V6(address)) => address.octets().into(),
+            _ => return false,
+        };
+        let bit = |bytes: &[u8], at: usize| bytes[at / 8] >> (7 - at % 8) & 1;
+        (0..usize::from(self.bits)).all(|at| bit(&bits, at) == bit(&self.first.to_be_bytes(), at))
     }
 }
 
@@ -123,14 +145,140 @@ impl Index {
     }
 }
 
+impl Index {
+    fn new_boxed<A: AddressField>(patterns: Vec<(IpBlock, ValueId)>) -> Box<dyn FieldIndex> {
+        Box::new(AddressIndex {
+            blocks: Self::new(patterns.into_iter()),
+            address: A::address,
+            preposition: A::PREPOSITION,
+        })
+    }
+}
+
+type ReadAddress = fn(&mut dyn Request) -> Result<Option<IpAddr>, AttributeError>;
+
+struct AddressIndex {
+    blocks: Index,
+    address: ReadAddress,
+    preposition: &'static str,
+}
+
+impl FieldIndex for AddressIndex {
+    fn lookup(&self, request: &mut dyn Request, found: &mut FieldMatch) -> Result<(), EvalError> {
+        self.blocks.lookup((self.address)(request)?, &mut found.any);
+        Ok(())
+    }
+
+    fn describe_actual(&self, request: &mut dyn Request) -> Option<String> {
+        let address = (self.address)(request).ok().flatten()?;
+        Some(format!("{} {address}", self.preposition))
+    }
+}
+
+/// One of the addresses of a connection.
+trait AddressField {
+    const PREPOSITION: &'static str;
+
+    fn address(request: &mut dyn Request) -> Result<Option<IpAddr>, AttributeError>;
+}
+
+/// Declares the field of an address. Its value can change while a connection lasts, as QUIC's do.
+macro_rules! address_field {
+    ($(#[$doc:meta])* $name:ident, $rank:literal, $subject:literal, $preposition:literal, $attribute:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub(crate) struct $name;
+
+        impl AddressField for $name {
+            const PREPOSITION: &'static str = $preposition;
+
+            fn address(request: &mut dyn Request) -> Result<Option<IpAddr>, AttributeError> {
+                request.$attribute()
+            }
+        }
+
+        impl MatchField for $name {
+            type Pattern = IpBlock;
+
+            const RANK: u8 = $rank;
+
+            fn subject(&self) -> Cow<'static, str> {
+                $subject.into()
+            }
+
+            fn index(self, patterns: Vec<(IpBlock, ValueId)>) -> Box<dyn FieldIndex> {
+                Index::new_boxed::<Self>(patterns)
+            }
+        }
+
+        impl $name {
+            fn read(node: &ConfigNode<'_>, _: &FieldContext<'_>) -> Option<Rc<dyn AnyFieldValues>> {
+                Some(FieldValues::shared(Self, read_values(node, IpBlock::parse)?))
+            }
+        }
+    };
+}
+
+address_field! {
+    /// The address of the connection's other end, whatever a request says of addresses.
+    SourceIp, 20, "source address in", "from", source_ip
+}
+address_field! {
+    /// The address of the client as the proxy determines it, by `X-Forwarded-For` or the PROXY protocol.
+    RemoteIp, 21, "remote address in", "from", remote_ip
+}
+address_field! {
+    /// The address that the connection was made to, on the proxy's side.
+    DestinationIp, 22, "destination address in", "to", destination_ip
+}
+
+/// Reads the values of [`RemoteIp`] where the proxy's settings are said to keep clients from choosing that address.
+fn read_remote(node: &ConfigNode<'_>, context: &FieldContext<'_>) -> Option<Rc<dyn AnyFieldValues>> {
+    if !context.trusts_remote_address {
+        node.error(format!("compares the client's address, and {REMOTE_ADDRESS}, or use ipBlocks"));
+        return None;
+    }
+    RemoteIp::read(node, context)
+}
+
+/// `source.ipBlocks` and `source.notIpBlocks`.
+pub(crate) const SOURCE: FieldReader = FieldReader { keys: ["ipBlocks", "notIpBlocks"], read: SourceIp::read };
+
+/// `source.remoteIpBlocks` and `source.notRemoteIpBlocks`.
+pub(crate) const REMOTE_SOURCE: FieldReader =
+    FieldReader { keys: ["remoteIpBlocks", "notRemoteIpBlocks"], read: read_remote };
+
+/// `when` on `source.ip`.
+pub(crate) const SOURCE_CONDITION: ConditionReader = ConditionReader { key: "source.ip", read: SourceIp::read };
+
+/// `when` on `remote.ip`.
+pub(crate) const REMOTE_CONDITION: ConditionReader = ConditionReader { key: "remote.ip", read: read_remote };
+
+/// `when` on `destination.ip`.
+pub(crate) const DESTINATION_CONDITION: ConditionReader =
+    ConditionReader { key: "destination.ip", read: DestinationIp::read };
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_index_agrees_with_each_block() {
-        let texts =
-            ["0.0.0.0/0", "10.0.0.0/8", "10.1.2.3", "10.1.0.0/16", "::/0", "2001:db8::/32", "::1", "10.1.2.3/31"];
+        let texts = [
+            "0.0.0.0/0",
+            "10.0.0.0/8",
+            "10.1.2.3",
+            "10.1.0.0/16",
+            "::/0",
+            "2001:db8::/32",
+            "::1",
+            "10.1.2.3/31",
+            "::ffff:10.0.0.0/105",
+            "::ffff:0:0/97",
+            "::ffff:10.1.2.2",
+            "::ffff:10.1.2.3/90",
+            "::ffff:0:0/95",
+        ];
         let blocks: Vec<_> = texts.into_iter().flat_map(IpBlock::parse).collect();
         assert_eq!(blocks.len(), texts.len());
         let index = Index::new(blocks.iter().cloned().zip((0..).map(ValueId)));
@@ -158,9 +306,18 @@ mod tests {
             ("::/0", "2001:db8::5", true),
             ("0.0.0.0/0", "10.1.2.3", true),
             ("0.0.0.0/0", "2001:db8::5", false),
-            ("10.0.0.0/8", "::ffff:10.1.2.3", false),
-            ("::ffff:0:0/96", "10.1.2.3", false),
+            ("10.0.0.0/8", "::ffff:10.1.2.3", true),
+            ("10.0.0.0/8", "::ffff:a01:203", true),
+            ("10.0.0.0/8", "::10.1.2.3", false),
+            ("::ffff:0:0/96", "10.1.2.3", true),
             ("::ffff:0:0/96", "::ffff:10.1.2.3", true),
+            ("::ffff:10.1.2.3", "10.1.2.3", true),
+            ("::ffff:10.1.2.3/128", "10.1.2.4", false),
+            ("::ffff:10.1.2.3/104", "10.9.9.9", true),
+            ("::ffff:10.1.2.3/104", "11.9.9.9", false),
+            ("::ffff:0:0/95", "10.1.2.3", false),
+            ("::ffff:0:0/95", "::fffe:10.1.2.3", true),
+            ("::/0", "::ffff:10.1.2.3", false),
         ];
         for (block, address, expected) in rows {
             let held = IpBlock::parse(block).ok().zip(address.parse().ok()).map(|(block, ip)| block.contains(ip));
@@ -170,9 +327,14 @@ mod tests {
 
     #[test]
     fn rows() {
-        for (text, written) in
-            [("10.1.2.3/8", "10.0.0.0/8"), ("10.1.2.3", "10.1.2.3/32"), ("2001:DB8::/32", "2001:db8::/32")]
-        {
+        for (text, written) in [
+            ("10.1.2.3/8", "10.0.0.0/8"),
+            ("10.1.2.3", "10.1.2.3/32"),
+            ("2001:DB8::/32", "2001:db8::/32"),
+            ("::ffff:10.1.2.3/104", "10.0.0.0/8"),
+            ("::ffff:0:0/96", "0.0.0.0/0"),
+            ("::FFFF:10.1.2.3", "10.1.2.3/32"),
+        ] {
             assert_eq!(IpBlock::parse(text).map(|block| block.to_string()).as_deref(), Ok(written));
         }
         for text in ["10.0.0.0/33", "10.0.0/8", "10.0.0.0/+8", "010.0.0.0/8", "x", "", "10.0.0.0/", "::/129"] {

@@ -1,15 +1,30 @@
 //! `when` on `request.auth.claims[…]` and its like, and on `experimental.envoy.filters.…[…]`: what filters before this
 //! one have found out about a request.
 
+use std::borrow::Cow;
 use std::fmt;
+use std::rc::Rc;
 
+use crate::attributes::jwt_claims::{ClaimSource, ClaimTexts};
 use crate::attributes::names::MetadataKey;
+use crate::attributes::request::Request;
+use crate::authz::engine::field::{AnyFieldValues, FieldIndex, FieldValues, MatchField};
+use crate::authz::fields::{ConditionReader, FieldContext, NamedConditionReader, ReadNamedValues};
+#[cfg(test)]
+use crate::config::document::Number;
 use crate::config::document::Value;
+use crate::config::reader::ConfigNode;
+use crate::config::string_list::read_values;
+use crate::identity::error::EvalError;
+#[cfg(test)]
+use crate::matcher::clause::Quantifier;
+use crate::matcher::field_match::FieldMatch;
 use crate::matcher::string_index::StringIndex;
 use crate::matcher::string_pattern::StringPattern;
 use crate::matcher::value_ids::{Matched, ValueId, once_each};
 
-/// A pattern for text, alone or in a list. Other kinds of values never match.
+/// A pattern for text, alone or in a list. Of claims it is for truth values and whole numbers too, in their decimal
+/// digits; other kinds of values never match.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct MetadataPattern {
     text: StringPattern,
@@ -31,7 +46,12 @@ impl MetadataPattern {
     /// The value of a claim is a text, or a list of which one item has to match. The value of a filter's metadata is a
     /// list where the policy writes it in brackets, otherwise a text (Istio 1.31,
     /// `pilot/pkg/security/authz/model/generator.go`).
-    pub(crate) fn parse(text: &str, key: &MetadataKey) -> Result<Self, String> {
+    ///
+    /// Fails on what no value is compared with: `claims` say which of them are lists of words.
+    pub(crate) fn parse(text: &str, key: &MetadataKey, claims: &ClaimSource) -> Result<Self, String> {
+        if let MetadataKey::Claim(names) = key {
+            check_claim(text, claims.is_space_delimited(names))?;
+        }
         let listed = text.strip_prefix('[').and_then(|inner| inner.strip_suffix(']'));
         let (text, shape) = match (key, listed) {
             (MetadataKey::Claim(_), _) => (text, Shape::Any),
@@ -44,15 +64,64 @@ impl MetadataPattern {
         Ok(Self { text: StringPattern::new(text), shape })
     }
 
-    /// The definition of what it matches; the index must agree with it.
+    /// The definition of what it matches in a filter's metadata; the index must agree with it.
     #[cfg(test)]
     pub(crate) fn matches(&self, value: &Value) -> bool {
-        let matches = |text: &str| !text.is_empty() && self.text.matches(text.as_bytes());
         match value {
-            Value::Text(text) => self.shape != Shape::Listed && matches(text),
-            Value::List(items) => self.shape != Shape::Alone && items.iter().filter_map(Value::text).any(matches),
+            Value::Text(text) => self.shape != Shape::Listed && self.matches_text(text),
+            Value::List(items) => {
+                self.shape != Shape::Alone && items.iter().filter_map(Value::text).any(|text| self.matches_text(text))
+            }
             _ => false,
         }
+    }
+
+    #[cfg(test)]
+    fn matches_text(&self, text: &str) -> bool {
+        !text.is_empty() && self.text.matches(text.as_bytes())
+    }
+}
+
+/// The definition of whether a claim is among some patterns, by trying each with each element; the index must agree with
+/// it. A number that cannot be known is any of them for what keeps out, and none for what lets in.
+#[cfg(test)]
+pub(crate) fn lists_claim(patterns: &[MetadataPattern], value: &Value, of: Quantifier, is_words: bool) -> bool {
+    let elements: Vec<Value> = match value {
+        Value::List(items) => items.clone(),
+        Value::Text(text) if is_words => text.split(' ').map(|word| Value::Text(word.to_owned())).collect(),
+        one => vec![one.clone()],
+    };
+    elements.iter().any(|element| {
+        let digits = match element {
+            Value::Text(text) => text.clone(),
+            Value::Bool(true) => "true".to_owned(),
+            Value::Bool(false) => "false".to_owned(),
+            Value::Number(number) => match **number {
+                Number::Whole(number @ ..=9_007_199_254_740_991) => number.to_string(),
+                Number::Negative(number @ -9_007_199_254_740_991..) => number.to_string(),
+                Number::NonInteger => return false,
+                _ => return of == Quantifier::Any,
+            },
+            _ => return false,
+        };
+        patterns.iter().any(|pattern| pattern.matches_text(&digits))
+    })
+}
+
+/// Fails on a value that no claim is compared with.
+fn check_claim(text: &str, is_words: bool) -> Result<(), String> {
+    if text.contains('\0') {
+        return Err(format!("bad value `{}`: no claim is compared with a NUL", text.escape_default()));
+    }
+    if is_words && text.contains(' ') {
+        return Err(format!(
+            "bad value `{text}`: this claim is the list of its words (identity.jwt.spaceDelimitedClaims), write each by itself"
+        ));
+    }
+    let trimmed = text.trim_matches([' ', '\t']);
+    match trimmed == text {
+        true => Ok(()),
+        false => Err(format!("bad value `{text}`: it has blanks at an end, write `{trimmed}`")),
     }
 }
 
@@ -70,33 +139,153 @@ impl fmt::Display for MetadataPattern {
 pub(crate) struct Index {
     alone: StringIndex,
     listed: StringIndex,
+    all: Box<[ValueId]>,
+    /// Whether the key is a claim, and whether that is a list of words.
+    claim: Option<bool>,
 }
 
 impl Index {
-    pub(crate) fn new(patterns: impl Iterator<Item = (MetadataPattern, ValueId)>) -> Self {
+    pub(crate) fn new(
+        key: &MetadataKey,
+        claims: &ClaimSource,
+        patterns: impl Iterator<Item = (MetadataPattern, ValueId)>,
+    ) -> Self {
         let patterns: Vec<_> = patterns.collect();
         let index = |other: Shape| {
             let here = patterns.iter().filter(|(pattern, _)| pattern.shape != other);
             StringIndex::new(here.map(|(pattern, id)| (pattern.text.clone(), *id)).collect())
         };
-        Self { alone: index(Shape::Listed), listed: index(Shape::Alone) }
+        let claim = match key {
+            MetadataKey::Claim(names) => Some(claims.is_space_delimited(names)),
+            MetadataKey::Filter { .. } => None,
+        };
+        let all = patterns.iter().filter(|_| claim.is_some()).map(|(_, id)| *id).collect();
+        // Every text of a claim is compared alike.
+        let listed = if claim.is_some() { StringIndex::default() } else { index(Shape::Alone) };
+        Self { alone: index(Shape::Listed), listed, all, claim }
     }
 
-    pub(crate) fn lookup(&self, value: Option<&Value>, matched: &mut Matched) {
-        let mut look_up = |index: &StringIndex, text: &str| {
-            if !text.is_empty() {
-                index.lookup(text.as_bytes(), matched);
+    /// Fills in what matches a value, for what keeps a request out and for what lets it in: of a number that cannot be
+    /// known the one is every pattern, the other none.
+    pub(crate) fn lookup(&self, value: Option<&Value>, found: &mut FieldMatch) {
+        let Some(value) = value else { return };
+        if let Some(is_words) = self.claim {
+            let ClaimTexts { texts, is_unknown } = ClaimTexts::of(value, is_words);
+            look_up_all(&self.alone, texts.iter().map(String::as_str), &mut found.any);
+            if is_unknown {
+                let known = std::mem::replace(&mut found.any, Matched::from_slice(&self.all));
+                found.each = [known].into();
             }
-        };
+            return;
+        }
         match value {
-            Some(Value::Text(text)) => look_up(&self.alone, text),
-            Some(Value::List(items)) => {
-                items.iter().filter_map(Value::text).for_each(|text| look_up(&self.listed, text));
-                once_each(matched);
+            Value::Text(text) => look_up_all(&self.alone, [text.as_str()].into_iter(), &mut found.any),
+            Value::List(items) => {
+                look_up_all(&self.listed, items.iter().filter_map(Value::text), &mut found.any);
             }
             _ => {}
         }
     }
+}
+
+fn look_up_all<'t>(index: &StringIndex, texts: impl Iterator<Item = &'t str>, matched: &mut Matched) {
+    let mut count = 0;
+    for text in texts.filter(|text| !text.is_empty()) {
+        index.lookup(text.as_bytes(), matched);
+        count += 1;
+    }
+    if count > 1 {
+        once_each(matched);
+    }
+}
+
+struct MetadataIndex {
+    key: MetadataKey,
+    patterns: Index,
+    claims: Rc<ClaimSource>,
+}
+
+impl FieldIndex for MetadataIndex {
+    fn lookup(&self, request: &mut dyn Request, found: &mut FieldMatch) -> Result<(), EvalError> {
+        self.patterns.lookup(self.claims.value(&self.key, request)?.as_ref(), found);
+        Ok(())
+    }
+
+    fn describe_actual(&self, request: &mut dyn Request) -> Option<String> {
+        self.describe_token(request)
+    }
+
+    fn describe_token(&self, request: &mut dyn Request) -> Option<String> {
+        match self.key {
+            MetadataKey::Claim(_) => self.claims.describe(request),
+            MetadataKey::Filter { .. } => None,
+        }
+    }
+}
+
+/// A claim of the request's token, or a value of dynamic metadata.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Metadata {
+    key: MetadataKey,
+    claims: Rc<ClaimSource>,
+}
+
+impl Metadata {
+    #[cfg(test)]
+    pub(crate) fn key(&self) -> &MetadataKey {
+        &self.key
+    }
+}
+
+impl MatchField for Metadata {
+    type Pattern = MetadataPattern;
+
+    const RANK: u8 = 41;
+
+    fn name(&self) -> Cow<'_, str> {
+        self.key.to_string().into()
+    }
+
+    fn subject(&self) -> Cow<'static, str> {
+        self.key.to_string().into()
+    }
+
+    fn http_key(&self) -> Option<String> {
+        match &self.key {
+            MetadataKey::Claim(_) => Some("request.auth".to_owned()),
+            MetadataKey::Filter { .. } => None,
+        }
+    }
+
+    fn index(self, patterns: Vec<(MetadataPattern, ValueId)>) -> Box<dyn FieldIndex> {
+        let patterns = Index::new(&self.key, &self.claims, patterns.into_iter());
+        Box::new(MetadataIndex { key: self.key, patterns, claims: self.claims })
+    }
+}
+
+/// `when` on `request.auth.audiences`.
+pub(crate) const AUDIENCES: ConditionReader = ConditionReader {
+    key: "request.auth.audiences",
+    read: |node, context| read(node, context, MetadataKey::claim("aud")),
+};
+
+/// `when` on `request.auth.presenter`.
+pub(crate) const PRESENTER: ConditionReader = ConditionReader {
+    key: "request.auth.presenter",
+    read: |node, context| read(node, context, MetadataKey::claim("azp")),
+};
+
+/// `when` on `request.auth.claims[…]` and `experimental.envoy.filters.…[…]`.
+pub(crate) const NAMED: NamedConditionReader = |text| {
+    let key = MetadataKey::parse(text)?;
+    Some(key.map(|key| -> Box<ReadNamedValues<'static>> {
+        Box::new(move |node, context| read(node, context, key.clone()))
+    }))
+};
+
+fn read(node: &ConfigNode<'_>, context: &FieldContext<'_>, key: MetadataKey) -> Option<Rc<dyn AnyFieldValues>> {
+    let patterns = read_values(node, |text| MetadataPattern::parse(text, &key, context.claims))?;
+    Some(FieldValues::shared(Metadata { key, claims: Rc::clone(context.claims) }, patterns))
 }
 
 #[cfg(test)]
@@ -109,41 +298,61 @@ mod tests {
 
     #[test]
     fn the_index_agrees_with_each_pattern() {
-        for name in ["request.auth.claims[group]", "experimental.envoy.filters.http.x[group]"] {
+        let claims = ClaimSource::default();
+        let mut met = 0;
+        for name in [
+            "request.auth.claims[group]",
+            "request.auth.claims[scope]",
+            "request.auth.claims[realm][scope]",
+            "experimental.envoy.filters.http.x[group]",
+        ] {
             let key = key(name);
-            let patterns: Vec<_> = ["admin", "[admin]", "ad*", "[ad*]", "*", "[*]", "*m*n", "[*m*n]"]
-                .iter()
-                .flat_map(|text| MetadataPattern::parse(text, &key))
-                .collect();
-            let index = Index::new(patterns.iter().cloned().zip((0..).map(ValueId)));
+            let texts = ["admin", "[admin]", "ad*", "[ad*]", "*", "[*]", "*m*n", "[*m*n]", "1", "true", "1000", "user"];
+            let patterns: Vec<_> = texts.iter().flat_map(|text| MetadataPattern::parse(text, &key, &claims)).collect();
+            let index = Index::new(&key, &claims, patterns.iter().cloned().zip((0..).map(ValueId)));
             for value in [
                 r#""admin""#,
                 r#""""#,
                 r#"["admin"]"#,
                 r#"["user", "admin", "admin"]"#,
+                r#""user admin""#,
                 r#"[]"#,
                 r#"[""]"#,
-                r#"[1, "ad"]"#,
+                r#"[1, "ad", true]"#,
                 "1",
+                "1e3",
+                "1.5",
                 "true",
+                "false",
                 "null",
+                "9007199254740993",
+                r#"["admin", 1e20]"#,
                 r#"{"admin": 1}"#,
                 r#"[["admin"]]"#,
                 r#""[admin]""#,
             ] {
                 let value = Value::of_json(value.as_bytes()).expect("JSON");
-                let expected: Vec<_> = (0..)
-                    .map(ValueId)
-                    .zip(&patterns)
-                    .filter(|(_, one)| one.matches(&value))
-                    .map(|(id, _)| id)
-                    .collect();
-                let mut found = Matched::new();
+                let mut found = FieldMatch::default();
                 index.lookup(Some(&value), &mut found);
-                found.sort();
-                assert_eq!(found.to_vec(), expected, "{name} {value:?}");
+                let lets_in = found.each.first().unwrap_or(&found.any);
+                for (of, found) in [(Quantifier::Any, &found.any), (Quantifier::All, lets_in)] {
+                    let matches = |pattern: &MetadataPattern| match &key {
+                        MetadataKey::Claim(names) => {
+                            let is_words = **names == [Box::from("scope")];
+                            lists_claim(std::slice::from_ref(pattern), &value, of, is_words)
+                        }
+                        MetadataKey::Filter { .. } => pattern.matches(&value),
+                    };
+                    let numbered = (0..).map(ValueId).zip(&patterns);
+                    let expected: Vec<_> = numbered.filter(|(_, one)| matches(one)).map(|(id, _)| id).collect();
+                    let mut found = found.to_vec();
+                    found.sort();
+                    assert_eq!(found, expected, "{name} {value:?} {of:?}");
+                    met += expected.len();
+                }
             }
         }
+        assert!(met > 200, "{met} matches only");
     }
 
     #[test]
@@ -155,17 +364,44 @@ mod tests {
             (&claim, "admin", r#""admin""#, true),
             (&claim, "admin", r#"["user", "admin"]"#, true),
             (&claim, "admin", r#"["user"]"#, false),
-            (&claim, "1", "1", false),
+            (&claim, "1", "1", true),
+            (&claim, "1", "[2, 1.0]", true),
+            (&claim, "true", "true", true),
             (&claim, "*", r#""""#, false),
             (&filter, "admin", r#""admin""#, true),
             (&filter, "admin", r#"["admin"]"#, false),
             (&filter, "[admin]", r#"["admin"]"#, true),
             (&filter, "[admin]", r#""admin""#, false),
+            (&filter, "1", "1", false),
         ];
         for (key, text, json, expected) in rows {
-            let matches = MetadataPattern::parse(text, key).is_ok_and(|pattern| pattern.matches(&value(json)));
-            assert_eq!(matches, expected, "{key}: {text} on {json}");
+            let pattern = MetadataPattern::parse(text, key, &ClaimSource::default()).expect(text);
+            let index = Index::new(key, &ClaimSource::default(), [(pattern, ValueId(0))].into_iter());
+            let mut found = FieldMatch::default();
+            index.lookup(Some(&value(json)), &mut found);
+            assert_eq!(!found.any.is_empty(), expected, "{key}: {text} on {json}");
         }
+    }
+
+    #[test]
+    fn what_no_claim_is_compared_with_is_refused() {
+        let rows = [
+            ("request.auth.claims[group]", " admin", "bad value ` admin`: it has blanks at an end, write `admin`"),
+            ("request.auth.claims[group]", "admin\t", "bad value `admin\t`: it has blanks at an end, write `admin`"),
+            ("request.auth.claims[group]", "a\0", "bad value `a\\u{0}`: no claim is compared with a NUL"),
+            (
+                "request.auth.claims[scope]",
+                "read guest",
+                "bad value `read guest`: this claim is the list of its words (identity.jwt.spaceDelimitedClaims), write each by itself",
+            ),
+        ];
+        for (name, text, message) in rows {
+            assert_eq!(
+                MetadataPattern::parse(text, &key(name), &ClaimSource::default()).err().as_deref(),
+                Some(message)
+            );
+        }
+        assert!(MetadataPattern::parse("a b", &key("request.auth.claims[group]"), &ClaimSource::default()).is_ok());
     }
 
     #[test]

@@ -1,8 +1,20 @@
 //! `operation.methods`: the request method, in the letters that it was sent with.
 
-use crate::matcher::string_index::StringIndex;
+use std::borrow::Cow;
+use std::rc::Rc;
+
+use crate::attributes::readings::method;
+use crate::attributes::request::{PseudoHeader, Request};
+use crate::authz::engine::field::{AnyFieldValues, FieldIndex, FieldValues, MatchField, Phrase};
+use crate::authz::fields::{FieldContext, FieldReader, unwrap_patterns};
+use crate::config::reader::ConfigNode;
+use crate::config::string_list::read_values;
+use crate::identity::error::EvalError;
+use crate::matcher::field_match::FieldMatch;
+use crate::matcher::readings_index::{ReadPattern, ReadingsIndex};
+use crate::matcher::string_index::{LiteralPrefix, StringIndex};
 use crate::matcher::string_pattern::StringPattern;
-use crate::matcher::value_ids::Matched;
+use crate::matcher::value_ids::ValueId;
 
 /// A pattern for methods, with regard to case (RFC 9110, section 9.1).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -22,20 +34,65 @@ impl MethodPattern {
         }
         Ok(Self(StringPattern::new(text)))
     }
-
-    #[cfg(test)]
-    pub(crate) fn matches(&self, method: &[u8]) -> bool {
-        self.0.matches(method)
-    }
 }
 
 string_pattern_newtype!(MethodPattern);
 
-/// Adds the patterns that match.
-pub(crate) fn look_up(index: &StringIndex, method: Option<&[u8]>, matched: &mut Matched) {
-    if let Some(method) = method {
-        index.lookup(method, matched);
+/// The request method.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Method;
+
+impl MatchField for Method {
+    type Pattern = MethodPattern;
+
+    const RANK: u8 = 30;
+    const REQUEST_HEADER: bool = true;
+    const PHRASE: Phrase = Phrase::Method;
+
+    fn subject(&self) -> Cow<'static, str> {
+        "method".into()
     }
+
+    fn http_key(&self) -> Option<String> {
+        Some("methods".to_owned())
+    }
+
+    fn index(self, patterns: Vec<(MethodPattern, ValueId)>) -> Box<dyn FieldIndex> {
+        let is_plain = |pattern: &StringPattern| method::is_plain(pattern.to_string().as_bytes());
+        let in_capitals = |_, pattern: &StringPattern| {
+            ReadPattern::Other(StringPattern::new(&pattern.to_string().to_ascii_uppercase()))
+        };
+        let readings = [method::CAPITALS].into_iter();
+        Box::new(MethodIndex(ReadingsIndex::new(unwrap_patterns(patterns), readings, is_plain, in_capitals)))
+    }
+}
+
+struct MethodIndex(ReadingsIndex<StringIndex>);
+
+impl FieldIndex for MethodIndex {
+    fn lookup(&self, request: &mut dyn Request, found: &mut FieldMatch) -> Result<(), EvalError> {
+        match request.method()? {
+            Some(method) if method::is_plain(method) => self.0.written().lookup(method, &mut found.any),
+            Some(method) => self.0.lookup(method, &method::readings(method), found),
+            None => {}
+        }
+        Ok(())
+    }
+
+    fn pseudo_header(&self) -> Option<PseudoHeader> {
+        Some(PseudoHeader::Method)
+    }
+
+    fn literal_prefix(&self, value: ValueId) -> Option<LiteralPrefix<'_>> {
+        self.0.written().literal_prefix(value)
+    }
+}
+
+/// `operation.methods` and `operation.notMethods`.
+pub(crate) const OPERATION: FieldReader = FieldReader { keys: ["methods", "notMethods"], read };
+
+fn read(node: &ConfigNode<'_>, _: &FieldContext<'_>) -> Option<Rc<dyn AnyFieldValues>> {
+    Some(FieldValues::shared(Method, read_values(node, MethodPattern::parse)?))
 }
 
 #[cfg(test)]

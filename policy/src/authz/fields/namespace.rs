@@ -1,10 +1,20 @@
 //! `source.namespaces`: the namespace that the peer's SPIFFE ID names after `/ns/`.
 
+use std::borrow::Cow;
 use std::fmt;
+use std::rc::Rc;
 
+use crate::attributes::request::Request;
+use crate::attributes::wording::describe_peer;
+use crate::authz::engine::field::{AnyFieldValues, FieldIndex, FieldValues, MatchField};
+use crate::authz::fields::{ConditionReader, FieldContext, FieldReader};
 use crate::collections::map::OrderedMap;
+use crate::config::reader::ConfigNode;
+use crate::config::string_list::read_values;
+use crate::identity::error::EvalError;
 use crate::identity::peer::Peer;
 use crate::identity::spiffe_id::SpiffeId;
+use crate::matcher::field_match::FieldMatch;
 use crate::matcher::string_index::StringIndex;
 use crate::matcher::string_pattern::StringPattern;
 use crate::matcher::value_ids::{Matched, ValueId};
@@ -16,6 +26,9 @@ pub(crate) struct NamespacePattern(String);
 
 impl NamespacePattern {
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        if matches!(text, "." | "..") {
+            return Err(format!("bad namespace `{text}`: no SPIFFE ID has `.` or `..` in its path"));
+        }
         match text
             .chars()
             .find(|character| !(character.is_ascii_alphanumeric() || matches!(character, '.' | '-' | '_' | '*')))
@@ -74,6 +87,46 @@ fn namespaces(id: &SpiffeId) -> impl Iterator<Item = &[u8]> {
         .map(|((_, namespace), _)| namespace)
 }
 
+impl FieldIndex for Index {
+    fn lookup(&self, request: &mut dyn Request, found: &mut FieldMatch) -> Result<(), EvalError> {
+        Index::lookup(self, request.peer()?.require_verified()?, &mut found.any);
+        Ok(())
+    }
+
+    fn describe_actual(&self, request: &mut dyn Request) -> Option<String> {
+        Some(describe_peer(request))
+    }
+}
+
+/// The namespace of the peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Namespace;
+
+impl MatchField for Namespace {
+    type Pattern = NamespacePattern;
+
+    const RANK: u8 = 11;
+    const CONNECTION_SCOPED: bool = true;
+
+    fn subject(&self) -> Cow<'static, str> {
+        "namespace".into()
+    }
+
+    fn index(self, patterns: Vec<(NamespacePattern, ValueId)>) -> Box<dyn FieldIndex> {
+        Box::new(Index::new(patterns.into_iter()))
+    }
+}
+
+/// `source.namespaces` and `source.notNamespaces`.
+pub(crate) const SOURCE: FieldReader = FieldReader { keys: ["namespaces", "notNamespaces"], read };
+
+/// `when` on `source.namespace`.
+pub(crate) const CONDITION: ConditionReader = ConditionReader { key: "source.namespace", read };
+
+fn read(node: &ConfigNode<'_>, _: &FieldContext<'_>) -> Option<Rc<dyn AnyFieldValues>> {
+    Some(FieldValues::shared(Namespace, read_values(node, NamespacePattern::parse)?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -123,6 +176,10 @@ mod tests {
         assert_eq!(
             NamespacePattern::parse("shop/web").err().as_deref(),
             Some("bad namespace `shop/web`: no namespace contains `/`")
+        );
+        assert_eq!(
+            NamespacePattern::parse("..").err().as_deref(),
+            Some("bad namespace `..`: no SPIFFE ID has `.` or `..` in its path")
         );
     }
 }

@@ -1,8 +1,18 @@
 //! `source.requestPrincipals`: issuer and subject of the request's token.
 
+use std::borrow::Cow;
 use std::fmt;
+use std::rc::Rc;
 
-use crate::attributes::jwt_claims::Claims;
+use crate::attributes::jwt_claims::{ClaimSource, Claims};
+use crate::attributes::request::Request;
+use crate::authz::engine::field::{AnyFieldValues, FieldIndex, FieldValues, MatchField};
+use crate::authz::fields::{ConditionReader, FieldContext, FieldReader};
+use crate::config::document::Value;
+use crate::config::reader::ConfigNode;
+use crate::config::string_list::read_values;
+use crate::identity::error::{AttributeError, EvalError};
+use crate::matcher::field_match::FieldMatch;
 use crate::matcher::string_index::StringIndex;
 use crate::matcher::string_pattern::StringPattern;
 use crate::matcher::value_ids::{Matched, ValueId};
@@ -74,15 +84,17 @@ pub(crate) struct RequestPrincipal {
 
 impl RequestPrincipal {
     /// None where there is no token, or one without an issuer or a subject.
-    pub(crate) fn of(claims: &Claims) -> Option<Self> {
-        let claim = |name: &str| {
-            claims
-                .value(&[name])
-                .and_then(|value| value.text())
-                .filter(|text| !text.is_empty() && !text.contains(BETWEEN))
+    ///
+    /// Fails where one of them is no text: what is validated has none other (RFC 7519, section 4.1), so which principal
+    /// it stands for cannot be told.
+    pub(crate) fn of(claims: &Claims) -> Result<Option<Self>, AttributeError> {
+        let claim = |name: &str| match claims.value(&[name]) {
+            Some(Value::Text(text)) => Ok(Some(text).filter(|text| !text.is_empty() && !text.contains(BETWEEN))),
+            None | Some(Value::Null) => Ok(None),
+            Some(_) => Err(AttributeError { attribute: "the token's payload", status: "its iss or sub is not a text" }),
         };
-        let (issuer, subject) = (claim("iss")?, claim("sub")?);
-        Some(Self { split: format!("{issuer}{BETWEEN}{subject}"), whole: format!("{issuer}/{subject}") })
+        let (Some(issuer), Some(subject)) = (claim("iss")?, claim("sub")?) else { return Ok(None) };
+        Ok(Some(Self { split: format!("{issuer}{BETWEEN}{subject}"), whole: format!("{issuer}/{subject}") }))
     }
 }
 
@@ -108,13 +120,69 @@ impl Index {
     }
 }
 
+struct PrincipalIndex {
+    patterns: Index,
+    claims: Rc<ClaimSource>,
+}
+
+impl FieldIndex for PrincipalIndex {
+    fn lookup(&self, request: &mut dyn Request, found: &mut FieldMatch) -> Result<(), EvalError> {
+        let principal = RequestPrincipal::of(&self.claims.claims(request)?)?;
+        self.patterns.lookup(principal.as_ref(), &mut found.any);
+        Ok(())
+    }
+
+    fn describe_actual(&self, request: &mut dyn Request) -> Option<String> {
+        self.describe_token(request)
+    }
+
+    fn describe_token(&self, request: &mut dyn Request) -> Option<String> {
+        self.claims.describe(request)
+    }
+}
+
+/// The issuer and the subject of the request's token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RequestPrincipalField {
+    claims: Rc<ClaimSource>,
+}
+
+impl MatchField for RequestPrincipalField {
+    type Pattern = RequestPrincipalPattern;
+
+    const RANK: u8 = 40;
+
+    fn subject(&self) -> Cow<'static, str> {
+        "request principal".into()
+    }
+
+    fn http_key(&self) -> Option<String> {
+        Some("requestPrincipals".to_owned())
+    }
+
+    fn index(self, patterns: Vec<(RequestPrincipalPattern, ValueId)>) -> Box<dyn FieldIndex> {
+        Box::new(PrincipalIndex { patterns: Index::new(patterns.into_iter()), claims: self.claims })
+    }
+}
+
+/// `source.requestPrincipals` and `source.notRequestPrincipals`.
+pub(crate) const SOURCE: FieldReader = FieldReader { keys: ["requestPrincipals", "notRequestPrincipals"], read };
+
+/// `when` on `request.auth.principal`.
+pub(crate) const CONDITION: ConditionReader = ConditionReader { key: "request.auth.principal", read };
+
+fn read(node: &ConfigNode<'_>, context: &FieldContext<'_>) -> Option<Rc<dyn AnyFieldValues>> {
+    let patterns = read_values(node, RequestPrincipalPattern::parse)?;
+    Some(FieldValues::shared(RequestPrincipalField { claims: Rc::clone(context.claims) }, patterns))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn principal(issuer: &str, subject: &str) -> Option<RequestPrincipal> {
         let payload = serde_json::json!({"iss": issuer, "sub": subject}).to_string();
-        RequestPrincipal::of(&Claims::of_payload(payload.as_bytes()).expect("JSON"))
+        RequestPrincipal::of(&Claims::of_payload(payload.as_bytes()).expect("JSON")).expect("texts")
     }
 
     #[test]
@@ -162,9 +230,15 @@ mod tests {
         assert!(principal("", "ann").is_none());
         assert!(principal("x", "").is_none());
         assert!(principal("x", "a\0b").is_none());
-        assert!(RequestPrincipal::of(&Claims::of_payload(b"{\"sub\": \"ann\"}").expect("JSON")).is_none());
-        assert!(RequestPrincipal::of(&Claims::of_payload(b"{\"iss\": 1, \"sub\": \"ann\"}").expect("JSON")).is_none());
-        assert!(RequestPrincipal::of(&Claims::default()).is_none());
+        let of =
+            |payload: &[u8]| RequestPrincipal::of(&Claims::of_payload(payload).expect("JSON")).map(|one| one.is_some());
+        assert_eq!(of(br#"{"sub": "ann"}"#), Ok(false));
+        assert_eq!(of(br#"{"iss": null, "sub": "ann"}"#), Ok(false));
+        for payload in [&br#"{"iss": 1, "sub": "ann"}"#[..], br#"{"iss": "x", "sub": ["ann"]}"#] {
+            let status = "its iss or sub is not a text";
+            assert_eq!(of(payload), Err(AttributeError { attribute: "the token's payload", status }));
+        }
+        assert!(RequestPrincipal::of(&Claims::default()).is_ok_and(|one| one.is_none()));
     }
 
     #[test]

@@ -1,8 +1,22 @@
 //! `when` on `connection.sni`: the server name that the client's TLS asks for.
 
+use std::borrow::Cow;
+use std::rc::Rc;
+
+use crate::attributes::readings::host;
+use crate::attributes::request::Request;
+use crate::authz::engine::field::{AnyFieldValues, FieldIndex, FieldValues, MatchField};
+use crate::authz::fields::host::host_index;
+use crate::authz::fields::{ConditionReader, FieldContext, unwrap_patterns};
+use crate::config::printable::printable;
+use crate::config::reader::ConfigNode;
+use crate::config::string_list::read_values;
+use crate::identity::error::EvalError;
+use crate::matcher::field_match::FieldMatch;
+use crate::matcher::readings_index::ReadingsIndex;
 use crate::matcher::string_index::StringIndex;
 use crate::matcher::string_pattern::StringPattern;
-use crate::matcher::value_ids::Matched;
+use crate::matcher::value_ids::ValueId;
 
 /// A pattern for server names, without regard to case: Envoy lower-cases the client's, so in Istio a value with
 /// capitals never matches (design, section 2.3).
@@ -10,21 +24,62 @@ use crate::matcher::value_ids::Matched;
 pub(crate) struct ServerNamePattern(StringPattern);
 
 impl ServerNamePattern {
-    pub(crate) fn parse(text: &str) -> Self {
-        Self(StringPattern::new(&text.to_ascii_lowercase()))
-    }
-
-    #[cfg(test)]
-    pub(crate) fn matches(&self, name: &[u8]) -> bool {
-        !name.is_empty() && self.0.matches(&name.to_ascii_lowercase())
+    /// Fails on what no server name contains.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        if let Some(wrong) = text.chars().find(|character| !character.is_ascii_graphic()) {
+            return Err(format!(
+                "bad server name `{}`: no SNI contains `{}`, write an international name as xn--…",
+                text.escape_debug(),
+                wrong.escape_debug()
+            ));
+        }
+        Ok(Self(StringPattern::new(&text.to_ascii_lowercase())))
     }
 }
 
 string_pattern_newtype!(ServerNamePattern);
 
-/// Adds the patterns that match.
-pub(crate) fn look_up(index: &StringIndex, name: Option<&[u8]>, matched: &mut Matched) {
-    if let Some(name) = name.filter(|name| !name.is_empty()) {
-        index.lookup(&name.to_ascii_lowercase(), matched);
+/// The server name of the client's TLS (SNI).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ServerName;
+
+impl MatchField for ServerName {
+    type Pattern = ServerNamePattern;
+
+    const RANK: u8 = 24;
+    const CONNECTION_SCOPED: bool = true;
+
+    fn subject(&self) -> Cow<'static, str> {
+        "SNI".into()
     }
+
+    fn index(self, patterns: Vec<(ServerNamePattern, ValueId)>) -> Box<dyn FieldIndex> {
+        Box::new(ServerNameIndex(host_index(unwrap_patterns(patterns), &host::SERVER_NAME_READINGS)))
+    }
+}
+
+struct ServerNameIndex(ReadingsIndex<StringIndex>);
+
+impl FieldIndex for ServerNameIndex {
+    fn lookup(&self, request: &mut dyn Request, found: &mut FieldMatch) -> Result<(), EvalError> {
+        if let Some(name) = request.server_name()?.filter(|name| !name.is_empty()) {
+            let name = name.to_ascii_lowercase();
+            self.0.lookup(&name, &host::server_name_readings(&name), found);
+        }
+        Ok(())
+    }
+
+    fn describe_actual(&self, request: &mut dyn Request) -> Option<String> {
+        match request.server_name().ok().flatten() {
+            Some(name) => Some(format!("for SNI {}", printable(name))),
+            None => Some("without SNI".to_owned()),
+        }
+    }
+}
+
+/// `when` on `connection.sni`.
+pub(crate) const CONDITION: ConditionReader = ConditionReader { key: "connection.sni", read };
+
+fn read(node: &ConfigNode<'_>, _: &FieldContext<'_>) -> Option<Rc<dyn AnyFieldValues>> {
+    Some(FieldValues::shared(ServerName, read_values(node, ServerNamePattern::parse)?))
 }

@@ -1,14 +1,27 @@
 //! `source.serviceAccounts`: the namespace and the service account that the peer's SPIFFE ID names.
 
+use std::borrow::Cow;
 use std::fmt;
+use std::rc::Rc;
 
+use crate::attributes::request::Request;
+use crate::attributes::wording::describe_peer;
+use crate::authz::engine::field::{AnyFieldValues, FieldIndex, FieldValues, MatchField};
+use crate::authz::fields::{ConditionReader, FieldContext, FieldReader};
 use crate::collections::map::OrderedMap;
+use crate::config::reader::ConfigNode;
+use crate::config::string_list::read_values;
+use crate::identity::error::EvalError;
 use crate::identity::peer::Peer;
 use crate::identity::spiffe_id::SpiffeId;
+use crate::matcher::field_match::FieldMatch;
 use crate::matcher::value_ids::{Matched, ValueId};
 
+/// Istio's limit on `serviceAccounts` (istio/api `security/v1beta1/authorization_policy.proto`).
+const MAX_SERVICE_ACCOUNTS: usize = 16;
+
 /// The most characters that Istio takes (istio/api `security/v1beta1/authorization_policy.proto`).
-const LONGEST: usize = 320;
+const MAX_LENGTH: usize = 320;
 
 /// A service account, written `namespace/name`, in any trust domain.
 ///
@@ -26,7 +39,8 @@ impl ServiceAccount {
             ));
         }
         let good = |part: &str| {
-            !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
+            !matches!(part, "" | "." | "..")
+                && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
         };
         let whole = match (text.split_once('/'), namespace) {
             (Some(_), _) => text.to_owned(),
@@ -38,7 +52,7 @@ impl ServiceAccount {
             }
         };
         match whole.split_once('/') {
-            Some((namespace, name)) if good(namespace) && good(name) && whole.len() <= LONGEST => Ok(Self(whole)),
+            Some((namespace, name)) if good(namespace) && good(name) && whole.len() <= MAX_LENGTH => Ok(Self(whole)),
             _ => Err(format!("bad service account `{text}`: expected namespace/name, as in `shop/web`")),
         }
     }
@@ -92,6 +106,54 @@ fn accounts(id: &SpiffeId) -> impl Iterator<Item = Vec<u8>> {
     })
 }
 
+impl FieldIndex for Index {
+    fn lookup(&self, request: &mut dyn Request, found: &mut FieldMatch) -> Result<(), EvalError> {
+        Index::lookup(self, request.peer()?.require_verified()?, &mut found.any);
+        Ok(())
+    }
+
+    fn describe_actual(&self, request: &mut dyn Request) -> Option<String> {
+        Some(describe_peer(request))
+    }
+}
+
+/// The service account of the peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SourceServiceAccount;
+
+impl MatchField for SourceServiceAccount {
+    type Pattern = ServiceAccount;
+
+    const RANK: u8 = 12;
+    const CONNECTION_SCOPED: bool = true;
+
+    fn subject(&self) -> Cow<'static, str> {
+        "service account".into()
+    }
+
+    fn index(self, patterns: Vec<(ServiceAccount, ValueId)>) -> Box<dyn FieldIndex> {
+        Box::new(Index::new(patterns.into_iter()))
+    }
+}
+
+/// `source.serviceAccounts` and `source.notServiceAccounts`.
+pub(crate) const SOURCE: FieldReader = FieldReader { keys: ["serviceAccounts", "notServiceAccounts"], read };
+
+/// `when` on `source.serviceAccount`.
+pub(crate) const CONDITION: ConditionReader = ConditionReader { key: "source.serviceAccount", read };
+
+fn read(node: &ConfigNode<'_>, context: &FieldContext<'_>) -> Option<Rc<dyn AnyFieldValues>> {
+    let accounts = read_values(node, |text| ServiceAccount::parse(text, context.namespace))?;
+    if accounts.len() > MAX_SERVICE_ACCOUNTS {
+        node.error(format!(
+            "has {} service accounts, Istio's limit is {MAX_SERVICE_ACCOUNTS}; use principals",
+            accounts.len()
+        ));
+        return None;
+    }
+    Some(FieldValues::shared(SourceServiceAccount, accounts))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,6 +201,7 @@ mod tests {
         let rows = [
             ("web", None, "bad service account `web`: write its namespace before it, as in `shop/web`"),
             ("shop/*", None, "bad service account `shop/*`: Istio takes no star here, use principals or namespaces"),
+            ("shop/..", None, "bad service account `shop/..`: expected namespace/name, as in `shop/web`"),
             ("shop/a/b", None, "bad service account `shop/a/b`: expected namespace/name, as in `shop/web`"),
         ];
         for (text, namespace, message) in rows {

@@ -1,9 +1,18 @@
 //! `when` on `request.time`: when a request is decided, by the week's clock in UTC.
 
+use std::borrow::Cow;
 use std::fmt;
+use std::rc::Rc;
 use std::time::Duration;
 
+use crate::attributes::request::Request;
+use crate::authz::engine::field::{AnyFieldValues, FieldIndex, FieldValues, MatchField};
+use crate::authz::fields::{ConditionReader, FieldContext};
 use crate::collections::sort::sort_by;
+use crate::config::reader::ConfigNode;
+use crate::config::string_list::read_values;
+use crate::identity::error::EvalError;
+use crate::matcher::field_match::FieldMatch;
 use crate::matcher::value_ids::{Matched, ValueId};
 
 const MINUTES_A_DAY: u16 = 24 * 60;
@@ -120,6 +129,38 @@ impl Index {
         }
         matched.extend(self.more.iter().filter(|(window, _)| window.contains(minute)).map(|(_, id)| *id));
     }
+}
+
+impl FieldIndex for Index {
+    fn lookup(&self, request: &mut dyn Request, found: &mut FieldMatch) -> Result<(), EvalError> {
+        Index::lookup(self, request.time()?, &mut found.any);
+        Ok(())
+    }
+}
+
+/// The time of the decision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RequestTime;
+
+impl MatchField for RequestTime {
+    type Pattern = TimeWindow;
+
+    const RANK: u8 = 25;
+
+    fn subject(&self) -> Cow<'static, str> {
+        "time (UTC)".into()
+    }
+
+    fn index(self, patterns: Vec<(TimeWindow, ValueId)>) -> Box<dyn FieldIndex> {
+        Box::new(Index::new(patterns.into_iter()))
+    }
+}
+
+/// `when` on `request.time`, which Istio does not have.
+pub(crate) const CONDITION: ConditionReader = ConditionReader { key: "request.time", read };
+
+fn read(node: &ConfigNode<'_>, _: &FieldContext<'_>) -> Option<Rc<dyn AnyFieldValues>> {
+    Some(FieldValues::shared(RequestTime, read_values(node, TimeWindow::parse)?))
 }
 
 #[cfg(test)]

@@ -1,10 +1,20 @@
 //! `source.trustDomains`: the trust domain of the peer's SPIFFE ID.
 
-use crate::identity::peer::Peer;
+use std::borrow::Cow;
+use std::rc::Rc;
+
+use crate::attributes::request::Request;
+use crate::attributes::wording::describe_peer;
+use crate::authz::engine::field::{AnyFieldValues, FieldIndex, FieldValues, MatchField};
+use crate::authz::fields::{ConditionReader, FieldContext, FieldReader, unwrap_patterns};
+use crate::config::reader::ConfigNode;
+use crate::config::string_list::read_expanded;
+use crate::identity::error::EvalError;
 use crate::identity::trust_domains::TrustDomains;
+use crate::matcher::field_match::FieldMatch;
 use crate::matcher::string_index::StringIndex;
 use crate::matcher::string_pattern::StringPattern;
-use crate::matcher::value_ids::Matched;
+use crate::matcher::value_ids::ValueId;
 
 /// A pattern for trust domains: with one star at most, which stands for any run of characters of a trust domain
 /// (Istio 1.31, `pilot/pkg/security/authz/model/generator.go` and its validation).
@@ -44,11 +54,49 @@ impl TrustDomainPattern {
 
 string_pattern_newtype!(TrustDomainPattern);
 
-/// Adds the patterns that match.
-pub(crate) fn look_up(index: &StringIndex, peer: &Peer, matched: &mut Matched) {
-    if let Some(id) = peer.id() {
-        index.lookup(id.trust_domain().as_bytes(), matched);
+/// The trust domain of the peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TrustDomain;
+
+impl MatchField for TrustDomain {
+    type Pattern = TrustDomainPattern;
+
+    const RANK: u8 = 13;
+    const CONNECTION_SCOPED: bool = true;
+
+    fn subject(&self) -> Cow<'static, str> {
+        "trust domain".into()
     }
+
+    fn index(self, patterns: Vec<(TrustDomainPattern, ValueId)>) -> Box<dyn FieldIndex> {
+        Box::new(TrustDomainIndex(StringIndex::new(unwrap_patterns(patterns))))
+    }
+}
+
+struct TrustDomainIndex(StringIndex);
+
+impl FieldIndex for TrustDomainIndex {
+    fn lookup(&self, request: &mut dyn Request, found: &mut FieldMatch) -> Result<(), EvalError> {
+        if let Some(id) = request.peer()?.require_verified()?.id() {
+            self.0.lookup(id.trust_domain().as_bytes(), &mut found.any);
+        }
+        Ok(())
+    }
+
+    fn describe_actual(&self, request: &mut dyn Request) -> Option<String> {
+        Some(describe_peer(request))
+    }
+}
+
+/// `source.trustDomains` and `source.notTrustDomains`.
+pub(crate) const SOURCE: FieldReader = FieldReader { keys: ["trustDomains", "notTrustDomains"], read };
+
+/// `when` on `source.trustDomain`.
+pub(crate) const CONDITION: ConditionReader = ConditionReader { key: "source.trustDomain", read };
+
+fn read(node: &ConfigNode<'_>, context: &FieldContext<'_>) -> Option<Rc<dyn AnyFieldValues>> {
+    let patterns = read_expanded(node, &|text| TrustDomainPattern::parse(text, context.trust_domains))?;
+    Some(FieldValues::shared(TrustDomain, patterns))
 }
 
 #[cfg(test)]

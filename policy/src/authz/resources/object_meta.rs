@@ -1,12 +1,13 @@
 //! `metadata`: which policy it is, and whether it is only to be reported.
 
 use crate::authz::policy_name::PolicyName;
+use crate::config::enforcement_mode::EnforcementMode;
 use crate::config::reader::{ConfigNode, Object};
 
 /// What `metadata` says that matters here. Labels and everything else that Kubernetes keeps there is passed over.
 pub(crate) struct Metadata {
     pub(crate) name: PolicyName,
-    pub(crate) dry_run: bool,
+    pub(crate) mode: EnforcementMode,
 }
 
 const DRY_RUN: &str = "istio.io/dry-run";
@@ -19,11 +20,11 @@ impl Metadata {
         let namespace = metadata.required("namespace", "write the namespace; it decides where the policy applies");
         let name = name.as_ref().and_then(|node| label(node, 253, true));
         let namespace = namespace.as_ref().and_then(read_namespace);
-        let dry_run = match metadata.optional("annotations") {
-            Some(annotations) => dry_run(&annotations)?,
-            None => false,
+        let mode = match metadata.optional("annotations") {
+            Some(annotations) if dry_run(&annotations)? => EnforcementMode::Report,
+            Some(_) | None => EnforcementMode::Enforce,
         };
-        Some(Self { name: PolicyName::of_resource(&namespace?, &name?), dry_run })
+        Some(Self { name: PolicyName::of_resource(&namespace?, &name?), mode })
     }
 }
 

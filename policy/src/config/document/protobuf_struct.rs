@@ -29,6 +29,14 @@ pub(crate) fn find_metadata(bytes: &[u8], filter: &str, key: &str) -> Option<Opt
     }
 }
 
+/// The whole Struct of a filter in the same message: `Some(None)` where there is none.
+pub(crate) fn find_filter_metadata(bytes: &[u8], filter: &str) -> Option<Option<Value>> {
+    match entries(bytes, 1, filter)?.last() {
+        Some(found) => structure(found, MAX_DEPTH, Reading::whole()).map(Some),
+        None => Some(None),
+    }
+}
+
 /// The values of the entries of a map, field `number` of a message, that are under `key`.
 fn entries<'b>(bytes: &'b [u8], number: u64, key: &str) -> Option<Vec<&'b [u8]>> {
     let mut message = Message(bytes);
@@ -207,6 +215,7 @@ pub(crate) mod writing {
                     Number::Whole(number) => *number as f64,
                     Number::Negative(number) => *number as f64,
                     Number::NonInteger => 1.5,
+                    Number::Inexact => 1e300,
                 };
                 [&[2 << 3 | 1][..], &double.to_le_bytes()].concat()
             }

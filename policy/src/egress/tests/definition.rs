@@ -3,13 +3,15 @@
 use std::collections::HashMap;
 
 use super::*;
-use crate::authz::resources::authorization_policy::Predicate;
-use crate::config::enforcement_mode::Mode;
+use crate::authz::decision::Decision;
+use crate::authz::engine::rule::{Action, Predicate};
+use crate::config::enforcement_mode::EnforcementMode;
 use crate::dice::Dice;
-use crate::egress::decision::{EgressDecision, EgressDenial};
-use crate::egress::destination::{Destination, Host};
+use crate::egress::authority::{Authority, Host};
+use crate::egress::decision::EgressDenial;
+use crate::egress::outbound::OutboundRequest;
 use crate::egress::request::EgressProtocol;
-use crate::egress::rule::RuleAction;
+use crate::linear_reading;
 use crate::matcher::clause::Quantifier;
 
 /// Reads a configuration's rules without compiling them.
@@ -28,7 +30,7 @@ fn linear(rules: &[Rule], request: &mut Asked) -> String {
     let bytes = request.host.clone().unwrap_or_default();
     let target = match request.access {
         EgressProtocol::Tls => Host::parse(&bytes).ok().map(|host| (host, request.port)),
-        _ => Destination::parse(&bytes).ok().map(|destination| (destination.host, destination.port)),
+        _ => Authority::parse(&bytes).ok().map(|destination| (destination.host, destination.port)),
     };
     let Some((host, port)) = target else { return "denied".to_owned() };
     let port = match (request.access, port) {
@@ -48,7 +50,7 @@ fn linear(rules: &[Rule], request: &mut Asked) -> String {
             .filter(|rule| rule.action == action && rule.mode == mode)
             .find(|rule| {
                 let holds = |predicate: &Predicate, request: &mut Asked| {
-                    predicate.values.matches(request, Quantifier::Any) != Ok(predicate.negated)
+                    linear_reading::matches(&*predicate.values, request, Quantifier::Any) != Ok(predicate.negated)
                 };
                 rule.hosts.iter().any(|pattern| pattern.matches(&host))
                     && rule.ports.iter().any(|pattern| pattern.matches(access, port))
@@ -56,13 +58,13 @@ fn linear(rules: &[Rule], request: &mut Asked) -> String {
             })
             .map(|rule| rule.name.to_string())
     };
-    if let Some(rule) = matching(RuleAction::Deny, Mode::Enforce) {
+    if let Some(rule) = matching(Action::Deny, EnforcementMode::Enforce) {
         return format!("denied by {rule}");
     }
-    if matching(RuleAction::Allow, Mode::Enforce).is_none() {
+    if matching(Action::Allow, EnforcementMode::Enforce).is_none() {
         return "denied".to_owned();
     }
-    match matching(RuleAction::Deny, Mode::Report) {
+    match matching(Action::Deny, EnforcementMode::Report) {
         Some(rule) => format!("allowed, not by {rule}"),
         None => "allowed".to_owned(),
     }
@@ -70,10 +72,10 @@ fn linear(rules: &[Rule], request: &mut Asked) -> String {
 
 fn compiled(configuration: &EgressAllowlist, request: &mut Asked) -> String {
     match configuration.policy().decide(request) {
-        EgressDecision::Allow => "allowed".to_owned(),
-        EgressDecision::WouldDeny(EgressDenial::Matched(rule)) => format!("allowed, not by {rule}"),
-        EgressDecision::Deny(EgressDenial::Matched(rule)) => format!("denied by {rule}"),
-        EgressDecision::Deny(_) => "denied".to_owned(),
+        Decision::Allow => "allowed".to_owned(),
+        Decision::WouldDeny(EgressDenial::Matched(rule)) => format!("allowed, not by {rule}"),
+        Decision::Deny(EgressDenial::Matched(rule)) => format!("denied by {rule}"),
+        Decision::Deny(_) => "denied".to_owned(),
         other => format!("{other:?}"),
     }
 }
@@ -107,7 +109,8 @@ const PRINCIPALS: [&str; 5] = [
 ];
 const NAMESPACES: [&str; 3] = [r#""shop""#, r#""pay""#, r#""s*""#];
 const ACCOUNTS: [&str; 3] = [r#""shop/web""#, r#""pay/api""#, r#""pay/web""#];
-const BLOCKS: [&str; 4] = [r#""10.0.0.0/8""#, r#""10.1.0.0/16""#, r#""198.51.100.1""#, r#""::/0""#];
+const BLOCKS: [&str; 5] =
+    [r#""10.0.0.0/8""#, r#""10.1.0.0/16""#, r#""198.51.100.1""#, r#""::/0""#, r#""::ffff:10.9.0.0/112""#];
 
 fn random_source(dice: &mut Dice) -> String {
     let fields: [(&str, &str, &[&str]); 4] = [
@@ -193,7 +196,8 @@ fn random_request(dice: &mut Dice) -> Asked {
         2 => request = request.by("cluster.local/ns/pay/sa/api"),
         _ => request = request.by("other.example/ns/pay/sa/web"),
     }
-    request.source = [[10, 1, 2, 3], [10, 9, 9, 9], [198, 51, 100, 1]][dice.below(3)].into();
+    let sources = ["10.1.2.3", "10.9.9.9", "198.51.100.1", "::ffff:10.1.2.3", "2001:db8::5"];
+    request.source = dice.pick(&sources).parse().expect("an address");
     request.port = [Some(443), Some(80), Some(8080)][dice.below(3)];
     if dice.below(5) == 0 {
         request.server_name = Some(dice.pick(&["x.com", "A.X.com", "y.com", "x y"]).as_bytes().to_vec());
@@ -265,9 +269,11 @@ fn however_many_rules_there_are_a_few_are_checked() {
                             Asked { port, source, ..Asked::new(EgressProtocol::Tls, host).by(&principal) };
                         let asked = format!("{shape}, {count} to {action}: {request:?}");
                         assert_eq!(compiled(&configuration, &mut request), linear(&rules, &mut request), "{asked}");
-                        let target = policy.target_if_any(&mut request).expect("a target");
-                        for index in [&policy.deny.enforced, &policy.allow.enforced] {
-                            let checked = index.checked(&policy.sets, &mut policy.lookups(&target, &mut request));
+                        let destination = policy.destination_if_any(&mut request).expect("a destination");
+                        for index in [&policy.rules.deny.enforced, &policy.rules.allow.enforced] {
+                            let mut outbound = OutboundRequest { destination: &destination, request: &mut request };
+                            let checked =
+                                index.checked(&policy.rules.sets, &mut policy.rules.lookups(None, &mut outbound));
                             assert!(
                                 checked.is_ok_and(|checked| checked <= LINEAR_SCAN_MAX),
                                 "{checked:?} are checked: {asked}"

@@ -1,7 +1,7 @@
 //! What is refused, with every line that says why.
 
 use super::*;
-use crate::egress::decision::EgressDecision;
+use crate::authz::decision::Decision;
 use crate::egress::request::EgressProtocol;
 
 fn refusal(json: &str) -> String {
@@ -216,7 +216,7 @@ fn selectors_pick_by_service_account_and_by_label() {
             let (namespace, name) = account.split_once('/').expect("two parts");
             let mut request =
                 Asked::new(EgressProtocol::Connect, "x.com:443").by(&format!("cluster.local/ns/{namespace}/sa/{name}"));
-            let allowed = configuration.policy().decide(&mut request) == EgressDecision::Allow;
+            let allowed = configuration.policy().decide(&mut request) == Decision::Allow;
             assert_eq!(allowed, picked.contains(&account), "{selector} for {account}");
         }
     }

@@ -254,8 +254,8 @@ fn however_many_rules_there_are_a_few_are_checked() {
             for mut request in (shape.requests)(count) {
                 let asked = format!("{}, {count} rules in policies of {rules_a_policy}: {request:?}", shape.name);
                 assert_eq!(indexed(&policy, &mut request), linear(&policies, &mut request), "{asked}");
-                for index in [&policy.deny.enforced, &policy.allow.enforced] {
-                    let checked = index.checked(&policy.sets, &mut policy.lookups(None, &mut request));
+                for index in [&policy.rules.deny.enforced, &policy.rules.allow.enforced] {
+                    let checked = index.checked(&policy.rules.sets, &mut policy.rules.lookups(None, &mut request));
                     assert!(
                         checked.is_ok_and(|checked| checked <= LINEAR_SCAN_MAX),
                         "{checked:?} rules are checked: {asked}"
@@ -339,8 +339,8 @@ fn a_principal_that_every_rule_shares_does_not_make_the_others_dear() {
     let rules: Vec<_> = (0..500).map(rule).collect();
     let policy = compile(&[read("p", &format!(r#"{{"rules": [{}]}}"#, rules.join(", ")))]);
     let mut asked = Asked::by("spiffe://cluster.local/ns/n7/sa/web").path("/other");
-    let mut lookups = policy.lookups(None, &mut asked);
-    let checked = policy.allow.enforced.checked(&policy.sets, &mut lookups);
+    let mut lookups = policy.rules.lookups(None, &mut asked);
+    let checked = policy.rules.allow.enforced.checked(&policy.rules.sets, &mut lookups);
     assert_eq!(checked, Ok(1), "a principal of one rule meets more than that rule");
 }
 
@@ -360,6 +360,6 @@ fn lists_under_lists_do_not_multiply() {
     };
     let rules: Vec<_> = (0..30).map(|_| rule()).collect();
     let policy = compile(&[read("p", &format!(r#"{{"rules": [{}]}}"#, rules.join(", ")))]);
-    let entries = policy.allow.enforced.entries();
+    let entries = policy.rules.allow.enforced.entries();
     assert!(entries < 60_000, "30 rules with lists of 120 values make {entries} entries");
 }

@@ -1,0 +1,240 @@
+//! `egress-allowlist` beyond its suites: host calls that fail, a connection that cannot be closed, the cost of a
+//! decision and its growth.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use fastrand::Rng;
+use host_tests::policy;
+use host_tests::wasm_host::{Connection, InjectedFailure, Request, Root, Speaker, Vm};
+use host_tests::{filter, rows};
+use serde_json::json;
+
+const PAYMENTS: &str = "spiffe://cluster.local/ns/shop/sa/payments";
+const WEB: &str = "spiffe://cluster.local/ns/shop/sa/web";
+
+/// The status InternalFailure, which Envoy returns for a capability that is not granted.
+const INTERNAL_FAILURE: u32 = 10;
+
+const RULES: &str = "
+rules:
+- name: payments
+  from: [{source: {principals: [cluster.local/ns/shop/sa/payments], notIpBlocks: [10.0.0.0/8]}}]
+  hosts: [good.com]
+- name: anyone
+  from: [{source: {notIpBlocks: [10.0.0.0/8]}}]
+  hosts: [open.com]
+- name: never
+  action: DENY
+  from: [{source: {ipBlocks: [10.0.0.0/8]}}]
+  hosts: [open.com]
+";
+
+fn configured(yaml: &str) -> Result<(Vm, Root)> {
+    Vm::configured(&filter::load("egress-allowlist")?, &policy::configuration(yaml)?)
+}
+
+fn connection(id: u64, uri: Option<&str>, server_name: Option<&str>) -> Connection {
+    let connection = uri.map_or_else(|| Connection::without_certificate(id), |uri| Connection::mtls(id, uri));
+    Connection { server_name: server_name.map(|name| name.as_bytes().to_vec()), ..connection }
+}
+
+fn get(host: &str) -> Request {
+    Request::new("GET", host, "/")
+}
+
+fn connect(authority: &str) -> Request {
+    Request::new("CONNECT", authority, "")
+}
+
+rows! {
+    no_failing_host_call_lets_a_denied_request_out: check_denied_request;
+    another_workload: connection(1, Some(WEB), None), get("good.com");
+    another_server_name: connection(1, Some(PAYMENTS), Some("front.com")), get("good.com");
+    another_host: connection(1, Some(PAYMENTS), None), connect("evil.com:443");
+}
+
+fn check_denied_request(connection: Connection, request: Request) -> Result<()> {
+    let (mut vm, root) = configured(RULES)?;
+    let host_calls = vm.request(root, connection.clone(), request.clone())?.host_calls;
+    ensure!(host_calls.len() > 4, "the request makes only {host_calls:?}");
+    let mut tried = 0;
+    for failure in InjectedFailure::each_of(host_calls) {
+        let (mut vm, root) = configured(RULES)?;
+        vm.inject_failure(Some(failure.clone()));
+        let outcome = vm.request(root, connection.clone(), request.clone())?;
+        ensure!(!outcome.continues, "{failure}, and the request continues");
+        tried += 1;
+    }
+    ensure!(tried >= 20, "only {tried} failures were tried");
+    Ok(())
+}
+
+rows! {
+    no_failing_host_call_lets_a_denied_connection_out: check_denied_connection;
+    no_server_name: None;
+    a_host_that_no_rule_lists: Some("evil.com");
+    a_host_for_a_principal: Some("good.com");
+}
+
+fn check_denied_connection(server_name: Option<&str>) -> Result<()> {
+    let (mut vm, root) = configured(RULES)?;
+    let outcome = vm.connection(root, connection(1, None, server_name), Speaker::Client)?;
+    ensure!(outcome.closed && !outcome.continues && !outcome.data_forwarded, "{outcome:?}");
+    let mut tried = 0;
+    for failure in InjectedFailure::each_of(outcome.host_calls) {
+        let (mut vm, root) = configured(RULES)?;
+        vm.inject_failure(Some(failure.clone()));
+        let outcome = vm.connection(root, connection(1, None, server_name), Speaker::Client)?;
+        ensure!(!outcome.data_forwarded, "{failure}, and data is forwarded: {outcome:?}");
+        tried += 1;
+    }
+    ensure!(tried >= 12, "only {tried} failures were tried");
+    Ok(())
+}
+
+#[test]
+fn a_connection_that_cannot_be_closed_is_held() -> Result<()> {
+    let (mut vm, root) = configured(RULES)?;
+    let call = "proxy_close_stream".to_owned();
+    vm.inject_failure(Some(InjectedFailure { call, status: INTERNAL_FAILURE }));
+    let outcome = vm.connection(root, connection(1, None, Some("evil.com")), Speaker::Client)?;
+    ensure!(!outcome.closed && !outcome.continues && !outcome.data_forwarded, "{outcome:?}");
+    let attempts = outcome.host_calls.iter().filter(|call| *call == "proxy_close_stream").count();
+    ensure!(attempts == 2, "{attempts} attempts to close it, expected one more with the first bytes");
+    vm.inject_failure(None);
+    let outcome = vm.connection(root, connection(2, None, Some("open.com")), Speaker::Client)?;
+    ensure!(outcome.data_forwarded, "another connection: {outcome:?}");
+    Ok(())
+}
+
+rows! {
+    a_failing_host_call_denies_what_needs_it_and_is_counted: check_failure_denies_and_counts;
+    the_certificate: "proxy_get_property connection.uri_san_peer_certificate";
+    whether_the_certificate_is_valid: "proxy_get_property connection.peer_certificate_valid";
+    the_server_name: "proxy_get_property connection.requested_server_name";
+    the_source_address: "proxy_get_property source.address";
+    the_method: "proxy_get_header_map_value :method";
+    the_authority: "proxy_get_header_map_value :authority";
+}
+
+fn check_failure_denies_and_counts(call: &str) -> Result<()> {
+    let (mut vm, root) = configured(RULES)?;
+    let outcome = vm.request(root, connection(1, Some(PAYMENTS), None), get("good.com"))?;
+    ensure!(outcome.continues, "denied without a failure: {outcome:?}");
+    vm.inject_failure(Some(InjectedFailure { call: call.to_owned(), status: INTERNAL_FAILURE }));
+    let outcome = vm.request(root, connection(2, Some(PAYMENTS), None), get("good.com"))?;
+    ensure!(!outcome.continues, "{outcome:?}");
+    let reason = outcome.filter_state.get("wasm.sallyport.egress_allowlist.reason").context("no reason")?;
+    ensure!(reason.starts_with("the proxy did not tell "), "{reason}");
+    vm.inject_failure(None);
+    vm.tick(root)?;
+    ensure!(vm.counters().get("sallyport.egress_allowlist.errors") == Some(&1), "{:?}", vm.counters());
+    Ok(())
+}
+
+#[test]
+fn connections_and_requests_before_any_configuration_are_denied() -> Result<()> {
+    let mut vm = Vm::start(&filter::load("egress-allowlist")?)?;
+    let root = vm.unconfigured()?;
+    ensure!(!vm.connection(root, connection(1, None, Some("open.com")), Speaker::Client)?.data_forwarded);
+    ensure!(!vm.request(root, connection(1, None, None), get("open.com"))?.continues);
+    Ok(())
+}
+
+const METHOD: &str = "proxy_get_header_map_value :method";
+const AUTHORITY: &str = "proxy_get_header_map_value :authority";
+const SERVER_NAME: &str = "proxy_get_property connection.requested_server_name";
+
+rows! {
+    on_a_known_connection_a_request_makes_few_host_calls: check_host_calls;
+    plain_http: get("open.com"), &[METHOD, AUTHORITY, SERVER_NAME];
+    a_tunnel_for_everyone: connect("open.com:443"), &[METHOD, AUTHORITY];
+    a_tunnel_for_a_principal: connect("good.com:443"), &[METHOD, AUTHORITY, "proxy_get_property #"];
+}
+
+fn check_host_calls(request: Request, expected: &[&str]) -> Result<()> {
+    let (mut vm, root) = configured(
+        "
+rules:
+- {name: a, hosts: [open.com]}
+- {name: b, from: [{source: {principals: [cluster.local/ns/shop/sa/payments]}}], hosts: [good.com]}
+",
+    )?;
+    vm.request(root, connection(7, Some(PAYMENTS), None), request.clone())?;
+    let outcome = vm.request(root, connection(7, Some(PAYMENTS), None), request)?;
+    // The key of a connection's own id, after `#`, is different in each VM.
+    let host_calls: Vec<_> = outcome.host_calls.iter().filter_map(|call| call.split_inclusive('#').next()).collect();
+    ensure!(outcome.continues && host_calls == expected, "{outcome:?}");
+    Ok(())
+}
+
+#[test]
+fn neither_requests_nor_connections_leave_memory_behind() -> Result<()> {
+    let (mut vm, root) = configured(RULES)?;
+    let play = |vm: &mut Vm, rounds: u64| -> Result<usize> {
+        for round in 0..rounds {
+            for server_name in [None, Some("evil.com"), Some("open.com")] {
+                vm.connection(root, connection(round, None, server_name), Speaker::Client)?;
+            }
+            vm.request(root, connection(round % 100, Some(PAYMENTS), None), get("evil.com:443"))?;
+        }
+        Ok(vm.memory())
+    };
+    let before = play(&mut vm, 500)?;
+    let after = play(&mut vm, 5000)?;
+    ensure!(after == before, "{before} bytes before, {after} after");
+    Ok(())
+}
+
+/// Returns a configuration with `count` hosts, half of them wildcards, in rules of ten.
+fn hosts(count: usize) -> String {
+    let host = |number: usize| format!("{}h{number}.example.com", if number.is_multiple_of(2) { "*." } else { "" });
+    let rule = |number: usize| {
+        let hosts: Vec<_> = (number * 10..number * 10 + 10).map(host).collect();
+        json!({"name": format!("r{number}"), "hosts": hosts})
+    };
+    json!({"rules": (0..count / 10).map(rule).collect::<Vec<_>>()}).to_string()
+}
+
+/// Returns the instructions of 400 requests to random hosts of [`hosts`] and to others.
+fn cost(vm: &mut Vm, root: Root, count: usize) -> Result<u64> {
+    let mut random = Rng::with_seed(1);
+    let mut instructions = 0;
+    for turn in 0..400 {
+        let number = random.usize(..count);
+        let (host, allowed) = match turn % 3 {
+            0 => (format!("a.h{}.example.com", number - number % 2), true),
+            1 => (format!("h{}.example.com", number | 1), true),
+            _ => (format!("other{number}.example.com"), false),
+        };
+        let outcome = vm.request(root, connection(1, None, None), get(&host))?;
+        ensure!(outcome.continues == allowed, "{host}");
+        instructions += outcome.instructions;
+    }
+    Ok(instructions)
+}
+
+#[test]
+fn a_hundred_thousand_hosts_cost_what_ten_do() -> Result<()> {
+    let module = filter::load_metered("egress-allowlist")?;
+    let (mut few, few_root) = Vm::configured(&module, &hosts(10))?;
+    let load = |count: usize| -> Result<(Vm, Root, Duration)> {
+        let start = Instant::now();
+        let (vm, root) = Vm::configured(&module, &hosts(count))?;
+        Ok((vm, root, start.elapsed()))
+    };
+    let (_, _, tenth) = load(10_000)?;
+    let (mut many, many_root, loaded) = load(100_000)?;
+    let bytes_per_host = (many.memory() - few.memory()) / 100_000;
+    let (base, cost) = (cost(&mut few, few_root, 10)?, cost(&mut many, many_root, 100_000)?);
+    println!(
+        "instructions: {base} with 10 hosts, {cost} with 100,000; loaded in {:.2} s, {bytes_per_host} bytes a host",
+        loaded.as_secs_f64()
+    );
+    ensure!(cost * 10 <= base * 12, "{base} instructions with 10 hosts, {cost} with 100,000");
+    // Ten times the hosts take about ten times as long; the factor 30 leaves room for a busy machine.
+    ensure!(loaded < tenth * 30, "10,000 hosts load in {tenth:?}, 100,000 in {loaded:?}");
+    ensure!(bytes_per_host < 1000, "{bytes_per_host} bytes a host");
+    Ok(())
+}

@@ -1,0 +1,65 @@
+//! Readings of a header: each of its lines, and for what keeps a request out also their join and the elements of lists.
+
+/// A header value without the blanks around it, which are no part of it (RFC 9110, section 5.5).
+pub(crate) fn trimmed(mut value: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
+        value = rest;
+    }
+    value
+}
+
+/// The elements of a value between commas (RFC 9110, section 5.6.1), without the blanks around them; none where there
+/// is no comma.
+pub(crate) fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let several = value.contains(&b',');
+    value.split(|byte| *byte == b',').map(trimmed).filter(move |element| several && !element.is_empty())
+}
+
+/// Brings a value of a policy into the form that a request's value is compared in. Fails on what no header value is.
+pub(crate) fn normalized(text: &str) -> Result<&str, String> {
+    let value = text.trim_matches([' ', '\t']);
+    if value.is_empty() {
+        return Err(
+            "blank, and a header value is compared without the blanks around it; write \"*\" for any value".to_owned()
+        );
+    }
+    match value.chars().find(|character| matches!(character, '\0' | '\r' | '\n')) {
+        Some(wrong) => Err(format!(
+            "bad header value `{}`: no header value contains `{}`",
+            value.escape_debug(),
+            wrong.escape_default()
+        )),
+        None => Ok(value),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blanks_around_a_value_are_no_part_of_it() {
+        for (value, expected) in
+            [(" bad", "bad"), ("bad\t", "bad"), ("\t a b \t", "a b"), (" ", ""), ("", ""), ("\u{a0}x", "\u{a0}x")]
+        {
+            assert_eq!(trimmed(value.as_bytes()), expected.as_bytes(), "{value:?}");
+        }
+    }
+
+    #[test]
+    fn a_list_has_elements() {
+        let of = |value: &str| -> Vec<String> {
+            elements(value.as_bytes()).map(|element| String::from_utf8_lossy(element).into_owned()).collect()
+        };
+        assert_eq!(of("user, banned"), ["user", "banned"]);
+        assert_eq!(of(" a ,,\tb,"), ["a", "b"]);
+        assert!(of("user").is_empty());
+    }
+
+    #[test]
+    fn what_no_value_is_says_why() {
+        assert_eq!(normalized(" bad\t"), Ok("bad"));
+        assert_eq!(normalized("a\u{0}"), Err("bad header value `a\\0`: no header value contains `\\u{0}`".to_owned()));
+        assert!(normalized(" ").is_err());
+    }
+}

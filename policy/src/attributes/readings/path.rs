@@ -1,0 +1,314 @@
+//! Readings of a path without query and fragment.
+//!
+//! A path is brought into one spelling of RFC 3986, section 6.2.2: hex digits are capitals, unreserved characters
+//! are decoded, and what a path may not hold as it is, is encoded. Then it is read as upstreams read it: with `%2F`,
+//! `%5C` and `\` as `/`, without `;parameters`, with runs of slashes merged, and without dot segments. What decoding
+//! yields is not decoded again.
+
+use std::borrow::Cow;
+
+use crate::collections::bytes::any_eight;
+use crate::config::reader::ConfigNode;
+
+/// The longest path with several readings that is compared, in bytes.
+const MAX_COMPARED: usize = 8 << 10;
+
+/// `pathReadings`: which readings of a path the upstream is taken to make. Dot segments are removed in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PathReadings {
+    /// Runs of slashes are merged.
+    pub(crate) slashes: bool,
+    /// `%2F`, `%5C` and `\` are slashes.
+    pub(crate) separators: bool,
+    /// `;parameters` are removed.
+    pub(crate) parameters: bool,
+}
+
+impl Default for PathReadings {
+    fn default() -> Self {
+        Self { slashes: true, separators: true, parameters: true }
+    }
+}
+
+impl PathReadings {
+    const NAMES: [(&'static str, &'static str); 3] =
+        [("slashes", "slashes"), ("separators", "separators"), ("parameters", "parameters")];
+
+    /// Reads `pathReadings`; absent, all are made.
+    pub(crate) fn read(node: Option<&ConfigNode<'_>>) -> Option<Self> {
+        let Some(node) = node else { return Some(Self::default()) };
+        let mut listed: Vec<&str> = Vec::new();
+        for item in node.items()? {
+            let name = item.enum_value(&Self::NAMES)?;
+            if listed.contains(&name) {
+                item.error("listed twice, keep one");
+            }
+            listed.push(name);
+        }
+        let [slashes, separators, parameters] = Self::NAMES.map(|(name, _)| listed.contains(&name));
+        Some(Self { slashes, separators, parameters })
+    }
+
+    /// What the load line says of the readings that were left out; nothing where none were.
+    pub(crate) fn left_out(self) -> String {
+        let made = [self.slashes, self.separators, self.parameters];
+        let left_out: Vec<_> =
+            Self::NAMES.iter().zip(made).filter(|(_, made)| !made).map(|((name, _), _)| *name).collect();
+        match left_out.is_empty() {
+            true => String::new(),
+            false => format!(", pathReadings without {}", left_out.join(", ")),
+        }
+    }
+
+    /// The numbers of the readings that are made beside the path as it came, those that change least first.
+    pub(crate) fn numbers(self) -> impl Iterator<Item = u8> {
+        (0..BASES.len() * MERGES.len()).filter_map(move |number| {
+            let number = u8::try_from(number).ok()?;
+            let (steps, merge) = parts(number)?;
+            let made = |step: &Step| match step {
+                Step::Separators => self.separators,
+                Step::Parameters => self.parameters,
+            };
+            (steps.iter().all(made) && (self.slashes || merge == Merge::Never)).then_some(number)
+        })
+    }
+}
+
+/// A step of a reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Separators,
+    Parameters,
+}
+
+/// When a reading merges slashes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Merge {
+    Never,
+    BeforeDots,
+    /// As Envoy does (`merge_slashes` after `normalize_path`).
+    AfterDots,
+}
+
+/// What comes before dot segments are removed.
+const BASES: [&[Step]; 5] = [
+    &[],
+    &[Step::Separators],
+    &[Step::Parameters],
+    &[Step::Separators, Step::Parameters],
+    &[Step::Parameters, Step::Separators],
+];
+
+const MERGES: [Merge; 3] = [Merge::Never, Merge::BeforeDots, Merge::AfterDots];
+
+fn parts(number: u8) -> Option<(&'static [Step], Merge)> {
+    let number = usize::from(number);
+    Some((BASES.get(number / MERGES.len())?, *MERGES.get(number % MERGES.len())?))
+}
+
+/// Whether a path is in its one spelling and has one reading. It may say no of such a path, too.
+#[inline(always)]
+pub(crate) fn is_plain(path: &[u8]) -> bool {
+    !any_eight(path, suspicious) || path.iter().all(|byte| is_quiet(*byte)) && !has_pairs(path)
+}
+
+/// Flags bytes that are none of letters, digits, `-`, `.`, `/` and `:`, and dots and slashes that are neighbours.
+#[inline(always)]
+fn suspicious(eight: u64) -> u64 {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    const HIGHEST: u64 = ONES << 7;
+    let at_least = |letters: u64, least: u64| letters.wrapping_add(ONES * (0x80 - least));
+    let low = eight.wrapping_sub(ONES * 0x2d) | eight;
+    // In small letters: of 0x3b to 0x60, or of 0x7b and more.
+    let small = eight | (ONES * 0x20);
+    let other = at_least(small, 0x3b) ^ at_least(small, 0x61) ^ at_least(small, 0x7b);
+    // A dot is 0x2e, a slash 0x2f.
+    let separators = (eight & (ONES * 0xfe)) ^ (ONES * 0x2e);
+    let separators = separators.wrapping_sub(ONES) & !separators & HIGHEST;
+    low | other | (separators & (separators >> 8))
+}
+
+/// Whether a byte has one spelling in a path and no reading of its own.
+fn is_quiet(byte: u8) -> bool {
+    !must_be_encoded(byte) && byte != b'%' && byte != b';'
+}
+
+fn has_pairs(path: &[u8]) -> bool {
+    path.windows(2).any(|pair| matches!(pair, b"//" | b"/."))
+}
+
+/// Whether a byte is none that a path may hold as it is (RFC 3986, section 3.3).
+fn must_be_encoded(byte: u8) -> bool {
+    !byte.is_ascii_graphic() || b"\"<>[\\]^`{|}".contains(&byte)
+}
+
+/// A path in its one spelling, and whether a byte of it had to be encoded.
+pub(crate) fn one_spelling(path: &[u8]) -> (Cow<'_, [u8]>, bool) {
+    if path.iter().all(|byte| *byte != b'%' && !must_be_encoded(*byte)) {
+        return (Cow::Borrowed(path), false);
+    }
+    let mut spelled = Vec::with_capacity(path.len() + 16);
+    let mut encoded = false;
+    let mut rest = path;
+    while let [byte, after @ ..] = rest {
+        rest = after;
+        if *byte == b'%'
+            && let [high, low, after @ ..] = rest
+            && let (Some(high), Some(low)) = (hex(*high), hex(*low))
+        {
+            rest = after;
+            match high << 4 | low {
+                decoded if is_unreserved(decoded) => spelled.push(decoded),
+                decoded => push_encoded(decoded, &mut spelled),
+            }
+        } else if must_be_encoded(*byte) {
+            encoded = true;
+            push_encoded(*byte, &mut spelled);
+        } else {
+            spelled.push(*byte);
+        }
+    }
+    (Cow::Owned(spelled), encoded)
+}
+
+/// RFC 3986, section 2.3.
+fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+}
+
+fn push_encoded(byte: u8, spelled: &mut Vec<u8>) {
+    let digit = |value: u8| if value < 10 { b'0' + value } else { b'A' + value - 10 };
+    spelled.extend([b'%', digit(byte >> 4), digit(byte & 15)]);
+}
+
+/// The readings of a path beside the one as it came.
+pub(crate) enum Readings {
+    /// Each once, with its number; none for most paths.
+    Few(Vec<(u8, Vec<u8>)>),
+    /// The path is too long to be compared in all of them.
+    TooLong,
+}
+
+/// The readings of a path in its one spelling.
+pub(crate) fn readings(path: &[u8], made: PathReadings) -> Readings {
+    let has = |text: &[u8]| path.windows(text.len()).any(|window| window == text);
+    let several = (made.slashes && has(b"//"))
+        || (made.parameters && path.contains(&b';'))
+        || (made.separators && (has(b"%2F") || has(b"%5C")))
+        || path.split(|byte| *byte == b'/').any(|segment| matches!(segment, b"." | b".."));
+    if !several {
+        return Readings::Few(Vec::new());
+    }
+    if path.len() > MAX_COMPARED {
+        return Readings::TooLong;
+    }
+    let mut readings: Vec<(u8, Vec<u8>)> = Vec::new();
+    for number in made.numbers() {
+        if let Some(read) = read(number, path, Ends::CLOSED)
+            && read != path
+            && readings.iter().all(|(_, known)| *known != read)
+        {
+            readings.push((number, read));
+        }
+    }
+    Readings::Few(readings)
+}
+
+/// Whether a text goes on before its start or after its end, as that of a suffix or prefix does.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ends {
+    pub(crate) open_start: bool,
+    pub(crate) open_end: bool,
+}
+
+impl Ends {
+    /// The whole of a path.
+    pub(crate) const CLOSED: Self = Self { open_start: false, open_end: false };
+}
+
+/// A path, or the text of a pattern for paths, in the reading of this number; `None` for a pattern of which that cannot
+/// be said, since its dot segments reach what a star stands for.
+pub(crate) fn read(number: u8, path: &[u8], ends: Ends) -> Option<Vec<u8>> {
+    let (steps, merge) = parts(number)?;
+    let mut path = path.to_vec();
+    for step in steps {
+        match step {
+            Step::Separators => separators_read(&mut path),
+            Step::Parameters => parameters_removed(&mut path),
+        }
+    }
+    if merge == Merge::BeforeDots {
+        slashes_merged(&mut path);
+    }
+    let mut path = dot_segments_removed(&path, ends)?;
+    if merge == Merge::AfterDots {
+        slashes_merged(&mut path);
+    }
+    Some(path)
+}
+
+fn separators_read(path: &mut Vec<u8>) {
+    if !path.contains(&b'%') {
+        return;
+    }
+    let mut read = Vec::with_capacity(path.len());
+    let mut rest = path.as_slice();
+    while let [byte, after @ ..] = rest {
+        (rest, _) = match rest {
+            [b'%', b'2', b'F', after @ ..] | [b'%', b'5', b'C', after @ ..] => (after, read.push(b'/')),
+            _ => (after, read.push(*byte)),
+        };
+    }
+    *path = read;
+}
+
+fn parameters_removed(path: &mut Vec<u8>) {
+    let mut within = false;
+    path.retain(|byte| {
+        within = *byte == b';' || within && *byte != b'/';
+        !within
+    });
+}
+
+/// Merges runs of slashes.
+pub(crate) fn slashes_merged(path: &mut Vec<u8>) {
+    path.dedup_by(|one, other| *one == b'/' && *other == b'/');
+}
+
+/// RFC 3986, section 5.2.4.
+fn dot_segments_removed(path: &[u8], ends: Ends) -> Option<Vec<u8>> {
+    let mut segments = path.split(|byte| *byte == b'/').peekable();
+    let mut read = segments.next().unwrap_or_default().to_vec();
+    let least = if ends.open_start { read.len() } else { 0 };
+    while let Some(segment) = segments.next() {
+        let last = segments.peek().is_none();
+        match segment {
+            b"." | b".." if last && ends.open_end => {}
+            b"." | b".." => {
+                if segment == b".." {
+                    let slash = read.iter().rposition(|byte| *byte == b'/').filter(|slash| *slash >= least);
+                    // What `{**}` stands for has an unknown number of segments.
+                    if (slash.is_none() && ends.open_start) || read.ends_with(b"/{**}") {
+                        return None;
+                    }
+                    read.truncate(slash.unwrap_or_default());
+                }
+                if last {
+                    read.push(b'/');
+                }
+                continue;
+            }
+            _ => {}
+        }
+        read.push(b'/');
+        read.extend_from_slice(segment);
+    }
+    Some(read)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,86 @@
+//! The match fields that the policies of a filter name.
+
+use crate::authz::engine::field::{AnyFieldValues, FieldIndex, FieldInterner, FieldProperties};
+use crate::collections::map::OrderedMap;
+use crate::identity::error::{AttributeError, EvalError};
+use crate::matcher::value_ids::ValueId;
+
+/// A field of a [`FieldSet`]: two numbers, which are quick to compare, in the order of what the field costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct FieldId {
+    rank: u8,
+    /// The position in the set: fields stand in the order of their first mention.
+    position: u32,
+}
+
+impl FieldId {
+    /// [`MatchField::RANK`](crate::authz::engine::field::MatchField::RANK).
+    pub(crate) fn rank(self) -> u8 {
+        self.rank
+    }
+}
+
+/// A field without an index: asking for it stops a decision.
+const UNINDEXED: FieldId = FieldId { rank: u8::MAX, position: u32::MAX };
+
+/// The fields that some policies name, each with the index of its patterns.
+pub(crate) struct FieldSet {
+    fields: Vec<(FieldProperties, Box<dyn FieldIndex>)>,
+}
+
+impl FieldSet {
+    /// The index of a field. Fails where the field is not of this set.
+    pub(crate) fn index(&self, field: FieldId) -> Result<&dyn FieldIndex, EvalError> {
+        self.field(field)
+            .map(|(_, index)| &**index)
+            .ok_or_else(|| AttributeError { attribute: "a field of the policy", status: "it has no index" }.into())
+    }
+
+    /// The properties of a field of this set.
+    pub(crate) fn properties(&self, field: FieldId) -> Option<FieldProperties> {
+        self.field(field).map(|(properties, _)| *properties)
+    }
+
+    fn field(&self, field: FieldId) -> Option<&(FieldProperties, Box<dyn FieldIndex>)> {
+        usize::try_from(field.position).ok().and_then(|position| self.fields.get(position))
+    }
+}
+
+/// Collects the values of fields; [`finish`](Self::finish) makes the indexes.
+#[derive(Default)]
+pub(crate) struct FieldSetBuilder {
+    positions: OrderedMap<(u8, Box<str>), u32>,
+    interners: Vec<Box<dyn FieldInterner>>,
+}
+
+impl FieldSetBuilder {
+    /// The field that some values are of, and their ids within it.
+    pub(crate) fn add(&mut self, values: &dyn AnyFieldValues) -> (FieldId, Vec<ValueId>) {
+        let rank = values.rank();
+        let Self { positions, interners } = self;
+        let key = (rank, Box::from(values.name()));
+        let next = u32::try_from(interners.len()).unwrap_or(u32::MAX);
+        let new = || {
+            interners.push(values.interner());
+            next
+        };
+        let position = positions.entry_or_insert_with(key, new, |position| *position);
+        let interner = usize::try_from(position).ok().and_then(|position| interners.get_mut(position));
+        match interner.and_then(|interner| interner.intern(values)) {
+            Some(ids) => (FieldId { rank, position }, ids),
+            None => (UNINDEXED, Vec::new()),
+        }
+    }
+
+    /// The properties of a field that was added.
+    pub(crate) fn properties(&self, field: FieldId) -> Option<FieldProperties> {
+        let position = usize::try_from(field.position).ok()?;
+        self.interners.get(position).map(|interner| interner.properties())
+    }
+
+    /// Makes the indexes.
+    pub(crate) fn finish(self) -> FieldSet {
+        let field = |interner: Box<dyn FieldInterner>| (interner.properties(), interner.into_index());
+        FieldSet { fields: self.interners.into_iter().map(field).collect() }
+    }
+}

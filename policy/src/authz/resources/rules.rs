@@ -1,0 +1,180 @@
+//! `spec.rules` of an AuthorizationPolicy, and the `from` of other rules that have sources.
+
+use std::rc::Rc;
+
+use crate::authz::engine::rule::{Action, Dnf, Predicate};
+use crate::authz::fields::{FieldContext, FieldReader, ReadNamedValues, Registry};
+use crate::authz::resources::conditions::read_conditions;
+use crate::config::reader::{ConfigNode, Object};
+use crate::matcher::path_template::SegmentBytes;
+
+/// Istio's limit on `rules`, on `from` and on `to` (the CRD's `maxItems`).
+pub(crate) const MAX_RULES: usize = 512;
+
+/// The most combinations of a rule's sources and operations.
+const MAX_CLAUSES: usize = 65_536;
+
+/// The reader of the rules of one policy.
+pub(crate) struct RuleReader<'r> {
+    pub(crate) registry: &'r Registry,
+    /// None where it could not be read.
+    pub(crate) action: Option<Action>,
+    pub(crate) fields: FieldContext<'r>,
+}
+
+impl RuleReader<'_> {
+    pub(crate) fn read_rules(&self, node: &ConfigNode<'_>) -> Option<Vec<Dnf>> {
+        let rules: Vec<_> = node.items_up_to(MAX_RULES)?.map(|rule| self.read_rule(&rule)).collect();
+        rules.into_iter().collect()
+    }
+
+    /// Reads `from`, `to` and `when`: one of the sources and one of the operations and all conditions have to match.
+    fn read_rule(&self, node: &ConfigNode<'_>) -> Option<Dnf> {
+        let rule = node.object()?;
+        let from = rule.optional("from");
+        let to = rule.optional("to");
+        let when = rule.optional("when");
+        let sources = match &from {
+            Some(from) if self.registry.source.is_empty() => {
+                from.error("this filter knows no identities, use identity-authz for policies with from");
+                None
+            }
+            Some(from) => self.read_sources(from),
+            None => Some(vec![Vec::new()]),
+        };
+        let operations = match &to {
+            Some(to) => read_alternatives(to, "to", "operation", |operation| {
+                self.read_fields(operation, self.registry.operation)
+            }),
+            None => Some(vec![Vec::new()]),
+        };
+        let conditions = match &when {
+            Some(when) => read_conditions(when, self),
+            None => Some(Vec::new()),
+        };
+        rule.finish();
+        let (sources, operations, conditions) = (sources?, operations?, conditions?);
+        if sources.len() * operations.len() > MAX_CLAUSES {
+            node.error(format!(
+                "{} sources times {} operations are more than {MAX_CLAUSES}, split the rule",
+                sources.len(),
+                operations.len()
+            ));
+            return None;
+        }
+        let product = sources.iter().flat_map(|source| operations.iter().map(move |operation| (source, operation)));
+        let mut conjunctions = Vec::with_capacity(sources.len() * operations.len());
+        conjunctions.extend(product.map(|(source, operation)| [source.as_slice(), operation, &conditions].concat()));
+        Some(conjunctions)
+    }
+
+    /// Reads a list of `{source: …}`, one of which has to match.
+    pub(crate) fn read_sources(&self, node: &ConfigNode<'_>) -> Option<Dnf> {
+        read_alternatives(node, "from", "source", |source| {
+            let predicates = self.read_fields(source, self.registry.source);
+            for (key, reason) in self.registry.rejected_source {
+                source.refused(key, reason);
+            }
+            if self.registry.rejects_service_accounts_beside_principals && names_accounts_twice(source) {
+                source.error(
+                    "has serviceAccounts beside principals or namespaces, which Istio refuses; use principals for both",
+                );
+                return None;
+            }
+            predicates
+        })
+    }
+
+    fn read_fields(&self, object: &Object<'_>, fields: &[FieldReader]) -> Option<Vec<Predicate>> {
+        let mut predicates = Vec::new();
+        let mut complete = true;
+        for field in fields {
+            complete &= self.read_pair(object, field.keys, &mut predicates, &field.read);
+        }
+        complete.then_some(predicates)
+    }
+
+    /// Reads a field and its `not` twin into `predicates`; false where an error was reported.
+    pub(crate) fn read_pair(
+        &self,
+        object: &Object<'_>,
+        keys: [&'static str; 2],
+        predicates: &mut Vec<Predicate>,
+        read: &ReadNamedValues<'_>,
+    ) -> bool {
+        let mut complete = true;
+        for (key, negated) in keys.into_iter().zip([false, true]) {
+            let Some(node) = object.optional(key) else { continue };
+            let operators = self.action.map_or(SegmentBytes::Any, |action| operator_bytes(action, negated));
+            match read(&node, &FieldContext { operators, ..self.fields }) {
+                Some(values) => predicates.push(Predicate { values, negated }),
+                None => complete = false,
+            }
+        }
+        complete
+    }
+}
+
+/// Istio refuses a source that names service accounts in two ways.
+fn names_accounts_twice(source: &Object<'_>) -> bool {
+    let has = |keys: &[&str]| source.all().any(|(key, _)| keys.contains(&key));
+    has(&["serviceAccounts", "notServiceAccounts"])
+        && has(&["principals", "notPrincipals", "namespaces", "notNamespaces"])
+}
+
+/// The bytes that a path template's operators stand for: Envoy's class where a match lets a request in, any byte where a
+/// match keeps it out.
+fn operator_bytes(action: Action, negated: bool) -> SegmentBytes {
+    match (action, negated) {
+        (Action::Allow, false) | (Action::Deny, true) | (Action::Audit, _) => SegmentBytes::Envoy,
+        (Action::Allow, true) | (Action::Deny, false) => SegmentBytes::Any,
+    }
+}
+
+/// Reads a list of objects that hold one key each. Alternatives that differ in the values of one same field only are
+/// joined: a hundred sources of one principal each are one source of a hundred.
+fn read_alternatives(
+    node: &ConfigNode<'_>,
+    list: &str,
+    key: &'static str,
+    read: impl Fn(&Object<'_>) -> Option<Vec<Predicate>>,
+) -> Option<Vec<Vec<Predicate>>> {
+    let mut alternatives: Vec<Vec<Predicate>> = Vec::new();
+    let mut complete = true;
+    for item in node.non_empty_list(MAX_RULES, &format!("to mean any {key}"))? {
+        let Some(object) = item.object() else {
+            complete = false;
+            continue;
+        };
+        let inner = object.required(key, &format!("an item of {list} is written {key}: {{…}}"));
+        let predicates = inner.as_ref().and_then(|inner| {
+            let inner_object = inner.object()?;
+            if inner_object.is_empty() {
+                inner.error(format!("empty, add a field, or remove {list} to mean any {key}"));
+                return None;
+            }
+            let predicates = read(&inner_object);
+            inner_object.finish();
+            predicates
+        });
+        object.finish();
+        match predicates {
+            Some(predicates) => add_alternative(&mut alternatives, predicates),
+            None => complete = false,
+        }
+    }
+    complete.then_some(alternatives)
+}
+
+fn add_alternative(alternatives: &mut Vec<Vec<Predicate>>, predicates: Vec<Predicate>) {
+    if let [Predicate { values, negated: false }] = predicates.as_slice() {
+        for other in alternatives.iter_mut() {
+            if let [Predicate { values: known, negated: false }] = other.as_mut_slice()
+                && Rc::get_mut(known).is_some_and(|known| known.merge_values(&**values))
+            {
+                return;
+            }
+        }
+    }
+    alternatives.push(predicates);
+}

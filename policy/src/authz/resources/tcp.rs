@@ -1,0 +1,49 @@
+//! AuthorizationPolicy for TCP connections, of which HTTP-only fields are not known.
+
+use crate::authz::engine::rule::{Action, Predicate};
+use crate::authz::policy_name::RuleName;
+use crate::authz::resources::authorization_policy::AuthorizationPolicy;
+
+impl AuthorizationPolicy {
+    /// The policy for TCP connections where it differs, with a warning about each rule that differs.
+    ///
+    /// Follows Istio (1.31, `pilot/pkg/security/authz/model/model.go`): a rule with an HTTP-only field is dropped from an
+    /// ALLOW policy; in other policies the field is dropped, so the rule matches more connections.
+    pub(crate) fn for_connections(&self) -> Option<(Self, Vec<String>)> {
+        let mut warnings = Vec::new();
+        let mut rules = Vec::with_capacity(self.rules.len());
+        for (label, clauses) in self.rule_labels().zip(&self.rules) {
+            let Some(field) = clauses.iter().flatten().find_map(|predicate| predicate.values.http_key()) else {
+                rules.push(clauses.clone());
+                continue;
+            };
+            let rule = RuleName::new(self.name.clone(), label).label();
+            let said = format!("{field} of {} rule {rule} is of HTTP alone", self.name);
+            match self.action {
+                Action::Allow => {
+                    warnings.push(format!("{said}, so the rule allows no connection"));
+                    rules.push(Vec::new());
+                }
+                Action::Deny | Action::Audit => {
+                    warnings.push(format!("{said} and does not count, so the rule reaches more connections"));
+                    let kept = |clause: &Vec<Predicate>| {
+                        clause.iter().filter(|predicate| predicate.values.http_key().is_none()).cloned().collect()
+                    };
+                    rules.push(clauses.iter().map(kept).collect());
+                }
+            }
+        }
+        if warnings.is_empty() {
+            return None;
+        }
+        let policy = Self {
+            name: self.name.clone(),
+            mode: self.mode,
+            action: self.action,
+            target: self.target.clone(),
+            rules,
+            rule_names: self.rule_names.clone(),
+        };
+        Some((policy, warnings))
+    }
+}

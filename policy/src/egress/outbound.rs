@@ -1,0 +1,91 @@
+//! A request to the outside together with its destination, as match fields see it.
+
+use std::any::Any;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::attributes::dynamic_metadata::DynamicMetadata;
+use crate::attributes::request::{HeaderValues, Request};
+use crate::egress::authority::Host;
+use crate::egress::request::{EgressProtocol, EgressRequest};
+use crate::identity::error::AttributeError;
+use crate::identity::peer::Peer;
+
+/// The destination of a request, read once from its authority or its SNI.
+#[derive(Clone, Debug)]
+pub(crate) struct Destination {
+    pub(crate) protocol: EgressProtocol,
+    pub(crate) host: Host,
+    pub(crate) port: u16,
+}
+
+impl Destination {
+    /// The destination of the request that a match field looks up. None where it is not on its way out.
+    pub(crate) fn of(request: &dyn Request) -> Option<&Self> {
+        request.extension().and_then(|extension| extension.downcast_ref())
+    }
+}
+
+/// A request whose destination is known: everything else is asked of the request itself.
+pub(crate) struct OutboundRequest<'r> {
+    pub(crate) destination: &'r Destination,
+    pub(crate) request: &'r mut dyn EgressRequest,
+}
+
+impl Request for OutboundRequest<'_> {
+    fn extension(&self) -> Option<&dyn Any> {
+        Some(self.destination)
+    }
+
+    fn is_connection(&self) -> bool {
+        self.request.is_connection()
+    }
+
+    fn peer(&mut self) -> Result<&Peer, AttributeError> {
+        self.request.peer()
+    }
+
+    fn source_ip(&mut self) -> Result<Option<IpAddr>, AttributeError> {
+        self.request.source_ip()
+    }
+
+    fn remote_ip(&mut self) -> Result<Option<IpAddr>, AttributeError> {
+        self.request.remote_ip()
+    }
+
+    fn destination_ip(&mut self) -> Result<Option<IpAddr>, AttributeError> {
+        self.request.destination_ip()
+    }
+
+    fn destination_port(&mut self) -> Result<Option<u16>, AttributeError> {
+        self.request.destination_port()
+    }
+
+    fn server_name(&mut self) -> Result<Option<&[u8]>, AttributeError> {
+        self.request.server_name()
+    }
+
+    fn time(&mut self) -> Result<Duration, AttributeError> {
+        self.request.time()
+    }
+
+    fn metadata(&mut self) -> Result<&DynamicMetadata, AttributeError> {
+        self.request.metadata()
+    }
+
+    fn method(&mut self) -> Result<Option<&[u8]>, AttributeError> {
+        self.request.method()
+    }
+
+    fn host(&mut self) -> Result<Option<&[u8]>, AttributeError> {
+        self.request.host()
+    }
+
+    fn path(&mut self) -> Result<Option<&[u8]>, AttributeError> {
+        self.request.path()
+    }
+
+    fn header(&mut self, name: &str) -> Result<HeaderValues<'_>, AttributeError> {
+        self.request.header(name)
+    }
+}

@@ -1,0 +1,148 @@
+//! Patterns of one field, for values that can be read in several ways.
+
+use std::hash::Hash;
+use std::rc::Rc;
+
+use crate::collections::map::OrderedMap;
+use crate::collections::sort::sort_by;
+use crate::matcher::field_match::FieldMatch;
+use crate::matcher::string_index::StringIndex;
+use crate::matcher::string_pattern::StringPattern;
+use crate::matcher::value_ids::{Matched, ValueId, once_each};
+
+/// An index that one value is looked up in.
+pub(crate) trait ValueIndex {
+    /// A pattern of it.
+    type Pattern: Clone + Eq + Hash;
+
+    fn build(patterns: Vec<(Self::Pattern, ValueId)>) -> Self;
+
+    /// Adds the patterns that match `value`.
+    fn lookup(&self, value: &[u8], matched: &mut Matched);
+}
+
+impl ValueIndex for StringIndex {
+    type Pattern = StringPattern;
+
+    fn build(patterns: Vec<(StringPattern, ValueId)>) -> Self {
+        Self::new(patterns)
+    }
+
+    fn lookup(&self, value: &[u8], matched: &mut Matched) {
+        Self::lookup(self, value, matched);
+    }
+}
+
+/// What a reading makes of a pattern.
+pub(crate) enum ReadPattern<P> {
+    Same,
+    Other(P),
+    /// What is read so can never match it.
+    Never,
+}
+
+/// Patterns as they are written, and in each reading those that it changes.
+pub(crate) struct ReadingsIndex<I> {
+    written: I,
+    /// By the number of the reading; none for one that changes no pattern.
+    read: Vec<(u8, Rc<ReadPatterns<I>>)>,
+}
+
+/// The patterns that a reading changes.
+struct ReadPatterns<I> {
+    /// In order.
+    changed: Vec<ValueId>,
+    /// What they are read as, each once and numbered.
+    index: I,
+    /// By these numbers, the patterns that are read so.
+    ids: Vec<Vec<ValueId>>,
+}
+
+/// What patterns are read as, each with those that are.
+type ReadAs<P> = Vec<(P, Vec<ValueId>)>;
+
+impl<I: ValueIndex> ReadPatterns<I> {
+    fn lookup(&self, reading: &[u8], matched: &mut Matched) {
+        let mut numbers = Matched::new();
+        self.index.lookup(reading, &mut numbers);
+        let ids = numbers
+            .iter()
+            .filter_map(|number| usize::try_from(number.0).ok().and_then(|position| self.ids.get(position)));
+        matched.extend(ids.flatten().copied());
+    }
+}
+
+impl<I: ValueIndex> ReadingsIndex<I> {
+    /// `is_plain` says of a pattern that no reading changes it; `read` reads the others in the reading of a number.
+    pub(crate) fn new(
+        patterns: Vec<(I::Pattern, ValueId)>,
+        numbers: impl Iterator<Item = u8>,
+        is_plain: impl Fn(&I::Pattern) -> bool,
+        read: impl Fn(u8, &I::Pattern) -> ReadPattern<I::Pattern>,
+    ) -> Self {
+        let changing: Vec<_> = patterns.iter().filter(|(pattern, _)| !is_plain(pattern)).collect();
+        let mut indexes: Vec<(u8, Rc<ReadPatterns<I>>)> = Vec::new();
+        let mut built: Vec<ReadAs<I::Pattern>> = Vec::new();
+        for number in numbers.filter(|_| !changing.is_empty()) {
+            let mut changed = Vec::new();
+            let mut others: OrderedMap<I::Pattern, Vec<ValueId>> = OrderedMap::default();
+            for (pattern, id) in &changing {
+                match read(number, pattern) {
+                    ReadPattern::Same => continue,
+                    ReadPattern::Other(other) => others.entry_or_insert_with(other, Vec::new, |ids| ids.push(*id)),
+                    ReadPattern::Never => {}
+                }
+                changed.push(*id);
+            }
+            if changed.is_empty() {
+                continue;
+            }
+            sort_by(&mut changed, Ord::cmp);
+            let others = others.into_entries();
+            // Readings that make the same of all patterns share an index.
+            let known = built
+                .iter()
+                .zip(&indexes)
+                .find(|(patterns, (_, read))| **patterns == others && read.changed == changed);
+            let read = match known {
+                Some((_, (_, known))) => Rc::clone(known),
+                None => {
+                    let numbered = others.iter().zip((0..).map(ValueId)).map(|((other, _), id)| (other.clone(), id));
+                    let ids = others.iter().map(|(_, ids)| ids.clone()).collect();
+                    Rc::new(ReadPatterns { changed, index: I::build(numbered.collect()), ids })
+                }
+            };
+            built.push(others);
+            indexes.push((number, read));
+        }
+        Self { written: I::build(patterns), read: indexes }
+    }
+
+    /// The patterns as they are written.
+    pub(crate) fn written(&self) -> &I {
+        &self.written
+    }
+
+    /// Looks up a value as it came and in its other readings, each with its number.
+    #[inline(never)]
+    pub(crate) fn lookup(&self, value: &[u8], readings: &[(u8, Vec<u8>)], found: &mut FieldMatch) {
+        self.written.lookup(value, &mut found.any);
+        if readings.is_empty() {
+            return;
+        }
+        let mut each = Vec::with_capacity(readings.len() + 1);
+        each.push(found.any.clone());
+        for (number, reading) in readings {
+            let mut matched = Matched::new();
+            self.written.lookup(reading, &mut matched);
+            found.any.extend_from_slice(&matched);
+            if let Some((_, read)) = self.read.iter().find(|(known, _)| known == number) {
+                matched.retain(|id| read.changed.binary_search(id).is_err());
+                read.lookup(reading, &mut matched);
+            }
+            each.push(matched);
+        }
+        once_each(&mut found.any);
+        found.each = each.into();
+    }
+}

@@ -1,0 +1,131 @@
+//! The acceptance test of the stack: checks every claim of its README, and that the claims fail without their protection.
+
+mod ablation;
+mod assertions;
+mod command;
+mod composition;
+mod layers;
+mod migration;
+mod observability;
+mod policies;
+mod prometheus;
+mod resilience;
+mod stack;
+
+use std::env;
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use self::stack::Stack;
+
+/// A claim about the stack, and the function that checks it.
+struct Check {
+    /// The claim.
+    claim: &'static str,
+    /// Returns the observation if the claim holds, and fails if it does not.
+    run: fn(&Stack) -> Result<String>,
+}
+
+/// A section of the report.
+struct Section {
+    title: &'static str,
+    checks: &'static [Check],
+}
+
+const SECTIONS: [Section; 6] = [
+    Section { title: "Layers of defence", checks: &layers::CHECKS },
+    Section { title: "Composition with Envoy's own features", checks: &composition::CHECKS },
+    Section { title: "Changes at run time", checks: &migration::CHECKS },
+    Section { title: "Ablation: each claim fails without its protection", checks: &ablation::CHECKS },
+    Section { title: "Resilience: fail closed while a container is stopped", checks: &resilience::CHECKS },
+    Section { title: "Observability", checks: &observability::CHECKS },
+];
+
+/// Starts the stack and runs every check; true if all pass.
+pub(crate) fn run() -> Result<bool> {
+    let start = Instant::now();
+    let stack = Stack::up()?;
+    println!("Healthy after {} s.", start.elapsed().as_secs());
+    let (mut passed, mut failed) = (0, 0);
+    for section in SECTIONS {
+        println!("\n{}\n{}", section.title, "-".repeat(section.title.len()));
+        for check in section.checks {
+            match (check.run)(&stack) {
+                Ok(observation) => {
+                    passed += 1;
+                    println!("pass    {:66} {observation}", check.claim);
+                }
+                Err(error) => {
+                    failed += 1;
+                    println!("FAIL    {:66} {error:#}", check.claim);
+                }
+            }
+        }
+    }
+    println!("\n{passed} of {} checks passed after {} s.", passed + failed, start.elapsed().as_secs());
+    print_addresses(&stack)?;
+    Ok(failed == 0)
+}
+
+/// Starts the stack without checks.
+pub(crate) fn up() -> Result<()> {
+    print_addresses(&Stack::up()?)
+}
+
+fn print_addresses(stack: &Stack) -> Result<()> {
+    println!(
+        "The shop: http://{}/   Prometheus: http://{}/consoles/sallyport.html",
+        stack.published("gateway", 8080)?,
+        stack.published("prometheus", 9090)?
+    );
+    if let Ok(grafana) = stack.published("grafana", 3000) {
+        println!("Grafana: http://{grafana}/d/sallyport");
+    }
+    println!("To migrate: make stack-report, make stack-would-deny, make stack-enforce. To remove: make stack-down");
+    Ok(())
+}
+
+/// Removes containers, networks, volumes and the active policy files.
+pub(crate) fn down() -> Result<()> {
+    Stack::default().down()
+}
+
+/// Switches the running stack to report mode with PERMISSIVE mTLS (`report`), or back to the repository's policies
+/// (`enforce`).
+pub(crate) fn mode(mode: &str) -> Result<()> {
+    ensure!(policies::folder().exists(), "the stack is not running: start it with `make stack-up`");
+    match mode {
+        "report" => policies::report(),
+        "enforce" => policies::enforce(),
+        _ => bail!("expected `report` or `enforce`, found `{mode}`"),
+    }
+}
+
+/// Prints the would-be denials of the stack in report mode.
+pub(crate) fn would_deny() -> Result<()> {
+    let rows = migration::would_deny(&Stack::default())?;
+    if rows.is_empty() {
+        println!("No would-be denials.");
+    }
+    rows.iter().for_each(|row| println!("{row}"));
+    Ok(())
+}
+
+/// Takes the documentation's screenshot of the console page with a headless Chromium.
+pub(crate) fn screenshot() -> Result<()> {
+    let page = format!("http://{}/consoles/sallyport.html", Stack::default().published("prometheus", 9090)?);
+    let file = testbed::root().join("docs/stack-console.png");
+    let browser = env::var("CHROMIUM").unwrap_or_else(|_| "chromium".to_owned());
+    let size = "--window-size=1280,1280";
+    let mut command = Command::new(&browser);
+    command
+        .args(["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", size])
+        .arg(format!("--screenshot={}", file.display()))
+        .arg(page);
+    // Standard error is dropped: Chromium warns at length about missing desktop services.
+    command::output(&mut command).context("set CHROMIUM to the path of Chromium")?;
+    println!("{}", file.display());
+    Ok(())
+}

@@ -1,0 +1,181 @@
+//! `envoy-config/egress.yaml` on free ports, with local DNS and TLS servers in place of the internet.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+
+use crate::certificates::{CertificateAuthority, Identity, SubjectAltName};
+use crate::client::Client;
+use crate::configuration::Configuration;
+use crate::dns_server::DnsServer;
+use crate::envoy::{Envoy, Options};
+use crate::tls_server::TlsServer;
+use crate::{access_log, filter_path, root};
+
+/// JSON pointer to the filter's configuration in the file.
+const FILTER: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters/0/typed_config/config/configuration/value";
+
+/// The HTTPS port, which is replaced by the upstream's.
+const HTTPS: u64 = 443;
+
+/// A running egress gateway, its upstream TLS server, and the authority that issues identities.
+#[derive(Debug)]
+pub struct EgressGateway {
+    envoy: Envoy,
+    folder: PathBuf,
+    upstream: TlsServer,
+    authority: CertificateAuthority,
+    filter: Value,
+}
+
+/// The outcome of an attempt to reach a host through the gateway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EgressOutcome {
+    /// The upstream answered with this body.
+    Upstream(String),
+    /// The gateway answered with this status.
+    Status(u16),
+    /// The connection was closed without a response.
+    Closed,
+}
+
+impl EgressGateway {
+    /// Starts the gateway in `folder`. `names` are the DNS server's A records; names that resolve to 127.0.0.1 reach one
+    /// TLS server, so 127.0.0.0 is removed from the file's denied address ranges.
+    pub fn start(binary: PathBuf, folder: &Path, names: &[(&str, Ipv4Addr)]) -> Result<Self> {
+        fs::create_dir_all(folder)?;
+        let authority = CertificateAuthority::new("shop authority")?;
+        fs::write(folder.join("trusted.pem"), authority.pem())?;
+        let workload = [
+            SubjectAltName::Uri("spiffe://cluster.local/ns/shop/sa/egress".to_owned()),
+            SubjectAltName::Dns("egress".to_owned()),
+        ];
+        authority.issue(&workload)?.write(folder, "workload")?;
+        fs::copy(filter_path("egress-allowlist"), folder.join("egress-allowlist.wasm"))?;
+        let server: Vec<_> = names.iter().map(|(name, _)| SubjectAltName::Dns((*name).to_owned())).collect();
+        let upstream = TlsServer::start(&authority.issue(&server)?)?;
+        let dns = DnsServer::start(names)?;
+
+        let mut configuration = Configuration::read(&root().join("envoy-config/egress.yaml"))?;
+        configuration.move_paths("/etc/sallyport", folder);
+        redirect_upstreams(configuration.at("")?, upstream.address().port(), dns.address());
+        if let Some(listeners) = configuration.at("/static_resources/listeners")?.as_array_mut() {
+            for listener in listeners {
+                let address = listener.pointer_mut("/address/socket_address").context("no address")?;
+                let protocol = address.get("protocol").cloned().unwrap_or(json!("TCP"));
+                *address = json!({"address": "127.0.0.1", "port_value": 0, "protocol": protocol});
+            }
+        }
+        let filter = configuration.at(FILTER)?.clone();
+        let options = Options { binary, folder: folder.to_owned(), workers: 1, detached: false };
+        let envoy = Envoy::start(&configuration, &options)?;
+        Ok(Self { envoy, folder: folder.to_owned(), upstream, authority, filter })
+    }
+
+    /// Issues a workload's certificate.
+    pub fn identity(&self, principal: &str) -> Result<Identity> {
+        self.authority.issue(&[SubjectAltName::Uri(format!("spiffe://{principal}"))])
+    }
+
+    /// The port of the upstream TLS server, which replaces 443 in the rules.
+    pub fn port(&self) -> u16 {
+        self.upstream.address().port()
+    }
+
+    /// The number of connections to the upstream so far.
+    pub fn upstream_connections(&self) -> usize {
+        self.upstream.connections()
+    }
+
+    /// The filter's configuration, with the replaced ports.
+    pub fn filter(&self) -> &Value {
+        &self.filter
+    }
+
+    /// The local address of a listener.
+    pub fn listener(&self, name: &str) -> Result<SocketAddr> {
+        self.envoy.listener(name)
+    }
+
+    /// Opens a CONNECT tunnel to a host over mTLS, and sends a request through it.
+    pub fn connect(&self, identity: &Identity, host: &str) -> Result<EgressOutcome> {
+        let client = Client::tls(self.listener("mtls")?, Some(identity))?.with_sni(None);
+        let port = self.port();
+        let head = format!("CONNECT {host}:{port} HTTP/1.1\r\nhost: {host}:{port}\r\n\r\n");
+        let mut stream = client.connect()?;
+        let status = crate::client::response_head(&mut *stream, head.as_bytes())?;
+        if status != 200 {
+            return Ok(EgressOutcome::Status(status));
+        }
+        self.get(Client::over(stream, host)?)
+    }
+
+    /// Sends a request without CONNECT over mTLS with this SNI.
+    pub fn request(&self, identity: &Identity, server_name: &str, host: &str) -> Result<EgressOutcome> {
+        let client = Client::tls(self.listener("mtls")?, Some(identity))?.with_sni(Some(server_name));
+        let head = format!("GET / HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+        Ok(EgressOutcome::Status(client.send(head.as_bytes())?.status))
+    }
+
+    /// Sends a request head over plaintext, without an identity.
+    pub fn forward(&self, head: &str) -> Result<EgressOutcome> {
+        let mut stream = Client::plaintext(self.listener("forward-proxy")?).connect()?;
+        crate::client::response_head(&mut *stream, format!("{head}\r\n\r\n").as_bytes()).map(EgressOutcome::Status)
+    }
+
+    /// Sends a request over TLS that the gateway passes through by this SNI.
+    pub fn tls_passthrough(&self, server_name: &str) -> Result<EgressOutcome> {
+        self.get(Client::tls(self.listener("tls")?, None)?.with_sni(Some(server_name)).connect()?)
+    }
+
+    fn get(&self, mut stream: Box<dyn crate::client::Stream>) -> Result<EgressOutcome> {
+        Ok(match crate::client::round_trip(&mut *stream, b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n") {
+            Ok(answer) => EgressOutcome::Upstream(String::from_utf8_lossy(&answer.body).trim_end().to_owned()),
+            Err(_) => EgressOutcome::Closed,
+        })
+    }
+
+    /// Waits for an access log entry with all of these keys and values, and returns the first.
+    pub fn log_entry(&self, wanted: &[(&str, &str)]) -> Result<Value> {
+        access_log::find(&self.folder.join("envoy.out"), |entry| {
+            wanted.iter().all(|(key, value)| entry.get(key).and_then(Value::as_str) == Some(*value))
+        })
+    }
+}
+
+/// Replaces port 443 by the upstream's, and the machine's DNS resolver by the local one.
+fn redirect_upstreams(value: &mut Value, https: u16, dns: SocketAddr) {
+    match value {
+        Value::Array(items) => {
+            items.retain(|item| item.get("address_prefix") != Some(&json!("127.0.0.0")));
+            items.iter_mut().for_each(|item| redirect_upstreams(item, https, dns));
+        }
+        Value::Object(entries) => {
+            if let Some(options) = entries.get("dns_resolver_options").cloned() {
+                let resolver = json!({"socket_address": {"address": dns.ip().to_string(), "port_value": dns.port()}});
+                entries.insert("resolvers".to_owned(), json!([resolver]));
+                entries.insert("dns_resolver_options".to_owned(), options);
+            }
+            for (key, entry) in entries.iter_mut() {
+                match key.as_str() {
+                    "ports" | "number" | "port_value" => replace_https_port(entry, https),
+                    "inline_string" if *entry == json!(HTTPS.to_string()) => *entry = json!(https.to_string()),
+                    _ => {}
+                }
+                redirect_upstreams(entry, https, dns);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn replace_https_port(value: &mut Value, https: u16) {
+    match value {
+        Value::Number(number) if number.as_u64() == Some(HTTPS) => *value = json!(https),
+        Value::Array(items) => items.iter_mut().for_each(|item| replace_https_port(item, https)),
+        _ => {}
+    }
+}

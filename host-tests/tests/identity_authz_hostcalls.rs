@@ -53,7 +53,6 @@ rows! {
     a_failing_host_call_denies_what_needs_it_and_is_counted: check_failure_denies_and_counts;
     the_certificate: "proxy_get_property connection.uri_san_peer_certificate";
     whether_the_certificate_is_valid: "proxy_get_property connection.peer_certificate_valid";
-    the_end_of_the_certificate: "proxy_get_property connection.peer_certificate";
     the_port: "proxy_get_property destination.port";
     the_headers: "proxy_get_header_map_pairs";
 }

@@ -26,13 +26,14 @@ use crate::egress::compiled::EgressPolicy;
 use crate::egress::context::EgressContext;
 use crate::egress::rule::{Rule, Rules};
 use crate::identity::settings::{
-    DirectRemoteAddress, read_certificate_identity, read_remote_address, read_trust_domains,
+    CertificateValidation, DirectRemoteAddress, read_certificate_identity, read_remote_address, read_trust_domains,
 };
 
 /// A configuration of `egress-allowlist`, read without a fault and compiled.
 pub struct EgressAllowlist {
     policy: EgressPolicy,
     reply: DenyResponse,
+    certificate_validation: CertificateValidation,
     direct_remote_address: DirectRemoteAddress,
     summary: Summary,
 }
@@ -63,8 +64,15 @@ impl EgressAllowlist {
         let read = read(&ConfigNode::root(&document, &diagnostics));
         // The memory of a VM does not shrink: what is made of the tree goes where the tree was.
         drop(document);
-        let Configuration { rules, written, reply, direct_remote_address, mode, server_name_must_match } =
-            diagnostics.into_result(read)?;
+        let Configuration {
+            rules,
+            written,
+            reply,
+            certificate_validation,
+            direct_remote_address,
+            mode,
+            server_name_must_match,
+        } = diagnostics.into_result(read)?;
         let summary = Summary {
             rules: written,
             resources: rules.resources,
@@ -73,12 +81,17 @@ impl EgressAllowlist {
             report_only: mode == EnforcementMode::Report,
         };
         let policy = EgressPolicy::new(&rules.list, server_name_must_match, mode);
-        Ok(Self { policy, reply, direct_remote_address, summary })
+        Ok(Self { policy, reply, certificate_validation, direct_remote_address, summary })
     }
 
     /// What decides requests.
     pub fn policy(&self) -> &EgressPolicy {
         &self.policy
+    }
+
+    /// Proof that the certificate of a connection was validated.
+    pub fn certificate_validation(&self) -> CertificateValidation {
+        self.certificate_validation
     }
 
     /// What a denied HTTP client is told.
@@ -95,7 +108,10 @@ impl EgressAllowlist {
     pub fn summary(&self) -> String {
         let Summary { rules, resources, hosts, reported, report_only } = &self.summary;
         let mode = if *report_only { ", mode: report, nothing is denied" } else { "" };
-        format!("loaded {rules} rules and {resources} resources with {hosts} hosts, {reported} rules only report{mode}")
+        let validation = self.certificate_validation.note();
+        format!(
+            "loaded {rules} rules and {resources} resources with {hosts} hosts, {reported} rules only report{mode}{validation}"
+        )
     }
 }
 
@@ -107,14 +123,16 @@ struct Configuration {
     direct_remote_address: DirectRemoteAddress,
     mode: EnforcementMode,
     server_name_must_match: bool,
+    certificate_validation: CertificateValidation,
 }
 
 fn read(node: &ConfigNode<'_>) -> Option<Configuration> {
     let object = node.object()?;
     let trust_domains = read_trust_domains(&object);
-    if let Some(identity) = object.optional("identity") {
-        read_certificate_identity(&identity);
-    }
+    let certificate_validation = match object.optional("identity") {
+        Some(identity) => read_certificate_identity(&identity),
+        None => Some(CertificateValidation::default()),
+    };
     let direct_remote_address = DirectRemoteAddress::read(&object);
     let remote_address_is_trusted = read_remote_address(&object);
     let mode = EnforcementMode::read(object.optional("mode").as_ref());
@@ -157,6 +175,7 @@ fn read(node: &ConfigNode<'_>) -> Option<Configuration> {
         direct_remote_address: direct_remote_address?,
         mode: mode?,
         server_name_must_match: server_name_must_match?,
+        certificate_validation: certificate_validation?,
     })
 }
 

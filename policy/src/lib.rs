@@ -75,10 +75,11 @@ pub use egress::authority::{Authority, DomainName, Host, InvalidAuthority};
 pub use egress::compiled::EgressPolicy;
 pub use egress::decision::EgressDenial;
 pub use egress::request::{EgressProtocol, EgressRequest};
+pub use identity::certificate::certificate_end;
 pub use identity::error::{
     AttributeError, EvalError, SpiffeIdError, UnauthenticatedReason, XfccElementError, XfccError,
 };
 pub use identity::peer::Peer;
-pub use identity::settings::{DirectRemoteAddress, IdentitySource};
+pub use identity::settings::{CertificateValidation, DirectRemoteAddress, IdentitySource};
 pub use identity::spiffe_id::SpiffeId;
 pub use identity::xfcc::forwarded_peer;

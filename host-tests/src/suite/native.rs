@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Result, bail};
 use serde_json::json;
-use testbed::SubjectAltName;
+use testbed::{CertificateAuthority, SubjectAltName};
 
 use super::case::{Caller, Case, FirstSpeaker, Passthrough, RequestSpec, bytes, checked_counter};
 use super::environment::{
@@ -130,7 +130,14 @@ fn connection(caller: &Caller) -> Result<Connection> {
     };
     let mut connection = Connection {
         certificate: sans.as_ref().map(uris),
-        validated: Some(sans.is_some() && !caller.untrusted),
+        validated: Some(sans.is_some() && !caller.untrusted && !caller.expired),
+        peer_certificate: match (&sans, caller.expired) {
+            (Some(sans), true) => {
+                Some(CertificateAuthority::new("trusted")?.issue_expired(sans)?.certificate().to_owned())
+            }
+            // The end of certificates that are good is read when Envoy plays the case.
+            _ => None,
+        },
         tls: caller.speaks_tls(),
         server_name: caller.server_name.as_ref().map(|name| name.to_ascii_lowercase().into_bytes()),
         filter_state: [(DIRECT_ADDRESS_KEY.to_owned(), DIRECT_ADDRESS.as_bytes().to_vec())].into(),

@@ -19,6 +19,8 @@ pub struct Connection {
     pub certificate: Option<Vec<String>>,
     /// `connection.peer_certificate_valid`; `None` on an Envoy before 1.39.
     pub validated: Option<bool>,
+    /// `connection.peer_certificate`, in PEM; `None` on Envoy before 1.38.
+    pub peer_certificate: Option<String>,
     /// True if the connection uses TLS.
     pub tls: bool,
     /// `source.address`.
@@ -57,6 +59,7 @@ impl Connection {
             id,
             certificate: None,
             validated: Some(false),
+            peer_certificate: None,
             tls: false,
             source: SocketAddr::from((Self::CLIENT, 40_000)),
             destination: SocketAddr::from(([192, 0, 2, 1], 443)),
@@ -160,6 +163,8 @@ impl Stream {
             ["connection", "peer_certificate_valid"] => {
                 connection.validated.map(|valid| encoding::boolean(self.established && valid))
             }
+            ["connection", "peer_certificate"] if !self.established => None,
+            ["connection", "peer_certificate"] => connection.peer_certificate.as_deref().map(encoding::string),
             ["connection", "uri_san_peer_certificate"] if !self.established => None,
             ["connection", "uri_san_peer_certificate"] => {
                 connection.certificate.as_ref()?.first().map(|uri| encoding::string(uri))

@@ -6,7 +6,7 @@
 
 mod client_request;
 
-use sallyport_policy::{BaselineDeny, ConfigErrors, Decision, Denial, DirectRemoteAddress};
+use sallyport_policy::{BaselineDeny, CertificateValidation, ConfigErrors, Decision, Denial, DirectRemoteAddress};
 use sallyport_runtime::{
     Action, Bytes, CurrentStream, DenialReport, Host, Level, PeerCache, Plugin, ProxyHost, Reporter, StreamContext,
 };
@@ -30,7 +30,7 @@ impl<H: Host + 'static> Plugin for BaselineDenyPlugin<H> {
         let configuration = BaselineDeny::parse(&configuration)?;
         host.log(Level::Info, &format!("sallyport {}: {}", Self::NAME, configuration.summary()));
         let reporter = Reporter::new(host, Self::NAME, configuration.denying_policies());
-        Ok(Self { configuration, peers: PeerCache::new(host), reporter })
+        Ok(Self { configuration, peers: PeerCache::new(host, CertificateValidation::default()), reporter })
     }
 
     fn on_request_headers(&self) -> Action {

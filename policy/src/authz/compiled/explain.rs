@@ -8,6 +8,7 @@ use crate::authz::engine::field_set::FieldId;
 use crate::authz::engine::rule_set::{ClosestClause, RuleSet};
 use crate::authz::policy_name::{PolicyName, RuleName};
 use crate::identity::error::EvalError;
+use crate::identity::peer::Peer;
 use crate::matcher::clause::Condition;
 
 pub(crate) fn explain(rules: &RuleSet, names_repeat: bool, denial: &Denial<'_>, request: &mut dyn Request) -> String {
@@ -25,7 +26,10 @@ pub(crate) fn explain(rules: &RuleSet, names_repeat: bool, denial: &Denial<'_>, 
             }
         }
         Denial::MtlsRequired(name) => {
-            format!("{name} is STRICT, and the connection has no validated certificate: {}", describe_request(request))
+            let remedy = request.peer().ok().and_then(Peer::remedy);
+            let remedy = remedy.map_or_else(String::new, |remedy| format!("; {remedy}"));
+            let text = format!("{name} is STRICT, and the connection has no validated certificate{remedy}");
+            format!("{text}: {}", describe_request(request))
         }
         Denial::DefaultAction => {
             let text = format!("no ALLOW policy applies here and defaultAction is DENY: {}", describe_request(request));

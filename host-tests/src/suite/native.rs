@@ -182,7 +182,7 @@ fn request(sent: &Sent) -> Result<Request> {
         (None, Some(target)) => (host, target.clone()),
         (None, None) => (host, sent.path.clone()),
     };
-    let mut request = Request::new(&sent.method, "", &path).with_host(&authority);
+    let mut request = Request::new(&sent.method, "", "").with_host(&authority).with_path(&bytes(&path)?);
     if let Some(user_agent) = joined("user-agent", None)? {
         request = request.with("user-agent", &user_agent);
     }

@@ -44,6 +44,11 @@ pub(crate) fn describe_operation<R: Request + ?Sized>(request: &mut R) -> String
     [method, path].into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
+/// What a value can be read as, where that decides; `remedy` says what a policy or a configuration can do about it.
+pub(crate) fn describe_reading(subject: &str, reading: &[u8], remedy: &str) -> String {
+    format!("the {subject} can also be read as {}{remedy}", printable(reading))
+}
+
 /// A value from the network as one short line: no control characters, no terminal codes.
 pub(crate) fn printable(value: &[u8]) -> String {
     let shown = value.get(..PRINTED).unwrap_or(value);

@@ -218,6 +218,21 @@ impl CompiledPolicy {
         explain::explain(self, denial, request)
     }
 
+    /// The clause by which a DENY rule matches, if it is the first rule that does.
+    fn matching_deny_clause<R: Request + ?Sized>(
+        &self,
+        rule: &RuleName,
+        request: &mut R,
+    ) -> Result<Option<&Clause<Field>>, EvalError> {
+        let mut lookups = self.lookups(None, request);
+        let mut of_the_rule = None;
+        for index in [&self.deny.enforced, &self.deny.reported] {
+            let clause = index.first(&self.sets, &mut lookups)?;
+            of_the_rule = of_the_rule.or(clause.filter(|clause| self.rule(clause.rule) == Some(rule)));
+        }
+        Ok(of_the_rule)
+    }
+
     /// The header and the pattern by which a DENY rule matches, as they were written; none where it matches without a
     /// header.
     pub(crate) fn header_hit<R: Request + ?Sized>(
@@ -225,12 +240,8 @@ impl CompiledPolicy {
         rule: &RuleName,
         request: &mut R,
     ) -> Result<Option<(String, String)>, EvalError> {
+        let of_the_rule = self.matching_deny_clause(rule, request)?;
         let mut lookups = self.lookups(None, request);
-        let mut of_the_rule = None;
-        for index in [&self.deny.enforced, &self.deny.reported] {
-            let clause = index.first(&self.sets, &mut lookups)?;
-            of_the_rule = of_the_rule.or(clause.filter(|clause| self.rule(clause.rule) == Some(rule)));
-        }
         for condition in of_the_rule.map_or(&[][..], Clause::conditions) {
             if condition.negated {
                 continue;

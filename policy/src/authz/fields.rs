@@ -44,8 +44,9 @@ use request_principal::RequestPrincipal;
 
 use crate::attributes::jwt_claims::ClaimSource;
 use crate::attributes::names::{HeaderName, MetadataKey};
-use crate::attributes::readings::path::PathReadings;
+use crate::attributes::readings::{self, path::PathReadings};
 use crate::attributes::request::Request;
+use crate::attributes::wording::describe_reading;
 use crate::authz::fields::header::{HeaderIndex, HeaderPattern, HeaderSyntax};
 use crate::authz::fields::host::HostPattern;
 use crate::authz::fields::ip_block::IpBlock;
@@ -65,6 +66,7 @@ use crate::collections::sort::sort_by;
 #[cfg(test)]
 use crate::identity::error::AttributeError;
 use crate::identity::error::EvalError;
+use crate::matcher::clause::Condition;
 #[cfg(test)]
 use crate::matcher::clause::Quantifier;
 use crate::matcher::field_match::{FieldMatch, missing_index, position};
@@ -567,6 +569,39 @@ impl Fields {
             }
         }
         Ok(())
+    }
+
+    /// Says by which reading of the request's value a list matches it or does not, where that is not as it came; `meets`
+    /// says which values are of the list, `template` whether it has a path template.
+    pub(crate) fn describe_reading<R: Request + ?Sized>(
+        &self,
+        condition: &Condition<Field>,
+        request: &mut R,
+        template: bool,
+        meets: &dyn Fn(&[ValueId]) -> bool,
+    ) -> Option<String> {
+        let of = condition.of;
+        let (index, subject, value, readings) = match condition.field.kind {
+            FieldKind::Path => return self.paths.describe_reading(request.path().ok()??, of, template, meets),
+            FieldKind::Method => {
+                let method = request.method().ok()??.to_vec();
+                let readings = readings::method::readings(&method);
+                (&self.methods, "method", method, readings)
+            }
+            FieldKind::Host => {
+                let host = request.host().ok()??.to_ascii_lowercase();
+                let readings = readings::host::readings(&host);
+                (&self.hosts, "host", host, readings)
+            }
+            FieldKind::ServerName => {
+                let name = request.server_name().ok()??.to_ascii_lowercase();
+                let readings = readings::host::server_name_readings(&name);
+                (&self.server_names, "SNI", name, readings)
+            }
+            _ => return None,
+        };
+        let (_, reading) = index.deciding(&value, &readings, of, meets)?;
+        Some(describe_reading(subject, reading, ""))
     }
 
     /// What a value of a pseudo-header begins with, by [`StringIndex::beginning`]; none for other fields.

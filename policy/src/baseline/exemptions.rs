@@ -8,6 +8,7 @@ use crate::authz::fields::path::{Index as PathIndex, PathPattern};
 use crate::baseline::USER_AGENT;
 use crate::config::reader::{ConfigNode, Object};
 use crate::identity::error::AttributeError;
+use crate::matcher::clause::Quantifier;
 use crate::matcher::field_match::FieldMatch;
 use crate::matcher::path_template::SegmentBytes;
 use crate::matcher::value_ids::ValueId;
@@ -36,6 +37,12 @@ impl Exemptions {
         let user_agents = ListElementIndex::new(agents.into_iter());
         let paths = PathIndex::new(paths.into_iter(), path_readings);
         Some(Self { user_agents, paths, any_path, any_user_agent })
+    }
+
+    /// Says by which reading of its path a request is not exempt, where it is as it came.
+    pub(crate) fn describe_reading<R: Request + ?Sized>(&self, request: &mut R) -> Option<String> {
+        let path = request.path().ok()??;
+        self.paths.describe_reading(path, Quantifier::All, false, &|matched| !matched.is_empty())
     }
 
     /// Whether a request is exempt.

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use crate::collections::map::OrderedMap;
 use crate::collections::sort::sort_by;
+use crate::matcher::clause::Quantifier;
 use crate::matcher::field_match::{FieldMatch, position};
 use crate::matcher::string_index::StringIndex;
 use crate::matcher::string_pattern::StringPattern;
@@ -119,6 +120,35 @@ impl<I: ValueIndex> ReadingsIndex<I> {
     /// The patterns as they are written.
     pub(crate) fn written(&self) -> &I {
         &self.written
+    }
+
+    /// The reading by which a list matches a value that it does not match as it came, or with [`Quantifier::All`] does not
+    /// match one that it does; `meets` says which matches are of the list.
+    pub(crate) fn deciding<'r>(
+        &self,
+        value: &[u8],
+        readings: &'r [(u8, Vec<u8>)],
+        of: Quantifier,
+        meets: &dyn Fn(&[ValueId]) -> bool,
+    ) -> Option<&'r (u8, Vec<u8>)> {
+        let mut found = FieldMatch::default();
+        self.lookup(value, readings, &mut found);
+        let (as_it_came, others) = found.each.split_first()?;
+        let differs = |(number, matched): (&'r (u8, Vec<u8>), &Matched)| {
+            let meets = match of {
+                Quantifier::All => meets(matched),
+                Quantifier::Any => {
+                    let mut written = Matched::new();
+                    self.written.lookup(&number.1, &mut written);
+                    meets(&written)
+                }
+            };
+            (meets == (of == Quantifier::Any)).then_some(number)
+        };
+        match meets(as_it_came) == (of == Quantifier::All) {
+            true => readings.iter().zip(others).find_map(differs),
+            false => None,
+        }
     }
 
     /// Looks up a value as it came and in its other readings, each with its number.

@@ -7,10 +7,12 @@ use crate::attributes::wording::{
 use crate::authz::compiled::{CompiledPolicy, Lookups};
 use crate::authz::decision::Denial;
 use crate::authz::fields::{Field, FieldKind, Values};
+use crate::authz::policy_name::RuleName;
 use crate::collections::map::OrderedMap;
 use crate::identity::error::EvalError;
 use crate::matcher::clause::Condition;
 use crate::matcher::rule_tree::match_distance;
+use crate::matcher::value_ids::ValueId;
 use crate::matcher::value_set::SetId;
 
 /// What every set is compared with, and its first values, as they were written.
@@ -45,7 +47,8 @@ pub(crate) fn explain<R: Request + ?Sized>(policy: &CompiledPolicy, denial: &Den
             Err(_) => format!("no ALLOW policy matches: {}", asked(request)),
         },
         Denial::Matched(rule) => {
-            format!("DENY policy {} matches with rule {}: {}", rule.policy(), rule.label(), asked(request))
+            let reading = policy.deny_reading(rule, request).map(|reading| format!(", {reading}")).unwrap_or_default();
+            format!("DENY policy {} matches with rule {}: {}{reading}", rule.policy(), rule.label(), asked(request))
         }
         Denial::MtlsRequired(name) => {
             format!("{name} is STRICT, and the connection has no validated certificate: {}", asked(request))
@@ -54,6 +57,20 @@ pub(crate) fn explain<R: Request + ?Sized>(policy: &CompiledPolicy, denial: &Den
             format!("no ALLOW policy applies here and defaultAction is DENY: {}", asked(request))
         }
         Denial::Undecidable(obstacle) => format!("{obstacle}: {}", asked(request)),
+    }
+}
+
+impl CompiledPolicy {
+    /// Says by which reading of the request a DENY rule matches, where that is not as it came.
+    pub(crate) fn deny_reading<R: Request + ?Sized>(&self, rule: &RuleName, request: &mut R) -> Option<String> {
+        let conditions = self.matching_deny_clause(rule, request).ok()??.conditions();
+        conditions.iter().find_map(|condition| self.describe_reading(condition, request))
+    }
+
+    fn describe_reading<R: Request + ?Sized>(&self, condition: &Condition<Field>, request: &mut R) -> Option<String> {
+        let meets = |matched: &[ValueId]| self.sets.meets(condition.set, matched);
+        let template = self.descriptions.of(condition).contains("{*}");
+        self.fields.describe_reading(condition, request, template, &meets)
     }
 }
 
@@ -83,7 +100,9 @@ fn nearest<R: Request + ?Sized>(policy: &CompiledPolicy, request: &mut R) -> Res
     };
     let name = policy.rule(clause.rule).map(|rule| policy.short_name(rule.policy())).unwrap_or_default();
     let wanted = sentence(clause.conditions().iter().filter(part_of_it), &policy.descriptions);
-    Ok(format!("{name} wants {wanted}, this was {}", instead(&failing, request)))
+    let reading = failing.iter().find_map(|condition| policy.describe_reading(condition, request));
+    let reading = reading.map(|reading| format!(", {reading}")).unwrap_or_default();
+    Ok(format!("{name} wants {wanted}, this was {}{reading}", instead(&failing, request)))
 }
 
 /// `GET or POST under /api/ and port 8080`.

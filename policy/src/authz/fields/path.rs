@@ -2,9 +2,11 @@
 
 use std::fmt;
 
-use crate::attributes::readings::path::{self, Ends, PathReadings, Readings};
+use crate::attributes::readings::path::{self, Ends, MAX_COMPARED, PathReadings, Readings};
 use crate::attributes::request::without_query;
+use crate::attributes::wording::describe_reading;
 use crate::collections::sort::sort_by;
+use crate::matcher::clause::Quantifier;
 use crate::matcher::field_match::FieldMatch;
 use crate::matcher::path_template::{PathTemplate, SegmentBytes};
 use crate::matcher::path_template_index::TemplateIndex;
@@ -192,6 +194,26 @@ impl Index {
         match path::is_plain(path) {
             true => self.patterns.written().lookup(path, &mut found.any),
             false => self.lookup_readings(path, found),
+        }
+    }
+
+    /// Says by which reading of `path` a list matches it or does not, where that is not as it came.
+    pub(crate) fn describe_reading(
+        &self,
+        path: &[u8],
+        of: Quantifier,
+        template: bool,
+        meets: &dyn Fn(&[ValueId]) -> bool,
+    ) -> Option<String> {
+        let (path, _) = path::one_spelling(without_query(path));
+        match path::readings(&path, self.made) {
+            Readings::Few(readings) => {
+                let (number, reading) = self.patterns.deciding(&path, &readings, of, meets)?;
+                Some(describe_reading("path", reading, &PathReadings::remedy(*number, template)))
+            }
+            Readings::TooLong => Some(format!(
+                "the path can be read in several ways and is not compared, since it has more than {MAX_COMPARED} bytes"
+            )),
         }
     }
 

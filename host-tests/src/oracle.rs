@@ -9,6 +9,7 @@ mod differences;
 mod fields;
 mod policy_set;
 mod question;
+mod readings;
 mod shrink;
 mod stage;
 mod translate;

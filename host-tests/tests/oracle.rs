@@ -102,11 +102,11 @@ fn ask(
             for _ in 0..QUESTIONS {
                 let question = Question::random(&caller, set, random);
                 let answers = match &mut connection {
-                    Some(connection) => stage.ask(&mut **connection, &question),
-                    None => stage.ask_alone(number, &question),
+                    Some(connection) => stage.compare(&mut **connection, &question),
+                    None => stage.compare_alone(number, &question),
                 };
                 let answers = answers.with_context(|| format!("{}", serde_json::json!([&set.policies, &question])))?;
-                if !answers.agree() {
+                if !answers.agree_on(&question) {
                     return Ok(Some(Disagreement { protocol, set: set.clone(), question, answers }));
                 }
                 coverage.count(set, &answers);

@@ -239,6 +239,9 @@ const PATHS: &[(&str, &str)] = &[
     ("/{**}/items", "/orders/1/items"),
     ("/orders/{*}/{**}", "/orders/1/items/2"),
     ("/{*}/{*}/items", "/orders/1/items"),
+    ("/group%2Fproject/*", "/group%2Fproject/1"),
+    ("/orders/caf%C3%A9", "/orders/caf%c3%a9"),
+    ("/orders;v=1", "/orders;v=1"),
 ];
 
 const HEADERS: &[(&str, &str)] = &[

@@ -134,9 +134,10 @@ const FORWARDED: [&str; 6] = [
 ];
 const PORTS: [u16; 3] = [443, 8080, 65535];
 const SERVER_NAMES: [&str; 3] = ["shop.example", "pay.example", "shop.internal"];
-const METHODS: [&str; 5] = ["GET", "POST", "PATCH", "DELETE", "PROPFIND"];
-const HOSTS: [&str; 5] = ["shop.example", "SHOP.example", "shop.example:8080", "pay.example", "shop"];
-const PATHS: [&str; 15] = [
+const METHODS: [&str; 7] = ["GET", "POST", "PATCH", "DELETE", "PROPFIND", "get", "Patch"];
+const HOSTS: [&str; 7] =
+    ["shop.example", "SHOP.example", "shop.example:8080", "pay.example", "shop", "pay.example.", "shop.example.:80"];
+const PATHS: [&str; 26] = [
     "/",
     "/orders",
     "/orders?x=/admin",
@@ -152,10 +153,22 @@ const PATHS: [&str; 15] = [
     "/admin/",
     "/admin//x",
     "/Orders",
+    "/orders/%31",
+    "/%61dmin",
+    "/orders/caf%c3%a9",
+    "/orders/../admin",
+    "/x/%2e%2e/admin",
+    "//admin",
+    "/orders;v=1",
+    "/orders/..;/admin",
+    "/admin%2fx",
+    "/group%2Fproject/1",
+    "/orders/1/./items?/../a",
 ];
 /// Paths with bytes that Envoy's templates do not take.
 const PATHS_BEYOND_TEMPLATES: [&str; 2] = ["/orders/1|2", "/admin/\"x\"/items"];
-const ROLES: [&str; 6] = ["admin", "user", "", "administrator", "Admin", "admin,user"];
+const ROLES: [&str; 9] =
+    ["admin", "user", "", "administrator", "Admin", "admin,user", " admin\t", "user, admin", "guest,  user"];
 const ISSUERS: [&str; 4] =
     [r#""https://accounts.example""#, r#""accounts""#, r#""""#, r#""https://accounts.example/team""#];
 const SUBJECTS: [&str; 4] = [r#""ann""#, r#""bob""#, r#""team/ann""#, "7"];

@@ -53,8 +53,8 @@ pub fn shrink(
         let mut stage = Stage::start(found.protocol, &sets, binary.to_owned(), folder()?)?;
         let mut smaller = None;
         for (number, (set, question)) in candidates.into_iter().enumerate() {
-            let answers = stage.ask_alone(number, &question)?;
-            if !answers.agree() {
+            let answers = stage.compare_alone(number, &question)?;
+            if !answers.agree_on(&question) {
                 smaller = Some(Disagreement { set, question, answers, ..found.clone() });
                 break;
             }

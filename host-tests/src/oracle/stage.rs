@@ -49,13 +49,6 @@ pub struct Answers {
     pub sallyport: Verdict,
 }
 
-impl Answers {
-    /// Whether they are the same.
-    pub fn agree(&self) -> bool {
-        self.istio == self.sallyport
-    }
-}
-
 /// A running Envoy with a listener for each of its sets of policies.
 ///
 /// For HTTP a listener has Envoy's RBAC as shadow rules, which decide and carry nothing out, and after it
@@ -161,6 +154,25 @@ impl Stage {
             Ok(Verdict { allowed, rule: None, audited: false })
         };
         Ok(Answers { istio: verdict(istio)?, sallyport: verdict(sallyport)? })
+    }
+
+    /// Asks both filters by a connection of [`connect`](Self::connect): Envoy's own about the request in the spelling that
+    /// `identity-authz` compares it in, and `identity-authz` about the request as it is.
+    pub fn compare(&self, connection: &mut dyn Stream, question: &Question) -> Result<Answers> {
+        let answers = self.ask(connection, question)?;
+        match question.in_one_spelling() {
+            spelled if spelled == *question => Ok(answers),
+            spelled => Ok(Answers { istio: self.ask(connection, &spelled)?.istio, ..answers }),
+        }
+    }
+
+    /// The same by a connection of its own.
+    pub fn compare_alone(&mut self, number: usize, question: &Question) -> Result<Answers> {
+        if self.protocol == Protocol::Tcp {
+            return self.ask_connection(number, &question.caller);
+        }
+        let mut connection = self.connect(number, &question.caller)?;
+        self.compare(&mut *connection, question)
     }
 
     /// Asks both filters by a connection of [`connect`](Self::connect).

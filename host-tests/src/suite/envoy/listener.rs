@@ -148,11 +148,18 @@ pub(crate) fn direct_address_state() -> Value {
 
 /// A listener whose connections pass through to the cluster beyond.
 pub(super) fn passing_listener(name: &str, counters: &str, log: &Path, filter: &Value) -> Value {
-    let proxy = json!({
+    let mut proxy = json!({
         "@type": "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
         "stat_prefix": "passing",
         "cluster": BEYOND
     });
+    // `identity-authz` decides when the client's first bytes come.
+    if counters == "identity_authz"
+        && let Value::Object(keys) = &mut proxy
+    {
+        keys.insert("upstream_connect_mode".to_owned(), json!("ON_DOWNSTREAM_DATA"));
+        keys.insert("max_early_data_bytes".to_owned(), json!(65536));
+    }
     json!({
         "name": name,
         "address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}},

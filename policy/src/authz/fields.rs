@@ -45,7 +45,7 @@ use request_principal::RequestPrincipal;
 use crate::attributes::jwt_claims::ClaimSource;
 use crate::attributes::names::{HeaderName, MetadataKey};
 use crate::attributes::readings::{self, path::PathReadings};
-use crate::attributes::request::Request;
+use crate::attributes::request::{Request, without_query};
 use crate::attributes::wording::describe_reading;
 use crate::authz::fields::header::{HeaderIndex, HeaderPattern, HeaderSyntax};
 use crate::authz::fields::host::HostPattern;
@@ -569,6 +569,18 @@ impl Fields {
             }
         }
         Ok(())
+    }
+
+    /// Whether a value of the request, of a field that policies ask for, may have several readings.
+    pub(crate) fn may_have_several_readings<R: Request + ?Sized>(&self, request: &mut R) -> bool {
+        let path = |path| !readings::path::is_plain(without_query(path));
+        (!self.paths.is_empty() && request.path().ok().flatten().is_some_and(path))
+            || (!self.methods.is_empty()
+                && request.method().ok().flatten().is_some_and(|method| !readings::method::is_plain(method)))
+            || (!self.hosts.is_empty()
+                && request.host().ok().flatten().is_some_and(|host| !readings::host::is_plain(host)))
+            || (!self.server_names.is_empty()
+                && request.server_name().ok().flatten().is_some_and(|name| name.ends_with(b".")))
     }
 
     /// Says by which reading of the request's value a list matches it or does not, where that is not as it came; `meets`

@@ -45,6 +45,8 @@ pub(crate) enum ReadPattern<P> {
 /// Patterns as they are written, and in each reading those that it changes.
 pub(crate) struct ReadingsIndex<I> {
     written: I,
+    /// Whether there are no patterns.
+    empty: bool,
     /// By the number of the reading; none for one that changes no pattern.
     read: Vec<(u8, Rc<ReadPatterns<I>>)>,
 }
@@ -114,7 +116,11 @@ impl<I: ValueIndex> ReadingsIndex<I> {
             built.push(others);
             indexes.push((number, read));
         }
-        Self { written: I::build(patterns), read: indexes }
+        Self { empty: patterns.is_empty(), written: I::build(patterns), read: indexes }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.empty
     }
 
     /// The patterns as they are written.

@@ -63,6 +63,9 @@ pub(crate) fn explain<R: Request + ?Sized>(policy: &CompiledPolicy, denial: &Den
 impl CompiledPolicy {
     /// Says by which reading of the request a DENY rule matches, where that is not as it came.
     pub(crate) fn deny_reading<R: Request + ?Sized>(&self, rule: &RuleName, request: &mut R) -> Option<String> {
+        if !self.fields.may_have_several_readings(request) {
+            return None;
+        }
         let conditions = self.matching_deny_clause(rule, request).ok()??.conditions();
         conditions.iter().find_map(|condition| self.describe_reading(condition, request))
     }
@@ -100,7 +103,10 @@ fn nearest<R: Request + ?Sized>(policy: &CompiledPolicy, request: &mut R) -> Res
     };
     let name = policy.rule(clause.rule).map(|rule| policy.short_name(rule.policy())).unwrap_or_default();
     let wanted = sentence(clause.conditions().iter().filter(part_of_it), &policy.descriptions);
-    let reading = failing.iter().find_map(|condition| policy.describe_reading(condition, request));
+    let reading = match policy.fields.may_have_several_readings(request) {
+        true => failing.iter().find_map(|condition| policy.describe_reading(condition, request)),
+        false => None,
+    };
     let reading = reading.map(|reading| format!(", {reading}")).unwrap_or_default();
     Ok(format!("{name} wants {wanted}, this was {}{reading}", instead(&failing, request)))
 }

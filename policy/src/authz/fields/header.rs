@@ -47,13 +47,13 @@ pub(crate) trait HeaderIndex {
 
     /// Looks up every line of a header, and their join by commas, which is how a proxy may hand several on.
     fn lookup(&self, values: &[&[u8]], found: &mut FieldMatch) {
-        let values: HeaderValues<'_> = values.iter().map(|value| header::trimmed(value)).collect();
         let mut each = Vec::with_capacity(values.len());
-        for value in &values {
-            each.push(self.look_up(value, &mut found.any));
+        for value in values {
+            each.push(self.look_up(header::trimmed(value), &mut found.any));
         }
         found.each = each.into();
         if values.len() > 1 {
+            let values: HeaderValues<'_> = values.iter().map(|value| header::trimmed(value)).collect();
             self.look_up(&values.join(&b','), &mut found.any);
         }
     }
@@ -232,6 +232,9 @@ impl HeaderIndex for WholeValueIndex {
         let mut whole = Matched::new();
         self.0.lookup(value, &mut whole);
         any.extend_from_slice(&whole);
+        if !header::is_list(value) {
+            return whole;
+        }
         let mut limit = MAX_REPEATED;
         for element in header::elements(value) {
             self.0.lookup(element, any);
@@ -304,7 +307,8 @@ impl HeaderIndex for ListElementIndex {
         let value = value.to_ascii_lowercase();
         self.look_up_value(&value, &mut whole);
         // Envoy joins several User-Agent headers into one value.
-        for element in header::elements(&value) {
+        let elements = header::is_list(&value).then(|| header::elements(&value));
+        for element in elements.into_iter().flatten() {
             self.look_up_tied(element, any);
             once_each(any);
         }

@@ -197,6 +197,10 @@ impl Index {
         }
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.patterns.is_empty()
+    }
+
     /// Says by which reading of `path` a list matches it or does not, where that is not as it came.
     pub(crate) fn describe_reading(
         &self,

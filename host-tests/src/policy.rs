@@ -20,9 +20,10 @@ pub fn authorization_policy(name: &str, spec: &str) -> Result<Value> {
 }
 
 /// Returns the configuration of `identity-authz` with one policy, `shop/p`, that lets in whatever it does not deny;
-/// `spec` is YAML.
+/// `spec` is YAML and may use `remoteIpBlocks`.
 pub fn single_policy(spec: &str) -> Result<String> {
-    Ok(json!({"defaultAction": "ALLOW", "resources": [authorization_policy("p", spec)?]}).to_string())
+    let resources = [authorization_policy("p", spec)?];
+    Ok(json!({"remoteAddress": "trusted", "defaultAction": "ALLOW", "resources": resources}).to_string())
 }
 
 /// Returns an ALLOW policy, `shop/allow-web`, for the principal `cluster.local/ns/shop/sa/web`. `operation` is YAML, as

@@ -11,6 +11,7 @@ mod envoy_pair;
 mod fields;
 mod policy_set;
 mod probe;
+mod readings;
 mod shrink;
 mod translate;
 
@@ -20,4 +21,4 @@ pub use envoy_pair::{Answers, EnvoyPair, Verdict};
 pub use policy_set::PolicySet;
 pub use probe::{Caller, Peer, Probe, Token};
 pub use shrink::{Disagreement, shrink};
-pub use translate::{Mesh, Protocol, Rules, Translation, translate};
+pub use translate::{Dialect, Mesh, Protocol, Rules, Translation, translate};

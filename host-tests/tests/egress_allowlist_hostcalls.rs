@@ -36,7 +36,11 @@ fn configured(yaml: &str) -> Result<(Vm, Root)> {
 
 fn connection(id: u64, uri: Option<&str>, server_name: Option<&str>) -> Connection {
     let connection = uri.map_or_else(|| Connection::without_certificate(id), |uri| Connection::mtls(id, uri));
-    Connection { server_name: server_name.map(|name| name.as_bytes().to_vec()), ..connection }
+    Connection {
+        server_name: server_name.map(|name| name.as_bytes().to_vec()),
+        filter_state: [("sallyport.direct_remote_address".to_owned(), b"198.51.100.1".to_vec())].into(),
+        ..connection
+    }
 }
 
 fn get(host: &str) -> Request {
@@ -113,7 +117,7 @@ rows! {
     the_certificate: "proxy_get_property connection.uri_san_peer_certificate";
     whether_the_certificate_is_valid: "proxy_get_property connection.peer_certificate_valid";
     the_server_name: "proxy_get_property connection.requested_server_name";
-    the_source_address: "proxy_get_property source.address";
+    the_direct_address: "proxy_get_property filter_state.sallyport.direct_remote_address";
     the_method: "proxy_get_header_map_value :method";
     the_authority: "proxy_get_header_map_value :authority";
 }

@@ -21,6 +21,7 @@ const HASTY_SERVER: Speaker = Speaker::Server { established: false };
 
 /// An ALLOW for web that needs every attribute of a connection, and a DENY.
 const EVERYTHING: &str = "
+remoteAddress: trusted
 resources:
 - apiVersion: security.istio.io/v1
   kind: AuthorizationPolicy

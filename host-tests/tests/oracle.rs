@@ -109,11 +109,11 @@ fn play_sets(
             for _ in 0..PROBES {
                 let probe = Probe::random(&caller, set, random);
                 let answers = match &mut connection {
-                    Some(connection) => pair.ask(&mut **connection, &probe),
-                    None => pair.ask_alone(number, &probe),
+                    Some(connection) => pair.compare(&mut **connection, &probe),
+                    None => pair.compare_alone(number, &probe),
                 };
                 let answers = answers.with_context(|| format!("{}", serde_json::json!([&set.policies, &probe])))?;
-                if !answers.agree() {
+                if !answers.agree_on(&probe) {
                     return Ok(Some(Disagreement { protocol, set: set.clone(), probe, answers }));
                 }
                 coverage.count(set, &answers);
@@ -194,7 +194,7 @@ fn ensure_envoy_terminates(row: &Difference, binary: &Path, folder: PathBuf) -> 
     match EnvoyPair::start_rbac_alone(&[row.set()], binary.to_owned(), folder) {
         Ok(_) => bail!("{}: Envoy starts", row.name),
         Err(error) => {
-            ensure!(format!("{error:#}").starts_with("Envoy ended with signal"), "{}: {error:#}", row.name);
+            ensure!(format!("{error:#}").starts_with("Envoy exited with signal"), "{}: {error:#}", row.name);
             Ok(())
         }
     }

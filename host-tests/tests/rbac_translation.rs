@@ -5,7 +5,7 @@ use std::fs;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
-use host_tests::rbac_oracle::{Mesh, Protocol, translate};
+use host_tests::rbac_oracle::{Dialect, Mesh, Protocol, translate};
 use libtest_mimic::{Arguments, Trial};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -28,7 +28,7 @@ fn default_trust_domains() -> Vec<String> {
 
 impl Row {
     fn check(&self, protocol: Protocol) -> Result<()> {
-        let mesh = Mesh { trust_domains: self.trust_domains.clone() };
+        let mesh = Mesh { trust_domains: self.trust_domains.clone(), dialect: Dialect::Istio };
         let found = json!(translate(&self.policies, &mesh, protocol)?.filters());
         let expected = match protocol {
             Protocol::Http => &self.http,

@@ -16,7 +16,7 @@ use crate::tls_server::TlsServer;
 use crate::{access_log, filter_path, root};
 
 /// JSON pointer to the filter's configuration in the file.
-const FILTER: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters/0/typed_config/config/configuration/value";
+const FILTER: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters/1/typed_config/config/configuration/value";
 
 /// The HTTPS port, which is replaced by the upstream's.
 const HTTPS: u64 = 443;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::policy_set::PolicySet;
 use super::probe::Probe;
-use super::translate::Mesh;
+use super::translate::{Dialect, Mesh};
 
 /// A policy and a request that the two intentionally answer differently.
 #[derive(Clone, Debug, Deserialize)]
@@ -20,6 +20,9 @@ pub struct Difference {
     pub why: String,
     /// The `spec` of the policy.
     pub spec: Value,
+    /// The mesh's trust domain, then its aliases. Default: `cluster.local`.
+    #[serde(default)]
+    pub trust_domains: Vec<String>,
     /// The fields in which the request differs from the default [`Probe`].
     #[serde(default)]
     pub request: Value,
@@ -64,7 +67,11 @@ impl Difference {
             "metadata": {"name": "difference", "namespace": "shop"},
             "spec": self.spec
         });
-        PolicySet { mesh: Mesh { trust_domains: vec!["cluster.local".to_owned()] }, policies: vec![policy] }
+        let trust_domains = match self.trust_domains.is_empty() {
+            true => vec!["cluster.local".to_owned()],
+            false => self.trust_domains.clone(),
+        };
+        PolicySet { mesh: Mesh { trust_domains, dialect: Dialect::Istio }, policies: vec![policy] }
     }
 
     /// Returns the request.

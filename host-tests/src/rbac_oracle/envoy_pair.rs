@@ -54,13 +54,6 @@ pub struct Answers {
     pub sallyport: Verdict,
 }
 
-impl Answers {
-    /// Returns true if both filters answer the same.
-    pub fn agree(&self) -> bool {
-        self.istio == self.sallyport
-    }
-}
-
 /// A running Envoy with a listener for each set of policies.
 ///
 /// For HTTP, a listener has Envoy's RBAC filter with shadow rules, which decide without effect, and after it
@@ -170,6 +163,26 @@ impl EnvoyPair {
             Ok(Verdict { allowed, rule: None, audited: false })
         };
         Ok(Answers { istio: verdict(istio)?, sallyport: verdict(sallyport)? })
+    }
+
+    /// Asks both filters on a connection of [`connect`](Self::connect): `identity-authz` about the request as it is, and
+    /// Envoy's own filter about the request with the path in the spelling that `identity-authz` compares.
+    pub fn compare(&self, connection: &mut dyn Stream, probe: &Probe) -> Result<Answers> {
+        let answers = self.ask(connection, probe)?;
+        let normalized = probe.normalized();
+        if normalized == *probe {
+            return Ok(answers);
+        }
+        Ok(Answers { istio: self.ask(connection, &normalized)?.istio, ..answers })
+    }
+
+    /// As [`compare`](Self::compare) on a new connection; for TCP only opens the connection.
+    pub fn compare_alone(&mut self, number: usize, probe: &Probe) -> Result<Answers> {
+        if self.protocol == Protocol::Tcp {
+            return self.ask_connection(number, &probe.caller);
+        }
+        let mut connection = self.connect(number, &probe.caller)?;
+        self.compare(&mut *connection, probe)
     }
 
     /// Sends a request on a connection of [`connect`](Self::connect).

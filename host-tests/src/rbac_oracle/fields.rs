@@ -120,6 +120,9 @@ const PRINCIPALS: &[(&str, &str)] = &[
     ("cluster.local/billing", "cluster.local/billing"),
     ("cluster.local/ns/shop/*", "cluster.local/ns/shop/sa/cart"),
     ("cluster.local/*", "cluster.local/billing"),
+    ("prod.example/*", "old.example/ns/shop/sa/cart"),
+    ("old.example/ns/*", "prod.example/ns/shop/sa/cart"),
+    ("prod.example/team/ns/shop/sa/web", "old.example/team/ns/shop/sa/web"),
     ("*/ns/shop/sa/web", "other.example/ns/shop/sa/web"),
     ("*.example/ns/shop/sa/web", "other.example/ns/shop/sa/web"),
     ("*/sa/web", "cluster.local/ns/pay/sa/web"),
@@ -173,6 +176,9 @@ const CLAIMS: &[(&str, &str)] = &[
     ("user", r#"["admin","user"]"#),
     ("ad*", r#"["user","admin"]"#),
     ("*min", r#""admin""#),
+    ("1", "1"),
+    ("true", r#"["user",true]"#),
+    ("1000", "1e3"),
     ("none", ""),
 ];
 
@@ -190,12 +196,15 @@ const DIRECT: &[(&str, &str)] = &[
 const REMOTE: &[(&str, &str)] = &[
     ("10.1.2.3", "10.1.2.3"),
     ("10.0.0.0/8", "10.9.9.9"),
-    ("10.1.2.0/24", "10.1.2.3"),
+    ("10.1.2.0/24", "::ffff:10.1.2.3"),
+    ("::ffff:10.1.2.3", "10.1.2.3"),
+    ("::ffff:10.0.0.0/104", "10.9.9.9"),
     ("2001:db8::/32", "2001:db8::5"),
     ("2001:db8::5", "2001:db8::5"),
-    ("0.0.0.0/0", "198.51.100.1"),
+    ("0.0.0.0/0", "::ffff:10.9.9.9"),
     ("::/0", "2001:db8::5"),
     ("::ffff:0:0/96", "::ffff:10.1.2.3"),
+    ("::ffff:0:0/80", ""),
 ];
 
 const DESTINATION: &[(&str, &str)] = &[
@@ -206,7 +215,7 @@ const DESTINATION: &[(&str, &str)] = &[
     ("::/0", "2001:db8::1"),
 ];
 
-const PORTS: &[(&str, &str)] = &[("443", "443"), ("8080", "8080"), ("65535", "65535"), ("0", "")];
+const PORTS: &[(&str, &str)] = &[("443", "443"), ("8080", "8080"), ("65535", "65535"), ("1", "")];
 
 const SERVER_NAMES: &[(&str, &str)] =
     &[("*", "pay.example"), ("shop.example", "shop.example"), ("*.example", "pay.example"), ("shop*", "shop.internal")];
@@ -239,6 +248,9 @@ const PATHS: &[(&str, &str)] = &[
     ("/{**}/items", "/orders/1/items"),
     ("/orders/{*}/{**}", "/orders/1/items/2"),
     ("/{*}/{*}/items", "/orders/1/items"),
+    ("/group%2Fproject/*", "/group%2Fproject/1"),
+    ("/orders/caf%C3%A9", "/orders/caf%c3%a9"),
+    ("/orders;v=1", "/orders;v=1"),
 ];
 
 const HEADERS: &[(&str, &str)] = &[

@@ -4,7 +4,7 @@ use fastrand::Rng;
 use serde_json::{Map, Value, json};
 
 use super::fields::{FIELDS, Field, Section, Term, all_terms};
-use super::translate::{Mesh, Protocol};
+use super::translate::{Dialect, Mesh, Protocol};
 
 /// The policies of one workload, and its mesh.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,14 +26,17 @@ impl PolicySet {
             add_term(*term, policy, random);
         }
         Self {
-            mesh: Mesh { trust_domains: trust_domains.iter().map(|domain| (*domain).to_owned()).collect() },
+            mesh: Mesh {
+                trust_domains: trust_domains.iter().map(|domain| (*domain).to_owned()).collect(),
+                dialect: Dialect::Sallyport,
+            },
             policies,
         }
     }
 
     /// Returns the equivalent configuration of `identity-authz`. Without an ALLOW policy, Istio allows everything.
     pub fn configuration(&self) -> Value {
-        let mut configuration = json!({"resources": self.policies});
+        let mut configuration = json!({"remoteAddress": "trusted", "resources": self.policies});
         if let (Value::Object(keys), [own, aliases @ ..]) = (&mut configuration, self.mesh.trust_domains.as_slice()) {
             keys.insert("trustDomain".to_owned(), json!(own));
             keys.insert("trustDomainAliases".to_owned(), json!(aliases));

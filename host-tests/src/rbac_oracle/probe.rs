@@ -123,7 +123,7 @@ const PEERS: [&str; 8] = [
     "prod.example/team/ns/shop/sa/web",
 ];
 const DIRECT: [&str; 4] = ["127.0.0.1", "127.0.0.2", "127.0.1.7", "127.0.1.6"];
-const SOURCES: [&str; 4] = ["198.51.100.1", "10.1.2.3", "10.9.9.9", "2001:db8::5"];
+const SOURCES: [&str; 5] = ["198.51.100.1", "10.1.2.3", "10.9.9.9", "2001:db8::5", "::ffff:10.1.2.3"];
 const FORWARDED: [&str; 6] = [
     "10.1.2.3",
     "10.1.2.3, 198.51.100.7",
@@ -134,9 +134,10 @@ const FORWARDED: [&str; 6] = [
 ];
 const PORTS: [u16; 3] = [443, 8080, 65535];
 const SERVER_NAMES: [&str; 3] = ["shop.example", "pay.example", "shop.internal"];
-const METHODS: [&str; 5] = ["GET", "POST", "PATCH", "DELETE", "PROPFIND"];
-const HOSTS: [&str; 5] = ["shop.example", "SHOP.example", "shop.example:8080", "pay.example", "shop"];
-const PATHS: [&str; 15] = [
+const METHODS: [&str; 7] = ["GET", "POST", "PATCH", "DELETE", "PROPFIND", "get", "Patch"];
+const HOSTS: [&str; 7] =
+    ["shop.example", "SHOP.example", "shop.example:8080", "pay.example", "shop", "pay.example.", "shop.example.:80"];
+const PATHS: [&str; 26] = [
     "/",
     "/orders",
     "/orders?x=/admin",
@@ -152,14 +153,26 @@ const PATHS: [&str; 15] = [
     "/admin/",
     "/admin//x",
     "/Orders",
+    "/orders/%31",
+    "/%61dmin",
+    "/orders/caf%c3%a9",
+    "/orders/../admin",
+    "/x/%2e%2e/admin",
+    "//admin",
+    "/orders;v=1",
+    "/orders/..;/admin",
+    "/admin%2fx",
+    "/group%2Fproject/1",
+    "/orders/1/./items?/../a",
 ];
 /// Paths with characters that Envoy's path templates do not match.
 const PATHS_BEYOND_TEMPLATES: [&str; 2] = ["/orders/1|2", "/admin/\"x\"/items"];
-const ROLES: [&str; 6] = ["admin", "user", "", "administrator", "Admin", "admin,user"];
+const ROLES: [&str; 9] =
+    ["admin", "user", "", "administrator", "Admin", "admin,user", " admin\t", "user, admin", "guest,  user"];
 const ISSUERS: [&str; 4] =
     [r#""https://accounts.example""#, r#""accounts""#, r#""""#, r#""https://accounts.example/team""#];
 const SUBJECTS: [&str; 4] = [r#""ann""#, r#""bob""#, r#""team/ann""#, "7"];
-const CLAIMS: [&str; 9] = [
+const CLAIMS: [&str; 13] = [
     r#""admin""#,
     r#""user""#,
     r#"["admin","user"]"#,
@@ -168,6 +181,10 @@ const CLAIMS: [&str; 9] = [
     r#""""#,
     "1",
     "true",
+    "false",
+    "1000",
+    r#"[1,"user"]"#,
+    "-1.0",
     r#"{"admin":"admin"}"#,
 ];
 
@@ -220,7 +237,7 @@ impl Caller {
         match field.attribute {
             Attribute::Peer => self.peer = Peer::Spiffe(example.to_owned()),
             Attribute::Direct => self.direct_address = example.parse().unwrap_or(self.direct_address),
-            Attribute::Remote if !example.starts_with("::ffff") => self.set_source(example, random),
+            Attribute::Remote => self.set_source(example, random),
             Attribute::Destination => {
                 let source = if example.contains(':') { "2001:db8::5" } else { "198.51.100.1" };
                 self.set_source(source, random);

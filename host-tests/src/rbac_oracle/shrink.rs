@@ -53,8 +53,8 @@ pub fn shrink(
         let mut pair = EnvoyPair::start(found.protocol, &sets, binary.to_owned(), folder()?)?;
         let mut smaller = None;
         for (number, (set, probe)) in candidates.into_iter().enumerate() {
-            let answers = pair.ask_alone(number, &probe)?;
-            if !answers.agree() {
+            let answers = pair.compare_alone(number, &probe)?;
+            if !answers.agree_on(&probe) {
                 smaller = Some(Disagreement { set, probe, answers, ..found.clone() });
                 break;
             }

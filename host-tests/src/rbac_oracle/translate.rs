@@ -13,7 +13,7 @@ mod trust_domain;
 use anyhow::{Context, Result, bail};
 use serde_json::{Map, Value, json};
 
-pub use trust_domain::Mesh;
+pub use trust_domain::{Dialect, Mesh};
 
 /// The kind of Envoy's RBAC filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

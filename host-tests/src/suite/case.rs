@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -76,13 +76,17 @@ pub struct Caller {
     pub server_name: Option<String>,
     /// The client's address. Default: 198.51.100.1.
     #[serde(default)]
-    pub address: Option<Ipv4Addr>,
+    pub address: Option<IpAddr>,
     /// The destination port. Default: 443.
     #[serde(default)]
     pub destination_port: Option<u16>,
     /// The claims of the request's JWT, which Envoy's JWT filter validates. Absent: no token.
     #[serde(default)]
     pub token: Option<Value>,
+    /// The metadata key under which the JWT filter keeps the claims, `payload` or `corp`: each is that of one provider.
+    /// Default: `payload`.
+    #[serde(default)]
+    pub token_key: Option<String>,
     /// True if the token is signed by an issuer that the JWT filter does not trust. The request passes that filter all
     /// the same.
     #[serde(default)]

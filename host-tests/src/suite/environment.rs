@@ -16,6 +16,14 @@ pub(super) const PEER_HEADER: &str = "x-suite-peer";
 pub(super) const JWT_FILTER: &str = "envoy.filters.http.jwt_authn";
 pub(super) const JWT_PAYLOAD: &str = "payload";
 
+/// A second provider of the JWT filter, which keeps claims under its name as Envoy Gateway configures it, and the header
+/// of its tokens.
+pub(super) const CORP_PROVIDER: &str = "corp";
+pub(super) const CORP_HEADER: &str = "x-corp-token";
+
+/// The key under which the JWT filter says why it did not validate a token.
+pub(super) const JWT_FAILED_STATUS: &str = "failed_status";
+
 /// Returns the metadata of every request, by filter.
 pub(super) fn fixed_metadata() -> Map<String, Value> {
     let values = json!({"tier": "gold", "regions": ["eu", "us"], "weight": 1});

@@ -19,6 +19,7 @@ use testbed::{
 };
 
 use super::case::{Answer, Caller, Case, FirstSpeaker, RequestSpec, checked_counter};
+use super::environment::{CORP_HEADER, CORP_PROVIDER};
 use super::observed::{CLOSED, Observed};
 use crate::wasm_host::Connection;
 use listener::{
@@ -97,13 +98,11 @@ impl EnvoyFixture {
             .iter()
             .find(|(known, _)| *known == configuration)
             .context("the configuration is not one that this Envoy was started with")?;
-        let destination_port = case.caller.destination_port.unwrap_or(443);
-        let client_address = case.caller.address.unwrap_or(Connection::CLIENT);
+        let client_address = case.caller.address.unwrap_or(Connection::CLIENT.into());
         let number = self.played.fetch_add(1, Ordering::Relaxed);
-        let client_port = FIRST_PORT + number;
-        let preamble =
-            format!("PROXY TCP4 {client_address} 192.0.2.1 {client_port} {destination_port}\r\n").into_bytes();
-        let connection_id = format!("{client_address}:{client_port}");
+        let client = SocketAddr::new(client_address, u16::try_from(FIRST_PORT + number)?);
+        let preamble = proxy_preamble(client, case.caller.destination_port.unwrap_or(443));
+        let connection_id = client.to_string();
         let observed = match (&case.passthrough, case.speaks_first) {
             (Some(passthrough), _) => {
                 let address = self.envoy.listener(&passthrough_name(listener))?;
@@ -154,7 +153,11 @@ impl EnvoyFixture {
         let mut request = case.request.clone();
         if let Some(claims) = &case.caller.token {
             let issuer = if case.caller.forged_token { TokenIssuer::new("untrusted") } else { self.tokens };
-            request.headers.push(("authorization".to_owned(), format!("Bearer {}", issuer.token(claims))));
+            let token = issuer.token(claims);
+            request.headers.push(match case.caller.token_key.as_deref() {
+                Some(CORP_PROVIDER) => (CORP_HEADER.to_owned(), token),
+                _ => ("authorization".to_owned(), format!("Bearer {token}")),
+            });
         }
         let mut observed = match request.http2 {
             true => {
@@ -242,6 +245,12 @@ impl EnvoyFixture {
     fn log_entry(&self, id: &str) -> Result<Value> {
         access_log::find(&access_log_path(&self.folder), |entry| entry.get("case").and_then(Value::as_str) == Some(id))
     }
+}
+
+/// Returns the PROXY protocol header of a connection from `client`.
+fn proxy_preamble(client: SocketAddr, destination_port: u16) -> Vec<u8> {
+    let (family, destination) = if client.is_ipv4() { ("TCP4", "192.0.2.1") } else { ("TCP6", "2001:db8::1") };
+    format!("PROXY {family} {} {destination} {} {destination_port}\r\n", client.ip(), client.port()).into_bytes()
 }
 
 /// Returns the listeners that cases of one configuration need.

@@ -9,7 +9,8 @@ use testbed::{CertificateAuthority, SubjectAltName};
 
 use super::case::{Caller, Case, FirstSpeaker, Passthrough, RequestSpec, bytes, checked_counter};
 use super::environment::{
-    DIRECT_ADDRESS, DIRECT_ADDRESS_KEY, JWT_FILTER, JWT_PAYLOAD, PEER_HEADER, PEER_KEY, fixed_metadata,
+    DIRECT_ADDRESS, DIRECT_ADDRESS_KEY, JWT_FAILED_STATUS, JWT_FILTER, JWT_PAYLOAD, PEER_HEADER, PEER_KEY,
+    fixed_metadata,
 };
 use super::observed::{Observed, REACHED};
 use crate::wasm_host::{Connection, ConnectionOutcome, Module, Request, Root, Speaker, Vm, metadata};
@@ -61,7 +62,12 @@ fn run_request(vm: &mut Vm, root: Root, prefix: &str, case: &Case) -> Result<Obs
     }
     connection.source =
         forwarded_for(&case.request).map_or(connection.source, |address| SocketAddr::from((address, 0)));
-    let outcome = vm.request(root, connection, request(&case.request)?)?;
+    let mut request = request(&case.request)?;
+    if case.caller.token.is_some() && case.caller.token_key.is_none() {
+        // The JWT filter forwards the header, whether it validated the token or not.
+        request = request.with("authorization", b"Bearer a.token");
+    }
+    let outcome = vm.request(root, connection, request)?;
     let string = |name: Vec<u8>| String::from_utf8_lossy(&name).into_owned();
     let mut observed = Observed {
         status: REACHED,
@@ -145,7 +151,7 @@ fn connection(caller: &Caller) -> Result<Connection> {
         ..Connection::plaintext(1)
     };
     if let Some(address) = caller.address {
-        connection.source.set_ip(address.into());
+        connection.source.set_ip(address);
     }
     if let Some(port) = caller.destination_port {
         connection.destination.set_port(port);
@@ -153,11 +159,16 @@ fn connection(caller: &Caller) -> Result<Connection> {
     Ok(connection)
 }
 
-/// Returns the dynamic metadata: the fixed one, and the claims of a token that the JWT filter validates.
+/// Returns the dynamic metadata: the fixed one, and what the JWT filter says of a token: its claims, or why they are not
+/// valid.
 fn metadata(caller: &Caller) -> Vec<u8> {
     let mut metadata = fixed_metadata();
-    if let Some(claims) = caller.token.as_ref().filter(|_| !caller.forged_token) {
-        metadata.insert(JWT_FILTER.to_owned(), json!({JWT_PAYLOAD: claims}));
+    if let Some(claims) = &caller.token {
+        let outcome = match caller.forged_token {
+            true => json!({JWT_FAILED_STATUS: {"code": 16, "message": "Jwt verification fails"}}),
+            false => json!({caller.token_key.as_deref().unwrap_or(JWT_PAYLOAD): claims}),
+        };
+        metadata.insert(JWT_FILTER.to_owned(), outcome);
     }
     metadata::encode(&metadata)
 }
@@ -193,7 +204,7 @@ fn request(spec: &RequestSpec) -> Result<Request> {
         (None, Some(target)) => (host, target.clone()),
         (None, None) => (host, spec.path.clone()),
     };
-    let mut request = Request::new(&spec.method, "", &path).with_host(&authority);
+    let mut request = Request::new(&spec.method, "", "").with_host(&authority).with_path(&bytes(&path)?);
     if let Some(user_agent) = joined("user-agent", None)? {
         request = request.with("user-agent", &user_agent);
     }

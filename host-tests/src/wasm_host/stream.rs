@@ -91,9 +91,18 @@ impl Request {
     }
 
     /// Replaces `:authority`.
-    pub fn with_host(mut self, host: &[u8]) -> Self {
-        for (_, value) in self.0.iter_mut().filter(|(name, _)| name == b":authority") {
-            *value = host.to_vec();
+    pub fn with_host(self, host: &[u8]) -> Self {
+        self.with_pseudo_header(b":authority", host)
+    }
+
+    /// Replaces `:path`.
+    pub fn with_path(self, path: &[u8]) -> Self {
+        self.with_pseudo_header(b":path", path)
+    }
+
+    fn with_pseudo_header(mut self, name: &[u8], value: &[u8]) -> Self {
+        for (_, current) in self.0.iter_mut().filter(|(key, _)| key == name) {
+            *current = value.to_vec();
         }
         self
     }

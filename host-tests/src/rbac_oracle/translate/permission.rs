@@ -4,25 +4,28 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 use super::attribute::{HOST, METHOD, PATH};
-use super::cidr::cidr;
+use super::cidr::AddressMatcher;
 use super::string_matcher;
+use super::trust_domain::{Dialect, Mesh};
+
+const DESTINATION: AddressMatcher = AddressMatcher { name: "destination_ip", singular: "rule", plural: "rules" };
 
 /// Returns a permission for each of `values`: one of them holds if the attribute `key` has one of the values.
-pub(super) fn permissions(key: &str, values: &[String]) -> Result<Vec<Value>> {
+pub(super) fn permissions(key: &str, values: &[String], mesh: &Mesh) -> Result<Vec<Value>> {
     if let Some(filter) = key.strip_prefix("experimental.") {
         return Ok(vec![metadata(filter, values)?]);
     }
-    values.iter().map(|value| permission(key, value)).collect()
+    values.iter().map(|value| permission(key, value, mesh.dialect)).collect()
 }
 
-fn permission(key: &str, value: &str) -> Result<Value> {
+fn permission(key: &str, value: &str, dialect: Dialect) -> Result<Value> {
     Ok(match key {
         HOST => json!({"header": string_matcher::header(HOST, value, true)}),
         METHOD => json!({"header": string_matcher::header(METHOD, value, false)}),
         PATH if value.contains("{*}") || value.contains("{**}") => template(value),
         PATH => json!({"url_path": {"path": string_matcher::matcher(value)}}),
         "destination.port" => json!({"destination_port": value.parse::<u16>()?}),
-        "destination.ip" => json!({"destination_ip": cidr(value)?}),
+        "destination.ip" => DESTINATION.block(value, dialect)?,
         "connection.sni" => json!({"requested_server_name": string_matcher::matcher(value)}),
         _ => bail!("no permission compares {key}"),
     })

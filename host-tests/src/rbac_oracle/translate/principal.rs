@@ -3,9 +3,12 @@
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-use super::cidr::cidr;
+use super::cidr::AddressMatcher;
 use super::string_matcher::{self, escape_regex, regex};
-use super::trust_domain::Mesh;
+use super::trust_domain::{Dialect, Mesh};
+
+const DIRECT: AddressMatcher = AddressMatcher { name: "direct_remote_ip", singular: "id", plural: "ids" };
+const REMOTE: AddressMatcher = AddressMatcher { name: "remote_ip", singular: "id", plural: "ids" };
 
 /// Returns a principal for each of `values`, in a policy of `namespace`: one of them holds if the attribute `key` has
 /// one of the values.
@@ -13,11 +16,11 @@ pub(super) fn principals(key: &str, values: &[String], namespace: &str, mesh: &M
     if let Some(claims) = key.strip_prefix("request.auth.claims") {
         let names =
             claims.strip_prefix('[').and_then(|names| names.strip_suffix(']')).context("a key without brackets")?;
-        return Ok(vec![claim(&names.split("][").collect::<Vec<_>>(), values)]);
+        return Ok(vec![claim(&names.split("][").collect::<Vec<_>>(), values, mesh.dialect)]);
     }
     match key {
-        "request.auth.audiences" => return Ok(vec![claim(&["aud"], values)]),
-        "request.auth.presenter" => return Ok(vec![claim(&["azp"], values)]),
+        "request.auth.audiences" => return Ok(vec![claim(&["aud"], values, mesh.dialect)]),
+        "request.auth.presenter" => return Ok(vec![claim(&["azp"], values, mesh.dialect)]),
         _ => {}
     }
     let values = match key {
@@ -25,10 +28,10 @@ pub(super) fn principals(key: &str, values: &[String], namespace: &str, mesh: &M
         "source.trustDomain" => mesh.trust_domains(values),
         _ => values.to_vec(),
     };
-    values.iter().map(|value| principal(key, value, namespace)).collect()
+    values.iter().map(|value| principal(key, value, namespace, mesh.dialect)).collect()
 }
 
-fn principal(key: &str, value: &str, namespace: &str) -> Result<Value> {
+fn principal(key: &str, value: &str, namespace: &str, dialect: Dialect) -> Result<Value> {
     if let Some(name) = key.strip_prefix("request.headers[") {
         let name = name.strip_suffix(']').context("a key without brackets")?;
         return Ok(json!({"header": string_matcher::header(name, value, false)}));
@@ -45,8 +48,8 @@ fn principal(key: &str, value: &str, namespace: &str) -> Result<Value> {
             authenticated(regex(&format!("spiffe://.+/ns/{namespace}/(.+/|)sa/{name}(/.+)?")))
         }
         "source.trustDomain" => authenticated(trust_domain(value)),
-        "source.ip" => json!({"direct_remote_ip": cidr(value)?}),
-        "remote.ip" => json!({"remote_ip": cidr(value)?}),
+        "source.ip" => DIRECT.block(value, dialect)?,
+        "remote.ip" => REMOTE.block(value, dialect)?,
         "request.auth.principal" => request_principal(value),
         _ => bail!("no principal compares {key}"),
     })
@@ -89,10 +92,26 @@ fn request_principal(value: &str) -> Value {
 }
 
 /// Returns a matcher for a claim that is a string or a list with a matching item.
-fn claim(names: &[&str], values: &[String]) -> Value {
-    let value =
-        super::any_of(values.iter().map(|value| json!({"string_match": string_matcher::matcher(value)})).collect());
+fn claim(names: &[&str], values: &[String], dialect: Dialect) -> Value {
+    let mut matchers: Vec<_> =
+        values.iter().map(|value| json!({"string_match": string_matcher::matcher(value)})).collect();
+    if dialect == Dialect::Sallyport {
+        matchers.extend(values.iter().flat_map(|value| other_claim_matchers(value)));
+    }
+    let value = super::any_of(matchers);
     metadata(names, json!({"or_match": {"value_matchers": [{"list_match": {"one_of": value}}, value]}}))
+}
+
+/// Returns matchers for the claims that are not strings and match `value`. The random claims have whole numbers only.
+fn other_claim_matchers(value: &str) -> Vec<Value> {
+    let any_number = json!({"double_match": {"range": {"start": -1e15, "end": 1e15}}});
+    match (value, value.parse::<f64>()) {
+        ("*", _) => vec![any_number, json!({"bool_match": true}), json!({"bool_match": false})],
+        ("true", _) => vec![json!({"bool_match": true})],
+        ("false", _) => vec![json!({"bool_match": false})],
+        (_, Ok(number)) => vec![json!({"double_match": {"exact": number}})],
+        _ => Vec::new(),
+    }
 }
 
 fn metadata(names: &[&str], value: Value) -> Value {

@@ -61,7 +61,7 @@ impl RuleTranslator<'_> {
 
     fn matchers(&self, attribute: &Attribute, values: &[String], side: Side) -> Result<Vec<Value>> {
         match side {
-            Side::Permission => permissions(&attribute.key, values),
+            Side::Permission => permissions(&attribute.key, values, self.mesh),
             Side::Principal => principals(&attribute.key, values, self.namespace, self.mesh),
         }
     }

@@ -3,11 +3,23 @@
 /// The trust domain that stands for the mesh's own, whatever its name.
 const LOCAL_DOMAIN: &str = "cluster.local";
 
+/// The meaning of values in policies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// Istio's.
+    Istio,
+    /// Sallyport's, where Envoy's matchers can express it: principals of any shape hold in every trust domain of the
+    /// mesh, IPv4-mapped addresses are IPv4, and a claim can be a number or a boolean.
+    Sallyport,
+}
+
 /// A mesh's trust domain and its aliases.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mesh {
     /// The trust domain, then its aliases.
     pub trust_domains: Vec<String>,
+    /// The meaning of values in its policies.
+    pub dialect: Dialect,
 }
 
 impl Mesh {
@@ -22,7 +34,11 @@ impl Mesh {
         let [domain, path @ ..] = parts.as_slice() else { return vec![value.to_owned()] };
         let in_mesh = *domain == LOCAL_DOMAIN
             || self.trust_domains.iter().any(|known| matches_pattern(known, domain) || matches_pattern(domain, known));
-        if path.len() != 4 || *domain == "*" || !in_mesh {
+        let expandable = match self.dialect {
+            Dialect::Istio => path.len() == 4,
+            Dialect::Sallyport => !path.is_empty(),
+        };
+        if !expandable || *domain == "*" || !in_mesh {
             return vec![value.to_owned()];
         }
         let mut expanded: Vec<String> = Vec::new();

@@ -7,7 +7,10 @@ use testbed::TokenIssuer;
 
 use super::STATE_KEYS;
 use crate::filter;
-use crate::suite::environment::{DIRECT_ADDRESS_KEY, JWT_FILTER, JWT_PAYLOAD, PEER_HEADER, PEER_KEY, fixed_metadata};
+use crate::suite::environment::{
+    CORP_HEADER, CORP_PROVIDER, DIRECT_ADDRESS_KEY, JWT_FAILED_STATUS, JWT_FILTER, JWT_PAYLOAD, PEER_HEADER, PEER_KEY,
+    fixed_metadata,
+};
 
 /// Returns the configuration of a Wasm filter. Envoy's log names the VM while the plugin is configured.
 pub(crate) fn filter_configuration(filter: &str, vm_id: &str, configuration: &[u8]) -> Value {
@@ -99,10 +102,6 @@ pub(super) fn tcp_listener(
     cluster: &str,
     tls: bool,
 ) -> Value {
-    let direct_address = json!({
-        "@type": "type.googleapis.com/envoy.extensions.filters.network.set_filter_state.v3.Config",
-        "on_new_connection": [direct_address_state()]
-    });
     let immediate = json!({
         "@type": "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
         "stat_prefix": "tcp",
@@ -116,7 +115,7 @@ pub(super) fn tcp_listener(
     }
     let filters = |proxy: &Value| {
         json!([
-            {"name": "direct_address", "typed_config": direct_address},
+            direct_address_filter(),
             {"name": "filter", "typed_config": with_type(filter, "network.wasm.v3.Wasm")},
             {"name": "envoy.filters.network.tcp_proxy", "typed_config": proxy}
         ])
@@ -149,19 +148,36 @@ pub(crate) fn direct_address_state() -> Value {
     })
 }
 
+/// Returns the network filter that sets it.
+fn direct_address_filter() -> Value {
+    let configuration = json!({"on_new_connection": [direct_address_state()]});
+    json!({
+        "name": "direct_address",
+        "typed_config": with_type(&configuration, "network.set_filter_state.v3.Config")
+    })
+}
+
 /// Returns a listener that forwards connections without terminating their TLS.
 pub(super) fn passthrough_listener(name: &str, counters: &str, log: &Path, filter: &Value) -> Value {
-    let proxy = json!({
+    let mut proxy = json!({
         "@type": "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
         "stat_prefix": "passthrough",
         "cluster": PASSTHROUGH_UPSTREAM
     });
+    // `identity-authz` decides at the client's first bytes.
+    if counters == "identity_authz"
+        && let Value::Object(keys) = &mut proxy
+    {
+        keys.insert("upstream_connect_mode".to_owned(), json!("ON_DOWNSTREAM_DATA"));
+        keys.insert("max_early_data_bytes".to_owned(), json!(65536));
+    }
     json!({
         "name": name,
         "address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}},
         "listener_filters": listener_filters(),
         "access_log": access_log(counters, log, &[("case", "%DOWNSTREAM_REMOTE_ADDRESS%")]),
         "filter_chains": [{"filters": [
+            direct_address_filter(),
             {"name": "filter", "typed_config": with_type(filter, "network.wasm.v3.Wasm")},
             {"name": "envoy.filters.network.tcp_proxy", "typed_config": proxy}
         ]}]
@@ -182,15 +198,22 @@ pub(crate) fn preceding_filters(tokens: &TokenIssuer) -> Vec<Value> {
         "skip_if_empty": true
     });
     let filter_state = json!({"on_request_headers": [direct_address_state(), peer]});
-    let provider = json!({
-        "local_jwks": {"inline_string": tokens.key_set()},
-        "payload_in_metadata": JWT_PAYLOAD,
-        "forward": true
-    });
+    let provider = |payload_key: &str, header: &str, prefix: &str| {
+        json!({
+            "local_jwks": {"inline_string": tokens.key_set()},
+            "from_headers": [{"name": header, "value_prefix": prefix}],
+            "payload_in_metadata": payload_key,
+            "failed_status_in_metadata": JWT_FAILED_STATUS,
+            "forward": true
+        })
+    };
     let validation = json!({
-        "providers": {"trusted": provider},
+        "providers": {
+            "trusted": provider(JWT_PAYLOAD, "authorization", "Bearer "),
+            CORP_PROVIDER: provider(CORP_PROVIDER, CORP_HEADER, "")
+        },
         "rules": [{"match": {"prefix": "/"}, "requires": {"requires_any": {"requirements": [
-            {"provider_name": "trusted"}, {"allow_missing_or_failed": {}}
+            {"provider_name": "trusted"}, {"provider_name": CORP_PROVIDER}, {"allow_missing_or_failed": {}}
         ]}}}]
     });
     let metadata: Vec<Value> = fixed_metadata()

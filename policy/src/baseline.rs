@@ -11,11 +11,13 @@ use std::rc::Rc;
 use exemptions::Exemptions;
 use preset::Preset;
 
+use crate::attributes::names::USER_AGENT;
 use crate::attributes::readings::header::trimmed;
 use crate::attributes::readings::path::PathReadings;
 use crate::attributes::request::Request;
 use crate::authz::compiled::CompiledPolicy;
-use crate::authz::decision::{Decision, Denial};
+use crate::authz::decision::Decision;
+use crate::authz::denial::Denial;
 use crate::authz::engine::rule::DefaultAction;
 use crate::authz::policy_name::{PolicyName, RuleLabel, RuleName};
 use crate::authz::resources::authorization_policy::{AuthorizationPolicy, Context};
@@ -23,14 +25,13 @@ use crate::authz::resources::read_resources;
 use crate::baseline::fields::CLIENT_FIELDS;
 use crate::config::deny_response::DenyResponse;
 use crate::config::diagnostics::{ConfigError, ConfigErrors, Diagnostics};
-use crate::config::document::{StreamedList, Value};
+use crate::config::document::StreamedList;
 use crate::config::enforcement_mode::EnforcementMode;
 use crate::config::printable::printable_text;
 use crate::config::reader::{ConfigNode, Object};
+use crate::config::value::Value;
 use crate::identity::error::AttributeError;
 use crate::identity::trust_domains::TrustDomains;
-
-const USER_AGENT: &str = "user-agent";
 
 /// A configuration of `baseline-deny`, read without a fault and compiled.
 ///

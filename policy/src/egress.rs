@@ -3,6 +3,7 @@
 pub(crate) mod authority;
 pub(crate) mod cilium_network_policy;
 pub(crate) mod compiled;
+pub(crate) mod context;
 pub(crate) mod decision;
 pub(crate) mod explain;
 pub(crate) mod fields;
@@ -17,17 +18,16 @@ pub(crate) mod service_entry;
 use crate::authz::resources::MAX_RESOURCES;
 use crate::config::deny_response::DenyResponse;
 use crate::config::diagnostics::{ConfigErrors, Diagnostics};
-use crate::config::document::Value;
 use crate::config::enforcement_mode::EnforcementMode;
-use crate::config::reader::{ConfigNode, Object};
-use crate::config::string_list::read_values;
-use crate::egress::cilium_network_policy::{Cluster, LabelledWorkload};
+use crate::config::reader::ConfigNode;
+use crate::config::value::Value;
+use crate::egress::cilium_network_policy::LabelledWorkload;
 use crate::egress::compiled::EgressPolicy;
+use crate::egress::context::EgressContext;
 use crate::egress::rule::{Rule, Rules};
 use crate::identity::settings::{
     CertificateValidation, DirectRemoteAddress, read_certificate_identity, read_remote_address, read_trust_domains,
 };
-use crate::identity::trust_domains::TrustDomains;
 
 /// A configuration of `egress-allowlist`, read without a fault and compiled.
 pub struct EgressAllowlist {
@@ -126,14 +126,6 @@ struct Configuration {
     certificate_validation: CertificateValidation,
 }
 
-/// What reading rules and resources needs to know of the rest.
-pub(crate) struct EgressContext<'c> {
-    trust_domains: &'c TrustDomains,
-    workloads: &'c [LabelledWorkload],
-    addresses: bool,
-    remote_address_is_trusted: bool,
-}
-
 fn read(node: &ConfigNode<'_>) -> Option<Configuration> {
     let object = node.object()?;
     let trust_domains = read_trust_domains(&object);
@@ -225,41 +217,6 @@ fn read_rules(node: &ConfigNode<'_>, context: &EgressContext<'_>, read: &mut Rul
         read.list.push(rule);
     }
     complete.then_some(())
-}
-
-/// What an object of `resources` is: its kind, with an API group that has it.
-fn read_kind(object: &Object<'_>) -> Option<&'static str> {
-    let kind = object.required("kind", "write kind: ServiceEntry or CiliumNetworkPolicy");
-    let version = object.required("apiVersion", "write apiVersion: networking.istio.io/v1 or cilium.io/v2");
-    let (kind, group) = kind.and_then(|node| match node.text()? {
-        "ServiceEntry" => Some(("ServiceEntry", "networking.istio.io")),
-        "CiliumNetworkPolicy" => Some(("CiliumNetworkPolicy", "cilium.io")),
-        "CiliumClusterwideNetworkPolicy" => {
-            node.error(
-                "CiliumClusterwideNetworkPolicy is not supported, write a CiliumNetworkPolicy for each namespace",
-            );
-            None
-        }
-        other => {
-            node.error(format!("unknown kind `{other}`, expected ServiceEntry or CiliumNetworkPolicy"));
-            None
-        }
-    })?;
-    let version = version?;
-    let text = version.text()?;
-    if text.split('/').next() != Some(group) {
-        version
-            .error(format!("`{text}` has no {kind}, write {group}/{}", if group == "cilium.io" { "v2" } else { "v1" }));
-        return None;
-    }
-    object.optional("status");
-    Some(kind)
-}
-
-impl EgressContext<'_> {
-    fn cluster(&self) -> Cluster<'_> {
-        Cluster { workloads: self.workloads, trust_domains: self.trust_domains }
-    }
 }
 
 #[cfg(test)]

@@ -62,15 +62,18 @@ fn run_request(vm: &mut Vm, root: Root, prefix: &str, case: &Case) -> Result<Obs
     connection.source =
         forwarded_for(&case.request).map_or(connection.source, |address| SocketAddr::from((address, 0)));
     let outcome = vm.request(root, connection, request(&case.request)?)?;
-    let mut observed =
-        Observed { status: REACHED, filter_state: filter_state(outcome.filter_state, prefix), ..Observed::default() };
+    let string = |name: Vec<u8>| String::from_utf8_lossy(&name).into_owned();
+    let mut observed = Observed {
+        status: REACHED,
+        headers: outcome.response_headers.into_iter().map(|(name, value)| (string(name), value)).collect(),
+        filter_state: filter_state(outcome.filter_state, prefix),
+        ..Observed::default()
+    };
     match outcome.response {
         Some(response) => {
             observed.status = u16::try_from(response.status)?;
             observed.details = Some(response.details);
             observed.body = response.body;
-            let string = |name: Vec<u8>| String::from_utf8_lossy(&name).into_owned();
-            observed.headers = response.headers.into_iter().map(|(name, value)| (string(name), value)).collect();
             if is_grpc(&case.request) {
                 // Envoy turns the response into a gRPC one: status 200, grpc-status and message in headers.
                 observed.headers.push(("grpc-status".to_owned(), response.grpc_status.to_string().into_bytes()));

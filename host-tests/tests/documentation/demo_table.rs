@@ -3,7 +3,7 @@
 use std::fs;
 
 use anyhow::{Context, Result, ensure};
-use host_tests::host::{Connection, Request, Vm};
+use host_tests::wasm_host::{Connection, Request, Vm};
 use serde_json::Value;
 use testbed::Configuration;
 

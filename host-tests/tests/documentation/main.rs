@@ -13,7 +13,7 @@ use std::sync::LazyLock;
 
 use anyhow::{Context, Result, anyhow};
 use host_tests::filter;
-use host_tests::host::{Module, Vm};
+use host_tests::wasm_host::{Module, Vm};
 use serde_json::Value;
 
 const FILTERS: [&str; 3] = ["identity-authz", "baseline-deny", "egress-allowlist"];

@@ -1,5 +1,6 @@
 //! Cache of what is known of connections, and of what a policy computed for them.
 
+mod cached_decision;
 mod decisions;
 pub(crate) mod peers;
 mod tag;
@@ -9,7 +10,8 @@ use std::rc::Rc;
 
 use sallyport_policy::{CompiledPolicy, Decision, Evaluation, IdentityAuthz, IdentitySource, Request, RequestNeeds};
 
-use crate::cache::decisions::{CachedDecision, DecisionCache};
+use crate::cache::cached_decision::CachedDecision;
+use crate::cache::decisions::DecisionCache;
 use crate::cache::peers::PeerCache;
 use crate::host::Host;
 use crate::stream::request::CurrentStream;

@@ -4,7 +4,8 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::abi::{Bytes, Status};
+use crate::abi::Bytes;
+use crate::abi::status::Status;
 use crate::host::{Host, HostError, Level};
 
 /// Start of 2030, in seconds since the Unix epoch.

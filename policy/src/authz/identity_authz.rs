@@ -16,9 +16,10 @@ use crate::authz::resources::workload::Workload;
 use crate::authz::resources::{Resources, read_resources};
 use crate::config::deny_response::DenyResponse;
 use crate::config::diagnostics::{ConfigError, ConfigErrors, Diagnostics};
-use crate::config::document::{StreamedList, Value};
+use crate::config::document::StreamedList;
 use crate::config::enforcement_mode::EnforcementMode;
 use crate::config::reader::ConfigNode;
+use crate::config::value::Value;
 use crate::identity::settings::{
     CertificateValidation, DirectRemoteAddress, IdentitySource, PEER_PRINCIPAL, REMOTE_ADDRESS, read_filter_state_key,
     read_remote_address, read_trust_domains,

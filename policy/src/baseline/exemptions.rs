@@ -1,10 +1,10 @@
 //! `exempt`: whom and what no denial reaches.
 
+use crate::attributes::names::USER_AGENT;
 use crate::attributes::readings::header::trimmed;
 use crate::attributes::readings::path::PathReadings;
 use crate::attributes::request::Request;
 use crate::authz::fields::path::{Index as PathIndex, PathPattern};
-use crate::baseline::USER_AGENT;
 use crate::baseline::header_field::{HeaderGlob, ListElementIndex};
 use crate::config::reader::{ConfigNode, Object};
 use crate::identity::error::AttributeError;

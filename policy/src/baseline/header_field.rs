@@ -11,7 +11,7 @@ use crate::attributes::names::HeaderName;
 use crate::attributes::readings;
 use crate::authz::engine::field::{AnyFieldValues, FieldIndex, FieldValues, MatchField};
 use crate::authz::fields::header::{self, HeaderFieldIndex, HeaderPatterns, pattern_texts};
-use crate::authz::fields::{FieldContext, NamedConditionReader, ReadNamedValues};
+use crate::authz::fields::reader::{FieldContext, NamedConditionReader, ReadNamedValues};
 use crate::config::reader::ConfigNode;
 use crate::config::string_list::read_values;
 use crate::matcher::glob_index::{GlobIndex, HasLiterals};

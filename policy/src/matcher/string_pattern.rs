@@ -114,6 +114,25 @@ impl fmt::Display for Glob {
     }
 }
 
+/// Gives a newtype of a string pattern the pattern's text and a way to take it out.
+macro_rules! string_pattern_newtype {
+    ($pattern:ty) => {
+        impl From<$pattern> for crate::matcher::string_pattern::StringPattern {
+            fn from(pattern: $pattern) -> Self {
+                pattern.0
+            }
+        }
+
+        impl std::fmt::Display for $pattern {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+
+pub(crate) use string_pattern_newtype;
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,8 +4,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use sallyport_policy::ConnectionCache;
-
+use crate::cache::cached_decision::CachedDecision;
 use crate::cache::peers::CachedConnection;
 use crate::cache::tag::ConnectionTag;
 use crate::host::Host;
@@ -15,15 +14,6 @@ const MAX_ALLOCATED: usize = 512;
 
 /// Time that a certificate has to be good for, for its connection to be tagged. It bounds how often tags are retired.
 const MIN_TAGGED_FOR: Duration = Duration::from_secs(15 * 60);
-
-/// Result of a policy for all requests of a connection.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum CachedDecision {
-    /// All requests are allowed.
-    AllowAll,
-    /// Requests are decided with these lookups.
-    Matches(ConnectionCache),
-}
 
 /// Distinct results, each with a tag that the connections of that result have.
 ///

@@ -8,7 +8,7 @@ use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
 use sallyport_policy::{AttributeError, CertificateValidation, Peer, SpiffeId, UnauthenticatedReason, certificate_end};
 
-use crate::cache::decisions::CachedDecision;
+use crate::cache::cached_decision::CachedDecision;
 use crate::cache::unique_key::UniqueKey;
 use crate::counter::Counter;
 use crate::host::{Host, attributes};

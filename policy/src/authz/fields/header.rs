@@ -8,7 +8,7 @@ use crate::attributes::names::HeaderName;
 use crate::attributes::readings::header;
 use crate::attributes::request::{HeaderValues, Request};
 use crate::authz::engine::field::{AnyFieldValues, FieldIndex, FieldValues, MatchField};
-use crate::authz::fields::{FieldContext, NamedConditionReader, ReadNamedValues};
+use crate::authz::fields::reader::{FieldContext, NamedConditionReader, ReadNamedValues};
 use crate::config::reader::ConfigNode;
 use crate::config::string_list::read_values;
 use crate::identity::error::EvalError;

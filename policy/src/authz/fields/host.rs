@@ -6,15 +6,15 @@ use std::rc::Rc;
 use crate::attributes::readings::host;
 use crate::attributes::request::{PseudoHeader, Request};
 use crate::authz::engine::field::{AnyFieldValues, FieldIndex, FieldValues, MatchField};
-use crate::authz::fields::{FieldContext, FieldReader, unwrap_patterns};
+use crate::authz::fields::reader::{FieldContext, FieldReader};
 use crate::config::printable::printable;
 use crate::config::reader::ConfigNode;
 use crate::config::string_list::read_values;
 use crate::identity::error::EvalError;
 use crate::matcher::field_match::FieldMatch;
 use crate::matcher::readings_index::{ReadPattern, ReadingsIndex};
-use crate::matcher::string_index::{LiteralPrefix, StringIndex};
-use crate::matcher::string_pattern::StringPattern;
+use crate::matcher::string_index::{LiteralPrefix, StringIndex, unwrap_patterns};
+use crate::matcher::string_pattern::{StringPattern, string_pattern_newtype};
 use crate::matcher::value_ids::ValueId;
 
 /// A pattern for the `:authority`, without regard to case (RFC 9110, section 4.2.3).

@@ -6,14 +6,14 @@ use std::rc::Rc;
 use crate::attributes::readings::method;
 use crate::attributes::request::{PseudoHeader, Request};
 use crate::authz::engine::field::{AnyFieldValues, FieldIndex, FieldValues, MatchField, Phrase};
-use crate::authz::fields::{FieldContext, FieldReader, unwrap_patterns};
+use crate::authz::fields::reader::{FieldContext, FieldReader};
 use crate::config::reader::ConfigNode;
 use crate::config::string_list::read_values;
 use crate::identity::error::EvalError;
 use crate::matcher::field_match::FieldMatch;
 use crate::matcher::readings_index::{ReadPattern, ReadingsIndex};
-use crate::matcher::string_index::{LiteralPrefix, StringIndex};
-use crate::matcher::string_pattern::StringPattern;
+use crate::matcher::string_index::{LiteralPrefix, StringIndex, unwrap_patterns};
+use crate::matcher::string_pattern::{StringPattern, string_pattern_newtype};
 use crate::matcher::value_ids::ValueId;
 
 /// A pattern for methods, with regard to case (RFC 9110, section 9.1).

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use crate::attributes::readings::path::{self, Ends, PathReadings, Readings};
 use crate::attributes::request::{PseudoHeader, Request, without_query};
 use crate::authz::engine::field::{AnyFieldValues, FieldIndex, FieldValues, MatchField, Phrase};
-use crate::authz::fields::{FieldContext, FieldReader};
+use crate::authz::fields::reader::{FieldContext, FieldReader};
 use crate::collections::sort::sort_by;
 use crate::config::reader::ConfigNode;
 use crate::config::string_list::read_values;

@@ -7,15 +7,15 @@ use crate::attributes::readings::host;
 use crate::attributes::request::Request;
 use crate::authz::engine::field::{AnyFieldValues, FieldIndex, FieldValues, MatchField};
 use crate::authz::fields::host::host_index;
-use crate::authz::fields::{ConditionReader, FieldContext, unwrap_patterns};
+use crate::authz::fields::reader::{ConditionReader, FieldContext};
 use crate::config::printable::printable;
 use crate::config::reader::ConfigNode;
 use crate::config::string_list::read_values;
 use crate::identity::error::EvalError;
 use crate::matcher::field_match::FieldMatch;
 use crate::matcher::readings_index::ReadingsIndex;
-use crate::matcher::string_index::StringIndex;
-use crate::matcher::string_pattern::StringPattern;
+use crate::matcher::string_index::{StringIndex, unwrap_patterns};
+use crate::matcher::string_pattern::{StringPattern, string_pattern_newtype};
 use crate::matcher::value_ids::ValueId;
 
 /// A pattern for server names, without regard to case: Envoy lower-cases the client's, so in Istio a value with

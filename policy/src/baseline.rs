@@ -134,7 +134,12 @@ impl BaselineDeny {
                     }
                     None => (format!("rule {} matches", rule.label()), None),
                 };
-                (format!("{} rule {}, {told}: {asked}", rule.policy(), rule.label()), pattern)
+                let reading = self.policy.rules.deny_reading(rule, request).or_else(|| {
+                    let not_exempt = self.exempt.as_ref()?.describe_reading(request)?;
+                    Some(format!("not exempt since {not_exempt}"))
+                });
+                let reading = reading.map(|reading| format!(", {reading}")).unwrap_or_default();
+                (format!("{} rule {}, {told}: {asked}{reading}", rule.policy(), rule.label()), pattern)
             }
             Denial::Undecidable(obstacle) => (format!("{obstacle}: {asked}"), None),
             Denial::NoAllowMatches | Denial::DefaultAction | Denial::MtlsRequired(_) => (asked, None),

@@ -274,7 +274,8 @@ impl HeaderPatterns for ListElementIndex {
         let value = value.to_ascii_lowercase();
         self.lookup_whole(&value, &mut whole);
         // Envoy joins several User-Agent headers into one value.
-        for element in readings::header::elements(&value) {
+        let elements = readings::header::is_list(&value).then(|| readings::header::elements(&value));
+        for element in elements.into_iter().flatten() {
             self.lookup_anchored(element, any);
             once_each(any);
         }

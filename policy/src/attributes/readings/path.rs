@@ -11,7 +11,7 @@ use crate::collections::bytes::any_eight;
 use crate::config::reader::ConfigNode;
 
 /// The longest path with several readings that is compared, in bytes.
-const MAX_COMPARED: usize = 8 << 10;
+pub(crate) const MAX_COMPARED: usize = 8 << 10;
 
 /// `pathReadings`: which readings of a path the upstream is taken to make. Dot segments are removed in any case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +47,24 @@ impl PathReadings {
         }
         let [slashes, separators, parameters] = Self::NAMES.map(|(name, _)| listed.contains(&name));
         Some(Self { slashes, separators, parameters })
+    }
+
+    /// What can be done where a request is denied by the reading of this number, for a template or for other patterns.
+    pub(crate) fn remedy(number: u8, template: bool) -> String {
+        let Some((steps, merge)) = parts(number) else { return String::new() };
+        let names = [
+            (steps.contains(&Step::Separators), "separators"),
+            (steps.contains(&Step::Parameters), "parameters"),
+            (merge != Merge::Never, "slashes"),
+        ];
+        let names: Vec<_> = names.iter().filter(|(made, _)| *made).map(|(_, name)| *name).collect();
+        match (names.join(" and "), template) {
+            (names, _) if names.is_empty() => String::new(),
+            (names, true) => {
+                format!("; write {{**}}, or leave {names} out of pathReadings if the upstream does not read it so")
+            }
+            (names, false) => format!("; leave {names} out of pathReadings if the upstream does not read it so"),
+        }
     }
 
     /// What the load line says of the readings that were left out; nothing where none were.

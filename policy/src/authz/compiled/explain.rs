@@ -19,7 +19,8 @@ pub(crate) fn explain(rules: &RuleSet, names_repeat: bool, denial: &Denial<'_>, 
         }
         Denial::Matched(rule) => {
             let (name, label) = (rule.policy(), rule.label());
-            let text = format!("DENY policy {name} matches with rule {label}: {}", describe_request(request));
+            let reading = rules.deny_reading(rule, request).map(|reading| format!(", {reading}")).unwrap_or_default();
+            let text = format!("DENY policy {name} matches with rule {label}: {}{reading}", describe_request(request));
             match missing_token(rules, rule, request) {
                 Some(token) => format!("{text} {token}"),
                 None => text,
@@ -73,7 +74,13 @@ fn closest_rule(rules: &RuleSet, names_repeat: bool, request: &mut dyn Request) 
         |condition: &&Condition<FieldId>| operation_fails && is_operation(condition) || failing.contains(condition);
     let name = rules.rule(clause.rule).map(|rule| short_name(rule.policy(), names_repeat)).unwrap_or_default();
     let requirements = rules.descriptions.join_requirements(clause.conditions().iter().filter(is_told));
-    Ok(format!("{name} wants {requirements}, this was {}", describe_mismatch(rules, &failing, request)))
+    let reading = match rules.fields.has_several_readings(request) {
+        true => failing.iter().find_map(|condition| rules.describe_reading(condition, request)),
+        false => None,
+    };
+    let reading = reading.map(|reading| format!(", {reading}")).unwrap_or_default();
+    let mismatch = describe_mismatch(rules, &failing, request);
+    Ok(format!("{name} wants {requirements}, this was {mismatch}{reading}"))
 }
 
 /// A policy's name, with its namespace where names repeat.

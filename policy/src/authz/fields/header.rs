@@ -80,13 +80,13 @@ pub(crate) trait HeaderPatterns {
 
     /// Looks up every line of a header, and their join by commas, which is how a proxy may pass several on.
     fn lookup_all(&self, values: &[&[u8]], found: &mut FieldMatch) {
-        let values: HeaderValues<'_> = values.iter().map(|value| header::trimmed(value)).collect();
         let mut each = Vec::with_capacity(values.len());
-        for value in &values {
-            each.push(self.lookup_value(value, &mut found.any));
+        for value in values {
+            each.push(self.lookup_value(header::trimmed(value), &mut found.any));
         }
         found.each = each.into();
         if values.len() > 1 {
+            let values: HeaderValues<'_> = values.iter().map(|value| header::trimmed(value)).collect();
             self.lookup_value(&values.join(&b','), &mut found.any);
         }
     }
@@ -127,6 +127,9 @@ impl HeaderPatterns for WholeValueIndex {
         let mut whole = Matched::new();
         self.0.lookup(value, &mut whole);
         any.extend_from_slice(&whole);
+        if !header::is_list(value) {
+            return whole;
+        }
         let mut limit = MAX_REPEATED;
         for element in header::elements(value) {
             self.0.lookup(element, any);

@@ -7,6 +7,7 @@ use glob::Pattern;
 
 use crate::attributes::readings::header;
 use crate::attributes::request::HeaderValues;
+use crate::matcher::element_index::ElementIndex;
 use crate::matcher::field_match::FieldMatch;
 use crate::matcher::glob_index::{GlobIndex, HasLiterals};
 use crate::matcher::string_index::StringIndex;
@@ -211,11 +212,11 @@ impl HasLiterals for HeaderMatcher {
     }
 }
 
-/// How many values may be listed several times before they are listed once each.
-const MAX_REPEATED: usize = 64;
-
 /// The index of Istio's header_syntax.
-struct WholeValueIndex(StringIndex);
+struct WholeValueIndex {
+    text: StringIndex,
+    elements: Option<ElementIndex>,
+}
 
 impl WholeValueIndex {
     fn new(patterns: Entries) -> Self {
@@ -223,25 +224,22 @@ impl WholeValueIndex {
             HeaderPattern::Text(text) => Some((text, id)),
             HeaderPattern::Wild(_) | HeaderPattern::Word(_) => None,
         };
-        Self(StringIndex::new(patterns.into_iter().filter_map(text).collect()))
+        let patterns: Vec<_> = patterns.into_iter().filter_map(text).collect();
+        let elements = ElementIndex::new(patterns.iter().map(|(text, id)| (text, *id)));
+        Self { text: StringIndex::new(patterns), elements }
     }
 }
 
 impl HeaderIndex for WholeValueIndex {
     fn look_up(&self, value: &[u8], any: &mut Matched) -> Matched {
         let mut whole = Matched::new();
-        self.0.lookup(value, &mut whole);
+        self.text.lookup(value, &mut whole);
         any.extend_from_slice(&whole);
-        if !header::is_list(value) {
-            return whole;
-        }
-        let mut limit = MAX_REPEATED;
-        for element in header::elements(value) {
-            self.0.lookup(element, any);
-            if any.len() > limit {
-                once_each(any);
-                limit = any.len() * 2 + MAX_REPEATED;
-            }
+        if let Some(index) = &self.elements
+            && header::is_list(value)
+        {
+            index.lookup(&header::separated(value), any);
+            once_each(any);
         }
         whole
     }
@@ -253,15 +251,25 @@ pub(crate) struct ListElementIndex {
     text: StringIndex,
     /// What stands anywhere in a value: it need not be looked for in the value's elements again.
     floating: Option<GlobIndex<HeaderMatcher>>,
-    /// What is tied to the start or the end of a value or of an element.
+    /// What is tied to the start or the end of a value.
     anchored: Option<GlobIndex<HeaderMatcher>>,
+    /// Exact values, prefixes, suffixes and what is tied, for elements.
+    elements: Option<ElementIndex>,
+    /// Globs with `?` or `[…]`.
+    wild: Option<GlobIndex<HeaderMatcher>>,
     /// Patterns without any literal, such as `???`: the one list here that is walked.
     bare: Vec<(WildPattern, ValueId)>,
 }
 
 impl ListElementIndex {
     pub(crate) fn new(patterns: impl Iterator<Item = (HeaderPattern, ValueId)>) -> Self {
-        let (mut texts, mut floating, mut anchored, mut bare) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut texts, mut floating, mut anchored) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut wilds, mut bare) = (Vec::new(), Vec::new());
+        let patterns: Vec<_> = patterns.collect();
+        let elements = ElementIndex::new(patterns.iter().filter_map(|(pattern, id)| match pattern {
+            HeaderPattern::Text(text) => Some((text, *id)),
+            HeaderPattern::Wild(_) | HeaderPattern::Word(_) => None,
+        }));
         for (pattern, id) in patterns {
             match pattern {
                 HeaderPattern::Text(StringPattern::Glob(glob)) if glob.is_anchored() => {
@@ -271,11 +279,12 @@ impl ListElementIndex {
                 HeaderPattern::Text(text) => texts.push((text, id)),
                 HeaderPattern::Word(word) => floating.push((HeaderMatcher::Word(word), id)),
                 HeaderPattern::Wild(wild) if wild.literal().is_empty() => bare.push((wild, id)),
-                HeaderPattern::Wild(wild) => anchored.push((HeaderMatcher::Wild(wild), id)),
+                HeaderPattern::Wild(wild) => wilds.push((HeaderMatcher::Wild(wild), id)),
             }
         }
         let index = |sought: Vec<_>| (!sought.is_empty()).then(|| GlobIndex::new(sought));
-        Self { text: StringIndex::new(texts), floating: index(floating), anchored: index(anchored), bare }
+        let [floating, anchored, wild] = [floating, anchored, wilds].map(index);
+        Self { text: StringIndex::new(texts), floating, anchored, elements, wild, bare }
     }
 
     /// Whether some pattern matches `value` as a whole.
@@ -286,16 +295,16 @@ impl ListElementIndex {
     }
 
     fn look_up_value(&self, value: &[u8], matched: &mut Matched) {
-        self.look_up_tied(value, matched);
-        if let Some(floating) = &self.floating {
-            floating.lookup(value, matched);
+        self.text.lookup(value, matched);
+        for index in [&self.anchored, &self.floating].into_iter().flatten() {
+            index.lookup(value, matched);
         }
+        self.look_up_wild(value, matched);
     }
 
-    fn look_up_tied(&self, value: &[u8], matched: &mut Matched) {
-        self.text.lookup(value, matched);
-        if let Some(anchored) = &self.anchored {
-            anchored.lookup(value, matched);
+    fn look_up_wild(&self, value: &[u8], matched: &mut Matched) {
+        if let Some(wild) = &self.wild {
+            wild.lookup(value, matched);
         }
         matched.extend(self.bare.iter().filter(|(wild, _)| wild.matches(value)).map(|(_, id)| *id));
     }
@@ -307,9 +316,16 @@ impl HeaderIndex for ListElementIndex {
         let value = value.to_ascii_lowercase();
         self.look_up_value(&value, &mut whole);
         // Envoy joins several User-Agent headers into one value.
-        let elements = header::is_list(&value).then(|| header::elements(&value));
-        for element in elements.into_iter().flatten() {
-            self.look_up_tied(element, any);
+        if header::is_list(&value) {
+            if let Some(elements) = &self.elements {
+                elements.lookup(&header::separated(&value), any);
+            }
+            if self.wild.is_some() || !self.bare.is_empty() {
+                for element in header::elements(&value) {
+                    self.look_up_wild(element, any);
+                    once_each(any);
+                }
+            }
             once_each(any);
         }
         any.extend_from_slice(&whole);

@@ -47,8 +47,8 @@ pub(crate) fn explain<R: Request + ?Sized>(policy: &CompiledPolicy, denial: &Den
             Err(_) => format!("no ALLOW policy matches: {}", asked(request)),
         },
         Denial::Matched(rule) => {
-            let reading = policy.deny_reading(rule, request).map(|reading| format!(", {reading}")).unwrap_or_default();
-            format!("DENY policy {} matches with rule {}: {}{reading}", rule.policy(), rule.label(), asked(request))
+            let text = format!("DENY policy {} matches with rule {}: {}", rule.policy(), rule.label(), asked(request));
+            with_reading(text, policy.deny_reading(rule, request))
         }
         Denial::MtlsRequired(name) => {
             format!("{name} is STRICT, and the connection has no validated certificate: {}", asked(request))
@@ -107,8 +107,16 @@ fn nearest<R: Request + ?Sized>(policy: &CompiledPolicy, request: &mut R) -> Res
         true => failing.iter().find_map(|condition| policy.describe_reading(condition, request)),
         false => None,
     };
-    let reading = reading.map(|reading| format!(", {reading}")).unwrap_or_default();
-    Ok(format!("{name} wants {wanted}, this was {}{reading}", instead(&failing, request)))
+    Ok(with_reading(format!("{name} wants {wanted}, this was {}", instead(&failing, request)), reading))
+}
+
+/// A reason with what a value of the request can also be read as, where that decided.
+fn with_reading(mut reason: String, reading: Option<String>) -> String {
+    if let Some(reading) = reading {
+        reason.push_str(", ");
+        reason.push_str(&reading);
+    }
+    reason
 }
 
 /// `GET or POST under /api/ and port 8080`.

@@ -30,6 +30,15 @@ impl StringPattern {
         }
     }
 
+    /// Whether a byte is part of what it compares.
+    pub(crate) fn contains(&self, byte: u8) -> bool {
+        match self {
+            Self::Any => false,
+            Self::Exact(text) | Self::Prefix(text) | Self::Suffix(text) => text.contains(&byte),
+            Self::Glob(glob) => glob.required_literals().any(|literal| literal.contains(&byte)),
+        }
+    }
+
     /// The definition of what this pattern matches; the index must agree with it.
     pub(crate) fn matches(&self, value: &[u8]) -> bool {
         match self {
@@ -82,6 +91,11 @@ impl Glob {
             .chain([&self.tail])
             .map(|piece| &**piece)
             .filter(|piece| !piece.is_empty())
+    }
+
+    /// What a matching value begins and ends with.
+    pub(crate) fn ends(&self) -> (&[u8], &[u8]) {
+        (&self.head, &self.tail)
     }
 
     /// Whether it is tied to the start or the end of a value.

@@ -20,6 +20,24 @@ pub(crate) fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|byte| *byte == b',').map(trimmed).filter(|element| !element.is_empty())
 }
 
+/// The same in one text, with a comma before and after each.
+pub(crate) fn separated(value: &[u8]) -> Vec<u8> {
+    let mut list = Vec::with_capacity(value.len() + 2);
+    list.push(b',');
+    for byte in value.iter().chain(b",") {
+        match (byte, list.as_slice()) {
+            (b',' | b' ' | b'\t', [.., b',']) => continue,
+            (b',', [.., b' ' | b'\t']) => {
+                let end = list.iter().rposition(|byte| !matches!(byte, b' ' | b'\t')).unwrap_or_default();
+                list.truncate(end + 1);
+            }
+            _ => {}
+        }
+        list.push(*byte);
+    }
+    list
+}
+
 /// Brings a value of a policy into the form that a request's value is compared in. Fails on what no header value is.
 pub(crate) fn normalized(text: &str) -> Result<&str, String> {
     let value = text.trim_matches([' ', '\t']);
@@ -58,6 +76,11 @@ mod tests {
         };
         assert_eq!(of("user, banned"), ["user", "banned"]);
         assert_eq!(of(" a ,,\tb,"), ["a", "b"]);
+        for (value, expected) in
+            [("user, banned", ",user,banned,"), (" a  b ,,\tb \t,", ",a  b,b,"), (" , ", ","), ("", ",")]
+        {
+            assert_eq!(String::from_utf8_lossy(&separated(value.as_bytes())), expected, "{value}");
+        }
         assert_eq!([is_list(b"user"), is_list(b"user,")], [false, true]);
     }
 

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::rc::Rc;
 
-use crate::attributes::readings::path::{self, Ends, MAX_COMPARED, PathReadings, Readings};
+use crate::attributes::readings::path::{self, Ends, MAX_COMPARED, PathReadings};
 use crate::attributes::request::{PseudoHeader, Request, without_query};
 use crate::attributes::wording::describe_reading;
 use crate::authz::engine::field::{AnyFieldValues, FieldIndex, FieldValues, MatchField, Phrase};
@@ -200,26 +200,27 @@ impl Index {
 
     /// The reading of `path` by which a list matches or does not, in words. None where the path as it came decides.
     pub(crate) fn deciding_reading(&self, path: &[u8], list: &ValueList<'_>, has_template: bool) -> Option<String> {
-        let (path, _) = path::one_spelling(without_query(path));
-        match path::readings(&path, self.made) {
-            Readings::Few(readings) => {
-                let (number, reading) = self.patterns.deciding(&path, &readings, list)?;
-                Some(describe_reading("path", reading, &PathReadings::remedy(*number, has_template)))
-            }
-            Readings::TooLong => Some(format!(
+        let path = without_query(path);
+        if path::is_too_long(path, self.made) {
+            return Some(format!(
                 "the path can be read in several ways and is not compared, since it has more than {MAX_COMPARED} bytes"
-            )),
+            ));
         }
+        let (path, _) = path::one_spelling(path);
+        let readings = path::readings(&path, self.made);
+        let (number, reading) = self.patterns.deciding(&path, &readings, list)?;
+        Some(describe_reading("path", reading, &PathReadings::remedy(*number, has_template)))
     }
 
     #[cold]
     #[inline(never)]
     fn lookup_readings(&self, path: &[u8], found: &mut FieldMatch) {
-        let (path, encoded) = path::one_spelling(path);
-        match path::readings(&path, self.made) {
-            Readings::Few(readings) => self.patterns.lookup(&path, &readings, found),
-            Readings::TooLong => found.uncompared = true,
+        if path::is_too_long(path, self.made) {
+            found.uncompared = true;
+            return;
         }
+        let (path, encoded) = path::one_spelling(path);
+        self.patterns.lookup(&path, &path::readings(&path, self.made), found);
         if encoded && !self.of_envoys_class.is_empty() {
             for matched in found.each.iter_mut().chain([&mut found.any]) {
                 matched.retain(|id| self.of_envoys_class.binary_search(id).is_err());

@@ -66,6 +66,13 @@ wasm: ## Build the filters into dist/
 test: check ## Run all checks and tests, in wasmtime and in a real Envoy
 	cargo test --locked --workspace
 
+.PHONY: reproducible
+reproducible: ## Build the filters a second time in another folder and compare every byte
+	@tools/check-reproducible
+
+.PHONY: test-all
+test-all: test reproducible ## Run all tests, and compare two builds of the filters
+
 .PHONY: oracle
 oracle: ## Compare identity-authz with Envoy's RBAC filter on 20,000 random policies and requests
 	ORACLE_PAIRS=$${ORACLE_PAIRS:-20000} cargo test --locked --package host-tests --test oracle -- --nocapture

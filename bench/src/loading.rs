@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, ensure};
 use host_tests::filter;
-use host_tests::host::{Connection, Request, Root, Vm};
+use host_tests::wasm_host::{Connection, Request, Root, Vm};
 
 use crate::variant::{self, CALLER};
 

@@ -1,16 +1,21 @@
-//! The filters of this repository, built and compiled for [`wasm_host`](crate::wasm_host).
+//! The filters of this repository, and the guests that only tests run, built and compiled for
+//! [`wasm_host`](crate::wasm_host).
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 use anyhow::Result;
 
 use crate::wasm_host::Module;
 
+/// Filters by the crate `proxy-wasm`, which the tests run and nobody ships.
+const GUESTS: [&str; 1] = ["auth-by-header"];
+
 /// The modules that were compiled, by filter and whether they are metered: compiling one takes longer than most tests.
 static COMPILED: LazyLock<Mutex<BTreeMap<(String, bool), Module>>> = LazyLock::new(Mutex::default);
 
-/// Builds a filter, as in `identity-authz`, from the current sources and compiles it, once a process.
+/// Builds a filter, as in `identity-authz`, or a guest from the current sources and compiles it, once a process.
 pub fn load(filter: &str) -> Result<Module> {
     compile_once(filter, false)
 }
@@ -18,6 +23,14 @@ pub fn load(filter: &str) -> Result<Module> {
 /// Loads a filter as [`load`] does, with [instruction counting](Module::load_metered).
 pub fn load_metered(filter: &str) -> Result<Module> {
     compile_once(filter, true)
+}
+
+/// Returns the path of the built module of a filter or a guest.
+pub(crate) fn path(filter: &str) -> PathBuf {
+    match GUESTS.contains(&filter) {
+        true => testbed::guest_path(filter),
+        false => testbed::filter_path(filter),
+    }
 }
 
 fn compile_once(filter: &str, metered: bool) -> Result<Module> {
@@ -28,8 +41,11 @@ fn compile_once(filter: &str, metered: bool) -> Result<Module> {
     if let Some(module) = compiled.get(&key) {
         return Ok(module.clone());
     }
-    testbed::build_filters()?;
-    let path = testbed::filter_path(filter);
+    match GUESTS.contains(&filter) {
+        true => testbed::build_guests()?,
+        false => testbed::build_filters()?,
+    }
+    let path = path(filter);
     let module = if metered { Module::load_metered(&path)? } else { Module::load(&path)? };
     compiled.insert(key, module.clone());
     Ok(module)

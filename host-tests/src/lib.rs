@@ -13,7 +13,3 @@ pub mod rbac_oracle;
 mod rows;
 pub mod suite;
 pub mod wasm_host;
-
-// The name that `bench` imports.
-#[doc(hidden)]
-pub use wasm_host as host;

@@ -8,7 +8,7 @@ use anyhow::{Result, bail, ensure};
 use host_tests::policy::{self, authorization_policy, single_policy};
 use host_tests::rows;
 use serde_json::{Value, json};
-use testbed::{CertificateAuthority, Client, Configuration, Envoy, Identity, Options, SubjectAltName, wait};
+use testbed::{Client, Configuration, Envoy, Options, wait};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -150,59 +150,6 @@ fn a_bad_update_is_rejected_and_the_old_policy_serves_on() -> Result<()> {
 
     discover(&watched, &structure(&paths(&["/b"])?))?;
     wait::until("the new policy to serve", LIMIT, || Ok((answers()? == [403, 200]).then_some(())))
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Resumption {
-    On,
-    Off,
-}
-
-/// Returns a client certificate, and the transport socket of a listener that requires one.
-fn tls(folder: &Path, resumption: Resumption) -> Result<(Identity, Value)> {
-    let authority = CertificateAuthority::new("authority")?;
-    fs::write(folder.join("trusted.pem"), authority.pem())?;
-    authority.issue(&[SubjectAltName::Dns("localhost".to_owned())])?.write(folder, "server")?;
-    let client = authority.issue(&[SubjectAltName::Uri("spiffe://cluster.local/ns/shop/sa/web".to_owned())])?;
-    let socket = json!({"name": "tls", "typed_config": {
-        "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
-        "require_client_certificate": true,
-        "disable_stateless_session_resumption": resumption == Resumption::Off,
-        "disable_stateful_session_resumption": resumption == Resumption::Off,
-        "common_tls_context": testbed::common_tls_context(folder)
-    }});
-    Ok((client, socket))
-}
-
-rows! {
-    a_resumed_session_never_bypasses_a_deny: check_resumption;
-    a_deny_with_resumption: "DENY", Resumption::On, [403, 403];
-    // Envoy 1.40 does not say of a resumed session whether its certificate was validated, so it counts as unvalidated.
-    an_allow_with_resumption: "ALLOW", Resumption::On, [200, 403];
-    a_deny_without_resumption: "DENY", Resumption::Off, [403, 403];
-    an_allow_without_resumption: "ALLOW", Resumption::Off, [200, 200];
-}
-
-/// Checks the statuses of a new session and of one that resumes it if the listener allows that.
-fn check_resumption(action: &str, resumption: Resumption, expected: [u16; 2]) -> Result<()> {
-    testbed::build_filters()?;
-    let folder = tempfile::tempdir()?;
-    let (client, socket) = tls(folder.path(), resumption)?;
-    let from_web = "rules: [{from: [{source: {principals: [cluster.local/ns/shop/sa/web]}}]}]";
-    let configuration = testbed::string_value(&single_policy(&format!("action: {action}\n{from_web}"))?);
-    let mut bootstrap = bootstrap(&only_filter(&configuration));
-    if let Some(Value::Object(chain)) = bootstrap.pointer_mut("/static_resources/listeners/0/filter_chains/0") {
-        chain.insert("transport_socket".to_owned(), socket);
-    }
-    let options =
-        Options { binary: testbed::envoy_binary()?, folder: folder.path().to_owned(), workers: 1, detached: false };
-    let envoy = Envoy::start(&Configuration::new(bootstrap), &options)?;
-    let client = Client::tls(envoy.listener("ingress")?, Some(&client))?;
-    let found = [client.get("/")?.status, client.get("/")?.status];
-    ensure!(found == expected, "{found:?}, expected {expected:?}");
-    let resumed = envoy.stat("listener.127.0.0.1_0.ssl.session_reused")?;
-    ensure!((resumed > 0) == (resumption == Resumption::On), "{resumed} sessions were resumed");
-    Ok(())
 }
 
 #[test]

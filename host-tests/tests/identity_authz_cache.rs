@@ -258,7 +258,7 @@ fn a_connection_gets_few_tags_however_often_the_configuration_changes() -> Resul
         ensure!(vm.request(root, Connection::mtls(1, WEB), get("/"))?.continues);
         let repeated = vm.request(root, Connection::mtls(1, WEB), get("/"))?;
         ensure!(repeated.continues && repeated.host_calls.len() <= 2, "{:?}", repeated.host_calls);
-        tagged += u32::from(repeated.host_calls.len() == 1);
+        tagged += u32::from(repeated.host_calls.iter().any(|call| reads_tag(call)));
         root = vm.update(root, configuration.as_bytes())??;
     }
     ensure!(tagged == 16, "{tagged} tags");

@@ -146,10 +146,20 @@ fn check_host_calls(operation: &str, expected: &[&str]) -> Result<()> {
 }
 
 #[test]
-fn before_envoy_1_39_the_listener_validates_the_certificate() -> Result<()> {
-    let (mut vm, root) = Vm::configured(&filter::load("identity-authz")?, &only_allow_web("")?)?;
-    let old = Connection { validated: None, ..Connection::mtls(1, WEB) };
-    ensure!(vm.request(root, old, get("/"))?.continues);
+fn before_envoy_1_39_only_the_listener_can_vouch_for_a_certificate() -> Result<()> {
+    let module = filter::load("identity-authz")?;
+    let (mut vm, root) = Vm::configured(&module, &only_allow_web("")?)?;
+    let old = |id: u64, uri: &str| Connection { validated: None, ..Connection::mtls(id, uri) };
+    let outcome = vm.request(root, old(1, WEB), get("/"))?;
+    ensure!(!outcome.continues, "{outcome:?}");
+    let reason = outcome.filter_state.get("wasm.sallyport.identity_authz.reason").context("no reason")?;
+    for setting in ["Envoy 1.39", "identity.validation: listener", "require_client_certificate", "validation_context"] {
+        ensure!(reason.contains(setting), "{reason}");
+    }
+    let configuration = json!({"identity": {"validation": "listener"}, "resources": [allow_web("")?]}).to_string();
+    let (mut vm, root) = Vm::configured(&module, &configuration)?;
+    ensure!(vm.request(root, old(1, WEB), get("/"))?.continues, "the listener vouches for it");
+    ensure!(!vm.request(root, old(2, STRANGER), get("/"))?.continues, "another identity");
     Ok(())
 }
 

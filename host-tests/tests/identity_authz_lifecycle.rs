@@ -1,10 +1,13 @@
 //! `identity-authz` over the life of a VM: several configurations, updates, counters, the log, and memory.
 
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use anyhow::{Context, Result, ensure};
-use host_tests::filter;
 use host_tests::policy::{allow_web, authorization_policy, only_allow_web};
 use host_tests::wasm_host::{Connection, Request, Vm};
+use host_tests::{filter, rows};
 use serde_json::json;
+use testbed::{CertificateAuthority, Identity, SubjectAltName};
 
 const WEB: &str = "spiffe://cluster.local/ns/shop/sa/web";
 const STRANGER: &str = "spiffe://cluster.local/ns/shop/sa/stranger";
@@ -20,6 +23,38 @@ fn allow_and_deny() -> Result<String> {
         "{action: DENY, rules: [{to: [{operation: {hosts: [evil], ports: ['1']}}]}]}",
     )?;
     Ok(json!({"resources": [allow_web("")?, deny]}).to_string())
+}
+
+rows! {
+    a_certificate_that_ends_takes_its_cached_decisions_with_it: check_end_of_certificate;
+    decided_by_the_connection: "";
+    decided_by_method_and_path: "{methods: [GET], paths: [/a]}";
+}
+
+/// Checks a certificate that is valid when its connection is first seen, and one that is not.
+fn check_end_of_certificate(operation: &str) -> Result<()> {
+    let (mut vm, root) = Vm::configured(&filter::load("identity-authz")?, &only_allow_web(operation)?)?;
+    let authority = CertificateAuthority::new("authority")?;
+    let sans = [SubjectAltName::Uri(WEB.to_owned())];
+    let with = |id: u64, identity: &Identity| {
+        let peer_certificate = Some(identity.certificate().to_owned());
+        Connection { peer_certificate, ..Connection::mtls(id, WEB) }
+    };
+    let (valid, expired) = (with(1, &authority.issue(&sans)?), with(2, &authority.issue_expired(&sans)?));
+    for _ in 0..2 {
+        ensure!(vm.request(root, valid.clone(), get("/a"))?.continues, "valid");
+        ensure!(!vm.request(root, expired.clone(), get("/a"))?.continues, "expired");
+    }
+    for _ in 0..2 {
+        ensure!(vm.request(root, valid.clone(), get("/a"))?.continues, "valid, and recognised by its tag");
+    }
+    vm.stop_clock(SystemTime::now().duration_since(UNIX_EPOCH)? + Duration::from_secs(2 * 60 * 60));
+    vm.tick(root)?;
+    for _ in 0..2 {
+        let outcome = vm.request(root, valid.clone(), get("/a"))?;
+        ensure!(!outcome.continues, "expired since: {outcome:?}");
+    }
+    Ok(())
 }
 
 #[test]

@@ -9,7 +9,7 @@ use host_tests::filter;
 use host_tests::suite::{self, Case, envoy, native};
 use libtest_mimic::{Arguments, Trial};
 
-const FILTERS: [&str; 3] = ["identity-authz", "baseline-deny", "egress-allowlist"];
+const FILTERS: [&str; 4] = ["identity-authz", "baseline-deny", "egress-allowlist", "auth-by-header"];
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
@@ -27,6 +27,7 @@ fn trials(arguments: &Arguments) -> Result<Vec<Trial>> {
     // Listing the trials needs no modules.
     if !arguments.list {
         testbed::build_filters()?;
+        testbed::build_guests()?;
     }
     for filter in FILTERS {
         let cases = suite::load(&testbed::root().join("host-tests/suites").join(filter))?;

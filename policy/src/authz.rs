@@ -2,6 +2,7 @@
 
 pub(crate) mod compiled;
 pub(crate) mod decision;
+pub(crate) mod denial;
 pub(crate) mod engine;
 pub(crate) mod fields;
 pub(crate) mod identity_authz;

@@ -11,11 +11,13 @@ use std::rc::Rc;
 use exemptions::Exemptions;
 use preset::Preset;
 
+use crate::attributes::names::USER_AGENT;
 use crate::attributes::readings::header::trimmed;
 use crate::attributes::readings::path::PathReadings;
 use crate::attributes::request::Request;
 use crate::authz::compiled::CompiledPolicy;
-use crate::authz::decision::{Decision, Denial};
+use crate::authz::decision::Decision;
+use crate::authz::denial::Denial;
 use crate::authz::engine::rule::DefaultAction;
 use crate::authz::policy_name::{PolicyName, RuleLabel, RuleName};
 use crate::authz::resources::authorization_policy::{AuthorizationPolicy, Context};
@@ -23,14 +25,13 @@ use crate::authz::resources::read_resources;
 use crate::baseline::fields::CLIENT_FIELDS;
 use crate::config::deny_response::DenyResponse;
 use crate::config::diagnostics::{ConfigError, ConfigErrors, Diagnostics};
-use crate::config::document::{StreamedList, Value};
+use crate::config::document::StreamedList;
 use crate::config::enforcement_mode::EnforcementMode;
 use crate::config::printable::printable_text;
 use crate::config::reader::{ConfigNode, Object};
+use crate::config::value::Value;
 use crate::identity::error::AttributeError;
 use crate::identity::trust_domains::TrustDomains;
-
-const USER_AGENT: &str = "user-agent";
 
 /// A configuration of `baseline-deny`, read without a fault and compiled.
 ///
@@ -133,7 +134,12 @@ impl BaselineDeny {
                     }
                     None => (format!("rule {} matches", rule.label()), None),
                 };
-                (format!("{} rule {}, {told}: {asked}", rule.policy(), rule.label()), pattern)
+                let reading = self.policy.rules.deny_reading(rule, request).or_else(|| {
+                    let not_exempt = self.exempt.as_ref()?.describe_reading(request)?;
+                    Some(format!("not exempt since {not_exempt}"))
+                });
+                let reading = reading.map(|reading| format!(", {reading}")).unwrap_or_default();
+                (format!("{} rule {}, {told}: {asked}{reading}", rule.policy(), rule.label()), pattern)
             }
             Denial::Undecidable(obstacle) => (format!("{obstacle}: {asked}"), None),
             Denial::NoAllowMatches | Denial::DefaultAction | Denial::MtlsRequired(_) => (asked, None),

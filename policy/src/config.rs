@@ -7,3 +7,4 @@ pub(crate) mod enforcement_mode;
 pub(crate) mod printable;
 pub(crate) mod reader;
 pub(crate) mod string_list;
+pub(crate) mod value;

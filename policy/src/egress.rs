@@ -3,6 +3,7 @@
 pub(crate) mod authority;
 pub(crate) mod cilium_network_policy;
 pub(crate) mod compiled;
+pub(crate) mod context;
 pub(crate) mod decision;
 pub(crate) mod explain;
 pub(crate) mod fields;
@@ -17,22 +18,22 @@ pub(crate) mod service_entry;
 use crate::authz::resources::MAX_RESOURCES;
 use crate::config::deny_response::DenyResponse;
 use crate::config::diagnostics::{ConfigErrors, Diagnostics};
-use crate::config::document::Value;
 use crate::config::enforcement_mode::EnforcementMode;
-use crate::config::reader::{ConfigNode, Object};
-use crate::config::string_list::read_values;
-use crate::egress::cilium_network_policy::{Cluster, LabelledWorkload};
+use crate::config::reader::ConfigNode;
+use crate::config::value::Value;
+use crate::egress::cilium_network_policy::LabelledWorkload;
 use crate::egress::compiled::EgressPolicy;
+use crate::egress::context::EgressContext;
 use crate::egress::rule::{Rule, Rules};
 use crate::identity::settings::{
-    DirectRemoteAddress, read_certificate_identity, read_remote_address, read_trust_domains,
+    CertificateValidation, DirectRemoteAddress, read_certificate_identity, read_remote_address, read_trust_domains,
 };
-use crate::identity::trust_domains::TrustDomains;
 
 /// A configuration of `egress-allowlist`, read without a fault and compiled.
 pub struct EgressAllowlist {
     policy: EgressPolicy,
     reply: DenyResponse,
+    certificate_validation: CertificateValidation,
     direct_remote_address: DirectRemoteAddress,
     summary: Summary,
 }
@@ -63,8 +64,15 @@ impl EgressAllowlist {
         let read = read(&ConfigNode::root(&document, &diagnostics));
         // The memory of a VM does not shrink: what is made of the tree goes where the tree was.
         drop(document);
-        let Configuration { rules, written, reply, direct_remote_address, mode, server_name_must_match } =
-            diagnostics.into_result(read)?;
+        let Configuration {
+            rules,
+            written,
+            reply,
+            certificate_validation,
+            direct_remote_address,
+            mode,
+            server_name_must_match,
+        } = diagnostics.into_result(read)?;
         let summary = Summary {
             rules: written,
             resources: rules.resources,
@@ -73,12 +81,17 @@ impl EgressAllowlist {
             report_only: mode == EnforcementMode::Report,
         };
         let policy = EgressPolicy::new(&rules.list, server_name_must_match, mode);
-        Ok(Self { policy, reply, direct_remote_address, summary })
+        Ok(Self { policy, reply, certificate_validation, direct_remote_address, summary })
     }
 
     /// What decides requests.
     pub fn policy(&self) -> &EgressPolicy {
         &self.policy
+    }
+
+    /// Proof that the certificate of a connection was validated.
+    pub fn certificate_validation(&self) -> CertificateValidation {
+        self.certificate_validation
     }
 
     /// What a denied HTTP client is told.
@@ -95,7 +108,10 @@ impl EgressAllowlist {
     pub fn summary(&self) -> String {
         let Summary { rules, resources, hosts, reported, report_only } = &self.summary;
         let mode = if *report_only { ", mode: report, nothing is denied" } else { "" };
-        format!("loaded {rules} rules and {resources} resources with {hosts} hosts, {reported} rules only report{mode}")
+        let validation = self.certificate_validation.note();
+        format!(
+            "loaded {rules} rules and {resources} resources with {hosts} hosts, {reported} rules only report{mode}{validation}"
+        )
     }
 }
 
@@ -107,22 +123,16 @@ struct Configuration {
     direct_remote_address: DirectRemoteAddress,
     mode: EnforcementMode,
     server_name_must_match: bool,
-}
-
-/// What reading rules and resources needs to know of the rest.
-pub(crate) struct EgressContext<'c> {
-    trust_domains: &'c TrustDomains,
-    workloads: &'c [LabelledWorkload],
-    addresses: bool,
-    remote_address_is_trusted: bool,
+    certificate_validation: CertificateValidation,
 }
 
 fn read(node: &ConfigNode<'_>) -> Option<Configuration> {
     let object = node.object()?;
     let trust_domains = read_trust_domains(&object);
-    if let Some(identity) = object.optional("identity") {
-        read_certificate_identity(&identity);
-    }
+    let certificate_validation = match object.optional("identity") {
+        Some(identity) => read_certificate_identity(&identity),
+        None => Some(CertificateValidation::default()),
+    };
     let direct_remote_address = DirectRemoteAddress::read(&object);
     let remote_address_is_trusted = read_remote_address(&object);
     let mode = EnforcementMode::read(object.optional("mode").as_ref());
@@ -165,6 +175,7 @@ fn read(node: &ConfigNode<'_>) -> Option<Configuration> {
         direct_remote_address: direct_remote_address?,
         mode: mode?,
         server_name_must_match: server_name_must_match?,
+        certificate_validation: certificate_validation?,
     })
 }
 
@@ -206,41 +217,6 @@ fn read_rules(node: &ConfigNode<'_>, context: &EgressContext<'_>, read: &mut Rul
         read.list.push(rule);
     }
     complete.then_some(())
-}
-
-/// What an object of `resources` is: its kind, with an API group that has it.
-fn read_kind(object: &Object<'_>) -> Option<&'static str> {
-    let kind = object.required("kind", "write kind: ServiceEntry or CiliumNetworkPolicy");
-    let version = object.required("apiVersion", "write apiVersion: networking.istio.io/v1 or cilium.io/v2");
-    let (kind, group) = kind.and_then(|node| match node.text()? {
-        "ServiceEntry" => Some(("ServiceEntry", "networking.istio.io")),
-        "CiliumNetworkPolicy" => Some(("CiliumNetworkPolicy", "cilium.io")),
-        "CiliumClusterwideNetworkPolicy" => {
-            node.error(
-                "CiliumClusterwideNetworkPolicy is not supported, write a CiliumNetworkPolicy for each namespace",
-            );
-            None
-        }
-        other => {
-            node.error(format!("unknown kind `{other}`, expected ServiceEntry or CiliumNetworkPolicy"));
-            None
-        }
-    })?;
-    let version = version?;
-    let text = version.text()?;
-    if text.split('/').next() != Some(group) {
-        version
-            .error(format!("`{text}` has no {kind}, write {group}/{}", if group == "cilium.io" { "v2" } else { "v1" }));
-        return None;
-    }
-    object.optional("status");
-    Some(kind)
-}
-
-impl EgressContext<'_> {
-    fn cluster(&self) -> Cluster<'_> {
-        Cluster { workloads: self.workloads, trust_domains: self.trust_domains }
-    }
 }
 
 #[cfg(test)]

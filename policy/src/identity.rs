@@ -1,5 +1,6 @@
 //! Identities of the peers of a connection.
 
+pub(crate) mod certificate;
 pub(crate) mod error;
 pub(crate) mod peer;
 pub(crate) mod settings;

@@ -61,7 +61,8 @@ pub use attributes::dynamic_metadata::DynamicMetadata;
 pub use attributes::request::{HeaderValues, Request};
 pub use authz::compiled::connection_cache::ConnectionCache;
 pub use authz::compiled::{CompiledPolicy, RequestNeeds};
-pub use authz::decision::{Decision, Denial, Evaluation};
+pub use authz::decision::Decision;
+pub use authz::denial::{Denial, Evaluation};
 pub use authz::identity_authz::IdentityAuthz;
 pub use authz::policy_name::{PolicyName, RuleName};
 pub use baseline::BaselineDeny;
@@ -74,10 +75,11 @@ pub use egress::authority::{Authority, DomainName, Host, InvalidAuthority};
 pub use egress::compiled::EgressPolicy;
 pub use egress::decision::EgressDenial;
 pub use egress::request::{EgressProtocol, EgressRequest};
+pub use identity::certificate::certificate_end;
 pub use identity::error::{
     AttributeError, EvalError, SpiffeIdError, UnauthenticatedReason, XfccElementError, XfccError,
 };
 pub use identity::peer::Peer;
-pub use identity::settings::{DirectRemoteAddress, IdentitySource};
+pub use identity::settings::{CertificateValidation, DirectRemoteAddress, IdentitySource};
 pub use identity::spiffe_id::SpiffeId;
 pub use identity::xfcc::forwarded_peer;

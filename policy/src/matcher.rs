@@ -2,6 +2,7 @@
 //! one by one, whatever a policy lists.
 
 pub(crate) mod clause;
+pub(crate) mod element_index;
 pub(crate) mod field_match;
 pub(crate) mod glob_index;
 pub(crate) mod leaf;

@@ -78,6 +78,12 @@ impl CertificateAuthority {
         self.issue_for(names, now - Duration::hours(2), now - Duration::hours(1))
     }
 
+    /// Issues a certificate that is valid for this long from now on.
+    pub fn issue_lasting(&self, names: &[SubjectAltName], lifetime: std::time::Duration) -> Result<Identity> {
+        let now = OffsetDateTime::now_utc();
+        self.issue_for(names, now - Duration::minutes(5), now + lifetime)
+    }
+
     fn issue_for(
         &self,
         names: &[SubjectAltName],

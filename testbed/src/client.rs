@@ -71,6 +71,12 @@ impl Client {
         Ok(Self { tls: Some(Arc::new(configuration)), ..Self::plaintext(address) })
     }
 
+    /// Connects to this address instead, with the TLS sessions of the former.
+    pub fn at(mut self, address: SocketAddr) -> Self {
+        self.address = address;
+        self
+    }
+
     /// Sends this name as SNI; with `None`, the handshake has no SNI.
     pub fn with_sni(mut self, server_name: Option<&str>) -> Self {
         if let Some(configuration) = &mut self.tls {

@@ -16,7 +16,7 @@ use crate::configuration::Configuration;
 use crate::wait;
 
 /// Time limit for Envoy to compile the filters and open its listeners.
-const START_TIMEOUT: Duration = Duration::from_secs(90);
+const START_TIMEOUT: Duration = Duration::from_secs(240);
 
 const CONFIGURATION_FILE: &str = "envoy.json";
 const ADMIN_FILE: &str = "admin-address";

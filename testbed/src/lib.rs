@@ -32,7 +32,7 @@ pub use egress_gateway::{EgressGateway, EgressOutcome};
 pub use envoy::{Envoy, Options, stop_detached};
 pub use http2::{Http2Connection, StreamOutcome};
 pub use postgres::Postgres;
-pub use repository::{build_filters, envoy_binary, filter_path, root};
+pub use repository::{build_filters, build_guests, envoy_binary, filter_path, guest_path, root};
 pub use reserved_port::ReservedPort;
 pub use smtp_server::SmtpServer;
 pub use tls_server::TlsServer;

@@ -19,11 +19,29 @@ pub fn filter_path(filter: &str) -> PathBuf {
 /// Builds the filters, once per process, so that no test runs an outdated module.
 pub fn build_filters() -> Result<()> {
     static BUILT: OnceLock<Result<(), String>> = OnceLock::new();
-    BUILT.get_or_init(|| run_build().map_err(|error| format!("{error:#}"))).clone().map_err(|error| anyhow!(error))
+    build_once(&BUILT, "filters")
 }
 
-fn run_build() -> Result<()> {
-    let status = Command::new(root().join("tools/build-wasm")).env("SALLYPORT_QUIET", "1").status();
+/// Builds the guests, once per process: filters that only tests run.
+pub fn build_guests() -> Result<()> {
+    static BUILT: OnceLock<Result<(), String>> = OnceLock::new();
+    build_once(&BUILT, "guests")
+}
+
+/// The path of a guest's module; `guest` is a name such as `auth-by-header`.
+pub fn guest_path(guest: &str) -> PathBuf {
+    root().join("target/guests").join(format!("{guest}.wasm"))
+}
+
+fn build_once(built: &OnceLock<Result<(), String>>, modules: &str) -> Result<()> {
+    built
+        .get_or_init(|| run_build(modules).map_err(|error| format!("{error:#}")))
+        .clone()
+        .map_err(|error| anyhow!(error))
+}
+
+fn run_build(modules: &str) -> Result<()> {
+    let status = Command::new(root().join("tools/build-wasm")).arg(modules).env("SALLYPORT_QUIET", "1").status();
     if !status.context("tools/build-wasm")?.success() {
         bail!("tools/build-wasm failed; see the messages above");
     }

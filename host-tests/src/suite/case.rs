@@ -65,6 +65,9 @@ pub struct Caller {
     /// same.
     #[serde(default)]
     pub untrusted: bool,
+    /// True if the certificate has expired. The listener accepts it all the same.
+    #[serde(default)]
+    pub expired: bool,
     /// True for TLS without a client certificate.
     #[serde(default)]
     pub tls: bool,
@@ -247,7 +250,8 @@ impl Case {
         let mut counters = self.expect.counters();
         if filter == CONNECTION_COUNTING_FILTER && self.expect.answer.is_some() {
             let caller = &self.caller;
-            let mutual = (caller.peer.is_some() || caller.certificate.is_some()) && !caller.untrusted;
+            let mutual =
+                (caller.peer.is_some() || caller.certificate.is_some()) && !caller.untrusted && !caller.expired;
             counters.entry(format!("connection.{}", if mutual { "mtls" } else { "plaintext" })).or_insert(1);
             counters.retain(|_, count| *count > 0);
         }

@@ -132,7 +132,11 @@ impl EnvoyFixture {
 
     fn client(&self, address: SocketAddr, caller: &Caller, preamble: Vec<u8>) -> Result<Client> {
         let authority = if caller.untrusted { &self.untrusted } else { &self.trusted };
-        let identity: Option<Identity> = caller.sans()?.map(|sans| authority.issue(&sans)).transpose()?;
+        let issue = |sans: Vec<SubjectAltName>| match caller.expired {
+            true => authority.issue_expired(&sans),
+            false => authority.issue(&sans),
+        };
+        let identity: Option<Identity> = caller.sans()?.map(issue).transpose()?;
         let client = match (&identity, caller.tls) {
             (None, false) => Client::plaintext(address),
             (identity, _) => Client::tls(address, identity.as_ref())?.with_sni(caller.server_name.as_deref()),

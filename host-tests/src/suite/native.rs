@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Result, bail};
 use serde_json::json;
-use testbed::SubjectAltName;
+use testbed::{CertificateAuthority, SubjectAltName};
 
 use super::case::{Caller, Case, FirstSpeaker, Passthrough, RequestSpec, bytes, checked_counter};
 use super::environment::{
@@ -68,15 +68,18 @@ fn run_request(vm: &mut Vm, root: Root, prefix: &str, case: &Case) -> Result<Obs
         request = request.with("authorization", b"Bearer a.token");
     }
     let outcome = vm.request(root, connection, request)?;
-    let mut observed =
-        Observed { status: REACHED, filter_state: filter_state(outcome.filter_state, prefix), ..Observed::default() };
+    let string = |name: Vec<u8>| String::from_utf8_lossy(&name).into_owned();
+    let mut observed = Observed {
+        status: REACHED,
+        headers: outcome.response_headers.into_iter().map(|(name, value)| (string(name), value)).collect(),
+        filter_state: filter_state(outcome.filter_state, prefix),
+        ..Observed::default()
+    };
     match outcome.response {
         Some(response) => {
             observed.status = u16::try_from(response.status)?;
             observed.details = Some(response.details);
             observed.body = response.body;
-            let string = |name: Vec<u8>| String::from_utf8_lossy(&name).into_owned();
-            observed.headers = response.headers.into_iter().map(|(name, value)| (string(name), value)).collect();
             if is_grpc(&case.request) {
                 // Envoy turns the response into a gRPC one: status 200, grpc-status and message in headers.
                 observed.headers.push(("grpc-status".to_owned(), response.grpc_status.to_string().into_bytes()));
@@ -133,7 +136,14 @@ fn connection(caller: &Caller) -> Result<Connection> {
     };
     let mut connection = Connection {
         certificate: sans.as_ref().map(uris),
-        validated: Some(sans.is_some() && !caller.untrusted),
+        validated: Some(sans.is_some() && !caller.untrusted && !caller.expired),
+        peer_certificate: match (&sans, caller.expired) {
+            (Some(sans), true) => {
+                Some(CertificateAuthority::new("trusted")?.issue_expired(sans)?.certificate().to_owned())
+            }
+            // The end of certificates that are good is read when Envoy plays the case.
+            _ => None,
+        },
         tls: caller.speaks_tls(),
         server_name: caller.server_name.as_ref().map(|name| name.to_ascii_lowercase().into_bytes()),
         filter_state: [(DIRECT_ADDRESS_KEY.to_owned(), DIRECT_ADDRESS.as_bytes().to_vec())].into(),

@@ -13,7 +13,6 @@ use super::state::{LogLine, State, Status};
 use super::stream::StreamKind;
 
 const MODULE: &str = "env";
-const REQUEST_HEADERS: u32 = 0;
 const HIGHEST_STREAM_TYPE: u32 = 3;
 const DOWNSTREAM: u32 = 2;
 const PLUGIN_CONFIGURATION: u32 = 7;
@@ -111,6 +110,13 @@ fn define_headers_and_properties(linker: &mut Linker<State>) -> Result<()> {
         "proxy_get_header_map_pairs",
         |mut caller: Caller<'_, State>, map: u32, pointer_out: u32, length_out: u32| {
             status_code(get_headers(&mut caller, map, [pointer_out, length_out]))
+        },
+    )?;
+    linker.func_wrap(
+        MODULE,
+        "proxy_add_header_map_value",
+        |mut caller: Caller<'_, State>, map: u32, key: u32, key_length: u32, value: u32, length: u32| {
+            status_code(add_header(&mut caller, map, [key, key_length], [value, length]))
         },
     )?;
     linker.func_wrap(
@@ -242,20 +248,37 @@ fn get_header(
     let mut guest = Guest::new(caller)?;
     let key = guest.read(key, key_length)?;
     record(&mut guest, "proxy_get_header_map_value", &key)?;
-    if map != REQUEST_HEADERS {
-        return Err(Status::BadArgument.into());
-    }
     let stream = guest.state().stream().filter(|stream| stream.kind == StreamKind::Http).ok_or(Status::BadArgument)?;
-    let value = stream.header(&key).ok_or(Status::NotFound)?.to_vec();
+    let headers = stream.headers(map).ok_or(Status::BadArgument)?;
+    // Envoy's `getHeaderMapValue` returns the first value of a repeated header.
+    let (_, value) = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case(&key)).ok_or(Status::NotFound)?;
+    let value = value.clone();
     Ok(guest.return_bytes(&value, pointer_out, length_out)?)
+}
+
+/// Adds to a header map of a request; returns BadArgument where there is no such map.
+fn add_header(
+    caller: &mut Caller<'_, State>,
+    map: u32,
+    [key, key_length]: [u32; 2],
+    [value, length]: [u32; 2],
+) -> CallResult {
+    let mut guest = Guest::new(caller)?;
+    let key = guest.read(key, key_length)?;
+    record(&mut guest, "proxy_add_header_map_value", &key)?;
+    let value = guest.read(value, length)?;
+    let stream =
+        guest.state().stream_mut().filter(|stream| stream.kind == StreamKind::Http).ok_or(Status::BadArgument)?;
+    let headers = stream.headers_mut(map).ok_or(Status::BadArgument)?;
+    headers.push((key.to_ascii_lowercase(), value));
+    Ok(())
 }
 
 fn get_headers(caller: &mut Caller<'_, State>, map: u32, [pointer_out, length_out]: [u32; 2]) -> CallResult {
     let mut guest = Guest::new(caller)?;
     record(&mut guest, "proxy_get_header_map_pairs", b"")?;
-    let stream = guest.state().stream().filter(|_| map == REQUEST_HEADERS);
     // Where there is no map, Envoy returns Ok and an empty one.
-    let headers = stream.map(|stream| stream.request.0.clone()).unwrap_or_default();
+    let headers = guest.state().stream().and_then(|stream| stream.headers(map)).cloned().unwrap_or_default();
     let bytes = encoding::header_map(headers.iter().map(|(name, value)| (name.as_slice(), value.as_slice())));
     Ok(guest.return_bytes(&bytes, pointer_out, length_out)?)
 }

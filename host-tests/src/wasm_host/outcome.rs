@@ -28,6 +28,8 @@ pub struct RequestOutcome {
     pub continues: bool,
     /// The filter's response, if it sent one.
     pub response: Option<LocalResponse>,
+    /// The headers of the filter's or the upstream's response, after the filter's callback for them.
+    pub response_headers: Vec<(Vec<u8>, Vec<u8>)>,
     /// The filter state that it set.
     pub filter_state: BTreeMap<String, String>,
     /// The host calls that it made, in order.
@@ -56,6 +58,14 @@ pub struct LocalResponse {
     pub headers: Vec<(Vec<u8>, Vec<u8>)>,
     /// The status for gRPC requests; -1 means the one that corresponds to the HTTP status.
     pub grpc_status: i32,
+}
+
+impl LocalResponse {
+    /// Returns the headers, after the pseudo-header `:status` that Envoy adds.
+    pub(super) fn headers_with_status(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let status = (b":status".to_vec(), self.status.to_string().into_bytes());
+        [status].into_iter().chain(self.headers.iter().cloned()).collect()
+    }
 }
 
 /// The result of a connection in a network filter.

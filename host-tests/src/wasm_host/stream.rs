@@ -6,6 +6,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 use super::encoding;
 use super::outcome::LocalResponse;
 
+/// The values of `proxy_map_type_t` that the host supports.
+const REQUEST_HEADERS: u32 = 0;
+const RESPONSE_HEADERS: u32 = 2;
+
 /// A downstream connection, as Envoy's attributes describe it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connection {
@@ -15,6 +19,8 @@ pub struct Connection {
     pub certificate: Option<Vec<String>>,
     /// `connection.peer_certificate_valid`; `None` on an Envoy before 1.39.
     pub validated: Option<bool>,
+    /// `connection.peer_certificate`, in PEM; `None` on Envoy before 1.38.
+    pub peer_certificate: Option<String>,
     /// True if the connection uses TLS.
     pub tls: bool,
     /// `source.address`.
@@ -53,6 +59,7 @@ impl Connection {
             id,
             certificate: None,
             validated: Some(false),
+            peer_certificate: None,
             tls: false,
             source: SocketAddr::from((Self::CLIENT, 40_000)),
             destination: SocketAddr::from(([192, 0, 2, 1], 443)),
@@ -118,6 +125,8 @@ pub(super) struct Stream {
     pub(super) request: Request,
     pub(super) filter_state: BTreeMap<String, Vec<u8>>,
     pub(super) response: Option<LocalResponse>,
+    /// The response headers, once there is a response.
+    pub(super) response_headers: Option<Vec<(Vec<u8>, Vec<u8>)>>,
     pub(super) kind: StreamKind,
     /// True once the TLS handshake is complete: before that the client's certificate is not known.
     pub(super) established: bool,
@@ -133,9 +142,22 @@ pub(super) enum StreamKind {
 }
 
 impl Stream {
-    /// Returns the first value of a header, as Envoy's `getHeaderMapValue` does.
-    pub(super) fn header(&self, name: &[u8]) -> Option<&[u8]> {
-        self.request.first(&name.to_ascii_lowercase())
+    /// Returns a header map (`proxy_map_type_t`), or `None` if the stream has none of this type, or not yet.
+    pub(super) fn headers(&self, map: u32) -> Option<&Vec<(Vec<u8>, Vec<u8>)>> {
+        match map {
+            REQUEST_HEADERS => Some(&self.request.0),
+            RESPONSE_HEADERS => self.response_headers.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// Returns a header map as [`headers`](Self::headers) does, mutable.
+    pub(super) fn headers_mut(&mut self, map: u32) -> Option<&mut Vec<(Vec<u8>, Vec<u8>)>> {
+        match map {
+            REQUEST_HEADERS => Some(&mut self.request.0),
+            RESPONSE_HEADERS => self.response_headers.as_mut(),
+            _ => None,
+        }
     }
 
     /// Returns an attribute in Envoy's encoding, or `None` if this stream does not have it.
@@ -150,6 +172,8 @@ impl Stream {
             ["connection", "peer_certificate_valid"] => {
                 connection.validated.map(|valid| encoding::boolean(self.established && valid))
             }
+            ["connection", "peer_certificate"] if !self.established => None,
+            ["connection", "peer_certificate"] => connection.peer_certificate.as_deref().map(encoding::string),
             ["connection", "uri_san_peer_certificate"] if !self.established => None,
             ["connection", "uri_san_peer_certificate"] => {
                 connection.certificate.as_ref()?.first().map(|uri| encoding::string(uri))

@@ -88,21 +88,38 @@ impl Vm {
         Ok(Root(root))
     }
 
-    /// Runs one request: creates its context, passes the headers, and deletes the context.
+    /// Runs one request: creates its context, passes the request headers and, if there is a response, its headers, and
+    /// deletes the context.
     pub fn request(&mut self, root: Root, connection: Connection, request: Request) -> Result<RequestOutcome> {
         let count = u32::try_from(request.0.len())?;
         let fuel = self.store.get_fuel().unwrap_or_default();
         let stream = self.open(root, connection, request, StreamKind::Http)?;
         let action = self.call::<_, u32>("proxy_on_request_headers", (stream, count, 1_u32))?;
+        self.respond(stream, action == 0)?;
         let host_calls = std::mem::take(&mut self.store.data_mut().host_calls);
         let ended = self.end(stream)?;
         Ok(RequestOutcome {
             continues: action == 0 && ended.response.is_none(),
             response: ended.response,
+            response_headers: ended.response_headers.unwrap_or_default(),
             filter_state: to_strings(ended.filter_state),
             host_calls,
             instructions: fuel - self.store.get_fuel().unwrap_or_default(),
         })
+    }
+
+    /// Passes the response headers: the filter's own, or the upstream's if the request continues. A request that was
+    /// paused without a response gets none.
+    fn respond(&mut self, stream: u32, continues: bool) -> Result<()> {
+        let Some(request) = self.store.data_mut().streams.get_mut(&stream) else { bail!("no stream {stream}") };
+        let headers = match &request.response {
+            Some(response) => response.headers_with_status(),
+            None if continues => vec![(b":status".to_vec(), b"200".to_vec())],
+            None => return Ok(()),
+        };
+        let count = u32::try_from(headers.len())?;
+        request.response_headers = Some(headers);
+        self.call_if_exported_for::<_, u32>("proxy_on_response_headers", (stream, count, 1_u32)).map(|_| ())
     }
 
     /// Runs a request that an earlier filter answered: Envoy creates its context for the access log and deletes it
@@ -197,8 +214,15 @@ impl Vm {
     fn open(&mut self, root: Root, connection: Connection, request: Request, kind: StreamKind) -> Result<u32> {
         let stream = self.new_context();
         let state = self.store.data_mut();
-        let fresh =
-            Stream { connection, request, filter_state: BTreeMap::new(), response: None, kind, established: true };
+        let fresh = Stream {
+            connection,
+            request,
+            filter_state: BTreeMap::new(),
+            response: None,
+            response_headers: None,
+            kind,
+            established: true,
+        };
         state.streams.insert(stream, fresh);
         state.context = stream;
         state.host_calls.clear();
@@ -213,6 +237,7 @@ impl Vm {
             let peer = if closed { PEER_LOCAL } else { PEER_REMOTE };
             self.call_if_exported("proxy_on_downstream_connection_close", (stream, peer))?;
         }
+        self.call_if_exported("proxy_on_log", stream)?;
         self.call_if_exported_for::<_, u32>("proxy_on_done", stream)?;
         self.call_if_exported("proxy_on_delete", stream)?;
         let Some(ended) = self.store.data_mut().streams.remove(&stream) else { bail!("no stream {stream}") };

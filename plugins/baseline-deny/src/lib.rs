@@ -4,10 +4,14 @@
 //! resources with DENY on request headers. `sallyport-policy` reads, checks and compiles the lists and policies; this
 //! crate evaluates them and carries the decision out.
 
-use sallyport_policy::{BaselineDeny, ConfigErrors, Decision, Denial, DirectRemoteAddress};
+mod client_request;
+
+use sallyport_policy::{BaselineDeny, CertificateValidation, ConfigErrors, Decision, Denial, DirectRemoteAddress};
 use sallyport_runtime::{
     Action, Bytes, CurrentStream, DenialReport, Host, Level, PeerCache, Plugin, ProxyHost, Reporter, StreamContext,
 };
+
+use crate::client_request::ClientRequest;
 
 sallyport_runtime::filter!(BaselineDenyPlugin<ProxyHost>);
 
@@ -26,12 +30,12 @@ impl<H: Host + 'static> Plugin for BaselineDenyPlugin<H> {
         let configuration = BaselineDeny::parse(&configuration)?;
         host.log(Level::Info, &format!("sallyport {}: {}", Self::NAME, configuration.summary()));
         let reporter = Reporter::new(host, Self::NAME, configuration.denying_policies());
-        Ok(Self { configuration, peers: PeerCache::new(host), reporter })
+        Ok(Self { configuration, peers: PeerCache::new(host, CertificateValidation::default()), reporter })
     }
 
     fn on_request_headers(&self) -> Action {
-        let mut request =
-            CurrentStream::request(StreamContext::of_connections(&self.peers, DirectRemoteAddress::default()));
+        let context = StreamContext::of_connections(&self.peers, DirectRemoteAddress::default());
+        let mut request = ClientRequest(CurrentStream::request(context));
         let decision = self.configuration.decide(&mut request);
         match &decision {
             Decision::Allow => self.reporter.allow(),
@@ -46,7 +50,7 @@ impl<H: Host + 'static> Plugin for BaselineDenyPlugin<H> {
 }
 
 impl<H: Host> BaselineDenyPlugin<H> {
-    fn deny(&self, denial: &Denial<'_>, enforced: bool, request: &mut CurrentStream<'_, H>) -> Action {
+    fn deny(&self, denial: &Denial<'_>, enforced: bool, request: &mut ClientRequest<'_, H>) -> Action {
         let (reason, pattern) = self.configuration.explain(denial, request);
         let report = DenialReport {
             enforced,

@@ -28,7 +28,8 @@ impl<H: Host + 'static> Plugin for EgressAllowlistPlugin<H> {
         let configuration = EgressAllowlist::parse(&configuration)?;
         host.log(Level::Info, &format!("sallyport {}: {}", Self::NAME, configuration.summary()));
         let reporter = Reporter::new(host, Self::NAME, configuration.policy().denying_rules());
-        Ok(Self { host, configuration, peers: PeerCache::new(host), reporter })
+        let peers = PeerCache::new(host, configuration.certificate_validation());
+        Ok(Self { host, configuration, peers, reporter })
     }
 
     fn on_request_headers(&self) -> Action {
@@ -40,6 +41,7 @@ impl<H: Host + 'static> Plugin for EgressAllowlistPlugin<H> {
 
     fn on_tick(&self) {
         self.reporter.on_tick();
+        self.peers.on_tick();
     }
 }
 

@@ -37,7 +37,7 @@ impl<H: Host + 'static> Plugin for IdentityAuthzPlugin<H> {
         Ok(Self {
             host,
             reporter: reporter.with_audits(policy.auditing_policies()),
-            cache: PolicyCache::new(host, Self::NAME, policy, configuration.identity_source()),
+            cache: PolicyCache::new(host, Self::NAME, &configuration),
             l4_warned: Cell::new(false),
             configuration,
         })

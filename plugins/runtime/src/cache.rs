@@ -1,5 +1,6 @@
 //! Cache of what is known of connections, and of what a policy computed for them.
 
+mod cached_decision;
 mod decisions;
 pub(crate) mod peers;
 mod tag;
@@ -7,9 +8,10 @@ mod unique_key;
 
 use std::rc::Rc;
 
-use sallyport_policy::{CompiledPolicy, Decision, Evaluation, IdentitySource, Request, RequestNeeds};
+use sallyport_policy::{CompiledPolicy, Decision, Evaluation, IdentityAuthz, IdentitySource, Request, RequestNeeds};
 
-use crate::cache::decisions::{CachedDecision, DecisionCache};
+use crate::cache::cached_decision::CachedDecision;
+use crate::cache::decisions::DecisionCache;
 use crate::cache::peers::PeerCache;
 use crate::host::Host;
 use crate::stream::request::CurrentStream;
@@ -30,16 +32,17 @@ pub struct PolicyCache<H> {
 }
 
 impl<H: Host> PolicyCache<H> {
-    /// Makes the cache of the filter that decides requests by `policy` and identities by `identity`.
-    pub fn new(host: H, filter: &str, policy: &CompiledPolicy, identity: &IdentitySource) -> Self {
-        let needs = policy.needs();
-        let tags = match identity {
+    /// Makes the cache of the filter that decides by `configuration`.
+    pub fn new(host: H, filter: &str, configuration: &IdentityAuthz) -> Self {
+        let needs = configuration.policy().needs();
+        let tags = match configuration.identity_source() {
             IdentitySource::PeerCertificate if needs.connection_scoped => 1,
             IdentitySource::PeerCertificate => MAX_TAGGED_RESULTS,
             // The identity may change from one request to the next, so nothing is cached.
             IdentitySource::FilterState(_) | IdentitySource::ForwardedClientCert => 0,
         };
-        Self { needs, peers: PeerCache::counting(host, filter), decisions: DecisionCache::new(host, tags) }
+        let peers = PeerCache::counting(host, filter, configuration.certificate_validation());
+        Self { needs, peers, decisions: DecisionCache::new(host, tags) }
     }
 
     /// Peers of the connections.
@@ -82,16 +85,17 @@ impl<H: Host> PolicyCache<H> {
         policy.evaluate(None, connection)
     }
 
-    /// Flushes the counters.
+    /// Flushes the counters and drops what certificates proved that have ended.
     pub fn on_tick(&self) {
         self.peers.on_tick();
+        self.decisions.on_tick(self.peers.now());
     }
 
     /// Result for the connection of a request, `None` if each of its requests is decided by itself.
     fn lookup(&self, policy: &CompiledPolicy, request: &mut CurrentStream<'_, H>) -> Option<Rc<CachedDecision>> {
         let connection = request.connection()?;
         let request: &mut dyn Request = request;
-        self.decisions.get_or_insert(&connection, || match self.needs.connection_scoped {
+        self.decisions.get_or_insert(&connection, self.peers.now(), || match self.needs.connection_scoped {
             true => (policy.decide(request) == Decision::Allow).then_some(CachedDecision::AllowAll),
             false => policy.precompute_connection(request).map(CachedDecision::Matches),
         })

@@ -4,8 +4,12 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::abi::{Bytes, Status};
+use crate::abi::Bytes;
+use crate::abi::status::Status;
 use crate::host::{Host, HostError, Level};
+
+/// Start of 2030, in seconds since the Unix epoch.
+pub(crate) const START_OF_2030: u64 = 21_915 * 24 * 60 * 60;
 
 const FAILURE: HostError = HostError(Status(10));
 
@@ -51,6 +55,15 @@ impl FakeHost {
         self.set("connection\0uri_san_peer_certificate", uri.as_bytes());
     }
 
+    /// Gives the current connection a certificate that ends at the start of 2030.
+    pub(crate) fn set_certificate(&self) {
+        let mut params = rcgen::CertificateParams::default();
+        params.not_after = rcgen::date_time_ymd(2030, 1, 1);
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let certificate = params.self_signed(&key).expect("a certificate");
+        self.set("connection\0peer_certificate", certificate.pem().as_bytes());
+    }
+
     /// Sets an attribute of the current connection.
     pub(crate) fn set(&self, path: &str, value: &[u8]) {
         let mut connections = self.connections.borrow_mut();
@@ -62,6 +75,11 @@ impl FakeHost {
         let declared = self.declared.borrow();
         let connections = self.connections.borrow();
         connections.get(&self.current.get()).map_or(0, |all| all.keys().filter(|key| declared.contains(*key)).count())
+    }
+
+    /// Number of keys that last as long as a connection.
+    pub(crate) fn declared_keys(&self) -> usize {
+        self.declared.borrow().len()
     }
 
     /// Calls since this was last asked for.

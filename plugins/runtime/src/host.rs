@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use sallyport_policy::AttributeError;
 
-use crate::abi::{self, Bytes, Status};
+use crate::abi::status::Status;
+use crate::abi::{self, Bytes};
 
 /// Severity of a log line (`proxy_log_level_t`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -211,3 +212,6 @@ fn found(result: Result<Bytes, Status>) -> Result<Option<Bytes>, HostError> {
         Err(status) => Err(HostError(status)),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! The dynamic metadata of a request or connection: what other filters have found out about it.
 
-use crate::config::document::{Value, protobuf_struct};
+use crate::config::document::protobuf_struct;
+use crate::config::value::Value;
 use crate::identity::error::AttributeError;
 
 const MALFORMED: AttributeError = AttributeError { attribute: "metadata", status: "it is malformed" };

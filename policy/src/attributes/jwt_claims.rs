@@ -6,9 +6,9 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use crate::attributes::names::{HeaderName, MetadataKey};
 use crate::attributes::request::Request;
-use crate::config::document::{Number, Value};
 use crate::config::printable::printable;
 use crate::config::reader::{ConfigNode, Object};
+use crate::config::value::{Number, Value};
 use crate::identity::error::{AttributeError, EvalError};
 
 /// Where Envoy's JWT filter leaves what it has validated, and the key under which Istio has it keep the payload
@@ -207,7 +207,7 @@ impl Claims {
         Value::of_json(json).filter(|document| matches!(document, Value::Object(_))).map(Self)
     }
 
-    /// The claim at the end of a way of names. Quantifier a name that is given twice the last counts, as in Envoy.
+    /// The claim at the end of a way of names. Of a name that is given twice the last counts, as in Envoy.
     pub(crate) fn value<N: AsRef<str>>(&self, names: &[N]) -> Option<&Value> {
         names.iter().try_fold(&self.0, |value, name| match value {
             Value::Object(entries) => {

@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// The name of the header by which a client names itself (RFC 9110, section 10.1.5).
+pub(crate) const USER_AGENT: &str = "user-agent";
+
 /// The name of a header in lower case (RFC 9110, section 5.1).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct HeaderName(String);
@@ -27,7 +30,7 @@ impl HeaderName {
     }
 
     pub(crate) fn user_agent() -> Self {
-        Self("user-agent".to_owned())
+        Self(USER_AGENT.to_owned())
     }
 
     pub(crate) fn as_str(&self) -> &str {

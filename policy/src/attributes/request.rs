@@ -23,10 +23,14 @@ pub trait Request {
     }
 
     /// Who sent it.
-    fn peer(&mut self) -> Result<&Peer, AttributeError>;
+    fn peer(&mut self) -> Result<&Peer, AttributeError> {
+        unsupported("the peer")
+    }
 
     /// The address of the connection's other end, whatever a request says of addresses (`source.ip`).
-    fn source_ip(&mut self) -> Result<Option<IpAddr>, AttributeError>;
+    fn source_ip(&mut self) -> Result<Option<IpAddr>, AttributeError> {
+        unsupported("source.ip")
+    }
 
     /// The address of the client as the proxy finds it out: by `X-Forwarded-For` or the PROXY protocol where it trusts
     /// them (`remote.ip`).

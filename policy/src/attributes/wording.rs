@@ -60,3 +60,8 @@ pub(crate) fn describe_peer(request: &mut dyn Request) -> String {
         Err(failure) => format!("by someone ({failure})"),
     }
 }
+
+/// The reading of a value that decides, with the remedy in a policy or a configuration.
+pub(crate) fn describe_reading(subject: &str, reading: &[u8], remedy: &str) -> String {
+    format!("the {subject} can also be read as {}{remedy}", printable(reading))
+}

@@ -9,7 +9,8 @@ use std::rc::Rc;
 
 use crate::attributes::request::Request;
 use crate::authz::compiled::connection_cache::ConnectionCache;
-use crate::authz::decision::{Decision, Denial, Evaluation};
+use crate::authz::decision::Decision;
+use crate::authz::denial::{Denial, Evaluation};
 use crate::authz::engine::lookups::Lookups;
 use crate::authz::engine::rule::DefaultAction;
 use crate::authz::engine::rule_set::RuleSet;
@@ -21,7 +22,7 @@ use crate::collections::map::OrderedMap;
 use crate::collections::sort::sorted_indices;
 use crate::config::enforcement_mode::EnforcementMode;
 use crate::identity::error::EvalError;
-use crate::matcher::clause::Clause;
+use crate::matcher::clause::{Clause, MatchedValues};
 
 /// The policies of one workload, compiled for lookup.
 ///
@@ -89,7 +90,7 @@ impl CompiledPolicy {
     pub fn evaluate(&self, cache: Option<&ConnectionCache>, request: &mut dyn Request) -> Evaluation<'_> {
         if self.rules.audit.is_empty()
             && let Some(cache) = cache
-            && cache.fast_path(self).admits(request)
+            && cache.fast_path(&self.rules).admits(request)
         {
             return Evaluation { decision: Decision::Allow, audit: None };
         }
@@ -100,6 +101,21 @@ impl CompiledPolicy {
             Err(error) => self.rules.deny_or_report(error.into()),
         };
         Evaluation { decision, audit: self.matching_audit_rule(&mut lookups) }
+    }
+
+    /// The lookups of the connection of `request`, for [`evaluate`](Self::evaluate).
+    ///
+    /// None where they cannot be made, where PeerAuthentication rejects the connection, and where that depends on more
+    /// than the handshake: each request is decided by itself then.
+    pub fn precompute_connection(&self, request: &mut dyn Request) -> Option<ConnectionCache> {
+        if self.mutual_tls.depends_on_port() || self.mutual_tls.rejects(request) != Ok(None) {
+            return None;
+        }
+        let mut lookups = self.rules.lookups(None, request);
+        for field in &self.rules.connection_fields {
+            lookups.matched(*field).ok()?;
+        }
+        Some(ConnectionCache::new(lookups.into_connection_fields()))
     }
 
     /// The denial for want of a validated certificate. A connection that is cached has passed this.
@@ -128,7 +144,7 @@ impl CompiledPolicy {
     ///
     /// Made after a denial only; it may ask the proxy for more than the decision did.
     pub fn explain(&self, denial: &Denial<'_>, request: &mut dyn Request) -> String {
-        explain::explain(self, denial, request)
+        explain::explain(&self.rules, self.names_repeat, denial, request)
     }
 
     /// The attributes that a proxy can prepare for.
@@ -152,14 +168,6 @@ impl CompiledPolicy {
     /// The policies that can mark a request, each once: those with counters of their own.
     pub fn auditing_policies(&self) -> impl Iterator<Item = &PolicyName> {
         self.rules.auditing_policies().into_iter()
-    }
-
-    /// A policy's name, with its namespace where names repeat.
-    fn short_name(&self, policy: &PolicyName) -> String {
-        match self.names_repeat {
-            true => policy.to_string(),
-            false => policy.name().to_owned(),
-        }
     }
 }
 

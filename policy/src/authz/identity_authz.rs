@@ -16,12 +16,13 @@ use crate::authz::resources::workload::Workload;
 use crate::authz::resources::{Resources, read_resources};
 use crate::config::deny_response::DenyResponse;
 use crate::config::diagnostics::{ConfigError, ConfigErrors, Diagnostics};
-use crate::config::document::{StreamedList, Value};
+use crate::config::document::StreamedList;
 use crate::config::enforcement_mode::EnforcementMode;
 use crate::config::reader::ConfigNode;
+use crate::config::value::Value;
 use crate::identity::settings::{
-    DirectRemoteAddress, IdentitySource, PEER_PRINCIPAL, REMOTE_ADDRESS, read_filter_state_key, read_remote_address,
-    read_trust_domains,
+    CertificateValidation, DirectRemoteAddress, IdentitySource, PEER_PRINCIPAL, REMOTE_ADDRESS, read_filter_state_key,
+    read_remote_address, read_trust_domains,
 };
 
 /// A configuration of `identity-authz`, read without a fault and compiled.
@@ -32,6 +33,7 @@ pub struct IdentityAuthz {
     connection_warnings: Vec<String>,
     reply: DenyResponse,
     identity_source: IdentitySource,
+    certificate_validation: CertificateValidation,
     direct_remote_address: DirectRemoteAddress,
     summary: Summary,
 }
@@ -94,6 +96,11 @@ impl IdentityAuthz {
         &self.identity_source
     }
 
+    /// Proof that the certificate of a connection was validated.
+    pub fn certificate_validation(&self) -> CertificateValidation {
+        self.certificate_validation
+    }
+
     /// What tells the address of a connection's other end.
     pub fn direct_remote_address(&self) -> DirectRemoteAddress {
         self.direct_remote_address
@@ -107,9 +114,9 @@ impl IdentityAuthz {
             EnforcementMode::Enforce => (applicable - dry_run, *dry_run),
         };
         let mode = if *mode == EnforcementMode::Report { ", mode: report, nothing is denied" } else { "" };
-        let omitted = path_readings.left_out();
+        let (omitted, validation) = (path_readings.left_out(), self.certificate_validation.note());
         format!(
-            "loaded {resources} resources, {applicable} apply here, {enforced} enforced, {reported} only reported{mode}{omitted}"
+            "loaded {resources} resources, {applicable} apply here, {enforced} enforced, {reported} only reported{mode}{omitted}{validation}"
         )
     }
 
@@ -123,6 +130,7 @@ struct Configuration {
     loaded: Resources,
     reply: DenyResponse,
     identity_source: IdentitySource,
+    certificate_validation: CertificateValidation,
     direct_remote_address: DirectRemoteAddress,
     remote_address_is_trusted: bool,
     path_readings: PathReadings,
@@ -181,6 +189,7 @@ impl Configuration {
             connection_warnings,
             reply: self.reply,
             identity_source: self.identity_source,
+            certificate_validation: self.certificate_validation,
             direct_remote_address: self.direct_remote_address,
             summary,
         })
@@ -257,9 +266,9 @@ fn read(node: &ConfigNode<'_>, items: &StreamedList<'_>) -> Option<Configuration
         None => Some("istio-system".to_owned()),
     };
     let trust_domains = read_trust_domains(&object);
-    let (claims, identity_source) = match object.optional("identity") {
+    let (claims, identity_source, certificate_validation) = match object.optional("identity") {
         Some(identity) => read_identity(&identity),
-        None => (Some(ClaimSource::default()), Some(IdentitySource::default())),
+        None => (Some(ClaimSource::default()), Some(IdentitySource::default()), Some(CertificateValidation::default())),
     };
     let direct_remote_address = DirectRemoteAddress::read(&object);
     let remote_address_is_trusted = read_remote_address(&object);
@@ -290,6 +299,7 @@ fn read(node: &ConfigNode<'_>, items: &StreamedList<'_>) -> Option<Configuration
         loaded: loaded?,
         reply: reply?,
         identity_source: identity_source?,
+        certificate_validation: certificate_validation?,
         direct_remote_address: direct_remote_address?,
         remote_address_is_trusted: remote_address_is_trusted?,
         default_action: match default_action {
@@ -307,8 +317,10 @@ fn read(node: &ConfigNode<'_>, items: &StreamedList<'_>) -> Option<Configuration
 }
 
 /// Reads `identity`.
-fn read_identity(node: &ConfigNode<'_>) -> (Option<ClaimSource>, Option<IdentitySource>) {
-    let Some(object) = node.object() else { return (None, None) };
+fn read_identity(
+    node: &ConfigNode<'_>,
+) -> (Option<ClaimSource>, Option<IdentitySource>, Option<CertificateValidation>) {
+    let Some(object) = node.object() else { return (None, None, None) };
     let claims = ClaimSource::read(&object);
     let source = match object.optional("source") {
         None => Some("peerCertificate"),
@@ -329,8 +341,15 @@ fn read_identity(node: &ConfigNode<'_>) -> (Option<ClaimSource>, Option<Identity
             }
         }
     };
+    let validation = match source {
+        Some(IdentitySource::FilterState(_) | IdentitySource::ForwardedClientCert) => {
+            object.refused("validation", "is for the source peerCertificate, remove it");
+            Some(CertificateValidation::default())
+        }
+        Some(IdentitySource::PeerCertificate) | None => CertificateValidation::read(&object),
+    };
     object.finish();
-    (claims, source)
+    (claims, source, validation)
 }
 
 fn no_allow_policy(none_loaded: bool, none_here: bool) -> ConfigError {

@@ -2,6 +2,7 @@
 
 pub(crate) mod authorization_policy;
 pub(crate) mod conditions;
+pub(crate) mod field_reader;
 pub(crate) mod object_meta;
 pub(crate) mod peer_authentication;
 pub(crate) mod rules;

@@ -1,15 +1,17 @@
 //! `exempt`: whom and what no denial reaches.
 
+use crate::attributes::names::USER_AGENT;
 use crate::attributes::readings::header::trimmed;
 use crate::attributes::readings::path::PathReadings;
 use crate::attributes::request::Request;
 use crate::authz::fields::path::{Index as PathIndex, PathPattern};
-use crate::baseline::USER_AGENT;
 use crate::baseline::header_field::{HeaderGlob, ListElementIndex};
 use crate::config::reader::{ConfigNode, Object};
 use crate::identity::error::AttributeError;
+use crate::matcher::clause::Quantifier;
 use crate::matcher::field_match::FieldMatch;
 use crate::matcher::path_template::SegmentBytes;
+use crate::matcher::readings_index::ValueList;
 use crate::matcher::value_ids::ValueId;
 
 /// The most values of a list.
@@ -36,6 +38,13 @@ impl Exemptions {
         let user_agents = ListElementIndex::new(agents.into_iter());
         let paths = PathIndex::new(paths.into_iter(), path_readings);
         Some(Self { user_agents, paths, any_path, any_user_agent })
+    }
+
+    /// Says by which reading of its path a request is not exempt, where it is as it came.
+    pub(crate) fn describe_reading(&self, request: &mut dyn Request) -> Option<String> {
+        let path = request.path().ok()??;
+        let list = ValueList { of: Quantifier::All, meets: &|matched| !matched.is_empty() };
+        self.paths.deciding_reading(path, &list, false)
     }
 
     /// Whether a request is exempt.

@@ -1,6 +1,7 @@
 //! The match fields of `baseline-deny`: what a client asserts about itself and its request.
 
-use crate::authz::fields::{Registry, host, method, path, port};
+use crate::authz::fields::reader::Registry;
+use crate::authz::fields::{host, method, path, port};
 use crate::baseline::header_field;
 
 /// The fields that policies of this filter can name.

@@ -11,9 +11,10 @@ use crate::attributes::names::HeaderName;
 use crate::attributes::readings;
 use crate::authz::engine::field::{AnyFieldValues, FieldIndex, FieldValues, MatchField};
 use crate::authz::fields::header::{self, HeaderFieldIndex, HeaderPatterns, pattern_texts};
-use crate::authz::fields::{FieldContext, NamedConditionReader, ReadNamedValues};
+use crate::authz::fields::reader::{FieldContext, NamedConditionReader, ReadNamedValues};
 use crate::config::reader::ConfigNode;
 use crate::config::string_list::read_values;
+use crate::matcher::element_index::ElementIndex;
 use crate::matcher::glob_index::{GlobIndex, HasLiterals};
 use crate::matcher::string_index::StringIndex;
 use crate::matcher::string_pattern::{Glob, StringPattern};
@@ -214,21 +215,31 @@ impl HasLiterals for HeaderMatcher {
     }
 }
 
-/// The index of `baseline-deny`'s header_syntax.
+/// The index of `baseline-deny`'s header conditions.
 pub(crate) struct ListElementIndex {
     /// Exact values, prefixes and suffixes.
     text: StringIndex,
     /// What stands anywhere in a value: it need not be looked for in the value's elements again.
     floating: Option<GlobIndex<HeaderMatcher>>,
-    /// What is tied to the start or the end of a value or of an element.
+    /// What is tied to the start or the end of a value.
     anchored: Option<GlobIndex<HeaderMatcher>>,
+    /// Exact values, prefixes, suffixes and what is tied, for elements.
+    elements: Option<ElementIndex>,
+    /// Globs with `?` or `[…]`.
+    wild: Option<GlobIndex<HeaderMatcher>>,
     /// Patterns without any literal, such as `???`: the one list here that is walked.
     bare: Vec<(WildPattern, ValueId)>,
 }
 
 impl ListElementIndex {
     pub(crate) fn new(patterns: impl Iterator<Item = (HeaderGlob, ValueId)>) -> Self {
-        let (mut texts, mut floating, mut anchored, mut bare) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut texts, mut floating, mut anchored) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut wilds, mut bare) = (Vec::new(), Vec::new());
+        let patterns: Vec<_> = patterns.collect();
+        let elements = ElementIndex::new(patterns.iter().filter_map(|(pattern, id)| match pattern {
+            HeaderGlob::Text(text) => Some((text, *id)),
+            HeaderGlob::Wild(_) | HeaderGlob::Word(_) => None,
+        }));
         for (pattern, id) in patterns {
             match pattern {
                 HeaderGlob::Text(StringPattern::Glob(glob)) if glob.is_anchored() => {
@@ -238,11 +249,12 @@ impl ListElementIndex {
                 HeaderGlob::Text(text) => texts.push((text, id)),
                 HeaderGlob::Word(word) => floating.push((HeaderMatcher::Word(word), id)),
                 HeaderGlob::Wild(wild) if wild.literal().is_empty() => bare.push((wild, id)),
-                HeaderGlob::Wild(wild) => anchored.push((HeaderMatcher::Wild(wild), id)),
+                HeaderGlob::Wild(wild) => wilds.push((HeaderMatcher::Wild(wild), id)),
             }
         }
         let index = |sought: Vec<_>| (!sought.is_empty()).then(|| GlobIndex::new(sought));
-        Self { text: StringIndex::new(texts), floating: index(floating), anchored: index(anchored), bare }
+        let [floating, anchored, wild] = [floating, anchored, wilds].map(index);
+        Self { text: StringIndex::new(texts), floating, anchored, elements, wild, bare }
     }
 
     /// Whether some pattern matches `value` as a whole.
@@ -253,16 +265,16 @@ impl ListElementIndex {
     }
 
     fn lookup_whole(&self, value: &[u8], matched: &mut Matched) {
-        self.lookup_anchored(value, matched);
-        if let Some(floating) = &self.floating {
-            floating.lookup(value, matched);
+        self.text.lookup(value, matched);
+        for index in [&self.anchored, &self.floating].into_iter().flatten() {
+            index.lookup(value, matched);
         }
+        self.lookup_wild(value, matched);
     }
 
-    fn lookup_anchored(&self, value: &[u8], matched: &mut Matched) {
-        self.text.lookup(value, matched);
-        if let Some(anchored) = &self.anchored {
-            anchored.lookup(value, matched);
+    fn lookup_wild(&self, value: &[u8], matched: &mut Matched) {
+        if let Some(wild) = &self.wild {
+            wild.lookup(value, matched);
         }
         matched.extend(self.bare.iter().filter(|(wild, _)| wild.matches(value)).map(|(_, id)| *id));
     }
@@ -274,8 +286,16 @@ impl HeaderPatterns for ListElementIndex {
         let value = value.to_ascii_lowercase();
         self.lookup_whole(&value, &mut whole);
         // Envoy joins several User-Agent headers into one value.
-        for element in readings::header::elements(&value) {
-            self.lookup_anchored(element, any);
+        if readings::header::is_list(&value) {
+            if let Some(elements) = &self.elements {
+                elements.lookup(&readings::header::separated(&value), any);
+            }
+            if self.wild.is_some() || !self.bare.is_empty() {
+                for element in readings::header::elements(&value) {
+                    self.lookup_wild(element, any);
+                    once_each(any);
+                }
+            }
             once_each(any);
         }
         any.extend_from_slice(&whole);

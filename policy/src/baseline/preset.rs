@@ -8,9 +8,9 @@ use crate::authz::resources::authorization_policy::AuthorizationPolicy;
 use crate::authz::resources::workload::Target;
 use crate::baseline::header_field::{GlobHeader, HeaderGlob};
 use crate::config::diagnostics::Diagnostics;
-use crate::config::document::Value;
 use crate::config::enforcement_mode::EnforcementMode;
 use crate::config::reader::ConfigNode;
+use crate::config::value::Value;
 
 /// A built-in list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

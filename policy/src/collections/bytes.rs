@@ -1,6 +1,8 @@
 //! Bytes compared and searched eight at a time: WebAssembly has no instruction for either, and what the compiler makes
 //! of them in a small module goes one by one.
 
+use std::cmp::Ordering;
+
 /// Whether bytes are the same.
 pub fn bytes_eq(one: &[u8], other: &[u8]) -> bool {
     if one.len() != other.len() {
@@ -32,6 +34,21 @@ fn same_eights(mut one: &[u8], mut other: &[u8]) -> bool {
         (one, other) = (more, other_more);
     }
     true
+}
+
+/// Compares bytes in lexicographic order, as slices do.
+pub(crate) fn bytes_cmp(mut one: &[u8], mut other: &[u8]) -> Ordering {
+    while let (Some((eight, rest)), Some((other_eight, other_rest))) =
+        (one.split_first_chunk(), other.split_first_chunk())
+    {
+        let (eight, other_eight) = (u64::from_le_bytes(*eight), u64::from_le_bytes(*other_eight));
+        if eight != other_eight {
+            // In big-endian order the first byte that differs decides.
+            return eight.swap_bytes().cmp(&other_eight.swap_bytes());
+        }
+        (one, other) = (rest, other_rest);
+    }
+    one.cmp(other)
 }
 
 #[inline(always)]
@@ -112,6 +129,19 @@ mod tests {
                 }
                 assert!(!bytes_eq(&one, &one[..at]), "{length} and {at}");
             }
+        }
+    }
+
+    #[test]
+    fn order_agrees_with_that_of_slices() {
+        const BYTES: &[u8] = b"ab\x00\x7f\x80\xff";
+        let mut dice = Dice(7);
+        for _ in 0..20_000 {
+            let mut random =
+                |most| -> Vec<u8> { (0..dice.below(most)).map(|_| BYTES[dice.below(BYTES.len())]).collect() };
+            let (common, one, other) = (random(20), random(12), random(12));
+            let (one, other) = ([&*common, &one].concat(), [&*common, &other].concat());
+            assert_eq!(bytes_cmp(&one, &other), one.cmp(&other), "{one:?} and {other:?}");
         }
     }
 

@@ -1,37 +1,15 @@
-//! The configuration as it was written: a JSON tree that keeps what a map would lose.
+//! Configurations as a proxy hands them over: JSON, or the wire form of a `google.protobuf.Struct`.
 
 pub(crate) mod protobuf_struct;
+mod read_mode;
 
 use std::cell::Cell;
-use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::DeserializeSeed;
 
 use crate::config::diagnostics::{ConfigError, ConfigErrors};
-
-/// A JSON value. Objects keep their entries in order and keep repeated keys, so that a key that is given twice
-/// is reported and not quietly decided by the last one.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Value {
-    Null,
-    Bool(bool),
-    /// Rare, and by itself larger than all others.
-    Number(Box<Number>),
-    Text(String),
-    List(Vec<Value>),
-    Object(Vec<(String, Value)>),
-}
-
-/// A number of a configuration. Nothing there takes one that is not whole, so of that no more is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Number {
-    Whole(u64),
-    Negative(i64),
-    /// With a fraction.
-    NonInteger,
-    /// Whole, and beyond what a double tells apart, or infinite: which number was meant cannot be known.
-    Inexact,
-}
+use crate::config::document::read_mode::{ReadMode, Stream};
+use crate::config::value::Value;
 
 impl Value {
     /// Reads a plugin configuration as Envoy hands it over: the JSON text (RFC 8259) of a `StringValue` or
@@ -39,7 +17,7 @@ impl Value {
     ///
     /// The two cannot be taken for each other: the wire form of an object with a key holds bytes that JSON forbids.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, ConfigErrors> {
-        read(bytes, &Reading::whole).map(|(document, _)| document)
+        read(bytes, &ReadMode::whole).map(|(document, _)| document)
     }
 
     /// The same, of which the list under `key` stays empty: its items are checked, and read one by one later.
@@ -51,55 +29,14 @@ impl Value {
         let counting = |_| count.set(count.get() + 1);
         let (document, form) = read(bytes, &|| {
             count.set(0);
-            Reading { kept: true, apart: Stream::Under(key), items_kept: false, take: Some(&counting) }
+            ReadMode { retain: true, stream: Stream::Under(key), retain_items: false, sink: Some(&counting) }
         })?;
         Ok((document, StreamedList { bytes, key, form, count: count.get() }))
     }
 
     /// Reads a JSON text, or `None` where it is none.
     pub(crate) fn of_json(json: &[u8]) -> Option<Self> {
-        read_json(json, Reading::whole()).ok()
-    }
-
-    /// JSON and protobuf have one kind of number: 403.0 is 403.
-    fn from_f64(value: f64) -> Self {
-        /// Up to here every whole number is a double of its own.
-        const EXACT: f64 = 9_007_199_254_740_992.0;
-        match value.fract() == 0.0 && value.abs() <= EXACT {
-            true => {
-                #[expect(clippy::cast_possible_truncation, reason = "whole, and far within the range of i64")]
-                let whole = value as i64;
-                Self::from_whole(whole)
-            }
-            false => {
-                let is_fraction = value.is_finite() && value.fract() != 0.0;
-                Self::Number(Box::new(if is_fraction { Number::NonInteger } else { Number::Inexact }))
-            }
-        }
-    }
-
-    fn from_whole(value: i64) -> Self {
-        Self::Number(Box::new(u64::try_from(value).map_or(Number::Negative(value), Number::Whole)))
-    }
-
-    /// Its text, if it is one.
-    pub(crate) fn text(&self) -> Option<&str> {
-        match self {
-            Self::Text(text) => Some(text),
-            _ => None,
-        }
-    }
-
-    /// What it is, in the words of someone who writes YAML.
-    pub(crate) fn kind(&self) -> &'static str {
-        match self {
-            Self::Null => "nothing",
-            Self::Bool(_) => "true or false",
-            Self::Number(_) => "a number",
-            Self::Text(_) => "a string",
-            Self::List(_) => "a list",
-            Self::Object(_) => "an object",
-        }
+        read_json(json, ReadMode::whole()).ok()
     }
 }
 
@@ -118,9 +55,9 @@ impl StreamedList<'_> {
         self.count
     }
 
-    /// Reads them one after the other; `take` has each before the next one is read.
-    pub(crate) fn each(&self, take: &dyn Fn(Value)) {
-        let reading = Reading { kept: false, apart: Stream::Under(self.key), items_kept: true, take: Some(take) };
+    /// Reads them one after the other; `sink` gets each before the next one is read.
+    pub(crate) fn each(&self, sink: &dyn Fn(Value)) {
+        let reading = ReadMode { retain: false, stream: Stream::Under(self.key), retain_items: true, sink: Some(sink) };
         // It was read before, and is the same.
         let _nothing = match self.form {
             Form::Json => read_json(self.bytes, reading).ok(),
@@ -136,7 +73,7 @@ enum Form {
     Struct,
 }
 
-fn read<'r>(bytes: &[u8], reading: &dyn Fn() -> Reading<'r>) -> Result<(Value, Form), ConfigErrors> {
+fn read<'r>(bytes: &[u8], reading: &dyn Fn() -> ReadMode<'r>) -> Result<(Value, Form), ConfigErrors> {
     let refused = |problem: String| Err(ConfigErrors::of(ConfigError::new("", problem)));
     if bytes.is_empty() {
         return refused(
@@ -152,152 +89,16 @@ fn read<'r>(bytes: &[u8], reading: &dyn Fn() -> Reading<'r>) -> Result<(Value, F
     }
 }
 
-fn read_json(bytes: &[u8], reading: Reading<'_>) -> serde_json::Result<Value> {
+fn read_json(bytes: &[u8], reading: ReadMode<'_>) -> serde_json::Result<Value> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let document = reading.deserialize(&mut deserializer)?;
     deserializer.end().map(|()| document)
 }
 
-/// How a value is read.
-#[derive(Clone, Copy)]
-pub(crate) struct Reading<'r> {
-    /// Whether a tree is made of it; otherwise it is checked, and comes out as null.
-    kept: bool,
-    apart: Stream,
-    /// The same as `kept`, for the items that are apart.
-    items_kept: bool,
-    /// What has the items that are apart.
-    take: Option<&'r dyn Fn(Value)>,
-}
-
-/// What of a value is given away, item by item.
-#[derive(Clone, Copy)]
-enum Stream {
-    Nothing,
-    /// Of an object what is under this key, the first time that it is given.
-    Under(&'static str),
-    /// Of a list the items.
-    StreamedList,
-}
-
-impl Reading<'_> {
-    fn whole() -> Self {
-        Self { kept: true, apart: Stream::Nothing, items_kept: true, take: None }
-    }
-
-    /// How the value of a key of an object is read.
-    fn of_key(&mut self, key: &str) -> Self {
-        let apart = match self.apart {
-            Stream::Under(wanted) if wanted == key => {
-                self.apart = Stream::Nothing;
-                Stream::StreamedList
-            }
-            _ => Stream::Nothing,
-        };
-        Self { apart, ..*self }
-    }
-
-    /// How an item of a list is read.
-    fn of_item(self) -> Self {
-        match self.apart {
-            Stream::StreamedList => Self { kept: self.items_kept, apart: Stream::Nothing, ..self },
-            _ => Self { apart: Stream::Nothing, ..self },
-        }
-    }
-
-    /// Puts an item where it belongs.
-    fn put_item(self, item: Value, items: &mut Vec<Value>) {
-        match self.apart {
-            Stream::StreamedList => {
-                if let Some(take) = self.take {
-                    take(item);
-                }
-            }
-            _ if self.kept => items.push(item),
-            _ => {}
-        }
-    }
-
-    fn text(self, text: &str) -> Value {
-        match self.kept {
-            true => Value::Text(text.to_owned()),
-            false => Value::Null,
-        }
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for Reading<'_> {
-    type Value = Value;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Reading<'_> {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON value")
-    }
-
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(Value::Bool(value))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(Value::from_whole(value))
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(Value::Number(Box::new(Number::Whole(value))))
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        Ok(Value::from_f64(value))
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(self.text(value))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
-        // For the most there is one.
-        let mut items = Vec::with_capacity(usize::from(self.kept));
-        while let Some(item) = list.next_element_seed(self.of_item())? {
-            self.put_item(item, &mut items);
-        }
-        // Policies are small objects by the thousand: room for more would be most of the memory.
-        items.shrink_to_fit();
-        Ok(Value::List(items))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(mut self, mut object: A) -> Result<Value, A::Error> {
-        let mut entries = Vec::with_capacity(usize::from(self.kept));
-        // Quantifier what is not kept only a key that is looked for matters.
-        let key = Self { kept: self.kept || matches!(self.apart, Stream::Under(_)), ..Reading::whole() };
-        while let Some(key) = object.next_key_seed(key)? {
-            let key = match key {
-                Value::Text(key) => key,
-                _ => String::new(),
-            };
-            let value = object.next_value_seed(self.of_key(&key))?;
-            if self.kept {
-                entries.push((key, value));
-            }
-        }
-        entries.shrink_to_fit();
-        Ok(Value::Object(entries))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::value::Number;
 
     #[test]
     fn numbers_are_whole_where_they_can_be() {

@@ -8,8 +8,9 @@ use std::fmt;
 
 use crate::collections::map::OrderedMap;
 use crate::config::diagnostics::{ConfigError, Diagnostics};
-use crate::config::document::{Number, StreamedList, Value};
+use crate::config::document::StreamedList;
 use crate::config::printable::printable_text;
+use crate::config::value::{Number, Value};
 
 /// How alike two keys must be, by Jaro-Winkler similarity, for one to be suggested instead of the other.
 const MIN_SIMILARITY: f64 = 0.8;

@@ -8,7 +8,7 @@ use crate::authz::resources::object_meta::Metadata;
 use crate::authz::resources::workload::{read_labels, transpose};
 use crate::collections::map::HashMap;
 use crate::config::reader::{ConfigNode, Object};
-use crate::config::string_list::read_listed;
+use crate::config::string_list::{read_listed, read_values};
 use crate::egress::host_pattern::{DestinationPattern, WildcardScope};
 use crate::egress::port::{PortPattern, ProtocolSet};
 use crate::identity::trust_domains::TrustDomains;
@@ -201,7 +201,7 @@ fn read_expression(node: &ConfigNode<'_>) -> Option<Requirement> {
     let object = node.object()?;
     let key = object.required("key", "name the label");
     let operator = object.required("operator", "write In, NotIn, Exists or DoesNotExist");
-    let values = object.optional("values").map(|node| super::read_values(&node, |text| Ok(text.to_owned())));
+    let values = object.optional("values").map(|node| read_values(&node, |text| Ok(text.to_owned())));
     let key = key.as_ref().and_then(ConfigNode::non_empty_str).map(|key| bare(key).to_owned());
     let words =
         [("In", (true, true)), ("NotIn", (false, true)), ("Exists", (true, false)), ("DoesNotExist", (false, false))];

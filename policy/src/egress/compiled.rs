@@ -2,7 +2,6 @@
 
 use crate::authz::decision::Decision;
 use crate::authz::engine::field::FieldValues;
-use crate::authz::engine::lookups::Lookups;
 use crate::authz::engine::rule::{DefaultAction, Predicate};
 use crate::authz::engine::rule_set::RuleSet;
 use crate::authz::engine::rule_set_builder::RuleSetBuilder;
@@ -10,12 +9,12 @@ use crate::authz::policy_name::{PolicyName, RuleName};
 use crate::config::enforcement_mode::EnforcementMode;
 use crate::egress::authority::{Authority, Host};
 use crate::egress::decision::EgressDenial;
+use crate::egress::explain::explain;
 use crate::egress::fields::{DestinationHost, DestinationPort};
 use crate::egress::outbound::{Destination, OutboundRequest};
 use crate::egress::request::{EgressProtocol, EgressRequest};
 use crate::egress::rule::Rule;
 use crate::identity::error::{AttributeError, EvalError};
-use crate::matcher::clause::{Clause, MatchedValues};
 
 /// The rules of one configuration, compiled for lookup.
 ///
@@ -86,7 +85,8 @@ impl EgressPolicy {
     ///
     /// Made after a denial only; it may ask the proxy for more than the decision did.
     pub fn explain(&self, denial: &EgressDenial<'_>, request: &mut dyn EgressRequest) -> String {
-        crate::egress::explain::explain(self, denial, request)
+        let destination = self.destination_if_any(request);
+        explain(&self.rules, destination, denial, request)
     }
 
     /// The rules that can deny a request by matching, each once: those with counters of their own.
@@ -118,17 +118,6 @@ impl EgressPolicy {
             return Err(DestinationError::Denial(EgressDenial::ServerNameDiffers));
         }
         Ok(Destination { protocol, host, port })
-    }
-
-    /// Whether any rule lists the host of the destination.
-    pub(crate) fn lists_host(&self, lookups: &mut Lookups<'_>) -> Result<bool, EvalError> {
-        let conditions = self.rules.clauses().next().map_or(&[][..], Clause::conditions);
-        // Every rule lists hosts.
-        let host = conditions.iter().find(|condition| condition.field.rank() == DestinationHost::RANK);
-        match host {
-            Some(condition) => Ok(!lookups.matched(condition.field)?.any.is_empty()),
-            None => Ok(false),
-        }
     }
 
     pub(crate) fn destination_if_any(&self, request: &mut dyn EgressRequest) -> Option<Destination> {

@@ -1,18 +1,23 @@
 //! Reasons of denials, in words. Nothing here runs for a request that is allowed.
 
 use crate::authz::engine::field_set::FieldId;
-use crate::authz::engine::rule_set::ClosestClause;
+use crate::authz::engine::lookups::Lookups;
+use crate::authz::engine::rule_set::{ClosestClause, RuleSet};
 use crate::config::printable::printable;
-use crate::egress::compiled::EgressPolicy;
 use crate::egress::decision::EgressDenial;
 use crate::egress::fields::DestinationHost;
 use crate::egress::outbound::{Destination, OutboundRequest};
 use crate::egress::request::EgressRequest;
 use crate::identity::error::EvalError;
-use crate::matcher::clause::Condition;
+use crate::matcher::clause::{Clause, Condition, MatchedValues};
 
-pub(crate) fn explain(policy: &EgressPolicy, denial: &EgressDenial<'_>, request: &mut dyn EgressRequest) -> String {
-    let destination = policy.destination_if_any(request);
+/// The reason of a denial, for a request whose destination is known if it has one.
+pub(crate) fn explain(
+    rules: &RuleSet,
+    destination: Option<Destination>,
+    denial: &EgressDenial<'_>,
+    request: &mut dyn EgressRequest,
+) -> String {
     let asked = describe_request(destination.as_ref(), request);
     match denial {
         EgressDenial::InvalidAuthority(problem) => format!("no destination can be read from it, {problem}: {asked}"),
@@ -27,7 +32,7 @@ pub(crate) fn explain(policy: &EgressPolicy, denial: &EgressDenial<'_>, request:
         EgressDenial::Matched(rule) => format!("DENY rule {} matches: {asked}", rule.policy()),
         EgressDenial::Undecidable(error) => format!("{error}: {asked}"),
         EgressDenial::NoRuleMatches => {
-            let closest = destination.map(|destination| closest_rule(policy, &destination, request, &asked));
+            let closest = destination.map(|destination| closest_rule(rules, &destination, request, &asked));
             closest.and_then(Result::ok).unwrap_or_else(|| format!("no rule allows it: {asked}"))
         }
     }
@@ -35,18 +40,17 @@ pub(crate) fn explain(policy: &EgressPolicy, denial: &EgressDenial<'_>, request:
 
 /// The rule that comes closest, with what keeps it from allowing this.
 fn closest_rule(
-    policy: &EgressPolicy,
+    rules: &RuleSet,
     destination: &Destination,
     request: &mut dyn EgressRequest,
     asked: &str,
 ) -> Result<String, EvalError> {
-    let rules = &policy.rules;
     let mut outbound = OutboundRequest { destination, request };
     let mut lookups = rules.lookups(None, &mut outbound);
     if let Some(rule) = rules.first(&rules.allow.reported, &mut lookups)? {
         return Ok(format!("the rule {} would allow it, and is in report mode: {asked}", rule.policy()));
     }
-    if !policy.lists_host(&mut lookups)? {
+    if !lists_host(rules, &mut lookups)? {
         return Ok(format!("no rule lists this host: {asked}"));
     }
     let is_host = |condition: &Condition<FieldId>| condition.field.rank() == DestinationHost::RANK;
@@ -58,6 +62,17 @@ fn closest_rule(
         }
         _ => format!("no rule that lists this host allows it: {asked}"),
     })
+}
+
+/// Whether any rule lists the host of the destination.
+fn lists_host(rules: &RuleSet, lookups: &mut Lookups<'_>) -> Result<bool, EvalError> {
+    let conditions = rules.clauses().next().map_or(&[][..], Clause::conditions);
+    // Every rule lists hosts.
+    let host = conditions.iter().find(|condition| condition.field.rank() == DestinationHost::RANK);
+    match host {
+        Some(condition) => Ok(!lookups.matched(condition.field)?.any.is_empty()),
+        None => Ok(false),
+    }
 }
 
 /// The request and its peer, in words. What the proxy does not supply is left out: the denial stands either way.

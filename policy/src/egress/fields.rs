@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 use crate::attributes::request::Request;
 use crate::authz::engine::field::{FieldIndex, MatchField};
-use crate::authz::fields::{Registry, ip_block, namespace, principal, service_account, trust_domain};
+use crate::authz::fields::reader::Registry;
+use crate::authz::fields::{ip_block, namespace, principal, service_account, trust_domain};
 use crate::egress::host_index::DestinationIndex;
 use crate::egress::host_pattern::DestinationPattern;
 use crate::egress::outbound::Destination;

@@ -5,20 +5,20 @@ use std::rc::Rc;
 use crate::attributes::readings::path::PathReadings;
 use crate::authz::engine::field::FieldValues;
 use crate::authz::engine::rule::{Action, Dnf, Predicate};
-use crate::authz::fields::FieldContext;
 use crate::authz::fields::principal::{Principal, PrincipalPattern};
+use crate::authz::fields::reader::FieldContext;
 use crate::authz::policy_name::{PolicyName, RuleLabel, RuleName};
+use crate::authz::resources::field_reader::RuleFieldReader;
 use crate::authz::resources::object_meta::label;
-use crate::authz::resources::rules::RuleReader;
 use crate::config::enforcement_mode::EnforcementMode;
-use crate::config::reader::ConfigNode;
+use crate::config::reader::{ConfigNode, Object};
 use crate::config::string_list::read_listed;
 use crate::egress::cilium_network_policy::CiliumNetworkPolicy;
+use crate::egress::context::EgressContext;
 use crate::egress::fields::SOURCE_FIELDS;
 use crate::egress::host_pattern::{DestinationPattern, WildcardScope};
 use crate::egress::port::{PortPattern, ProtocolSet};
 use crate::egress::service_entry::{ExportedTo, ServiceEntry};
-use crate::egress::{EgressContext, read_kind};
 use crate::matcher::path_template::SegmentBytes;
 
 /// The namespace under which the rules of `rules` are reported.
@@ -155,7 +155,7 @@ fn source(principals: impl Iterator<Item = String>, context: &EgressContext<'_>)
 
 /// Reads `from`: a list of sources, one of which has to match.
 fn read_sources(node: &ConfigNode<'_>, context: &EgressContext<'_>) -> Option<Dnf> {
-    let reader = RuleReader {
+    let reader = RuleFieldReader {
         registry: &SOURCE_FIELDS,
         action: None,
         fields: FieldContext {
@@ -168,4 +168,33 @@ fn read_sources(node: &ConfigNode<'_>, context: &EgressContext<'_>) -> Option<Dn
         },
     };
     reader.read_sources(node)
+}
+
+/// What an object of `resources` is: its kind, with an API group that has it.
+fn read_kind(object: &Object<'_>) -> Option<&'static str> {
+    let kind = object.required("kind", "write kind: ServiceEntry or CiliumNetworkPolicy");
+    let version = object.required("apiVersion", "write apiVersion: networking.istio.io/v1 or cilium.io/v2");
+    let (kind, group) = kind.and_then(|node| match node.text()? {
+        "ServiceEntry" => Some(("ServiceEntry", "networking.istio.io")),
+        "CiliumNetworkPolicy" => Some(("CiliumNetworkPolicy", "cilium.io")),
+        "CiliumClusterwideNetworkPolicy" => {
+            node.error(
+                "CiliumClusterwideNetworkPolicy is not supported, write a CiliumNetworkPolicy for each namespace",
+            );
+            None
+        }
+        other => {
+            node.error(format!("unknown kind `{other}`, expected ServiceEntry or CiliumNetworkPolicy"));
+            None
+        }
+    })?;
+    let version = version?;
+    let text = version.text()?;
+    if text.split('/').next() != Some(group) {
+        version
+            .error(format!("`{text}` has no {kind}, write {group}/{}", if group == "cilium.io" { "v2" } else { "v1" }));
+        return None;
+    }
+    object.optional("status");
+    Some(kind)
 }

@@ -36,7 +36,10 @@ impl fmt::Display for EvalError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::AttributeUnavailable(failure) => failure.fmt(f),
-            Self::UnverifiedPeer(reason) => write!(f, "who this is cannot be told, because {reason}"),
+            Self::UnverifiedPeer(reason) => {
+                write!(f, "who this is cannot be told, because {reason}")?;
+                reason.remedy().map_or(Ok(()), |remedy| write!(f, "; {remedy}"))
+            }
         }
     }
 }
@@ -129,8 +132,13 @@ impl fmt::Display for XfccElementError {
 pub enum UnauthenticatedReason {
     /// Plaintext, or TLS without a client certificate.
     NoCertificate,
-    /// A certificate was presented, and the proxy has not validated it; on a resumed TLS session Envoy no longer knows.
+    /// A certificate was presented, and `connection.peer_certificate_valid` is false: it was not validated, or the TLS
+    /// session is resumed, of which Envoy no longer knows.
     NotValidated,
+    /// A certificate was presented, and there is no `connection.peer_certificate_valid`, as in Envoy before 1.39.
+    ValidationUnknown,
+    /// The certificate has ended, before the connection was first seen or since.
+    CertificateExpired,
     /// TLS passes through this proxy unread, so no certificate is seen.
     TlsPassthrough,
     /// The proxy before this one forwards nothing about who asks.
@@ -143,11 +151,36 @@ pub enum UnauthenticatedReason {
     InvalidSpiffeId(SpiffeIdError),
 }
 
+impl UnauthenticatedReason {
+    /// Setting that may be missing, where the fault can lie with the proxy's configuration.
+    pub fn remedy(self) -> Option<&'static str> {
+        match self {
+            Self::NotValidated => Some(
+                "set identity.validation: listener if the session was resumed and this listener verifies certificates \
+                 (require_client_certificate and a validation_context)",
+            ),
+            Self::ValidationUnknown => Some(
+                "run Envoy 1.39 or later, or set identity.validation: listener if this listener verifies certificates \
+                 (require_client_certificate and a validation_context)",
+            ),
+            Self::NoCertificate
+            | Self::CertificateExpired
+            | Self::TlsPassthrough
+            | Self::NoForwardedIdentity
+            | Self::MalformedForwarding(_)
+            | Self::NoUri
+            | Self::InvalidSpiffeId(_) => None,
+        }
+    }
+}
+
 impl fmt::Display for UnauthenticatedReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoCertificate => f.write_str("it presented no certificate"),
-            Self::NotValidated => f.write_str("the proxy has not validated its certificate"),
+            Self::NotValidated => f.write_str("its certificate is not validated on this TLS session"),
+            Self::ValidationUnknown => f.write_str("this proxy does not tell whether its certificate is validated"),
+            Self::CertificateExpired => f.write_str("its certificate has expired"),
             Self::TlsPassthrough => f.write_str("its TLS passes through, so no certificate is seen"),
             Self::NoForwardedIdentity => f.write_str("nothing is forwarded about it"),
             Self::MalformedForwarding(error) => write!(f, "the x-forwarded-client-cert about it is malformed: {error}"),

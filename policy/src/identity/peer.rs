@@ -23,10 +23,20 @@ impl Peer {
             Self::Unauthenticated(
                 UnauthenticatedReason::NoCertificate
                 | UnauthenticatedReason::NotValidated
+                | UnauthenticatedReason::ValidationUnknown
+                | UnauthenticatedReason::CertificateExpired
                 | UnauthenticatedReason::TlsPassthrough
                 | UnauthenticatedReason::NoForwardedIdentity
                 | UnauthenticatedReason::MalformedForwarding(_),
             ) => false,
+        }
+    }
+
+    /// Setting that may be missing, if there is no identity for want of one.
+    pub fn remedy(&self) -> Option<&'static str> {
+        match self {
+            Self::Authenticated(_) => None,
+            Self::Unauthenticated(reason) => reason.remedy(),
         }
     }
 
@@ -46,6 +56,8 @@ impl Peer {
         match self {
             Self::Unauthenticated(
                 reason @ (UnauthenticatedReason::NotValidated
+                | UnauthenticatedReason::ValidationUnknown
+                | UnauthenticatedReason::CertificateExpired
                 | UnauthenticatedReason::InvalidSpiffeId(_)
                 | UnauthenticatedReason::TlsPassthrough
                 | UnauthenticatedReason::MalformedForwarding(_)),

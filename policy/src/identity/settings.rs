@@ -16,6 +16,38 @@ pub enum IdentitySource {
     ForwardedClientCert,
 }
 
+/// `identity.validation`: proof that the certificate of a connection was validated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CertificateValidation {
+    /// Envoy's attribute `connection.peer_certificate_valid`. Without it (Envoy before 1.39) and on resumed TLS sessions
+    /// no certificate counts as validated.
+    #[default]
+    Attribute,
+    /// The listener, which requires a validated certificate: every certificate that is presented counts as validated.
+    Listener,
+}
+
+impl CertificateValidation {
+    /// Reads `identity.validation`.
+    pub(crate) fn read(identity: &Object<'_>) -> Option<Self> {
+        match identity.optional("validation") {
+            Some(node) => node.enum_value(&[("attribute", Self::Attribute), ("listener", Self::Listener)]),
+            None => Some(Self::default()),
+        }
+    }
+
+    /// Addition to the load line.
+    pub(crate) fn note(self) -> &'static str {
+        match self {
+            Self::Attribute => "",
+            Self::Listener => {
+                ", identity.validation: listener, so each certificate counts that the listener takes, until it ends \
+                 (which Envoy before 1.38 does not tell)"
+            }
+        }
+    }
+}
+
 /// `directRemoteAddress`: what tells the address of the connection's other end, which `source.ip` and `ipBlocks` are
 /// about. Envoy's own attribute follows `X-Forwarded-For`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -88,9 +120,9 @@ pub(crate) fn read_filter_state_key(node: &ConfigNode<'_>) -> Option<String> {
     Some(key.to_owned())
 }
 
-/// Reads `identity` for a filter that knows certificates alone.
-pub(crate) fn read_certificate_identity(node: &ConfigNode<'_>) {
-    let Some(object) = node.object() else { return };
+/// Reads `identity` for a filter that takes identities from certificates alone.
+pub(crate) fn read_certificate_identity(node: &ConfigNode<'_>) -> Option<CertificateValidation> {
+    let object = node.object()?;
     if let Some(source) = object.optional("source") {
         match source.text() {
             Some(text @ ("filterState" | "forwardedClientCert")) => {
@@ -103,5 +135,7 @@ pub(crate) fn read_certificate_identity(node: &ConfigNode<'_>) {
             None => {}
         }
     }
+    let validation = CertificateValidation::read(&object);
     object.finish();
+    validation
 }

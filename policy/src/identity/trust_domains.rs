@@ -1,7 +1,5 @@
 //! The trust domain of the mesh and its aliases.
 
-use crate::matcher::string_pattern::StringPattern;
-
 /// The trust domain that stands for the mesh's own in principals, whatever that is called.
 pub(crate) const MESH: &str = "cluster.local";
 
@@ -40,14 +38,15 @@ impl TrustDomains {
     /// any trust domain already. Istio does so for principals of five parts alone (1.31,
     /// `pilot/pkg/security/trustdomain/bundle.go`), so that a DENY of `cluster.local/ns/shop/*` never matches in a mesh of
     /// another name.
-    pub(crate) fn expand(&self, domain: &str, path: &str) -> Vec<String> {
+    ///
+    /// `matches` says whether the first segment, as a pattern with stars, matches a trust domain.
+    pub(crate) fn expand(&self, domain: &str, path: &str, matches: &dyn Fn(&str) -> bool) -> Vec<String> {
         let anew = |domain: &str| format!("{domain}/{path}");
         if domain == "*" {
             return vec![anew(domain)];
         }
         if domain.contains('*') {
-            let pattern = StringPattern::new(domain);
-            let (own, others): (Vec<_>, Vec<_>) = self.all().partition(|known| pattern.matches(known.as_bytes()));
+            let (own, others): (Vec<_>, Vec<_>) = self.all().partition(|known| matches(known));
             let others = others.into_iter().filter(|_| !own.is_empty());
             return [anew(domain)].into_iter().chain(others.map(|domain| anew(domain))).collect();
         }

@@ -92,10 +92,10 @@ fn rarest_literals<P: HasLiterals>(globs: &[(P, ValueId)]) -> Vec<Box<[u8]>> {
 
 /// Which required_literals were met before: a long value can hold one piece thousands of times.
 #[derive(Default)]
-struct BitSet(Vec<u64>);
+pub(crate) struct BitSet(Vec<u64>);
 
 impl BitSet {
-    fn first_time(&mut self, number: usize) -> bool {
+    pub(crate) fn first_time(&mut self, number: usize) -> bool {
         let (word, bit) = (number / 64, 1_u64 << (number % 64));
         if self.0.len() <= word {
             self.0.resize(word + 1, 0);

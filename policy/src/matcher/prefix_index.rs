@@ -1,5 +1,6 @@
 //! All the entries of a table that a value starts with, found by one binary search.
 
+use crate::collections::bytes::{bytes_cmp, bytes_eq};
 use crate::collections::sort::sort_by;
 use crate::matcher::value_ids::{Matched, ValueId};
 
@@ -21,7 +22,7 @@ struct Entry {
 impl PrefixTable {
     #[inline(never)]
     pub(crate) fn new(mut prefixes: Vec<(Box<[u8]>, ValueId)>) -> Self {
-        sort_by(&mut prefixes, |(one, _), (other, _)| one.cmp(other));
+        sort_by(&mut prefixes, |(one, _), (other, _)| bytes_cmp(one, other));
         let mut entries: Vec<Entry> = Vec::with_capacity(prefixes.len());
         for (prefix, value) in prefixes {
             let mut shorter = entries.len().checked_sub(1);
@@ -50,9 +51,9 @@ impl PrefixTable {
         if self.entries.is_empty() {
             return;
         }
-        let mut at = self.entries.partition_point(|entry| &*entry.prefix <= value).checked_sub(1);
+        let mut at = self.entries.partition_point(|entry| bytes_cmp(&entry.prefix, value).is_le()).checked_sub(1);
         while let Some(entry) = at.and_then(|at| self.entries.get(at)) {
-            if value.starts_with(&entry.prefix) {
+            if value.get(..entry.prefix.len()).is_some_and(|start| bytes_eq(start, &entry.prefix)) {
                 matched.push(entry.value);
             }
             at = entry.shorter;

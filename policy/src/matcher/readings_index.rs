@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use crate::collections::map::OrderedMap;
 use crate::collections::sort::sort_by;
+use crate::matcher::clause::Quantifier;
 use crate::matcher::field_match::FieldMatch;
 use crate::matcher::string_index::StringIndex;
 use crate::matcher::string_pattern::StringPattern;
@@ -39,6 +40,15 @@ pub(crate) enum ReadPattern<P> {
     Other(P),
     /// What is read so can never match it.
     Never,
+}
+
+/// A list of a policy that a value is compared with.
+#[derive(Clone, Copy)]
+pub(crate) struct ValueList<'l> {
+    /// The readings of the value that have to be in the list.
+    pub(crate) of: Quantifier,
+    /// Whether some of these patterns are in the list.
+    pub(crate) meets: &'l dyn Fn(&[ValueId]) -> bool,
 }
 
 /// Patterns as they are written, and in each reading those that it changes.
@@ -121,6 +131,35 @@ impl<I: ValueIndex> ReadingsIndex<I> {
     /// The patterns as they are written.
     pub(crate) fn written(&self) -> &I {
         &self.written
+    }
+
+    /// The reading by which a list matches a value that it does not match as it came, or with [`Quantifier::All`] does not
+    /// match one that it does.
+    pub(crate) fn deciding<'r>(
+        &self,
+        value: &[u8],
+        readings: &'r [(u8, Vec<u8>)],
+        list: &ValueList<'_>,
+    ) -> Option<&'r (u8, Vec<u8>)> {
+        let ValueList { of, meets } = *list;
+        let mut found = FieldMatch::default();
+        self.lookup(value, readings, &mut found);
+        let (as_it_came, others) = found.each.split_first()?;
+        let differs = |(number, matched): (&'r (u8, Vec<u8>), &Matched)| {
+            let meets = match of {
+                Quantifier::All => meets(matched),
+                Quantifier::Any => {
+                    let mut written = Matched::new();
+                    self.written.lookup(&number.1, &mut written);
+                    meets(&written)
+                }
+            };
+            (meets == (of == Quantifier::Any)).then_some(number)
+        };
+        match meets(as_it_came) == (of == Quantifier::All) {
+            true => readings.iter().zip(others).find_map(differs),
+            false => None,
+        }
     }
 
     /// Looks up a value as it came and in its other readings, each with its number.

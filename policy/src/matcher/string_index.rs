@@ -74,6 +74,11 @@ impl StringIndex {
     }
 }
 
+/// String patterns out of their newtypes, for an index.
+pub(crate) fn unwrap_patterns<P: Into<StringPattern>>(patterns: Vec<(P, ValueId)>) -> Vec<(StringPattern, ValueId)> {
+    patterns.into_iter().map(|(pattern, id)| (pattern.into(), id)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -30,6 +30,15 @@ impl StringPattern {
         }
     }
 
+    /// Whether a byte is part of what it compares.
+    pub(crate) fn contains(&self, byte: u8) -> bool {
+        match self {
+            Self::Any => false,
+            Self::Exact(text) | Self::Prefix(text) | Self::Suffix(text) => text.contains(&byte),
+            Self::Glob(glob) => glob.required_literals().any(|literal| literal.contains(&byte)),
+        }
+    }
+
     /// The definition of what this pattern matches; the index must agree with it.
     pub(crate) fn matches(&self, value: &[u8]) -> bool {
         match self {
@@ -84,6 +93,11 @@ impl Glob {
             .filter(|piece| !piece.is_empty())
     }
 
+    /// What a matching value begins and ends with.
+    pub(crate) fn ends(&self) -> (&[u8], &[u8]) {
+        (&self.head, &self.tail)
+    }
+
     /// Whether it is tied to the start or the end of a value.
     pub(crate) fn is_anchored(&self) -> bool {
         !self.head.is_empty() || !self.tail.is_empty()
@@ -113,6 +127,25 @@ impl fmt::Display for Glob {
         write!(f, "*{}", String::from_utf8_lossy(&self.tail))
     }
 }
+
+/// Gives a newtype of a string pattern the pattern's text and a way to take it out.
+macro_rules! string_pattern_newtype {
+    ($pattern:ty) => {
+        impl From<$pattern> for crate::matcher::string_pattern::StringPattern {
+            fn from(pattern: $pattern) -> Self {
+                pattern.0
+            }
+        }
+
+        impl std::fmt::Display for $pattern {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+
+pub(crate) use string_pattern_newtype;
 
 #[cfg(test)]
 mod tests {

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use testbed::TokenIssuer;
 
 use super::STATE_KEYS;
+use crate::filter;
 use crate::suite::environment::{
     CORP_HEADER, CORP_PROVIDER, DIRECT_ADDRESS_KEY, JWT_FAILED_STATUS, JWT_FILTER, JWT_PAYLOAD, PEER_HEADER, PEER_KEY,
     fixed_metadata,
@@ -14,7 +15,7 @@ use crate::suite::environment::{
 /// Returns the configuration of a Wasm filter. Envoy's log names the VM while the plugin is configured.
 pub(crate) fn filter_configuration(filter: &str, vm_id: &str, configuration: &[u8]) -> Value {
     let configuration = testbed::string_value(&String::from_utf8_lossy(configuration));
-    json!({"config": testbed::wasm_plugin(filter, vm_id, &testbed::filter_path(filter), &configuration)})
+    json!({"config": testbed::wasm_plugin(filter, vm_id, &filter::path(filter), &configuration)})
 }
 
 /// Adds the `@type` of a filter's configuration, as in `http.wasm.v3.Wasm`.

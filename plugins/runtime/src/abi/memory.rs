@@ -7,7 +7,7 @@ use std::cell::{Cell, RefCell, UnsafeCell};
 use std::ops::Deref;
 use std::ptr::NonNull;
 
-use super::Status;
+use crate::abi::status::Status;
 
 /// Capacity of the arena in bytes.
 const ARENA_CAPACITY: usize = 2048;

@@ -30,7 +30,8 @@ impl<H: Host> ConnectionTag<H> {
         }
     }
 
-    fn new(host: H) -> Option<Self> {
+    /// Allocates one tag more. Like [`Self::allocate`] for callbacks of the root context alone.
+    pub(crate) fn new(host: H) -> Option<Self> {
         let key = UniqueKey::new(host, b'+')?;
         host.declare_for_connections(key.as_str()).ok()?;
         Some(Self { host, key })
@@ -42,16 +43,17 @@ impl<H: Host> ConnectionTag<H> {
         self.host.has_property(self.key.as_bytes())
     }
 
-    /// Tags the current stream's connection, which does not have the tag, unless it has [`MAX_TAGS`] already.
-    pub(crate) fn set(&self) {
-        let Ok(count) = self.host.property(COUNT_KEY) else { return };
+    /// Tags the current stream's connection, which does not have the tag, unless it has [`MAX_TAGS`] already. Returns
+    /// whether it did.
+    pub(crate) fn set(&self) -> bool {
+        let Ok(count) = self.host.property(COUNT_KEY) else { return false };
         let count = match count.as_deref() {
             None => 0,
             Some([count]) => *count,
-            Some(_) => return,
+            Some(_) => return false,
         };
-        if count < MAX_TAGS && self.host.set_filter_state(COUNT_KEY, &[count + 1]).is_ok() {
-            let _untagged = self.host.set_filter_state(self.key.as_str(), b"");
-        }
+        count < MAX_TAGS
+            && self.host.set_filter_state(COUNT_KEY, &[count + 1]).is_ok()
+            && self.host.set_filter_state(self.key.as_str(), b"").is_ok()
     }
 }

@@ -1,7 +1,7 @@
 use sallyport_policy::{DirectRemoteAddress, IdentityAuthz};
 
 use super::*;
-use crate::fake_host::FakeHost;
+use crate::fake_host::{FakeHost, START_OF_2030};
 use crate::stream::context::StreamContext;
 use crate::stream::request::Side;
 
@@ -36,7 +36,7 @@ struct Filter<'h> {
 impl<'h> Filter<'h> {
     fn new(host: &'h FakeHost, policies: &[(&str, &str)]) -> Self {
         let configuration = configuration(policies);
-        let cache = PolicyCache::new(host, "f", configuration.policy(), configuration.identity_source());
+        let cache = PolicyCache::new(host, "f", &configuration);
         host.take_calls();
         Self { host, configuration, cache }
     }
@@ -149,7 +149,7 @@ fn more_results_than_tags_are_found_by_the_token() {
             }
         }
     }
-    assert_eq!(filter.cache.decisions.entries.borrow().len(), MAX_TAGGED_RESULTS);
+    assert_eq!(filter.cache.decisions.results.borrow().len(), MAX_TAGGED_RESULTS);
 }
 
 #[test]
@@ -217,6 +217,67 @@ fn failures_of_the_host_never_allow_what_is_denied() {
             assert!(!filter.is_allowed(2, CART, "/orders"), "{failing}");
         }
     }
+}
+
+#[test]
+fn a_tag_is_retired_with_the_certificate_of_one_of_its_connections() {
+    let host = FakeHost::default();
+    host.seconds.set(START_OF_2030 - 3600);
+    let filter = Filter::new(&host, &[("ALLOW", BY_PRINCIPAL)]);
+    let fast = vec!["has_property +".to_owned()];
+    host.mtls(1, WEB);
+    host.set_certificate();
+    for connection in [1, 2] {
+        assert!(filter.is_allowed(connection, WEB, "/"));
+        assert_eq!(filter.get(connection, WEB, "/"), (true, false, fast.clone()));
+    }
+    host.seconds.set(START_OF_2030 - 1);
+    filter.cache.on_tick();
+    host.take_calls();
+    assert_eq!(filter.get(1, WEB, "/"), (true, false, fast.clone()));
+    host.seconds.set(START_OF_2030);
+    filter.cache.on_tick();
+    for _ in 0..2 {
+        assert!(!filter.is_allowed(1, WEB, "/"));
+    }
+    // The other certificate has no end that the host supplies, so its connection gets the tag that takes its place.
+    assert!(filter.is_allowed(2, WEB, "/"));
+    assert!(filter.is_allowed(2, WEB, "/"));
+    assert_eq!(filter.get(2, WEB, "/"), (true, false, fast));
+    assert!(!filter.is_allowed(1, WEB, "/"));
+}
+
+#[test]
+fn a_certificate_that_ends_soon_gets_no_tag_and_is_checked_all_the_same() {
+    let host = FakeHost::default();
+    host.seconds.set(START_OF_2030 - 60);
+    let filter = Filter::new(&host, &[("ALLOW", BY_PRINCIPAL)]);
+    host.mtls(1, WEB);
+    host.set_certificate();
+    for _ in 0..2 {
+        let (allowed, _, calls) = filter.get(1, WEB, "/");
+        assert!(allowed && !calls.contains(&"has_property +".to_owned()), "{calls:?}");
+    }
+    host.seconds.set(START_OF_2030);
+    filter.cache.on_tick();
+    assert!(!filter.is_allowed(1, WEB, "/"));
+}
+
+#[test]
+fn tags_that_take_the_place_of_retired_ones_are_bounded() {
+    let host = FakeHost::default();
+    let filter = Filter::new(&host, &[("ALLOW", BY_PRINCIPAL)]);
+    for connection in 0..2_000 {
+        host.seconds.set(START_OF_2030 - 3600);
+        filter.cache.on_tick();
+        host.mtls(connection, WEB);
+        host.set_certificate();
+        assert!(filter.is_allowed(connection, WEB, "/"));
+        host.seconds.set(START_OF_2030);
+        filter.cache.on_tick();
+        assert!(!filter.is_allowed(connection, WEB, "/"));
+    }
+    assert!(host.declared_keys() < 600, "{}", host.declared_keys());
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Readings of a header: each of its lines, and for what keeps a request out also their join and the elements of lists.
 
+use crate::collections::bytes::memchr2;
+
 /// A header value without the blanks around it, which are no part of it (RFC 9110, section 5.5).
 pub(crate) fn trimmed(mut value: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
@@ -8,11 +10,32 @@ pub(crate) fn trimmed(mut value: &[u8]) -> &[u8] {
     value
 }
 
-/// The elements of a value between commas (RFC 9110, section 5.6.1), without the blanks around them; none where there
-/// is no comma.
+/// Whether a value has a comma.
+pub(crate) fn is_list(value: &[u8]) -> bool {
+    memchr2(value, b',', b',').is_some()
+}
+
+/// The elements of a value between commas (RFC 9110, section 5.6.1), without the blanks around them.
 pub(crate) fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let several = value.contains(&b',');
-    value.split(|byte| *byte == b',').map(trimmed).filter(move |element| several && !element.is_empty())
+    value.split(|byte| *byte == b',').map(trimmed).filter(|element| !element.is_empty())
+}
+
+/// The same in one text, with a comma before and after each.
+pub(crate) fn separated(value: &[u8]) -> Vec<u8> {
+    let mut list = Vec::with_capacity(value.len() + 2);
+    list.push(b',');
+    for byte in value.iter().chain(b",") {
+        match (byte, list.as_slice()) {
+            (b',' | b' ' | b'\t', [.., b',']) => continue,
+            (b',', [.., b' ' | b'\t']) => {
+                let end = list.iter().rposition(|byte| !matches!(byte, b' ' | b'\t')).unwrap_or_default();
+                list.truncate(end + 1);
+            }
+            _ => {}
+        }
+        list.push(*byte);
+    }
+    list
 }
 
 /// Brings a value of a policy into the form that a request's value is compared in. Fails on what no header value is.
@@ -53,7 +76,12 @@ mod tests {
         };
         assert_eq!(of("user, banned"), ["user", "banned"]);
         assert_eq!(of(" a ,,\tb,"), ["a", "b"]);
-        assert!(of("user").is_empty());
+        for (value, expected) in
+            [("user, banned", ",user,banned,"), (" a  b ,,\tb \t,", ",a  b,b,"), (" , ", ","), ("", ",")]
+        {
+            assert_eq!(String::from_utf8_lossy(&separated(value.as_bytes())), expected, "{value}");
+        }
+        assert_eq!([is_list(b"user"), is_list(b"user,")], [false, true]);
     }
 
     #[test]

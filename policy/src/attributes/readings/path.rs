@@ -7,11 +7,11 @@
 
 use std::borrow::Cow;
 
-use crate::collections::bytes::any_eight;
+use crate::collections::bytes::{any_eight, bytes_eq};
 use crate::config::reader::ConfigNode;
 
 /// The longest path with several readings that is compared, in bytes.
-const MAX_COMPARED: usize = 8 << 10;
+pub(crate) const MAX_COMPARED: usize = 8 << 10;
 
 /// `pathReadings`: which readings of a path the upstream is taken to make. Dot segments are removed in any case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +47,24 @@ impl PathReadings {
         }
         let [slashes, separators, parameters] = Self::NAMES.map(|(name, _)| listed.contains(&name));
         Some(Self { slashes, separators, parameters })
+    }
+
+    /// What can be done where a request is denied by the reading of this number, for a template or for other patterns.
+    pub(crate) fn remedy(number: u8, template: bool) -> String {
+        let Some((steps, merge)) = parts(number) else { return String::new() };
+        let names = [
+            (steps.contains(&Step::Separators), "separators"),
+            (steps.contains(&Step::Parameters), "parameters"),
+            (merge != Merge::Never, "slashes"),
+        ];
+        let names: Vec<_> = names.iter().filter(|(made, _)| *made).map(|(_, name)| *name).collect();
+        match (names.join(" and "), template) {
+            (names, _) if names.is_empty() => String::new(),
+            (names, true) => {
+                format!("; write {{**}}, or leave {names} out of pathReadings if the upstream does not read it so")
+            }
+            (names, false) => format!("; leave {names} out of pathReadings if the upstream does not read it so"),
+        }
     }
 
     /// What the load line says of the readings that were left out; nothing where none were.
@@ -139,7 +157,7 @@ fn has_pairs(path: &[u8]) -> bool {
 
 /// Whether a byte is none that a path may hold as it is (RFC 3986, section 3.3).
 fn must_be_encoded(byte: u8) -> bool {
-    !byte.is_ascii_graphic() || b"\"<>[\\]^`{|}".contains(&byte)
+    !matches!(byte, b'!' | b'#'..=b';' | b'=' | b'?'..=b'Z' | b'_' | b'a'..=b'z' | b'~')
 }
 
 /// A path in its one spelling, and whether a byte of it had to be encoded.
@@ -177,7 +195,12 @@ fn is_unreserved(byte: u8) -> bool {
 }
 
 fn hex(digit: u8) -> Option<u8> {
-    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'A'..=b'F' => Some(digit - b'A' + 10),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        _ => None,
+    }
 }
 
 fn push_encoded(byte: u8, spelled: &mut Vec<u8>) {
@@ -185,37 +208,67 @@ fn push_encoded(byte: u8, spelled: &mut Vec<u8>) {
     spelled.extend([b'%', digit(byte >> 4), digit(byte & 15)]);
 }
 
-/// The readings of a path beside the one as it came.
-pub(crate) enum Readings {
-    /// Each once, with its number; none for most paths.
-    Few(Vec<(u8, Vec<u8>)>),
-    /// The path is too long to be compared in all of them.
-    TooLong,
+/// Whether a path, in any spelling, has several readings and is too long to be compared in all of them.
+pub(crate) fn is_too_long(path: &[u8], made: PathReadings) -> bool {
+    path.len() > MAX_COMPARED && has_several(path, made)
 }
 
-/// The readings of a path in its one spelling.
-pub(crate) fn readings(path: &[u8], made: PathReadings) -> Readings {
-    let has = |text: &[u8]| path.windows(text.len()).any(|window| window == text);
-    let several = (made.slashes && has(b"//"))
-        || (made.parameters && path.contains(&b';'))
-        || (made.separators && (has(b"%2F") || has(b"%5C")))
-        || path.split(|byte| *byte == b'/').any(|segment| matches!(segment, b"." | b".."));
-    if !several {
-        return Readings::Few(Vec::new());
-    }
-    if path.len() > MAX_COMPARED {
-        return Readings::TooLong;
-    }
+/// The readings of a path in its one spelling beside the one as it came, each once and with its number; none for most
+/// paths.
+pub(crate) fn readings(path: &[u8], made: PathReadings) -> Vec<(u8, Vec<u8>)> {
     let mut readings: Vec<(u8, Vec<u8>)> = Vec::new();
+    if !has_several(path, made) {
+        return readings;
+    }
+    let mut bases: Vec<Vec<u8>> = Vec::new();
     for number in made.numbers() {
-        if let Some(read) = read(number, path, Ends::CLOSED)
-            && read != path
-            && readings.iter().all(|(_, known)| *known != read)
+        let Some((steps, merge)) = parts(number) else { continue };
+        if merge == Merge::Never {
+            bases.push(after_steps(steps, path));
+        }
+        // What an earlier reading begins with leads to nothing new, nor does a merge of nothing.
+        let Some((base, earlier)) = bases.split_last() else { continue };
+        let merges_nothing = || !base.windows(2).any(|pair| pair == b"//");
+        if earlier.iter().any(|known| bytes_eq(known, base)) || merge != Merge::Never && merges_nothing() {
+            continue;
+        }
+        if let Some(read) = after_dots(base, merge, Ends::CLOSED)
+            && !bytes_eq(&read, path)
+            && !readings.iter().any(|(_, known)| bytes_eq(known, &read))
         {
             readings.push((number, read));
         }
     }
-    Readings::Few(readings)
+    readings
+}
+
+/// Whether a path, in any spelling, has readings beside the one as it came.
+fn has_several(path: &[u8], made: PathReadings) -> bool {
+    let mut rest = path;
+    while let [byte, after @ ..] = rest {
+        let several = match (byte, after) {
+            (b'/', [b'/', ..]) => made.slashes,
+            (b'/', [b'.' | b'%', ..]) => begins_with_dot_segment(after),
+            (b';', _) => made.parameters,
+            (b'\\', _) | (b'%', [b'2', b'F' | b'f', ..] | [b'5', b'C' | b'c', ..]) => made.separators,
+            _ => false,
+        };
+        if several {
+            return true;
+        }
+        rest = after;
+    }
+    false
+}
+
+/// Whether the first segment of what follows a slash is `.` or `..`, in any spelling.
+fn begins_with_dot_segment(mut rest: &[u8]) -> bool {
+    let mut dots = 0;
+    while let [b'.', after @ ..] | [b'%', b'2', b'E' | b'e', after @ ..] = rest {
+        dots += 1;
+        rest = after;
+    }
+    matches!(dots, 1 | 2) && matches!(rest, [] | [b'/', ..])
 }
 
 /// Whether a text goes on before its start or after its end, as that of a suffix or prefix does.
@@ -234,6 +287,10 @@ impl Ends {
 /// be said, since its dot segments reach what a star stands for.
 pub(crate) fn read(number: u8, path: &[u8], ends: Ends) -> Option<Vec<u8>> {
     let (steps, merge) = parts(number)?;
+    after_dots(&after_steps(steps, path), merge, ends)
+}
+
+fn after_steps(steps: &[Step], path: &[u8]) -> Vec<u8> {
     let mut path = path.to_vec();
     for step in steps {
         match step {
@@ -241,10 +298,16 @@ pub(crate) fn read(number: u8, path: &[u8], ends: Ends) -> Option<Vec<u8>> {
             Step::Parameters => parameters_removed(&mut path),
         }
     }
+    path
+}
+
+fn after_dots(path: &[u8], merge: Merge, ends: Ends) -> Option<Vec<u8>> {
     if merge == Merge::BeforeDots {
+        let mut path = path.to_vec();
         slashes_merged(&mut path);
+        return dot_segments_removed(&path, ends);
     }
-    let mut path = dot_segments_removed(&path, ends)?;
+    let mut path = dot_segments_removed(path, ends)?;
     if merge == Merge::AfterDots {
         slashes_merged(&mut path);
     }
@@ -258,6 +321,11 @@ fn separators_read(path: &mut Vec<u8>) {
     let mut read = Vec::with_capacity(path.len());
     let mut rest = path.as_slice();
     while let [byte, after @ ..] = rest {
+        if *byte != b'%' {
+            read.push(*byte);
+            rest = after;
+            continue;
+        }
         (rest, _) = match rest {
             [b'%', b'2', b'F', after @ ..] | [b'%', b'5', b'C', after @ ..] => (after, read.push(b'/')),
             _ => (after, read.push(*byte)),
@@ -281,33 +349,47 @@ pub(crate) fn slashes_merged(path: &mut Vec<u8>) {
 
 /// RFC 3986, section 5.2.4.
 fn dot_segments_removed(path: &[u8], ends: Ends) -> Option<Vec<u8>> {
-    let mut segments = path.split(|byte| *byte == b'/').peekable();
-    let mut read = segments.next().unwrap_or_default().to_vec();
-    let least = if ends.open_start { read.len() } else { 0 };
-    while let Some(segment) = segments.next() {
-        let last = segments.peek().is_none();
-        match segment {
-            b"." | b".." if last && ends.open_end => {}
-            b"." | b".." => {
-                if segment == b".." {
-                    let slash = read.iter().rposition(|byte| *byte == b'/').filter(|slash| *slash >= least);
-                    // What `{**}` stands for has an unknown number of segments.
-                    if (slash.is_none() && ends.open_start) || read.ends_with(b"/{**}") {
-                        return None;
-                    }
-                    read.truncate(slash.unwrap_or_default());
-                }
-                if last {
-                    read.push(b'/');
-                }
-                continue;
-            }
-            _ => {}
+    let least = match ends.open_start {
+        true => path.iter().position(|byte| *byte == b'/').unwrap_or(path.len()),
+        false => 0,
+    };
+    let mut read = Vec::with_capacity(path.len());
+    let mut rest = path;
+    while let [byte, after @ ..] = rest {
+        if *byte != b'/' || !after.starts_with(b".") {
+            read.push(*byte);
+            rest = after;
+            continue;
         }
-        read.push(b'/');
-        read.extend_from_slice(segment);
+        rest = match rest {
+            [b'/', b'.'] if !ends.open_end => b"/",
+            [b'/', b'.', b'.'] if !ends.open_end => {
+                remove_last_segment(&mut read, least, ends)?;
+                b"/"
+            }
+            [b'/', b'.', b'/', ..] => rest.get(2..).unwrap_or_default(),
+            [b'/', b'.', b'.', b'/', ..] => {
+                remove_last_segment(&mut read, least, ends)?;
+                rest.get(3..).unwrap_or_default()
+            }
+            _ => {
+                read.push(*byte);
+                after
+            }
+        };
     }
     Some(read)
+}
+
+/// Fails where it would reach what a star stands for.
+fn remove_last_segment(read: &mut Vec<u8>, least: usize, ends: Ends) -> Option<()> {
+    let slash = read.iter().rposition(|byte| *byte == b'/').filter(|slash| *slash >= least);
+    // What `{**}` stands for has an unknown number of segments.
+    if (slash.is_none() && ends.open_start) || read.ends_with(b"/{**}") {
+        return None;
+    }
+    read.truncate(slash.unwrap_or_default());
+    Some(())
 }
 
 #[cfg(test)]

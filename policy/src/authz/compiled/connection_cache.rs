@@ -2,11 +2,9 @@
 
 use std::cell::OnceCell;
 
-use crate::attributes::request::Request;
-use crate::authz::compiled::CompiledPolicy;
 use crate::authz::compiled::fast_path::FastPath;
 use crate::authz::engine::lookups::ConnectionFields;
-use crate::matcher::clause::MatchedValues;
+use crate::authz::engine::rule_set::RuleSet;
 
 /// The lookups of one connection, made once for all its requests.
 ///
@@ -19,8 +17,13 @@ pub struct ConnectionCache {
 }
 
 impl ConnectionCache {
-    pub(crate) fn fast_path(&self, policy: &CompiledPolicy) -> &FastPath {
-        self.fast_path.get_or_init(|| policy.fast_path(&self.fields))
+    pub(crate) fn new(fields: ConnectionFields) -> Self {
+        Self { fields, fast_path: OnceCell::new() }
+    }
+
+    /// The fast path of the connection, by the rules of the policy that created this.
+    pub(crate) fn fast_path(&self, rules: &RuleSet) -> &FastPath {
+        self.fast_path.get_or_init(|| FastPath::new(rules, &self.fields))
     }
 }
 
@@ -31,20 +34,3 @@ impl PartialEq for ConnectionCache {
 }
 
 impl Eq for ConnectionCache {}
-
-impl CompiledPolicy {
-    /// The lookups of the connection of `request`, for [`evaluate`](Self::evaluate).
-    ///
-    /// None where they cannot be made, where PeerAuthentication rejects the connection, and where that depends on more
-    /// than the handshake: each request is decided by itself then.
-    pub fn precompute_connection(&self, request: &mut dyn Request) -> Option<ConnectionCache> {
-        if self.mutual_tls.depends_on_port() || self.mutual_tls.rejects(request) != Ok(None) {
-            return None;
-        }
-        let mut lookups = self.rules.lookups(None, request);
-        for field in &self.rules.connection_fields {
-            lookups.matched(*field).ok()?;
-        }
-        Some(ConnectionCache { fields: lookups.into_connection_fields(), fast_path: OnceCell::new() })
-    }
-}

@@ -2,43 +2,46 @@
 
 use crate::attributes::request::Request;
 use crate::attributes::wording::{describe_operation, describe_request};
-use crate::authz::compiled::CompiledPolicy;
-use crate::authz::decision::Denial;
+use crate::authz::denial::Denial;
 use crate::authz::engine::field::Phrase;
 use crate::authz::engine::field_set::FieldId;
-use crate::authz::engine::rule_set::ClosestClause;
-use crate::authz::policy_name::RuleName;
+use crate::authz::engine::rule_set::{ClosestClause, RuleSet};
+use crate::authz::policy_name::{PolicyName, RuleName};
 use crate::identity::error::EvalError;
+use crate::identity::peer::Peer;
 use crate::matcher::clause::Condition;
 
-pub(crate) fn explain(policy: &CompiledPolicy, denial: &Denial<'_>, request: &mut dyn Request) -> String {
+pub(crate) fn explain(rules: &RuleSet, names_repeat: bool, denial: &Denial<'_>, request: &mut dyn Request) -> String {
     match denial {
         Denial::NoAllowMatches => {
-            let closest = closest_rule(policy, request).unwrap_or_else(|_| describe_request(request));
-            format!("no ALLOW policy matches: {closest}{}", dry_run_allow(policy, request))
+            let closest = closest_rule(rules, names_repeat, request).unwrap_or_else(|_| describe_request(request));
+            format!("no ALLOW policy matches: {closest}{}", dry_run_allow(rules, request))
         }
         Denial::Matched(rule) => {
             let (name, label) = (rule.policy(), rule.label());
-            let text = format!("DENY policy {name} matches with rule {label}: {}", describe_request(request));
-            match missing_token(policy, rule, request) {
+            let reading = rules.deny_reading(rule, request).map(|reading| format!(", {reading}")).unwrap_or_default();
+            let text = format!("DENY policy {name} matches with rule {label}: {}{reading}", describe_request(request));
+            match missing_token(rules, rule, request) {
                 Some(token) => format!("{text} {token}"),
                 None => text,
             }
         }
         Denial::MtlsRequired(name) => {
-            format!("{name} is STRICT, and the connection has no validated certificate: {}", describe_request(request))
+            let remedy = request.peer().ok().and_then(Peer::remedy);
+            let remedy = remedy.map_or_else(String::new, |remedy| format!("; {remedy}"));
+            let text = format!("{name} is STRICT, and the connection has no validated certificate{remedy}");
+            format!("{text}: {}", describe_request(request))
         }
         Denial::DefaultAction => {
             let text = format!("no ALLOW policy applies here and defaultAction is DENY: {}", describe_request(request));
-            format!("{text}{}", dry_run_allow(policy, request))
+            format!("{text}{}", dry_run_allow(rules, request))
         }
         Denial::Undecidable(error) => format!("{error}: {}", describe_request(request)),
     }
 }
 
 /// The ALLOW policy in dry run that would let a request in if it were enforced, in words. Empty where none would.
-fn dry_run_allow(policy: &CompiledPolicy, request: &mut dyn Request) -> String {
-    let rules = &policy.rules;
+fn dry_run_allow(rules: &RuleSet, request: &mut dyn Request) -> String {
     match rules.first(&rules.allow.reported, &mut rules.lookups(None, request)) {
         Ok(Some(rule)) => {
             format!("; the ALLOW policy {} in dry run would let it in by rule {}", rule.policy(), rule.label())
@@ -48,8 +51,7 @@ fn dry_run_allow(policy: &CompiledPolicy, request: &mut dyn Request) -> String {
 }
 
 /// The request's token in words, where a DENY rule matches for want of another.
-fn missing_token(policy: &CompiledPolicy, rule: &RuleName, request: &mut dyn Request) -> Option<String> {
-    let rules = &policy.rules;
+fn missing_token(rules: &RuleSet, rule: &RuleName, request: &mut dyn Request) -> Option<String> {
     let conditions = rules.matching_deny_conditions(rule, &mut rules.lookups(None, request)).ok()?;
     let negated = conditions.iter().filter(|condition| condition.negated);
     negated.filter_map(|condition| rules.fields.index(condition.field).ok()?.describe_token(request)).next()
@@ -57,8 +59,7 @@ fn missing_token(policy: &CompiledPolicy, rule: &RuleName, request: &mut dyn Req
 
 /// The ALLOW rule of which most conditions hold, among the first ones: what it wants beyond them, and what this request
 /// has instead.
-fn closest_rule(policy: &CompiledPolicy, request: &mut dyn Request) -> Result<String, EvalError> {
-    let rules = &policy.rules;
+fn closest_rule(rules: &RuleSet, names_repeat: bool, request: &mut dyn Request) -> Result<String, EvalError> {
     let group = &rules.allow;
     let index = if group.has_enforced { &group.enforced } else { &group.reported };
     let closest = rules.closest(index, &mut rules.lookups(None, request), |_| false)?;
@@ -71,17 +72,31 @@ fn closest_rule(policy: &CompiledPolicy, request: &mut dyn Request) -> Result<St
     let operation_fails = failing.iter().any(|condition| is_operation(condition));
     let is_told =
         |condition: &&Condition<FieldId>| operation_fails && is_operation(condition) || failing.contains(condition);
-    let name = rules.rule(clause.rule).map(|rule| policy.short_name(rule.policy())).unwrap_or_default();
+    let name = rules.rule(clause.rule).map(|rule| short_name(rule.policy(), names_repeat)).unwrap_or_default();
     let requirements = rules.descriptions.join_requirements(clause.conditions().iter().filter(is_told));
-    Ok(format!("{name} wants {requirements}, this was {}", describe_mismatch(policy, &failing, request)))
+    let reading = match rules.fields.has_several_readings(request) {
+        true => failing.iter().find_map(|condition| rules.describe_reading(condition, request)),
+        false => None,
+    };
+    let reading = reading.map(|reading| format!(", {reading}")).unwrap_or_default();
+    let mismatch = describe_mismatch(rules, &failing, request);
+    Ok(format!("{name} wants {requirements}, this was {mismatch}{reading}"))
+}
+
+/// A policy's name, with its namespace where names repeat.
+fn short_name(policy: &PolicyName, names_repeat: bool) -> String {
+    match names_repeat {
+        true => policy.to_string(),
+        false => policy.name().to_owned(),
+    }
 }
 
 /// The request, with its values of the fields that do not match. Values of headers and claims can be secrets, so they are
 /// left out but for whose token it is.
-fn describe_mismatch(policy: &CompiledPolicy, failing: &[&Condition<FieldId>], request: &mut dyn Request) -> String {
+fn describe_mismatch(rules: &RuleSet, failing: &[&Condition<FieldId>], request: &mut dyn Request) -> String {
     let mut parts = vec![describe_operation(request)];
     for condition in failing {
-        let index = policy.rules.fields.index(condition.field).ok();
+        let index = rules.fields.index(condition.field).ok();
         let part = index.and_then(|index| index.describe_actual(request));
         parts.extend(part.filter(|part| !parts.contains(part)));
     }

@@ -3,8 +3,8 @@
 
 use crate::attributes::readings::{method, path};
 use crate::attributes::request::{PseudoHeader, Request, without_query};
-use crate::authz::compiled::CompiledPolicy;
 use crate::authz::engine::lookups::ConnectionFields;
+use crate::authz::engine::rule_set::RuleSet;
 use crate::collections::bytes::bytes_eq;
 use crate::matcher::string_index::LiteralPrefix;
 
@@ -45,6 +45,49 @@ struct Literal {
 }
 
 impl FastPath {
+    /// The fast path of the connections with these lookups.
+    pub(crate) fn new(rules: &RuleSet, known: &ConnectionFields) -> Self {
+        Self::of_simple_clauses(rules, known).unwrap_or_else(Self::disabled)
+    }
+
+    /// None where the residual clauses are not so simple.
+    fn of_simple_clauses(rules: &RuleSet, mut known: &ConnectionFields) -> Option<Self> {
+        for index in [&rules.deny.enforced, &rules.deny.reported] {
+            if !index.residual_clauses(&rules.sets, &mut known, MAX_CLAUSES)?.is_empty() {
+                return None;
+            }
+        }
+        let mut path = FastPath::disabled();
+        let residual = rules.allow.enforced.residual_clauses(&rules.sets, &mut known, MAX_CLAUSES)?;
+        for (position, clause) in residual.into_iter().enumerate() {
+            let clause_bit = 1 << position;
+            path.clauses |= clause_bit;
+            for condition in clause.conditions() {
+                // A residual clause does not fail by what is known, so this holds.
+                if known.get(condition.field).is_some() {
+                    continue;
+                }
+                let index = rules.fields.index(condition.field).ok()?;
+                let header = index.pseudo_header()?;
+                let test = path.tests.iter_mut().find(|test| test.header == header)?;
+                let values = rules.sets.values(&condition.set);
+                // A second list of one field would have to be met as well.
+                if condition.negated || test.unconstrained & clause_bit == 0 || values.len() > MAX_LITERALS {
+                    return None;
+                }
+                test.unconstrained &= !clause_bit;
+                for value in values {
+                    let LiteralPrefix { text, whole } = index.literal_prefix(*value)?;
+                    if !test.is_plain(text, whole) {
+                        return None;
+                    }
+                    test.literals.push(Literal { bytes: text.into(), exact: whole, clause_bit });
+                }
+            }
+        }
+        Some(path)
+    }
+
     /// A fast path that admits nothing.
     fn disabled() -> Self {
         let test = |header| FieldTest { header, unconstrained: u8::MAX, literals: Vec::new() };
@@ -111,51 +154,5 @@ impl FieldTest {
             PseudoHeader::Authority => !(literal.contains(&b':') || exact && literal.ends_with(b".")),
             PseudoHeader::Path => path::is_plain(literal),
         }
-    }
-}
-
-impl CompiledPolicy {
-    /// The fast path of the connections with these lookups.
-    pub(crate) fn fast_path(&self, known: &ConnectionFields) -> FastPath {
-        self.simple_fast_path(known).unwrap_or_else(FastPath::disabled)
-    }
-
-    /// None where the residual clauses are not so simple.
-    fn simple_fast_path(&self, mut known: &ConnectionFields) -> Option<FastPath> {
-        let rules = &self.rules;
-        for index in [&rules.deny.enforced, &rules.deny.reported] {
-            if !index.residual_clauses(&rules.sets, &mut known, MAX_CLAUSES)?.is_empty() {
-                return None;
-            }
-        }
-        let mut path = FastPath::disabled();
-        let residual = rules.allow.enforced.residual_clauses(&rules.sets, &mut known, MAX_CLAUSES)?;
-        for (position, clause) in residual.into_iter().enumerate() {
-            let clause_bit = 1 << position;
-            path.clauses |= clause_bit;
-            for condition in clause.conditions() {
-                // A residual clause does not fail by what is known, so this holds.
-                if known.get(condition.field).is_some() {
-                    continue;
-                }
-                let index = rules.fields.index(condition.field).ok()?;
-                let header = index.pseudo_header()?;
-                let test = path.tests.iter_mut().find(|test| test.header == header)?;
-                let values = rules.sets.values(&condition.set);
-                // A second list of one field would have to be met as well.
-                if condition.negated || test.unconstrained & clause_bit == 0 || values.len() > MAX_LITERALS {
-                    return None;
-                }
-                test.unconstrained &= !clause_bit;
-                for value in values {
-                    let LiteralPrefix { text, whole } = index.literal_prefix(*value)?;
-                    if !test.is_plain(text, whole) {
-                        return None;
-                    }
-                    test.literals.push(Literal { bytes: text.into(), exact: whole, clause_bit });
-                }
-            }
-        }
-        Some(path)
     }
 }

@@ -33,7 +33,7 @@ impl Descriptions {
     }
 
     /// A condition in words, as in `GET or POST`, `under /api/` or `port 8080`.
-    fn describe(&self, condition: &Condition<FieldId>) -> String {
+    pub(crate) fn describe(&self, condition: &Condition<FieldId>) -> String {
         let Some(Description { phrase, subject, values }) = self.0.get(&(condition.field, condition.set)) else {
             return String::new();
         };

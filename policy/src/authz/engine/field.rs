@@ -9,6 +9,7 @@ use std::rc::Rc;
 use crate::attributes::request::{PseudoHeader, Request};
 use crate::identity::error::EvalError;
 use crate::matcher::field_match::FieldMatch;
+use crate::matcher::readings_index::ValueList;
 use crate::matcher::string_index::LiteralPrefix;
 use crate::matcher::value_ids::{Interner, ValueId};
 
@@ -73,6 +74,22 @@ pub(crate) trait FieldIndex {
 
     /// The request's value of this field in words, where it may be shown: values of headers and tokens can be secrets.
     fn describe_actual(&self, _request: &mut dyn Request) -> Option<String> {
+        None
+    }
+
+    /// Whether the request's value of this field can be read in several ways.
+    fn has_several_readings(&self, _request: &mut dyn Request) -> bool {
+        false
+    }
+
+    /// The reading of the request's value by which a list matches or does not, in words. None where the value as it came
+    /// decides. `has_template` says whether a path template is in the list.
+    fn describe_reading(
+        &self,
+        _request: &mut dyn Request,
+        _list: &ValueList<'_>,
+        _has_template: bool,
+    ) -> Option<String> {
         None
     }
 

@@ -1,5 +1,6 @@
 //! The match fields that the policies of a filter name.
 
+use crate::attributes::request::Request;
 use crate::authz::engine::field::{AnyFieldValues, FieldIndex, FieldInterner, FieldProperties};
 use crate::collections::map::OrderedMap;
 use crate::identity::error::{AttributeError, EvalError};
@@ -39,6 +40,11 @@ impl FieldSet {
     /// The properties of a field of this set.
     pub(crate) fn properties(&self, field: FieldId) -> Option<FieldProperties> {
         self.field(field).map(|(properties, _)| *properties)
+    }
+
+    /// Whether a value of the request that policies ask for can be read in several ways.
+    pub(crate) fn has_several_readings(&self, request: &mut dyn Request) -> bool {
+        self.fields.iter().any(|(_, index)| index.has_several_readings(request))
     }
 
     fn field(&self, field: FieldId) -> Option<&(FieldProperties, Box<dyn FieldIndex>)> {

@@ -12,7 +12,9 @@ use crate::collections::sort::sort_by;
 use crate::config::enforcement_mode::EnforcementMode;
 use crate::identity::error::{AttributeError, EvalError};
 use crate::matcher::clause::{Clause, Condition, MatchedValues};
+use crate::matcher::readings_index::ValueList;
 use crate::matcher::rule_tree::{ClauseIndex, match_distance};
+use crate::matcher::value_ids::ValueId;
 use crate::matcher::value_set::ValueSets;
 
 /// The rules of one configuration, compiled for lookup.
@@ -174,6 +176,23 @@ impl RuleSet {
             matching = matching.or(clause.filter(|clause| self.rule(clause.rule) == Some(rule)));
         }
         Ok(matching.map_or(&[][..], Clause::conditions))
+    }
+
+    /// The reading of the request by which a DENY rule matches, in words. None where the request as it came matches.
+    pub(crate) fn deny_reading(&self, rule: &RuleName, request: &mut dyn Request) -> Option<String> {
+        if !self.fields.has_several_readings(request) {
+            return None;
+        }
+        let conditions = self.matching_deny_conditions(rule, &mut self.lookups(None, request)).ok()?;
+        conditions.iter().find_map(|condition| self.describe_reading(condition, request))
+    }
+
+    /// The reading of the request by which a condition holds or does not, in words.
+    pub(crate) fn describe_reading(&self, condition: &Condition<FieldId>, request: &mut dyn Request) -> Option<String> {
+        let meets = |matched: &[ValueId]| self.sets.meets(condition.set, matched);
+        let list = ValueList { of: condition.of, meets: &meets };
+        let has_template = self.descriptions.describe(condition).contains("{*}");
+        self.fields.index(condition.field).ok()?.describe_reading(request, &list, has_template)
     }
 
     /// The clause among the first ones of an index of which most conditions hold. Clauses in which a condition that is

@@ -8,10 +8,11 @@ use crate::attributes::names::HeaderName;
 use crate::attributes::readings::header;
 use crate::attributes::request::{HeaderValues, Request};
 use crate::authz::engine::field::{AnyFieldValues, FieldIndex, FieldValues, MatchField};
-use crate::authz::fields::{FieldContext, NamedConditionReader, ReadNamedValues};
+use crate::authz::fields::reader::{FieldContext, NamedConditionReader, ReadNamedValues};
 use crate::config::reader::ConfigNode;
 use crate::config::string_list::read_values;
 use crate::identity::error::EvalError;
+use crate::matcher::element_index::ElementIndex;
 use crate::matcher::field_match::FieldMatch;
 use crate::matcher::string_index::StringIndex;
 use crate::matcher::string_pattern::StringPattern;
@@ -46,7 +47,9 @@ impl MatchField for Header {
 
     fn index(self, patterns: Vec<(StringPattern, ValueId)>) -> Box<dyn FieldIndex> {
         let texts = pattern_texts(&patterns);
-        Box::new(HeaderFieldIndex { name: self.name, texts, patterns: WholeValueIndex(StringIndex::new(patterns)) })
+        let elements = ElementIndex::new(patterns.iter().map(|(text, id)| (text, *id)));
+        let patterns = WholeValueIndex { text: StringIndex::new(patterns), elements };
+        Box::new(HeaderFieldIndex { name: self.name, texts, patterns })
     }
 }
 
@@ -80,13 +83,13 @@ pub(crate) trait HeaderPatterns {
 
     /// Looks up every line of a header, and their join by commas, which is how a proxy may pass several on.
     fn lookup_all(&self, values: &[&[u8]], found: &mut FieldMatch) {
-        let values: HeaderValues<'_> = values.iter().map(|value| header::trimmed(value)).collect();
         let mut each = Vec::with_capacity(values.len());
-        for value in &values {
-            each.push(self.lookup_value(value, &mut found.any));
+        for value in values {
+            each.push(self.lookup_value(header::trimmed(value), &mut found.any));
         }
         found.each = each.into();
         if values.len() > 1 {
+            let values: HeaderValues<'_> = values.iter().map(|value| header::trimmed(value)).collect();
             self.lookup_value(&values.join(&b','), &mut found.any);
         }
     }
@@ -117,23 +120,21 @@ impl<P: HeaderPatterns> FieldIndex for HeaderFieldIndex<P> {
     }
 }
 
-/// How many values may be listed several times before they are listed once each.
-const MAX_REPEATED: usize = 64;
-
-struct WholeValueIndex(StringIndex);
+struct WholeValueIndex {
+    text: StringIndex,
+    elements: Option<ElementIndex>,
+}
 
 impl HeaderPatterns for WholeValueIndex {
     fn lookup_value(&self, value: &[u8], any: &mut Matched) -> Matched {
         let mut whole = Matched::new();
-        self.0.lookup(value, &mut whole);
+        self.text.lookup(value, &mut whole);
         any.extend_from_slice(&whole);
-        let mut limit = MAX_REPEATED;
-        for element in header::elements(value) {
-            self.0.lookup(element, any);
-            if any.len() > limit {
-                once_each(any);
-                limit = any.len() * 2 + MAX_REPEATED;
-            }
+        if let Some(index) = &self.elements
+            && header::is_list(value)
+        {
+            index.lookup(&header::separated(value), any);
+            once_each(any);
         }
         whole
     }

@@ -5,16 +5,17 @@ use std::rc::Rc;
 
 use crate::attributes::readings::host;
 use crate::attributes::request::{PseudoHeader, Request};
+use crate::attributes::wording::describe_reading;
 use crate::authz::engine::field::{AnyFieldValues, FieldIndex, FieldValues, MatchField};
-use crate::authz::fields::{FieldContext, FieldReader, unwrap_patterns};
+use crate::authz::fields::reader::{FieldContext, FieldReader};
 use crate::config::printable::printable;
 use crate::config::reader::ConfigNode;
 use crate::config::string_list::read_values;
 use crate::identity::error::EvalError;
 use crate::matcher::field_match::FieldMatch;
-use crate::matcher::readings_index::{ReadPattern, ReadingsIndex};
-use crate::matcher::string_index::{LiteralPrefix, StringIndex};
-use crate::matcher::string_pattern::StringPattern;
+use crate::matcher::readings_index::{ReadPattern, ReadingsIndex, ValueList};
+use crate::matcher::string_index::{LiteralPrefix, StringIndex, unwrap_patterns};
+use crate::matcher::string_pattern::{StringPattern, string_pattern_newtype};
 use crate::matcher::value_ids::ValueId;
 
 /// A pattern for the `:authority`, without regard to case (RFC 9110, section 4.2.3).
@@ -89,6 +90,17 @@ pub(crate) fn host_index(
 struct HostIndex(ReadingsIndex<StringIndex>);
 
 impl FieldIndex for HostIndex {
+    fn has_several_readings(&self, request: &mut dyn Request) -> bool {
+        request.host().ok().flatten().is_some_and(|host| !host::is_plain(host))
+    }
+
+    fn describe_reading(&self, request: &mut dyn Request, list: &ValueList<'_>, _: bool) -> Option<String> {
+        let value = request.host().ok()??.to_ascii_lowercase();
+        let readings = host::readings(&value);
+        let (_, reading) = self.0.deciding(&value, &readings, list)?;
+        Some(describe_reading("host", reading, ""))
+    }
+
     fn lookup(&self, request: &mut dyn Request, found: &mut FieldMatch) -> Result<(), EvalError> {
         match request.host()? {
             Some(host) if host::is_plain(host) => self.0.written().lookup(host, &mut found.any),

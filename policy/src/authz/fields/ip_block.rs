@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use crate::attributes::request::Request;
 use crate::authz::engine::field::{AnyFieldValues, FieldIndex, FieldValues, MatchField};
-use crate::authz::fields::{ConditionReader, FieldContext, FieldReader};
+use crate::authz::fields::reader::{ConditionReader, FieldContext, FieldReader};
 use crate::collections::map::OrderedMap;
 use crate::collections::sort::sort_by;
 use crate::config::reader::ConfigNode;

@@ -9,12 +9,12 @@ use crate::attributes::jwt_claims::{ClaimSource, ClaimTexts};
 use crate::attributes::names::MetadataKey;
 use crate::attributes::request::Request;
 use crate::authz::engine::field::{AnyFieldValues, FieldIndex, FieldValues, MatchField};
-use crate::authz::fields::{ConditionReader, FieldContext, NamedConditionReader, ReadNamedValues};
-#[cfg(test)]
-use crate::config::document::Number;
-use crate::config::document::Value;
+use crate::authz::fields::reader::{ConditionReader, FieldContext, NamedConditionReader, ReadNamedValues};
 use crate::config::reader::ConfigNode;
 use crate::config::string_list::read_values;
+#[cfg(test)]
+use crate::config::value::Number;
+use crate::config::value::Value;
 use crate::identity::error::EvalError;
 #[cfg(test)]
 use crate::matcher::clause::Quantifier;

@@ -5,15 +5,16 @@ use std::rc::Rc;
 
 use crate::attributes::readings::method;
 use crate::attributes::request::{PseudoHeader, Request};
+use crate::attributes::wording::describe_reading;
 use crate::authz::engine::field::{AnyFieldValues, FieldIndex, FieldValues, MatchField, Phrase};
-use crate::authz::fields::{FieldContext, FieldReader, unwrap_patterns};
+use crate::authz::fields::reader::{FieldContext, FieldReader};
 use crate::config::reader::ConfigNode;
 use crate::config::string_list::read_values;
 use crate::identity::error::EvalError;
 use crate::matcher::field_match::FieldMatch;
-use crate::matcher::readings_index::{ReadPattern, ReadingsIndex};
-use crate::matcher::string_index::{LiteralPrefix, StringIndex};
-use crate::matcher::string_pattern::StringPattern;
+use crate::matcher::readings_index::{ReadPattern, ReadingsIndex, ValueList};
+use crate::matcher::string_index::{LiteralPrefix, StringIndex, unwrap_patterns};
+use crate::matcher::string_pattern::{StringPattern, string_pattern_newtype};
 use crate::matcher::value_ids::ValueId;
 
 /// A pattern for methods, with regard to case (RFC 9110, section 9.1).
@@ -70,6 +71,17 @@ impl MatchField for Method {
 struct MethodIndex(ReadingsIndex<StringIndex>);
 
 impl FieldIndex for MethodIndex {
+    fn has_several_readings(&self, request: &mut dyn Request) -> bool {
+        request.method().ok().flatten().is_some_and(|method| !method::is_plain(method))
+    }
+
+    fn describe_reading(&self, request: &mut dyn Request, list: &ValueList<'_>, _: bool) -> Option<String> {
+        let value = request.method().ok()??.to_vec();
+        let readings = method::readings(&value);
+        let (_, reading) = self.0.deciding(&value, &readings, list)?;
+        Some(describe_reading("method", reading, ""))
+    }
+
     fn lookup(&self, request: &mut dyn Request, found: &mut FieldMatch) -> Result<(), EvalError> {
         match request.method()? {
             Some(method) if method::is_plain(method) => self.0.written().lookup(method, &mut found.any),

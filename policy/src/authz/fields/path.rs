@@ -4,10 +4,11 @@ use std::borrow::Cow;
 use std::fmt;
 use std::rc::Rc;
 
-use crate::attributes::readings::path::{self, Ends, PathReadings, Readings};
+use crate::attributes::readings::path::{self, Ends, MAX_COMPARED, PathReadings};
 use crate::attributes::request::{PseudoHeader, Request, without_query};
+use crate::attributes::wording::describe_reading;
 use crate::authz::engine::field::{AnyFieldValues, FieldIndex, FieldValues, MatchField, Phrase};
-use crate::authz::fields::{FieldContext, FieldReader};
+use crate::authz::fields::reader::{FieldContext, FieldReader};
 use crate::collections::sort::sort_by;
 use crate::config::reader::ConfigNode;
 use crate::config::string_list::read_values;
@@ -15,7 +16,7 @@ use crate::identity::error::EvalError;
 use crate::matcher::field_match::FieldMatch;
 use crate::matcher::path_template::{PathTemplate, SegmentBytes};
 use crate::matcher::path_template_index::TemplateIndex;
-use crate::matcher::readings_index::{ReadPattern, ReadingsIndex, ValueIndex};
+use crate::matcher::readings_index::{ReadPattern, ReadingsIndex, ValueIndex, ValueList};
 use crate::matcher::string_index::{LiteralPrefix, StringIndex};
 use crate::matcher::string_pattern::StringPattern;
 use crate::matcher::value_ids::{Matched, ValueId};
@@ -197,14 +198,29 @@ impl Index {
         }
     }
 
+    /// The reading of `path` by which a list matches or does not, in words. None where the path as it came decides.
+    pub(crate) fn deciding_reading(&self, path: &[u8], list: &ValueList<'_>, has_template: bool) -> Option<String> {
+        let path = without_query(path);
+        if path::is_too_long(path, self.made) {
+            return Some(format!(
+                "the path can be read in several ways and is not compared, since it has more than {MAX_COMPARED} bytes"
+            ));
+        }
+        let (path, _) = path::one_spelling(path);
+        let readings = path::readings(&path, self.made);
+        let (number, reading) = self.patterns.deciding(&path, &readings, list)?;
+        Some(describe_reading("path", reading, &PathReadings::remedy(*number, has_template)))
+    }
+
     #[cold]
     #[inline(never)]
     fn lookup_readings(&self, path: &[u8], found: &mut FieldMatch) {
-        let (path, encoded) = path::one_spelling(path);
-        match path::readings(&path, self.made) {
-            Readings::Few(readings) => self.patterns.lookup(&path, &readings, found),
-            Readings::TooLong => found.uncompared = true,
+        if path::is_too_long(path, self.made) {
+            found.uncompared = true;
+            return;
         }
+        let (path, encoded) = path::one_spelling(path);
+        self.patterns.lookup(&path, &path::readings(&path, self.made), found);
         if encoded && !self.of_envoys_class.is_empty() {
             for matched in found.each.iter_mut().chain([&mut found.any]) {
                 matched.retain(|id| self.of_envoys_class.binary_search(id).is_err());
@@ -257,6 +273,14 @@ impl ValueIndex for Patterns {
 }
 
 impl FieldIndex for Index {
+    fn has_several_readings(&self, request: &mut dyn Request) -> bool {
+        request.path().ok().flatten().is_some_and(|path| !path::is_plain(without_query(path)))
+    }
+
+    fn describe_reading(&self, request: &mut dyn Request, list: &ValueList<'_>, has_template: bool) -> Option<String> {
+        self.deciding_reading(request.path().ok()??, list, has_template)
+    }
+
     fn lookup(&self, request: &mut dyn Request, found: &mut FieldMatch) -> Result<(), EvalError> {
         Index::lookup(self, request.path()?, found);
         Ok(())

@@ -6,15 +6,15 @@ use std::rc::Rc;
 use crate::attributes::request::Request;
 use crate::attributes::wording::describe_peer;
 use crate::authz::engine::field::{AnyFieldValues, FieldIndex, FieldValues, MatchField};
-use crate::authz::fields::{ConditionReader, FieldContext, FieldReader, unwrap_patterns};
+use crate::authz::fields::reader::{ConditionReader, FieldContext, FieldReader};
 use crate::config::reader::ConfigNode;
 use crate::config::string_list::read_expanded;
 use crate::identity::error::EvalError;
 use crate::identity::spiffe_id::{MAX_PRINCIPAL, MAX_TRUST_DOMAIN};
 use crate::identity::trust_domains::{MESH, TrustDomains};
 use crate::matcher::field_match::FieldMatch;
-use crate::matcher::string_index::StringIndex;
-use crate::matcher::string_pattern::StringPattern;
+use crate::matcher::string_index::{StringIndex, unwrap_patterns};
+use crate::matcher::string_pattern::{StringPattern, string_pattern_newtype};
 use crate::matcher::value_ids::ValueId;
 
 /// A pattern for SPIFFE IDs, with or without their scheme.
@@ -69,7 +69,7 @@ impl PrincipalPattern {
             ));
         }
         let ids = match id.contains('/') {
-            true => trust_domains.expand(domain, path),
+            true => trust_domains.expand(domain, path, &|known| StringPattern::new(domain).matches(known.as_bytes())),
             false => vec![id.to_owned()],
         };
         Ok(ids.iter().map(|id| Self(StringPattern::new(id))).collect())

@@ -5,17 +5,18 @@ use std::rc::Rc;
 
 use crate::attributes::readings::host;
 use crate::attributes::request::Request;
+use crate::attributes::wording::describe_reading;
 use crate::authz::engine::field::{AnyFieldValues, FieldIndex, FieldValues, MatchField};
 use crate::authz::fields::host::host_index;
-use crate::authz::fields::{ConditionReader, FieldContext, unwrap_patterns};
+use crate::authz::fields::reader::{ConditionReader, FieldContext};
 use crate::config::printable::printable;
 use crate::config::reader::ConfigNode;
 use crate::config::string_list::read_values;
 use crate::identity::error::EvalError;
 use crate::matcher::field_match::FieldMatch;
-use crate::matcher::readings_index::ReadingsIndex;
-use crate::matcher::string_index::StringIndex;
-use crate::matcher::string_pattern::StringPattern;
+use crate::matcher::readings_index::{ReadingsIndex, ValueList};
+use crate::matcher::string_index::{StringIndex, unwrap_patterns};
+use crate::matcher::string_pattern::{StringPattern, string_pattern_newtype};
 use crate::matcher::value_ids::ValueId;
 
 /// A pattern for server names, without regard to case: Envoy lower-cases the client's, so in Istio a value with
@@ -61,6 +62,17 @@ impl MatchField for ServerName {
 struct ServerNameIndex(ReadingsIndex<StringIndex>);
 
 impl FieldIndex for ServerNameIndex {
+    fn has_several_readings(&self, request: &mut dyn Request) -> bool {
+        request.server_name().ok().flatten().is_some_and(|name| name.ends_with(b"."))
+    }
+
+    fn describe_reading(&self, request: &mut dyn Request, list: &ValueList<'_>, _: bool) -> Option<String> {
+        let value = request.server_name().ok()??.to_ascii_lowercase();
+        let readings = host::server_name_readings(&value);
+        let (_, reading) = self.0.deciding(&value, &readings, list)?;
+        Some(describe_reading("SNI", reading, ""))
+    }
+
     fn lookup(&self, request: &mut dyn Request, found: &mut FieldMatch) -> Result<(), EvalError> {
         if let Some(name) = request.server_name()?.filter(|name| !name.is_empty()) {
             let name = name.to_ascii_lowercase();

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use crate::attributes::request::Request;
 use crate::attributes::wording::describe_peer;
 use crate::authz::engine::field::{AnyFieldValues, FieldIndex, FieldValues, MatchField};
-use crate::authz::fields::{ConditionReader, FieldContext, FieldReader};
+use crate::authz::fields::reader::{ConditionReader, FieldContext, FieldReader};
 use crate::collections::map::OrderedMap;
 use crate::config::reader::ConfigNode;
 use crate::config::string_list::read_values;

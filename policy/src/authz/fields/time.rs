@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::attributes::request::Request;
 use crate::authz::engine::field::{AnyFieldValues, FieldIndex, FieldValues, MatchField};
-use crate::authz::fields::{ConditionReader, FieldContext};
+use crate::authz::fields::reader::{ConditionReader, FieldContext};
 use crate::collections::sort::sort_by;
 use crate::config::reader::ConfigNode;
 use crate::config::string_list::read_values;

@@ -6,14 +6,14 @@ use std::rc::Rc;
 use crate::attributes::request::Request;
 use crate::attributes::wording::describe_peer;
 use crate::authz::engine::field::{AnyFieldValues, FieldIndex, FieldValues, MatchField};
-use crate::authz::fields::{ConditionReader, FieldContext, FieldReader, unwrap_patterns};
+use crate::authz::fields::reader::{ConditionReader, FieldContext, FieldReader};
 use crate::config::reader::ConfigNode;
 use crate::config::string_list::read_expanded;
 use crate::identity::error::EvalError;
 use crate::identity::trust_domains::TrustDomains;
 use crate::matcher::field_match::FieldMatch;
-use crate::matcher::string_index::StringIndex;
-use crate::matcher::string_pattern::StringPattern;
+use crate::matcher::string_index::{StringIndex, unwrap_patterns};
+use crate::matcher::string_pattern::{StringPattern, string_pattern_newtype};
 use crate::matcher::value_ids::ValueId;
 
 /// A pattern for trust domains: with one star at most, which stands for any run of characters of a trust domain

@@ -7,11 +7,11 @@ use crate::attributes::readings::path::PathReadings;
 use crate::authz::engine::field::MatchField;
 use crate::authz::engine::rule::{Action, Dnf};
 use crate::authz::fields::ip_block::RemoteIp;
-use crate::authz::fields::{FieldContext, Registry};
+use crate::authz::fields::reader::{FieldContext, Registry};
 use crate::authz::policy_name::{PolicyName, RuleLabel};
+use crate::authz::resources::field_reader::RuleFieldReader;
 use crate::authz::resources::object_meta::Metadata;
 use crate::authz::resources::peer_authentication::PeerAuthentication;
-use crate::authz::resources::rules::RuleReader;
 use crate::authz::resources::workload::Target;
 use crate::config::enforcement_mode::EnforcementMode;
 use crate::config::reader::Object;
@@ -71,7 +71,7 @@ impl AuthorizationPolicy {
             "is for the action CUSTOM, which is not supported; use envoy.filters.http.ext_authz before this filter",
         );
         let namespace = metadata.as_ref().and_then(|metadata| metadata.name.namespace()).map(str::to_owned);
-        let reader = RuleReader {
+        let reader = RuleFieldReader {
             registry: context.registry,
             action,
             fields: FieldContext {

@@ -2,8 +2,8 @@
 
 use crate::attributes::names::MetadataKey;
 use crate::authz::engine::rule::Predicate;
-use crate::authz::fields::{ReadNamedValues, ReadValues, Registry};
-use crate::authz::resources::rules::{MAX_RULES, RuleReader};
+use crate::authz::fields::reader::{ReadNamedValues, ReadValues, Registry};
+use crate::authz::resources::field_reader::{MAX_RULES, RuleFieldReader};
 use crate::config::reader::{ConfigNode, nearest, one_of};
 
 /// The keys of `when` that take no name in brackets (istio/istio `pilot/pkg/security/authz/model/model.go`), and
@@ -25,7 +25,7 @@ pub(crate) const KEYS: [&str; 13] = [
 ];
 
 /// Reads `when`: all of its conditions have to hold.
-pub(crate) fn read_conditions(node: &ConfigNode<'_>, reader: &RuleReader<'_>) -> Option<Vec<Predicate>> {
+pub(crate) fn read_conditions(node: &ConfigNode<'_>, reader: &RuleFieldReader<'_>) -> Option<Vec<Predicate>> {
     let mut complete = true;
     let mut predicates = Vec::new();
     for item in node.non_empty_list(MAX_RULES, "to mean always")? {

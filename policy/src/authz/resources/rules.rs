@@ -2,27 +2,15 @@
 
 use std::rc::Rc;
 
-use crate::authz::engine::rule::{Action, Dnf, Predicate};
-use crate::authz::fields::{FieldContext, FieldReader, ReadNamedValues, Registry};
+use crate::authz::engine::rule::{Dnf, Predicate};
 use crate::authz::resources::conditions::read_conditions;
+use crate::authz::resources::field_reader::{MAX_RULES, RuleFieldReader};
 use crate::config::reader::{ConfigNode, Object};
-use crate::matcher::path_template::SegmentBytes;
-
-/// Istio's limit on `rules`, on `from` and on `to` (the CRD's `maxItems`).
-pub(crate) const MAX_RULES: usize = 512;
 
 /// The most combinations of a rule's sources and operations.
 const MAX_CLAUSES: usize = 65_536;
 
-/// The reader of the rules of one policy.
-pub(crate) struct RuleReader<'r> {
-    pub(crate) registry: &'r Registry,
-    /// None where it could not be read.
-    pub(crate) action: Option<Action>,
-    pub(crate) fields: FieldContext<'r>,
-}
-
-impl RuleReader<'_> {
+impl RuleFieldReader<'_> {
     pub(crate) fn read_rules(&self, node: &ConfigNode<'_>) -> Option<Vec<Dnf>> {
         let rules: Vec<_> = node.items_up_to(MAX_RULES)?.map(|rule| self.read_rule(&rule)).collect();
         rules.into_iter().collect()
@@ -84,35 +72,6 @@ impl RuleReader<'_> {
             predicates
         })
     }
-
-    fn read_fields(&self, object: &Object<'_>, fields: &[FieldReader]) -> Option<Vec<Predicate>> {
-        let mut predicates = Vec::new();
-        let mut complete = true;
-        for field in fields {
-            complete &= self.read_pair(object, field.keys, &mut predicates, &field.read);
-        }
-        complete.then_some(predicates)
-    }
-
-    /// Reads a field and its `not` twin into `predicates`; false where an error was reported.
-    pub(crate) fn read_pair(
-        &self,
-        object: &Object<'_>,
-        keys: [&'static str; 2],
-        predicates: &mut Vec<Predicate>,
-        read: &ReadNamedValues<'_>,
-    ) -> bool {
-        let mut complete = true;
-        for (key, negated) in keys.into_iter().zip([false, true]) {
-            let Some(node) = object.optional(key) else { continue };
-            let operators = self.action.map_or(SegmentBytes::Any, |action| operator_bytes(action, negated));
-            match read(&node, &FieldContext { operators, ..self.fields }) {
-                Some(values) => predicates.push(Predicate { values, negated }),
-                None => complete = false,
-            }
-        }
-        complete
-    }
 }
 
 /// Istio refuses a source that names service accounts in two ways.
@@ -120,15 +79,6 @@ fn names_accounts_twice(source: &Object<'_>) -> bool {
     let has = |keys: &[&str]| source.all().any(|(key, _)| keys.contains(&key));
     has(&["serviceAccounts", "notServiceAccounts"])
         && has(&["principals", "notPrincipals", "namespaces", "notNamespaces"])
-}
-
-/// The bytes that a path template's operators stand for: Envoy's class where a match lets a request in, any byte where a
-/// match keeps it out.
-fn operator_bytes(action: Action, negated: bool) -> SegmentBytes {
-    match (action, negated) {
-        (Action::Allow, false) | (Action::Deny, true) | (Action::Audit, _) => SegmentBytes::Envoy,
-        (Action::Allow, true) | (Action::Deny, false) => SegmentBytes::Any,
-    }
 }
 
 /// Reads a list of objects that hold one key each. Alternatives that differ in the values of one same field only are

@@ -1,7 +1,8 @@
 //! `google.protobuf.Struct` in its wire form, which is how Envoy hands over a configuration that is given as a Struct,
 //! and dynamic metadata (seen on 1.40; `google/protobuf/struct.proto`).
 
-use crate::config::document::{Reading, Value};
+use crate::config::document::read_mode::ReadMode;
+use crate::config::value::Value;
 
 /// How deep values may be nested, as serde_json has it.
 const MAX_DEPTH: usize = 128;
@@ -12,7 +13,7 @@ const FIXED_64: u64 = 1;
 const LENGTH: u64 = 2;
 
 /// Reads a Struct, or `None` where the bytes are not one. An unknown field is no Struct of today.
-pub(crate) fn read_struct(bytes: &[u8], reading: Reading<'_>) -> Option<Value> {
+pub(crate) fn read_struct(bytes: &[u8], reading: ReadMode<'_>) -> Option<Value> {
     structure(bytes, MAX_DEPTH, reading)
 }
 
@@ -21,10 +22,10 @@ pub(crate) fn read_struct(bytes: &[u8], reading: Reading<'_>) -> Option<Value> {
 /// the value. Other filters' values are passed over unread.
 pub(crate) fn find_metadata(bytes: &[u8], filter: &str, key: &str) -> Option<Option<Value>> {
     let structures = entries(bytes, 1, filter)?;
-    // Quantifier an entry that comes twice the last counts.
+    // Of an entry that comes twice the last counts.
     let Some(structure) = structures.last() else { return Some(None) };
     match entries(structure, 1, key)?.last() {
-        Some(found) => value(found, MAX_DEPTH, Reading::whole()).map(Some),
+        Some(found) => value(found, MAX_DEPTH, ReadMode::whole()).map(Some),
         None => Some(None),
     }
 }
@@ -32,7 +33,7 @@ pub(crate) fn find_metadata(bytes: &[u8], filter: &str, key: &str) -> Option<Opt
 /// The whole Struct of a filter in the same message: `Some(None)` where there is none.
 pub(crate) fn find_filter_metadata(bytes: &[u8], filter: &str) -> Option<Option<Value>> {
     match entries(bytes, 1, filter)?.last() {
-        Some(found) => structure(found, MAX_DEPTH, Reading::whole()).map(Some),
+        Some(found) => structure(found, MAX_DEPTH, ReadMode::whole()).map(Some),
         None => Some(None),
     }
 }
@@ -123,7 +124,7 @@ fn pair(entry: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// `Struct { map<string, Value> fields = 1; }`
-fn structure(bytes: &[u8], deepest: usize, mut reading: Reading<'_>) -> Option<Value> {
+fn structure(bytes: &[u8], deepest: usize, mut reading: ReadMode<'_>) -> Option<Value> {
     let mut message = Message(bytes);
     let mut entries = Vec::new();
     while !message.is_empty() {
@@ -131,7 +132,7 @@ fn structure(bytes: &[u8], deepest: usize, mut reading: Reading<'_>) -> Option<V
         let (key, content) = pair(entry)?;
         let key = str::from_utf8(key).ok()?;
         let document = value(content, deepest.checked_sub(1)?, reading.of_key(key))?;
-        if reading.kept {
+        if reading.retain {
             entries.push((key.to_owned(), document));
         }
     }
@@ -141,7 +142,7 @@ fn structure(bytes: &[u8], deepest: usize, mut reading: Reading<'_>) -> Option<V
 /// `Value { oneof kind { NullValue 1; double 2; string 3; bool 4; Struct 5; ListValue 6; } }`
 ///
 /// `None` where there is more than one kind: protobuf takes the last, or puts two lists together, and nobody writes that.
-fn value(bytes: &[u8], deepest: usize, reading: Reading<'_>) -> Option<Value> {
+fn value(bytes: &[u8], deepest: usize, reading: ReadMode<'_>) -> Option<Value> {
     let mut message = Message(bytes);
     if message.is_empty() {
         return Some(Value::Null);
@@ -162,7 +163,7 @@ fn value(bytes: &[u8], deepest: usize, reading: Reading<'_>) -> Option<Value> {
 }
 
 /// `ListValue { repeated Value values = 1; }`
-fn list(bytes: &[u8], deepest: usize, reading: Reading<'_>) -> Option<Value> {
+fn list(bytes: &[u8], deepest: usize, reading: ReadMode<'_>) -> Option<Value> {
     let mut message = Message(bytes);
     let mut items = Vec::new();
     while !message.is_empty() {
@@ -175,7 +176,7 @@ fn list(bytes: &[u8], deepest: usize, reading: Reading<'_>) -> Option<Value> {
 /// The other direction, for tests.
 #[cfg(test)]
 pub(crate) mod writing {
-    use crate::config::document::{Number, Value};
+    use crate::config::value::{Number, Value};
 
     pub(crate) fn field(number: u8, content: &[u8]) -> Vec<u8> {
         let mut bytes = vec![number << 3 | 2];
@@ -244,7 +245,7 @@ mod tests {
         .concat();
         let expected =
             Value::parse(br#"{"text": "GET", "number": 403, "null": null, "list": ["x", true], "object": {"a": {}}}"#);
-        let read_struct = |bytes: &[u8]| read_struct(bytes, Reading::whole());
+        let read_struct = |bytes: &[u8]| read_struct(bytes, ReadMode::whole());
         assert_eq!(read_struct(&bytes), expected.ok());
         for end in 1..bytes.len() {
             // A message that is cut off never reads as the whole.
@@ -269,11 +270,11 @@ mod tests {
         ];
         let entries = entries.map(|content| field(1, &content));
         for bytes in values.map(|value| entry("mode", &value)).into_iter().chain(entries) {
-            assert_eq!(read_struct(&bytes, Reading::whole()), None, "{}", bytes.escape_ascii());
+            assert_eq!(read_struct(&bytes, ReadMode::whole()), None, "{}", bytes.escape_ascii());
             assert_eq!(find_metadata(&entry("jwt", &bytes), "jwt", "mode"), None, "{}", bytes.escape_ascii());
         }
         for empty in [field(1, &field(1, b"mode")), entry("mode", b"")] {
-            assert_eq!(read_struct(&empty, Reading::whole()), Value::of_json(br#"{"mode": null}"#));
+            assert_eq!(read_struct(&empty, ReadMode::whole()), Value::of_json(br#"{"mode": null}"#));
         }
     }
 
@@ -304,7 +305,7 @@ mod tests {
     #[test]
     fn nesting_has_an_end() {
         let nested = |depth: usize| (0..depth).fold(field(3, b"x"), |inner, _| field(6, &field(1, &inner)));
-        assert!(value(&nested(60), MAX_DEPTH, Reading::whole()).is_some());
-        assert_eq!(value(&nested(1000), MAX_DEPTH, Reading::whole()), None);
+        assert!(value(&nested(60), MAX_DEPTH, ReadMode::whole()).is_some());
+        assert_eq!(value(&nested(1000), MAX_DEPTH, ReadMode::whole()), None);
     }
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::fake_host::FakeHost;
+use crate::fake_host::{FakeHost, START_OF_2030};
 
 const WEB: &str = "spiffe://cluster.local/ns/shop/sa/web";
 const CART: &str = "spiffe://cluster.local/ns/shop/sa/cart";
@@ -15,7 +15,7 @@ fn principal(cache: &PeerCache<&FakeHost>) -> Option<String> {
 #[test]
 fn a_certificate_is_read_once_a_connection() {
     let host = FakeHost::default();
-    let cache = PeerCache::counting(&host, "f");
+    let cache = PeerCache::counting(&host, "f", CertificateValidation::Attribute);
     for _ in 0..3 {
         for (connection, uri) in [(1, WEB), (2, CART)] {
             host.mtls(connection, uri);
@@ -37,7 +37,7 @@ fn without_a_token_each_request_reads_its_own_certificate() {
     for failing in failures {
         let host = FakeHost::default();
         host.failing.set(Some(failing));
-        let cache = PeerCache::new(&host);
+        let cache = PeerCache::new(&host, CertificateValidation::Attribute);
         for (connection, uri) in [(1, WEB), (2, CART), (1, WEB)] {
             host.mtls(connection, uri);
             assert_eq!(principal(&cache).as_deref(), uri.strip_prefix("spiffe://"), "{failing}");
@@ -48,7 +48,7 @@ fn without_a_token_each_request_reads_its_own_certificate() {
 #[test]
 fn an_attribute_that_the_host_does_not_supply_is_an_error_and_not_cached() {
     let host = FakeHost::default();
-    let cache = PeerCache::new(&host);
+    let cache = PeerCache::new(&host, CertificateValidation::Attribute);
     host.mtls(1, WEB);
     for attribute in ["uri_san_peer_certificate", "peer_certificate_valid"] {
         let call: &'static str = format!("property connection.{attribute}").leak();
@@ -63,7 +63,7 @@ fn an_attribute_that_the_host_does_not_supply_is_an_error_and_not_cached() {
 #[test]
 fn two_generations_bound_the_cache() {
     let host = FakeHost::default();
-    let cache = PeerCache::counting(&host, "f");
+    let cache = PeerCache::counting(&host, "f", CertificateValidation::Attribute);
     for connection in 0..3 * GENERATION_CAPACITY {
         host.mtls(connection, WEB);
         let _seen = cache.connection();
@@ -78,27 +78,83 @@ fn two_generations_bound_the_cache() {
     assert_eq!(principal(&cache).as_deref(), CART.strip_prefix("spiffe://"));
 }
 
-#[test]
-fn a_certificate_proves_what_it_names_only_if_it_is_valid() {
-    use UnauthenticatedReason::{NoCertificate, NoUri, NotValidated};
-    let rows: [(&Attributes, _); 5] = [
-        (&[], NoCertificate),
-        (&[("mtls", &[0])], NoCertificate),
-        (&[("mtls", &[1]), ("peer_certificate_valid", &[1])], NoUri),
-        (&[("mtls", &[1]), ("peer_certificate_valid", &[0])], NotValidated),
-        (
-            &[("mtls", &[1]), ("peer_certificate_valid", &[0]), ("uri_san_peer_certificate", WEB.as_bytes())],
-            NotValidated,
-        ),
-    ];
-    for (attributes, reason) in rows {
-        let host = FakeHost::default();
-        for (name, value) in attributes {
-            host.set(&format!("connection\0{name}"), value);
-        }
-        let peer = PeerCache::new(&host).connection().map(|connection| connection.peer.clone());
-        assert_eq!(peer, Ok(Peer::Unauthenticated(reason)), "{attributes:?}");
+fn peer(attributes: &Attributes, validation: CertificateValidation) -> Result<Peer, AttributeError> {
+    let host = FakeHost::default();
+    for (name, value) in attributes {
+        host.set(&format!("connection\0{name}"), value);
     }
+    PeerCache::new(&host, validation).connection().map(|connection| connection.peer.clone())
+}
+
+#[test]
+fn a_certificate_proves_what_it_names_only_if_it_is_validated() {
+    use UnauthenticatedReason::{NoCertificate, NoUri, NotValidated, ValidationUnknown};
+    let web = Peer::Authenticated(SpiffeId::parse(WEB.as_bytes()).expect("an ID"));
+    let none = Peer::Unauthenticated;
+    let uri = ("uri_san_peer_certificate", WEB.as_bytes());
+    // By the attribute, and by the listener.
+    let rows: [(&Attributes, Peer, Peer); 8] = [
+        (&[], none(NoCertificate), none(NoCertificate)),
+        (&[("mtls", &[0])], none(NoCertificate), none(NoCertificate)),
+        (&[("mtls", &[1]), ("peer_certificate_valid", &[1])], none(NoUri), none(NoUri)),
+        (&[("mtls", &[1]), ("peer_certificate_valid", &[0])], none(NotValidated), none(NoUri)),
+        (&[("mtls", &[1])], none(ValidationUnknown), none(NoUri)),
+        (&[("mtls", &[1]), ("peer_certificate_valid", &[0]), uri], none(NotValidated), web.clone()),
+        (&[("mtls", &[1]), uri], none(ValidationUnknown), web.clone()),
+        (&[("mtls", &[1]), ("peer_certificate_valid", &[1]), uri], web.clone(), web),
+    ];
+    for (attributes, by_attribute, by_listener) in rows {
+        assert_eq!(peer(attributes, CertificateValidation::Attribute), Ok(by_attribute), "{attributes:?}");
+        assert_eq!(peer(attributes, CertificateValidation::Listener), Ok(by_listener), "{attributes:?}");
+    }
+}
+
+#[test]
+fn a_certificate_that_has_ended_proves_nothing() {
+    let host = FakeHost::default();
+    let cache = PeerCache::counting(&host, "f", CertificateValidation::Listener);
+    host.mtls(1, WEB);
+    host.set_certificate();
+    host.seconds.set(START_OF_2030 - 2);
+    assert_eq!(principal(&cache).as_deref(), WEB.strip_prefix("spiffe://"));
+    // One that is first seen is checked by the clock, one that is known at each tick.
+    host.seconds.set(START_OF_2030);
+    cache.on_tick();
+    for connection in [1, 2] {
+        host.mtls(connection, WEB);
+        host.set_certificate();
+        for _ in 0..2 {
+            let seen = cache.connection().expect("a connection");
+            assert_eq!(seen.peer, Peer::Unauthenticated(UnauthenticatedReason::CertificateExpired), "{connection}");
+        }
+    }
+}
+
+#[test]
+fn a_host_without_the_time_ends_every_certificate() {
+    let host = FakeHost::default();
+    let cache = PeerCache::new(&host, CertificateValidation::Attribute);
+    host.mtls(1, WEB);
+    host.set_certificate();
+    assert!(cache.connection().is_ok());
+    host.failing.set(Some("current_time"));
+    cache.on_tick();
+    assert_eq!(cache.connection().err().map(|error| error.attribute), Some("the time"));
+    host.failing.set(None);
+    cache.on_tick();
+    assert_eq!(principal(&cache).as_deref(), WEB.strip_prefix("spiffe://"));
+}
+
+#[test]
+fn a_certificate_without_a_readable_end_is_an_error() {
+    let host = FakeHost::default();
+    let cache = PeerCache::new(&host, CertificateValidation::Listener);
+    host.mtls(1, WEB);
+    host.set("connection\0peer_certificate", b"-----BEGIN CERTIFICATE-----");
+    let error = cache.connection().expect_err("no certificate");
+    assert_eq!(error.to_string(), "the proxy did not tell connection.peer_certificate: not a certificate");
+    host.set("connection\0peer_certificate", b"");
+    assert!(cache.connection().is_ok());
 }
 
 #[test]
@@ -114,6 +170,10 @@ fn a_tls_handshake_without_a_certificate_may_still_bring_one() {
         for (name, value) in attributes {
             host.set(&format!("connection\0{name}"), value);
         }
-        assert_eq!(PeerCache::new(&host).is_handshake_pending(), Ok(pending), "{attributes:?}");
+        assert_eq!(
+            PeerCache::new(&host, CertificateValidation::Attribute).is_handshake_pending(),
+            Ok(pending),
+            "{attributes:?}"
+        );
     }
 }

@@ -8,10 +8,13 @@ fn text(bytes: &[u8]) -> String {
 }
 
 fn texts(path: &str, made: PathReadings) -> Vec<String> {
-    match readings(&one_spelling(path.as_bytes()).0, made) {
-        Readings::Few(readings) => readings.iter().map(|(_, read)| text(read)).collect(),
-        Readings::TooLong => vec!["too long".to_owned()],
+    if is_too_long(path.as_bytes(), made) {
+        return vec!["too long".to_owned()];
     }
+    let spelled = one_spelling(path.as_bytes()).0;
+    let readings = readings(&spelled, made);
+    assert_eq!(has_several(path.as_bytes(), made), !readings.is_empty(), "{path}");
+    readings.iter().map(|(_, read)| text(read)).collect()
 }
 
 #[test]

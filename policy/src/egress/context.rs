@@ -1,0 +1,18 @@
+//! The rest of a configuration, as far as reading its rules and resources depends on it.
+
+use crate::egress::cilium_network_policy::{Cluster, LabelledWorkload};
+use crate::identity::trust_domains::TrustDomains;
+
+/// What reading rules and resources needs to know of the rest.
+pub(crate) struct EgressContext<'c> {
+    pub(crate) trust_domains: &'c TrustDomains,
+    pub(crate) workloads: &'c [LabelledWorkload],
+    pub(crate) addresses: bool,
+    pub(crate) remote_address_is_trusted: bool,
+}
+
+impl EgressContext<'_> {
+    pub(crate) fn cluster(&self) -> Cluster<'_> {
+        Cluster { workloads: self.workloads, trust_domains: self.trust_domains }
+    }
+}

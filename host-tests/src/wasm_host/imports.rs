@@ -1,10 +1,14 @@
 //! The host functions of the Proxy-Wasm ABI 0.2.1, which behave as in Envoy 1.40. Functions that no filter here needs
 //! return Unimplemented.
 
+mod headers;
+
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
 use wasmtime::{Caller, ExternType, Linker, Module, Val};
+
+use headers::{add_header, get_header, get_headers};
 
 use super::encoding;
 use super::guest::Guest;
@@ -236,51 +240,6 @@ fn get_buffer(
         usize::try_from(max_size).ok().and_then(|max_size| start.checked_add(max_size)).ok_or(Status::BadArgument)?;
     let part = bytes.get(start..end.min(bytes.len())).ok_or(Status::BadArgument)?;
     Ok(guest.return_bytes(part, pointer_out, length_out)?)
-}
-
-/// Returns BadArgument outside a request, where there is no header map, and NotFound for an absent header.
-fn get_header(
-    caller: &mut Caller<'_, State>,
-    map: u32,
-    [key, key_length]: [u32; 2],
-    [pointer_out, length_out]: [u32; 2],
-) -> CallResult {
-    let mut guest = Guest::new(caller)?;
-    let key = guest.read(key, key_length)?;
-    record(&mut guest, "proxy_get_header_map_value", &key)?;
-    let stream = guest.state().stream().filter(|stream| stream.kind == StreamKind::Http).ok_or(Status::BadArgument)?;
-    let headers = stream.headers(map).ok_or(Status::BadArgument)?;
-    // Envoy's `getHeaderMapValue` returns the first value of a repeated header.
-    let (_, value) = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case(&key)).ok_or(Status::NotFound)?;
-    let value = value.clone();
-    Ok(guest.return_bytes(&value, pointer_out, length_out)?)
-}
-
-/// Adds to a header map of a request; returns BadArgument where there is no such map.
-fn add_header(
-    caller: &mut Caller<'_, State>,
-    map: u32,
-    [key, key_length]: [u32; 2],
-    [value, length]: [u32; 2],
-) -> CallResult {
-    let mut guest = Guest::new(caller)?;
-    let key = guest.read(key, key_length)?;
-    record(&mut guest, "proxy_add_header_map_value", &key)?;
-    let value = guest.read(value, length)?;
-    let stream =
-        guest.state().stream_mut().filter(|stream| stream.kind == StreamKind::Http).ok_or(Status::BadArgument)?;
-    let headers = stream.headers_mut(map).ok_or(Status::BadArgument)?;
-    headers.push((key.to_ascii_lowercase(), value));
-    Ok(())
-}
-
-fn get_headers(caller: &mut Caller<'_, State>, map: u32, [pointer_out, length_out]: [u32; 2]) -> CallResult {
-    let mut guest = Guest::new(caller)?;
-    record(&mut guest, "proxy_get_header_map_pairs", b"")?;
-    // Where there is no map, Envoy returns Ok and an empty one.
-    let headers = guest.state().stream().and_then(|stream| stream.headers(map)).cloned().unwrap_or_default();
-    let bytes = encoding::header_map(headers.iter().map(|(name, value)| (name.as_slice(), value.as_slice())));
-    Ok(guest.return_bytes(&bytes, pointer_out, length_out)?)
 }
 
 fn get_property(

@@ -48,7 +48,7 @@ fn the_table_of_the_readme_is_what_the_filters_say() -> Result<()> {
     let configurations = [configuration("baseline_deny")?, configuration("identity_authz")?];
 
     let readme = fs::read_to_string(testbed::root().join("README.md"))?;
-    let table = readme.split("```\nwho ").nth(1).and_then(|rest| rest.split("```").next()).context("no table")?;
+    let table = readme.split("```\nclient ").nth(1).and_then(|rest| rest.split("```").next()).context("no table")?;
     let rows: Vec<_> = table.lines().skip(1).collect();
     ensure!(rows.len() >= 5, "{rows:#?}");
     for row in rows {

@@ -21,9 +21,9 @@ const MAX_TAGGED_RESULTS: usize = 16;
 
 /// Cache of one plugin: the peers of its connections, and the results of its policy for them.
 ///
-/// What the handshake fixes for all requests of a connection is computed once: that all are allowed, if no rule depends
-/// on what can change from one request to the next, otherwise the lookups of the fields that it fixes. A denial is never
-/// cached.
+/// Everything that the handshake fixes for all requests of a connection is computed once: that all are allowed, if no
+/// rule depends on what can change from one request to the next, otherwise the lookups of the fields that it fixes. A
+/// denial is never cached.
 #[derive(Debug)]
 pub struct PolicyCache<H> {
     needs: RequestNeeds,
@@ -50,13 +50,13 @@ impl<H: Host> PolicyCache<H> {
         &self.peers
     }
 
-    /// Whether requests read several headers.
+    /// Returns true if requests read several headers.
     pub fn prefetch_headers(&self) -> bool {
         self.needs.prefetch_headers
     }
 
-    /// Whether all requests of the current connection are known to be allowed: the fast path, which reads nothing of the
-    /// request.
+    /// Returns true if all requests of the current connection are known to be allowed: the fast path, which reads
+    /// nothing of the request.
     #[inline(always)]
     pub fn allows_connection(&self) -> bool {
         self.needs.connection_scoped && self.decisions.is_same_as_last()

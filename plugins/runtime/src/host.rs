@@ -79,7 +79,7 @@ pub trait Host: Copy {
     /// Attribute by its path, with NUL between the parts; `None` if this stream has none.
     fn property(self, path: &str) -> Result<Option<Bytes>, HostError>;
 
-    /// Whether an attribute is present and readable.
+    /// Returns true if an attribute is present and readable.
     fn has_property(self, path: &[u8]) -> bool;
 
     /// Sets `wasm.<key>` in the filter state of the current stream.
@@ -95,7 +95,7 @@ pub trait Host: Copy {
     /// Closes the client's connection. If the callback also pauses, no byte of the client goes further.
     fn close_downstream(self) -> Result<(), HostError>;
 
-    /// Whether a context still exists. It may be the effective one afterwards, until [`Self::set_effective_context`].
+    /// Returns true if a context still exists. It may be the effective one afterwards, until [`Self::set_effective_context`].
     fn context_exists(self, context: u32) -> bool;
 
     /// Makes the host calls that follow refer to `context`.

@@ -15,7 +15,7 @@ pub enum Peer {
 }
 
 impl Peer {
-    /// Whether the proxy has validated a certificate that the other side presented, whatever it names.
+    /// Returns true if a certificate that the other side presented is validated and has not ended, whatever it names.
     pub fn is_validated(&self) -> bool {
         match self {
             Self::Authenticated(_)

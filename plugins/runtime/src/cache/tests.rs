@@ -50,7 +50,7 @@ impl<'h> Filter<'h> {
         }
     }
 
-    /// Whether a request is allowed, whether it is audited, and the host calls that took.
+    /// Evaluates a request: true if it is allowed, true if it is audited, and the host calls that took.
     fn get(&self, connection: usize, uri: &str, path: &str) -> (bool, bool, Vec<String>) {
         self.host.mtls(connection, uri);
         let headers = [(":method", "GET"), (":path", path), (":authority", "orders")];

@@ -17,7 +17,7 @@ pub struct StreamContext<'c, H> {
     pub identity: &'c IdentitySource,
     /// Source of the address of the connection's other end.
     pub direct_remote_address: DirectRemoteAddress,
-    /// Whether all headers are read in one host call, which is cheaper as soon as two are needed.
+    /// True if all headers are read in one host call, which is cheaper as soon as two are needed.
     pub prefetch_headers: bool,
 }
 

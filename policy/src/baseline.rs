@@ -114,9 +114,9 @@ impl BaselineDeny {
         }
     }
 
-    /// One line that a person understands, and the pattern that was hit, if one was.
+    /// Describes a denial in one line, with the pattern that matched, if any.
     ///
-    /// It is made after a denial only, and may ask the proxy for more than the decision did.
+    /// Call this after a denial only: it can read more attributes than the decision did.
     pub fn explain(&self, denial: &Denial<'_>, request: &mut dyn Request) -> (String, Option<String>) {
         let asked = asked(request);
         match denial {
@@ -146,18 +146,18 @@ impl BaselineDeny {
         }
     }
 
-    /// What a denied client is told.
+    /// Returns the response to a denied client.
     pub fn reply(&self) -> &DenyResponse {
         &self.reply
     }
 
-    /// What has counters of its own: policies, built-in lists, and the settings of the user agent that deny.
+    /// Returns the names that have counters: policies, built-in lists, and user-agent settings that deny.
     pub fn denying_policies(&self) -> impl Iterator<Item = &PolicyName> {
         let setting = self.missing.as_ref().or(self.empty.as_ref()).map(RuleName::policy);
         self.policy.denying_policies().chain(setting)
     }
 
-    /// One line that says what was loaded, with the version of every built-in list.
+    /// Returns one log line of what was loaded, with the version of every built-in list.
     pub fn summary(&self) -> &str {
         &self.summary
     }
@@ -186,7 +186,7 @@ impl BaselineDeny {
     }
 }
 
-/// Who asked for what, as far as a client without identity goes.
+/// Describes the request, without an identity.
 fn asked(request: &mut dyn Request) -> String {
     let what = crate::attributes::wording::describe_operation(request);
     let agent = request
@@ -203,7 +203,7 @@ struct Configuration {
     presets: Vec<Preset>,
     policies: Vec<AuthorizationPolicy>,
     exempt: Option<Exemptions>,
-    /// Whether a request without a user agent is denied.
+    /// True if a request without a user agent is denied.
     missing: bool,
     empty: bool,
     path_readings: PathReadings,

@@ -38,7 +38,7 @@ pub struct EgressAllowlist {
     summary: Summary,
 }
 
-/// What was loaded, for the log.
+/// Counts of what was loaded, for the log.
 struct Summary {
     rules: usize,
     resources: usize,
@@ -84,7 +84,7 @@ impl EgressAllowlist {
         Ok(Self { policy, reply, certificate_validation, direct_remote_address, summary })
     }
 
-    /// What decides requests.
+    /// Returns the policy for requests.
     pub fn policy(&self) -> &EgressPolicy {
         &self.policy
     }
@@ -94,7 +94,7 @@ impl EgressAllowlist {
         self.certificate_validation
     }
 
-    /// What a denied HTTP client is told.
+    /// Returns the response to a denied HTTP client.
     pub fn reply(&self) -> &DenyResponse {
         &self.reply
     }
@@ -104,7 +104,7 @@ impl EgressAllowlist {
         self.direct_remote_address
     }
 
-    /// One line that says what was loaded: rules, resources and hosts, and what only reports.
+    /// Returns one log line: rules, resources and hosts, and which only report.
     pub fn summary(&self) -> String {
         let Summary { rules, resources, hosts, reported, report_only } = &self.summary;
         let mode = if *report_only { ", mode: report, nothing is denied" } else { "" };
@@ -117,7 +117,7 @@ impl EgressAllowlist {
 
 struct Configuration {
     rules: Rules,
-    /// How many rules there are beside those that resources stand for.
+    /// Number of rules that are not derived from resources.
     written: usize,
     reply: DenyResponse,
     direct_remote_address: DirectRemoteAddress,

@@ -19,7 +19,7 @@ struct IdentityAuthzPlugin<H> {
     configuration: IdentityAuthz,
     cache: PolicyCache<H>,
     reporter: Reporter<H>,
-    /// Whether the warnings about policies at layer 4 were logged.
+    /// True if the warnings about policies at layer 4 were logged.
     l4_warned: Cell<bool>,
 }
 

@@ -50,12 +50,12 @@ impl<H: Host> PolicyCache<H> {
         &self.peers
     }
 
-    /// Whether requests read several headers.
+    /// Reports whether requests read several headers.
     pub fn prefetch_headers(&self) -> bool {
         self.needs.prefetch_headers
     }
 
-    /// Whether all requests of the current connection are known to be allowed: the fast path, which reads nothing of the
+    /// Reports whether all requests of the current connection are known to be allowed: the fast path, which reads nothing of the
     /// request.
     #[inline(always)]
     pub fn allows_connection(&self) -> bool {

@@ -30,7 +30,7 @@ pub(crate) struct FakeHost {
     pub(crate) failing: Cell<Option<&'static str>>,
     /// Calls since they were last taken, each as its name and argument.
     calls: RefCell<Vec<String>>,
-    /// Whether every connection seems to have every tag.
+    /// True if every connection seems to have every tag.
     pub(crate) reports_all_tags: Cell<bool>,
     pub(crate) configuration: RefCell<Vec<u8>>,
     pub(crate) contexts: RefCell<BTreeSet<u32>>,

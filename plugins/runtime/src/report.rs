@@ -19,9 +19,9 @@ const MAX_SEGMENT: usize = 200;
 /// Denial in the words that the proxy's operators read.
 #[derive(Clone, Copy, Debug)]
 pub struct DenialReport<'a> {
-    /// Whether the request is denied, or only reported.
+    /// True if the request is denied, or only reported.
     pub enforced: bool,
-    /// Whether the proxy failed to supply what the decision needed.
+    /// True if the proxy failed to supply what the decision needed.
     pub failure: bool,
     /// Value of `%RESPONSE_CODE_DETAILS%`.
     pub details: &'a str,

@@ -38,7 +38,7 @@ impl HeaderName {
     }
 }
 
-/// Which value is compared.
+/// Path of the value that is compared.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum MetadataKey {
     /// A claim of the validated token, by the names on the way to it.

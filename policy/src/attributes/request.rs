@@ -1,4 +1,4 @@
-//! What a policy may ask of a request, and how asking can fail.
+//! Attributes of a request that policies read, and the errors of reading them.
 
 use std::any::Any;
 use std::net::IpAddr;
@@ -17,12 +17,12 @@ use crate::identity::peer::Peer;
 /// `Ok(None)` means that the request has no such thing: a positive match on it is false, a negative one true. An
 /// error stops the decision, and the request is denied. What an implementation leaves out fails in this way.
 pub trait Request {
-    /// Whether it is a connection of which only bytes are known, rather than an HTTP request.
+    /// Reports whether this is a TCP connection rather than an HTTP request.
     fn is_connection(&self) -> bool {
         false
     }
 
-    /// Who sent it.
+    /// Returns the authenticated or unauthenticated peer.
     fn peer(&mut self) -> Result<&Peer, AttributeError> {
         unsupported("the peer")
     }
@@ -51,12 +51,12 @@ pub trait Request {
         unsupported("connection.sni")
     }
 
-    /// When it is decided, since the Unix epoch.
+    /// Returns the time of the decision, since the Unix epoch.
     fn time(&mut self) -> Result<Duration, AttributeError> {
         unsupported("request.time")
     }
 
-    /// What filters before this one have found out about it.
+    /// Returns the dynamic metadata that earlier filters set.
     fn metadata(&mut self) -> Result<&DynamicMetadata, AttributeError> {
         unsupported("metadata")
     }
@@ -93,7 +93,7 @@ pub(crate) enum PseudoHeader {
 }
 
 impl PseudoHeader {
-    /// Its value, as sent. None where the request has none.
+    /// Reads the value as sent; `None` if the request lacks it.
     pub(crate) fn read(self, request: &mut dyn Request) -> Result<Option<&[u8]>, AttributeError> {
         match self {
             Self::Method => request.method(),

@@ -4,10 +4,10 @@ use crate::attributes::request::{Request, without_query};
 use crate::config::printable::{printable, printable_text};
 use crate::identity::error::AttributeError;
 
-/// How many values of a list are kept in words.
+/// Maximum number of values of a list that a description shows.
 pub(crate) const MAX_VALUES_SHOWN: usize = 3;
 
-/// How many ALLOW rules are looked at for the one that came closest: a denial's cost has a bound, too.
+/// Maximum number of ALLOW rules searched for the closest one, which bounds the cost of a denial.
 pub(crate) const MAX_RULES_EXPLAINED: usize = 64;
 
 /// A list's first values, given with how many it has.
@@ -21,7 +21,7 @@ pub(crate) fn join_values((count, shown): (usize, Vec<String>)) -> Box<str> {
     }
 }
 
-/// What a condition asks for, from the name of its field and its values in words.
+/// Describes a condition by the name of its field and its values.
 pub(crate) fn requirement(subject: &str, negated: bool, values: &str) -> String {
     let subject = printable_text(subject);
     match negated {

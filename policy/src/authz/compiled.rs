@@ -36,10 +36,10 @@ pub struct CompiledPolicy {
 /// The attributes that a policy needs of a request, as far as a proxy can prepare for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestNeeds {
-    /// Whether all requests of a connection get the same decision and no audit mark: no rule depends on what can change
+    /// True if all requests of a connection get the same decision and no audit mark: no rule depends on what can change
     /// from one request to the next.
     pub connection_scoped: bool,
-    /// Whether rules ask for more than one header, pseudo-headers among them.
+    /// True if rules ask for more than one header, pseudo-headers among them.
     pub prefetch_headers: bool,
 }
 
@@ -171,13 +171,13 @@ impl CompiledPolicy {
     }
 }
 
-/// Whether several policies have one name, each in a namespace of its own.
+/// Reports whether several policies have one name, each in a namespace of its own.
 fn names_repeat(policies: &[Cow<'_, AuthorizationPolicy>]) -> bool {
     let mut seen: OrderedMap<&str, ()> = OrderedMap::default();
     policies.iter().any(|policy| seen.insert(policy.name.name(), ()).is_some())
 }
 
-/// All rules in the order of their text, and for each rule, in the order of the policies, its position among them.
+/// Returns the rules sorted by text, and for each rule in policy order its position among them.
 ///
 /// The text of a rule begins with its policy in brackets, which no other policy's begins with: so policies are put in
 /// order first, then the rules of each by the rest of their texts.

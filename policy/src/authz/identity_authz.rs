@@ -28,7 +28,7 @@ use crate::identity::settings::{
 /// A configuration of `identity-authz`, read without a fault and compiled.
 pub struct IdentityAuthz {
     policy: CompiledPolicy,
-    /// What the policies mean for connections, where that is something else.
+    /// Policy for TCP connections, if it differs from the one for HTTP requests.
     connections: Option<CompiledPolicy>,
     connection_warnings: Vec<String>,
     reply: DenyResponse,
@@ -38,10 +38,10 @@ pub struct IdentityAuthz {
     summary: Summary,
 }
 
-/// How many lines are said about rules of one kind.
+/// Maximum number of warnings about rules of one kind.
 const MAX_WARNINGS: usize = 20;
 
-/// What was loaded, for the log.
+/// Counts of what was loaded, for the log.
 struct Summary {
     resources: usize,
     applicable: usize,
@@ -71,12 +71,12 @@ impl IdentityAuthz {
         configuration.compile()
     }
 
-    /// What decides requests.
+    /// Returns the policy for HTTP requests.
     pub fn policy(&self) -> &CompiledPolicy {
         &self.policy
     }
 
-    /// What decides connections at layer 4, where what only HTTP has does not count.
+    /// Returns the policy for TCP connections, without HTTP-only fields.
     pub fn connection_policy(&self) -> &CompiledPolicy {
         self.connections.as_ref().unwrap_or(&self.policy)
     }
@@ -86,12 +86,12 @@ impl IdentityAuthz {
         &self.connection_warnings
     }
 
-    /// What a denied client is told.
+    /// Returns the response to a denied client.
     pub fn reply(&self) -> &DenyResponse {
         &self.reply
     }
 
-    /// Where the proxy tells who asks.
+    /// Returns the source of the caller's identity.
     pub fn identity_source(&self) -> &IdentitySource {
         &self.identity_source
     }
@@ -101,12 +101,12 @@ impl IdentityAuthz {
         self.certificate_validation
     }
 
-    /// What tells the address of a connection's other end.
+    /// Returns the source of a connection's direct remote address.
     pub fn direct_remote_address(&self) -> DirectRemoteAddress {
         self.direct_remote_address
     }
 
-    /// One line that says what was loaded: resources, how many apply here, what is enforced and what only reported.
+    /// Returns one log line: resources, how many apply here, and which are enforced or only reported.
     pub fn summary(&self) -> String {
         let Summary { resources, applicable, dry_run, mode, path_readings, .. } = &self.summary;
         let (enforced, reported) = match mode {

@@ -1,4 +1,4 @@
-//! Which connections need a validated client certificate: all PeerAuthentication of one workload together.
+//! Connections that need a validated client certificate, by the PeerAuthentication resources of a workload.
 
 use crate::attributes::request::Request;
 use crate::authz::policy_name::PolicyName;
@@ -8,7 +8,7 @@ use crate::collections::map::OrderedMap;
 use crate::config::diagnostics::{ConfigError, Diagnostics};
 use crate::identity::error::AttributeError;
 
-/// What PeerAuthentication asks of connections.
+/// Effective mTLS modes of a workload.
 #[derive(Clone, Default)]
 pub(crate) struct MutualTls {
     elsewhere: Requirement,
@@ -18,7 +18,7 @@ pub(crate) struct MutualTls {
 /// The PeerAuthentication that requires a validated certificate, if one does.
 type Requirement = Option<PolicyName>;
 
-/// How far a PeerAuthentication reaches: the narrowest that says something decides.
+/// Scopes of a PeerAuthentication, widest first; the narrowest one that sets a mode decides.
 const SCOPES: [&str; 3] = ["the whole mesh", "its whole namespace", "this workload"];
 
 impl MutualTls {
@@ -86,7 +86,7 @@ impl MutualTls {
         (composed, here)
     }
 
-    /// Whether some port has a requirement of its own.
+    /// Reports whether some port has a requirement of its own.
     pub(crate) fn depends_on_port(&self) -> bool {
         !self.ports.is_empty()
     }
@@ -104,7 +104,7 @@ impl MutualTls {
         Ok((!request.peer()?.is_validated()).then_some(name))
     }
 
-    /// Those that can turn a connection away.
+    /// Returns the names of the resources that can deny a connection.
     pub(crate) fn names(&self) -> impl Iterator<Item = &PolicyName> {
         [&self.elsewhere].into_iter().chain(self.ports.values()).flatten()
     }

@@ -17,7 +17,7 @@ use crate::collections::map::OrderedMap;
 use crate::config::document::StreamedList;
 use crate::config::reader::ConfigNode;
 
-/// So many resources are more than any mesh has.
+/// Maximum number of resources in a configuration.
 pub(crate) const MAX_RESOURCES: usize = 1_000_000;
 
 /// The resources of a configuration, by kind.
@@ -67,7 +67,7 @@ pub(crate) fn read_resources(
 /// The groups that resources come from. Any version of a group is accepted.
 const SECURITY_GROUP: &str = "security.istio.io";
 
-/// What `resources` can hold.
+/// Item of `resources`.
 pub(crate) enum Resource {
     AuthorizationPolicy(AuthorizationPolicy),
     PeerAuthentication(PeerAuthentication),

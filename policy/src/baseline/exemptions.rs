@@ -21,7 +21,7 @@ const MOST: usize = 100_000;
 pub(crate) struct Exemptions {
     user_agents: ListElementIndex,
     paths: PathIndex,
-    /// Whether a request has to be asked for its path.
+    /// True if a request has to be asked for its path.
     any_path: bool,
     any_user_agent: bool,
 }
@@ -47,7 +47,7 @@ impl Exemptions {
         self.paths.deciding_reading(path, &list, false)
     }
 
-    /// Whether a request is exempt.
+    /// Reports whether a request is exempt.
     pub(crate) fn hold(&self, request: &mut dyn Request) -> Result<bool, AttributeError> {
         if self.any_path {
             let mut found = FieldMatch::default();

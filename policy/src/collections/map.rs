@@ -20,7 +20,7 @@ pub(crate) type HashMap<K, V> = hashbrown::HashMap<K, V, FxBuildHasher>;
 #[derive(Clone, Debug)]
 pub(crate) struct OrderedMap<K, V> {
     entries: Vec<(K, V)>,
-    /// With half of the hash, since a policy has many small tables and some large ones.
+    /// Entry indexes with half of the hash, which keeps the many small tables small.
     places: HashTable<(u32, u32)>,
 }
 
@@ -54,7 +54,7 @@ fn put(places: &mut HashTable<(u32, u32)>, hash: u32, place: usize) {
 /// So few entries are cheaper to look through than a key is to hash.
 const LINEAR_SCAN_MAX: usize = 4;
 
-/// Of the entries with this hash the one that `is` wanted; one instance, for the same reason.
+/// Finds the entry with this hash for which `is` holds; not generic, so that there is one instance.
 fn find(places: &HashTable<(u32, u32)>, hash: u32, is: &dyn Fn(u32) -> bool) -> Option<u32> {
     places.find(hash_of(&(hash, 0)), |(known, place)| *known == hash && is(*place)).map(|(_, place)| *place)
 }
@@ -120,7 +120,7 @@ impl<K: Eq + Hash, V> OrderedMap<K, V> {
 }
 
 impl<V> OrderedMap<Box<[u8]>, V> {
-    /// As [`get`](Self::get), and quicker: for what requests are asked for.
+    /// Looks up a key by its bytes; faster than [`get`](Self::get).
     pub(crate) fn get_bytes(&self, key: &[u8]) -> Option<&V> {
         if self.entries.len() <= LINEAR_SCAN_MAX {
             for (known, value) in &self.entries {

@@ -1,4 +1,4 @@
-//! What a client that is turned away is told: no policy, no reason.
+//! Response to a denied client, without the policy or the reason.
 
 use crate::config::reader::ConfigNode;
 

@@ -12,7 +12,7 @@ use crate::config::document::StreamedList;
 use crate::config::printable::printable_text;
 use crate::config::value::{Number, Value};
 
-/// How alike two keys must be, by Jaro-Winkler similarity, for one to be suggested instead of the other.
+/// Minimum Jaro-Winkler similarity at which a known key is suggested for an unknown one.
 const MIN_SIMILARITY: f64 = 0.8;
 
 /// The way from the root of the configuration to a value.
@@ -200,7 +200,7 @@ impl<'a> ConfigNode<'a> {
         whole
     }
 
-    /// One of a few words, each with what it stands for.
+    /// Reads one of `words`, each with its value.
     pub(crate) fn enum_value<T: Copy>(&self, words: &[(&str, T)]) -> Option<T> {
         let text = self.text()?;
         let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
@@ -257,7 +257,7 @@ impl Object<'_> {
         }
     }
 
-    /// All entries, for objects whose keys are free, such as labels.
+    /// Returns all entries, for objects with arbitrary keys, such as labels.
     pub(crate) fn all(&self) -> impl Iterator<Item = (&str, ConfigNode<'_>)> {
         self.entries.iter().map(|(key, value)| (key.as_str(), self.node.child(Step::Key(key), value)))
     }

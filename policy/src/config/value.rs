@@ -18,7 +18,7 @@ pub(crate) enum Value {
 pub(crate) enum Number {
     Whole(u64),
     Negative(i64),
-    /// With a fraction.
+    /// Number with a fraction.
     NonInteger,
     /// Whole, and beyond what a double tells apart, or infinite: which number was meant cannot be known.
     Inexact,
@@ -46,7 +46,7 @@ impl Value {
         Self::Number(Box::new(u64::try_from(value).map_or(Number::Negative(value), Number::Whole)))
     }
 
-    /// Its text, if it is one.
+    /// Returns the string, if the value is one.
     pub(crate) fn text(&self) -> Option<&str> {
         match self {
             Self::Text(text) => Some(text),
@@ -54,7 +54,7 @@ impl Value {
         }
     }
 
-    /// What it is, in the words of someone who writes YAML.
+    /// Returns the name of the value's type, as YAML users know it.
     pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::Null => "nothing",

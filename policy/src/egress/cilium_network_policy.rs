@@ -13,7 +13,7 @@ use crate::egress::host_pattern::{DestinationPattern, WildcardScope};
 use crate::egress::port::{PortPattern, ProtocolSet};
 use crate::identity::trust_domains::TrustDomains;
 
-/// So many values in a list are more than any policy needs.
+/// Maximum number of values in a list.
 const MOST: usize = 1_000_000;
 
 /// The label under which Cilium knows a workload's service account.
@@ -25,7 +25,7 @@ const NAMESPACE: &str = "io.kubernetes.pod.namespace";
 /// Labels of Cilium may be written with where they come from.
 const LABEL_SOURCES: [&str; 2] = ["k8s:", "any:"];
 
-/// One of `workloads`: which labels an identity stands for.
+/// Item of `workloads`: a principal and its labels.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LabelledWorkload {
     principal: String,
@@ -62,7 +62,7 @@ impl LabelledWorkload {
     }
 }
 
-/// What reading a policy needs to know of the rest of the configuration.
+/// Configuration that policies refer to.
 pub(crate) struct Cluster<'c> {
     pub(crate) workloads: &'c [LabelledWorkload],
     pub(crate) trust_domains: &'c TrustDomains,
@@ -130,7 +130,7 @@ fn read_default_deny(node: &ConfigNode<'_>) -> Option<()> {
     Some(())
 }
 
-/// One predicate of a selector, over the labels of a workload.
+/// Predicate of a selector, over the labels of a workload.
 enum Requirement {
     In(String, Vec<String>),
     NotIn(String, Vec<String>),
@@ -225,7 +225,7 @@ fn bare(key: &str) -> &str {
     LABEL_SOURCES.iter().find_map(|source| key.strip_prefix(source)).unwrap_or(key)
 }
 
-/// One rule of `egress`: to the world, by server names on ports.
+/// Reads an item of `egress`: to the world, by server names on ports.
 fn read_egress(node: &ConfigNode<'_>) -> Option<Vec<Entry>> {
     let rule = node.object()?;
     let mut complete = true;

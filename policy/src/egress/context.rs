@@ -3,7 +3,7 @@
 use crate::egress::cilium_network_policy::{Cluster, LabelledWorkload};
 use crate::identity::trust_domains::TrustDomains;
 
-/// What reading rules and resources needs to know of the rest.
+/// Configuration that rules and resources refer to.
 pub(crate) struct EgressContext<'c> {
     pub(crate) trust_domains: &'c TrustDomains,
     pub(crate) workloads: &'c [LabelledWorkload],

@@ -64,7 +64,7 @@ fn closest_rule(
     })
 }
 
-/// Whether any rule lists the host of the destination.
+/// Reports whether any rule lists the host of the destination.
 fn lists_host(rules: &RuleSet, lookups: &mut Lookups<'_>) -> Result<bool, EvalError> {
     let conditions = rules.clauses().next().map_or(&[][..], Clause::conditions);
     // Every rule lists hosts.

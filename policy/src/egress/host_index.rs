@@ -1,4 +1,4 @@
-//! All the host entries that a destination matches.
+//! Index of the host entries that a destination matches.
 
 use std::net::IpAddr;
 

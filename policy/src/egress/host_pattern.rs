@@ -5,17 +5,17 @@ use std::net::IpAddr;
 
 use crate::egress::authority::{Host, InvalidAuthority, check_label, ends_in_number};
 
-/// What one entry of a list of hosts stands for.
+/// Entry of a list of hosts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum DestinationPattern {
-    /// This host and no other.
+    /// Exactly one host.
     Exactly(Host),
     /// Names of these labels, left to right, each given or any; with `below`, names that have one label or more
     /// before them. An open label stands for one without `_`: such names are reached only where they are listed.
     Labels { below: bool, labels: Box<[Option<Box<str>>]> },
 }
 
-/// How deep a star at the start of a pattern reaches.
+/// Number of labels that a leading star stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WildcardScope {
     /// `*.x.com` is any depth below x.com, as Envoy and Istio have it.
@@ -85,7 +85,7 @@ impl DestinationPattern {
     }
 }
 
-/// What is no host at all, though people write it where one is asked for.
+/// Returns the error for common mistakes that are not hosts, such as URLs.
 fn not_a_host(text: &str) -> Option<String> {
     if let Some((scheme, rest)) = text.split_once("://") {
         return Some(format!("leave out `{scheme}://`, write `{}`", rest.split('/').next().unwrap_or_default()));

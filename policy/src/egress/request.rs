@@ -1,4 +1,4 @@
-//! What asks to leave.
+//! Attributes of an outbound request.
 
 use std::fmt;
 
@@ -41,6 +41,6 @@ impl fmt::Display for EgressProtocol {
 /// passes through [`server_name`](Request::server_name) and [`destination_port`](Request::destination_port); the sources
 /// of its rules say what else.
 pub trait EgressRequest: Request {
-    /// Whether it is a connection whose bytes pass through, rather than an HTTP request.
+    /// Reports whether this is a TLS passthrough connection rather than an HTTP request.
     fn is_tls_passthrough(&self) -> bool;
 }

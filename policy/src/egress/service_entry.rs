@@ -10,7 +10,7 @@ use crate::egress::port::{PortPattern, ProtocolSet};
 /// The CRD's `maxItems` for ports, and more than `exportTo` needs.
 const MAX_ITEMS: usize = 256;
 
-/// Who sees an entry.
+/// Visibility of an entry (`exportTo`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ExportedTo {
     /// Whoever asks.

@@ -11,7 +11,7 @@ use crate::identity::spiffe_id::SpiffeId;
 /// A header of more bytes is refused: chains of certificates and all, Envoy's own stay below.
 const LONGEST: usize = 16 * 1024;
 
-/// So many hops and pairs are more than any way through proxies has.
+/// Maximum number of elements (hops) that are parsed.
 const MAX_ELEMENTS: usize = 32;
 const MAX_PAIRS: usize = 32;
 

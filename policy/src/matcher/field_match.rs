@@ -8,15 +8,15 @@ use crate::matcher::value_ids::Matched;
 pub(crate) struct FieldMatch {
     /// The values that the request matches: by one of its values, where there are several.
     pub(crate) any: Matched,
-    /// For each value of a header, and for each reading of a value that has several, what it matches by itself. What
+    /// Matches of each value of a header, or of each reading of a value. A field that
     /// has one value with one reading leaves this empty.
     pub(crate) each: Box<[Matched]>,
-    /// Whether the value is too long to be compared in all its readings: what keeps a request out counts as matched,
-    /// what lets one in does not.
+    /// True if the value is too long to be compared in all its readings: it counts as matched to deny,
+    /// and as not matched to allow.
     pub(crate) uncompared: bool,
 }
 
-/// What a request has of the fields `F` that were looked up, each once: a few of many.
+/// Matches of the fields `F` that were looked up, each once.
 pub(crate) struct FieldMatches<F> {
     /// The first ones, in place: most requests are asked for no more.
     first: [(Option<F>, FieldMatch); 3],
@@ -65,7 +65,7 @@ impl<F: Copy + Eq> FieldMatches<F> {
 }
 
 impl<F> FieldMatches<F> {
-    /// All that was looked up.
+    /// Returns all matches.
     pub(crate) fn into_entries(self) -> Box<[(F, FieldMatch)]> {
         let mut entries = self.more;
         for (field, found) in self.first {

@@ -1,4 +1,4 @@
-//! All the path templates that match a path, found segment by segment.
+//! Index of path templates, searched segment by segment.
 
 use crate::collections::map::OrderedMap;
 use crate::matcher::path_template::{PathTemplate, Segment, SegmentBytes};
@@ -93,7 +93,7 @@ impl TemplateIndex {
         }
     }
 
-    /// What `{**}` stands for ends where the first byte outside the class stands; the literal after it must begin
+    /// Matches the literals after a `{**}`, whose text ends at the first byte outside the class; the literal must begin
     /// there or before.
     fn rests(&self, node: &Node, left: &[u8], matched: &mut Matched) {
         let reach = left.iter().position(|byte| *byte != b'/' && !self.bytes.holds(*byte)).unwrap_or(left.len());

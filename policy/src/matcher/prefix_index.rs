@@ -1,4 +1,4 @@
-//! All the entries of a table that a value starts with, found by one binary search.
+//! Table of prefixes, searched by one binary search.
 
 use crate::collections::bytes::{bytes_cmp, bytes_eq};
 use crate::collections::sort::sort_by;
@@ -61,7 +61,7 @@ impl PrefixTable {
     }
 }
 
-/// The same for the ends of values.
+/// Table of suffixes.
 #[derive(Default)]
 pub(crate) struct SuffixTable(PrefixTable);
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// What one string of a policy matches.
+/// Pattern of a string in a policy.
 ///
 /// Exact, `prefix*`, `*suffix` and `*` mean what Istio's string matcher makes of them (Istio 1.31,
 /// `pilot/pkg/security/authz/matcher/string.go`). More stars than these each stand for any run of bytes too, where
@@ -84,7 +84,7 @@ impl Glob {
             .filter(|piece| !piece.is_empty())
     }
 
-    /// Whether it is tied to the start or the end of a value.
+    /// Reports whether the pattern is anchored at the start or the end of a value.
     pub(crate) fn is_anchored(&self) -> bool {
         !self.head.is_empty() || !self.tail.is_empty()
     }

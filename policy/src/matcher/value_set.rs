@@ -11,13 +11,13 @@ use crate::matcher::value_ids::ValueId;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum SetId {
     One(ValueId),
-    /// By its place among those of several values, or none.
+    /// Index among the sets of several values or none.
     Several(u32),
 }
 
 /// Several values.
 struct Set {
-    /// In order.
+    /// Sorted values.
     values: Box<[ValueId]>,
     /// A bit for each of the first values of the field: most policies list no more.
     first: u64,
@@ -82,7 +82,7 @@ impl ValueSets {
         usize::try_from(place).ok().and_then(|place| self.sets.get(place))
     }
 
-    /// Whether a set holds one of `matched`.
+    /// Reports whether a set contains one of `matched`.
     pub(crate) fn meets(&self, id: SetId, matched: &[ValueId]) -> bool {
         match id {
             SetId::One(only) => matched.contains(&only),

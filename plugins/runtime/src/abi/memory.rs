@@ -63,7 +63,7 @@ const LARGE_BUFFER_MAX: usize = 1 << 20;
 /// over it, an update would now and then find no such piece, and the memory of the VM would grow, which never shrinks.
 struct LargeBuffer {
     memory: RefCell<Vec<u8>>,
-    /// Whether it was handed out since the last host call, or is live.
+    /// True if it was handed out since the last host call, or is live.
     in_use: Cell<bool>,
     live: Cell<bool>,
 }
@@ -91,7 +91,7 @@ impl LargeBuffer {
         self.in_use.get() && data == self.memory.borrow().as_ptr()
     }
 
-    /// As [`Arena::reclaim`].
+    /// Releases what the host did not take; see [`Arena::reclaim`].
     fn reclaim(&self) {
         self.in_use.set(self.live.get());
     }

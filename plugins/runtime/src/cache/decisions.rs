@@ -43,7 +43,7 @@ pub(super) struct TaggedResult {
     decision: Rc<CachedDecision>,
     /// Index of its tag, `None` if there is none left.
     tag: Option<usize>,
-    /// Whether a connection has the tag.
+    /// True if a connection has the tag.
     is_tag_used: bool,
     /// Earliest end of a certificate of the connections that have the tag.
     retire_at: Duration,
@@ -68,7 +68,7 @@ impl<H: Host> DecisionCache<H> {
         }
     }
 
-    /// Whether the current connection has the result of the last one. Not tested while callers take turns.
+    /// Reports whether the current connection has the result of the last one. Not tested while callers take turns.
     #[inline(always)]
     pub(crate) fn is_same_as_last(&self) -> bool {
         match self.probe.get().and_then(|index| self.tags.get(index)).and_then(OnceCell::get) {

@@ -173,7 +173,7 @@ impl<H: Host> PeerCache<H> {
         }
     }
 
-    /// Whether the certificate has ended since it was read.
+    /// Reports whether the certificate has ended since it was read.
     fn is_expired(&self, connection: &CachedConnection) -> bool {
         let valid = !matches!(connection.peer, Peer::Unauthenticated(UnauthenticatedReason::CertificateExpired));
         valid && connection.certificate_end.is_some_and(|end| end <= self.now.get())
@@ -191,7 +191,7 @@ impl<H: Host> PeerCache<H> {
         Ok(Rc::new(CachedConnection { peer, certificate_end, decision: OnceCell::new(), tag: Cell::new(None) }))
     }
 
-    /// Whether the client's certificate may still come: the connection is TLS and has presented none so far.
+    /// Reports whether the client's certificate may still come: the connection is TLS and has presented none so far.
     pub(crate) fn is_handshake_pending(&self) -> Result<bool, AttributeError> {
         let version =
             self.host.property("connection\0tls_version").map_err(|error| error.reading("connection.tls_version"))?;

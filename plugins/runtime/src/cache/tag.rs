@@ -37,7 +37,7 @@ impl<H: Host> ConnectionTag<H> {
         Some(Self { host, key })
     }
 
-    /// Whether the current stream's connection has the tag. If the host does not tell, it has not.
+    /// Reports whether the current stream's connection has the tag. False if the host call fails.
     #[inline(always)]
     pub(crate) fn is_set(&self) -> bool {
         self.host.has_property(self.key.as_bytes())

@@ -17,7 +17,7 @@ pub struct StreamContext<'c, H> {
     pub identity: &'c IdentitySource,
     /// Source of the address of the connection's other end.
     pub direct_remote_address: DirectRemoteAddress,
-    /// Whether all headers are read in one host call, which is cheaper as soon as two are needed.
+    /// True if all headers are read in one host call, which is cheaper as soon as two are needed.
     pub prefetch_headers: bool,
 }
 
@@ -67,9 +67,9 @@ pub(crate) fn source_ip(host: impl Host, source: DirectRemoteAddress) -> Result<
 
 /// Caller of a stream.
 pub(crate) enum Caller {
-    /// One for all requests of a connection.
+    /// Peer shared by all requests of a connection.
     Connection(Rc<CachedConnection>),
-    /// One read for this request alone.
+    /// Peer read for this request alone.
     Request(Peer),
 }
 

@@ -16,7 +16,7 @@ pub(crate) const HOST_READINGS: [u8; 3] = [WITHOUT_PORT, WITHOUT_DOT, WITHOUT_BO
 /// Numbers of the readings of a server name.
 pub(crate) const SERVER_NAME_READINGS: [u8; 1] = [WITHOUT_DOT];
 
-/// Whether a host has one reading and is in small letters.
+/// Reports whether a host has one reading and is in small letters.
 pub(crate) fn is_plain(host: &[u8]) -> bool {
     const ONES: u64 = u64::from_le_bytes([1; 8]);
     const COLONS: u64 = ONES * 0x3a;

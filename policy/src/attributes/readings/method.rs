@@ -3,7 +3,7 @@
 /// Number of the reading in capitals.
 pub(crate) const CAPITALS: u8 = 0;
 
-/// Whether a method has one reading: it is without small letters.
+/// Reports whether a method has one reading: it is without small letters.
 pub(crate) fn is_plain(method: &[u8]) -> bool {
     !method.iter().any(u8::is_ascii_lowercase)
 }

@@ -49,7 +49,7 @@ impl PathReadings {
         Some(Self { slashes, separators, parameters })
     }
 
-    /// What can be done where a request is denied by the reading of this number, for a template or for other patterns.
+    /// Returns the fix for a denial caused by reading `number`, for a template or another pattern.
     pub(crate) fn remedy(number: u8, template: bool) -> String {
         let Some((steps, merge)) = parts(number) else { return String::new() };
         let names = [
@@ -67,7 +67,7 @@ impl PathReadings {
         }
     }
 
-    /// What the load line says of the readings that were left out; nothing where none were.
+    /// Describes the disabled readings for the load line; empty if there are none.
     pub(crate) fn left_out(self) -> String {
         let made = [self.slashes, self.separators, self.parameters];
         let left_out: Vec<_> =
@@ -99,16 +99,16 @@ enum Step {
     Parameters,
 }
 
-/// When a reading merges slashes.
+/// Step at which a reading merges slashes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Merge {
     Never,
     BeforeDots,
-    /// As Envoy does (`merge_slashes` after `normalize_path`).
+    /// After dot segments are removed, as Envoy does (`merge_slashes` after `normalize_path`).
     AfterDots,
 }
 
-/// What comes before dot segments are removed.
+/// Steps before dot segments are removed, one list for each reading.
 const BASES: [&[Step]; 5] = [
     &[],
     &[Step::Separators],
@@ -124,7 +124,7 @@ fn parts(number: u8) -> Option<(&'static [Step], Merge)> {
     Some((BASES.get(number / MERGES.len())?, *MERGES.get(number % MERGES.len())?))
 }
 
-/// Whether a path is in its one spelling and has one reading. It may say no of such a path, too.
+/// Reports whether a path is canonical and has one reading. False negatives are possible.
 #[inline(always)]
 pub(crate) fn is_plain(path: &[u8]) -> bool {
     !any_eight(path, suspicious) || path.iter().all(|byte| is_quiet(*byte)) && !has_pairs(path)
@@ -146,7 +146,7 @@ fn suspicious(eight: u64) -> u64 {
     low | other | (separators & (separators >> 8))
 }
 
-/// Whether a byte has one spelling in a path and no reading of its own.
+/// Reports whether a byte has one spelling in a path and does not add a reading.
 fn is_quiet(byte: u8) -> bool {
     !must_be_encoded(byte) && byte != b'%' && byte != b';'
 }
@@ -155,7 +155,7 @@ fn has_pairs(path: &[u8]) -> bool {
     path.windows(2).any(|pair| matches!(pair, b"//" | b"/."))
 }
 
-/// Whether a byte is none that a path may hold as it is (RFC 3986, section 3.3).
+/// Reports whether a path cannot hold a byte unencoded (RFC 3986, section 3.3).
 fn must_be_encoded(byte: u8) -> bool {
     !byte.is_ascii_graphic() || b"\"<>[\\]^`{|}".contains(&byte)
 }
@@ -205,7 +205,7 @@ fn push_encoded(byte: u8, spelled: &mut Vec<u8>) {
 
 /// The readings of a path beside the one as it came.
 pub(crate) enum Readings {
-    /// Each once, with its number; none for most paths.
+    /// Distinct readings with their numbers; empty for most paths.
     Few(Vec<(u8, Vec<u8>)>),
     /// The path is too long to be compared in all of them.
     TooLong,
@@ -236,7 +236,7 @@ pub(crate) fn readings(path: &[u8], made: PathReadings) -> Readings {
     Readings::Few(readings)
 }
 
-/// Whether a text goes on before its start or after its end, as that of a suffix or prefix does.
+/// Sides at which a literal is open: a suffix before its start, a prefix after its end.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ends {
     pub(crate) open_start: bool,

@@ -23,13 +23,13 @@ pub(crate) trait MatchField: Clone + Eq + Debug + 'static {
     /// the request. Unique within a registry.
     const RANK: u8;
 
-    /// Whether the handshake fixes it for all requests of a connection.
+    /// True if the handshake fixes the value for all requests of a connection.
     const CONNECTION_SCOPED: bool = false;
 
-    /// Whether it is read from the request's headers, pseudo-headers among them.
+    /// True if the value is read from the request's headers, including pseudo-headers.
     const REQUEST_HEADER: bool = false;
 
-    /// Its part in the sentence that says what a rule wants.
+    /// Phrase of the field in the description of a rule's requirements.
     const PHRASE: Phrase = Phrase::Named;
 
     /// The name that tells it from others of the same rank, as a header has one.
@@ -77,7 +77,7 @@ pub(crate) trait FieldIndex {
         None
     }
 
-    /// Whether the request's value of this field can be read in several ways.
+    /// Reports whether the request's value of this field can be read in several ways.
     fn has_several_readings(&self, _request: &mut dyn Request) -> bool {
         false
     }
@@ -142,7 +142,7 @@ pub(crate) trait AnyFieldValues: Any + Debug {
     /// [`MatchField::http_key`].
     fn http_key(&self) -> Option<String>;
 
-    /// How many values there are, and the first `most` in words.
+    /// Returns the number of values, and descriptions of the first `most`.
     fn sample(&self, most: usize) -> (usize, Vec<String>);
 
     /// Takes in the values of `more` if they are of the same field; whether they are.

@@ -42,7 +42,7 @@ impl FieldSet {
         self.field(field).map(|(properties, _)| *properties)
     }
 
-    /// Whether a value of the request that policies ask for can be read in several ways.
+    /// Reports whether a request value that policies use has several readings.
     pub(crate) fn has_several_readings(&self, request: &mut dyn Request) -> bool {
         self.fields.iter().any(|(_, index)| index.has_several_readings(request))
     }

@@ -26,7 +26,7 @@ pub(crate) struct RuleSet {
     pub(crate) fields: FieldSet,
     pub(crate) sets: ValueSets,
     pub(crate) descriptions: Descriptions,
-    /// In the order in which they are reported; a clause names its rule by its position here.
+    /// Rules in the order in which they are reported; a clause refers to its rule by position.
     pub(crate) rules: Vec<RuleName>,
     pub(crate) deny: Group,
     pub(crate) allow: Group,
@@ -41,7 +41,7 @@ pub(crate) struct RuleSet {
 pub(crate) struct Group {
     pub(crate) enforced: ClauseIndex<FieldId>,
     pub(crate) reported: ClauseIndex<FieldId>,
-    /// Whether there is any policy in this mode, one that never matches included.
+    /// True if there is any policy in this mode, one that never matches included.
     pub(crate) has_enforced: bool,
     pub(crate) has_reported: bool,
 }
@@ -49,7 +49,7 @@ pub(crate) struct Group {
 /// The reason why rules deny a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RuleDenial<'p> {
-    /// This DENY rule matches.
+    /// DENY rule that matches.
     Matched(&'p RuleName),
     /// There are ALLOW rules, and none of them matches.
     NoAllowMatches,

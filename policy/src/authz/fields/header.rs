@@ -117,7 +117,7 @@ impl<P: HeaderPatterns> FieldIndex for HeaderFieldIndex<P> {
     }
 }
 
-/// How many values may be listed several times before they are listed once each.
+/// Number of values after which duplicates are removed.
 const MAX_REPEATED: usize = 64;
 
 struct WholeValueIndex(StringIndex);

@@ -27,7 +27,7 @@ pub(crate) struct IpBlock {
     family: Family,
     /// The bits of the address, from the highest of 128.
     first: u128,
-    /// How many leading bits count.
+    /// Prefix length in bits.
     bits: u8,
 }
 
@@ -37,10 +37,10 @@ enum Family {
     V6,
 }
 
-/// How many leading bits all IPv4-mapped IPv6 addresses have in common.
+/// Prefix length of the IPv4-mapped IPv6 addresses.
 const MAPPED: u8 = 96;
 
-/// How far below the highest of 128 bits an IPv4 address ends.
+/// Shift in bits that moves an IPv4 address to the top of 128 bits.
 const BELOW_V4: u32 = 96;
 
 fn mask(bits: u8) -> u128 {
@@ -85,7 +85,7 @@ impl IpBlock {
         Ok(Self { family, first: first & mask(bits), bits })
     }
 
-    /// All that tells it from other blocks.
+    /// Returns the bytes that identify the block.
     fn key(self) -> [u8; 18] {
         let mut key = [0; 18];
         let (head, address) = key.split_at_mut(2);
@@ -175,7 +175,7 @@ impl FieldIndex for AddressIndex {
     }
 }
 
-/// One of the addresses of a connection.
+/// Address of a connection that a field compares.
 trait AddressField {
     const PREPOSITION: &'static str;
 

@@ -31,12 +31,12 @@ pub(crate) struct MetadataPattern {
     shape: Shape,
 }
 
-/// Where the text that is compared stands.
+/// Position of the compared string: the value itself or a list item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Shape {
-    /// It is the value itself.
+    /// The value itself.
     Alone,
-    /// It is an item of a list.
+    /// An item of a list.
     Listed,
     /// Either.
     Any,
@@ -140,7 +140,7 @@ pub(crate) struct Index {
     alone: StringIndex,
     listed: StringIndex,
     all: Box<[ValueId]>,
-    /// Whether the key is a claim, and whether that is a list of words.
+    /// For a claim, true if it is a space-delimited list; `None` for other keys.
     claim: Option<bool>,
 }
 

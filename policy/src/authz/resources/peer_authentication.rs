@@ -21,7 +21,7 @@ pub(crate) struct PeerAuthentication {
     pub(crate) name: PolicyName,
     pub(crate) target: Target,
     pub(crate) mode: Option<MtlsMode>,
-    /// By the port that connections are addressed to.
+    /// Modes by destination port.
     pub(crate) ports: Vec<(u16, Option<MtlsMode>)>,
 }
 

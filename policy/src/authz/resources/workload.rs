@@ -1,4 +1,4 @@
-//! What this proxy fronts, and which policies are meant for it.
+//! Workload behind this proxy, and the selection of policies for it.
 
 use crate::authz::resources::object_meta::read_namespace;
 use crate::collections::map::HashMap;
@@ -71,10 +71,10 @@ pub(crate) fn read_labels(node: &ConfigNode<'_>) -> Option<HashMap<String, Strin
     Some(labels)
 }
 
-/// Whom a policy is meant for, besides being in a namespace.
+/// Workloads of its namespace that a policy selects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Target {
-    /// Every workload of the namespace; of the mesh, in the root namespace.
+    /// Every workload of the namespace, or of the mesh for the root namespace.
     All,
     /// Workloads that carry all of these labels.
     Labels(HashMap<String, String>),
@@ -98,7 +98,7 @@ enum TargetKind {
 }
 
 impl TargetKind {
-    /// By the names that policies call them.
+    /// Kinds of a `targetRef` by name.
     const NAMED: [(&'static str, Self); 4] = [
         ("Service", Self::Service),
         ("ServiceEntry", Self::ServiceEntry),
@@ -173,7 +173,7 @@ impl Target {
         }
     }
 
-    /// Whether a policy of `namespace` is meant for `workload`.
+    /// Reports whether a policy of `namespace` is meant for `workload`.
     ///
     /// Follows Istio (1.31, `pilot/pkg/model/policyattachment.go`): policies of the workload's namespace and of the root
     /// namespace, narrowed by the selector; references reach objects of the policy's own namespace only, but for a
@@ -194,14 +194,14 @@ impl Target {
         }
     }
 
-    /// Whether a policy of `namespace` has a target that Istio passes over: gateways are picked by class from the root
+    /// Reports whether a policy of `namespace` has a target that Istio passes over: gateways are picked by class from the root
     /// namespace alone.
     pub(crate) fn is_ignored(&self, namespace: &str, root_namespace: &str) -> bool {
         let Self::Objects(references) = self else { return false };
         namespace != root_namespace && references.iter().any(|reference| reference.kind == TargetKind::GatewayClass)
     }
 
-    /// What `workload` would have to say for this target to be decided, where it does not.
+    /// Returns the `workload` key that is missing to decide whether this target selects the workload.
     pub(crate) fn missing_attribute(&self, workload: &Workload) -> Option<&'static str> {
         match self {
             Self::All => None,

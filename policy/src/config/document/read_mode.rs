@@ -9,10 +9,10 @@ use crate::config::value::{Number, Value};
 /// The way in which a value is read.
 #[derive(Clone, Copy)]
 pub(crate) struct ReadMode<'r> {
-    /// Whether a tree is made of it; otherwise it is checked, and comes out as null.
+    /// True if a tree is made of it; otherwise it is checked, and comes out as null.
     pub(crate) retain: bool,
     pub(crate) stream: Stream,
-    /// As `retain`, for the items that are streamed.
+    /// Same as `retain`, for the streamed items.
     pub(crate) retain_items: bool,
     /// The consumer of the streamed items.
     pub(crate) sink: Option<&'r dyn Fn(Value)>,

@@ -55,8 +55,8 @@ impl<H: Host> PolicyCache<H> {
         self.needs.prefetch_headers
     }
 
-    /// Reports whether all requests of the current connection are known to be allowed: the fast path, which reads nothing of the
-    /// request.
+    /// Reports whether all requests of the current connection are known to be allowed (fast path, without reading the
+    /// request).
     #[inline(always)]
     pub fn allows_connection(&self) -> bool {
         self.needs.connection_scoped && self.decisions.is_same_as_last()

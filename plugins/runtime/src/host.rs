@@ -95,7 +95,8 @@ pub trait Host: Copy {
     /// Closes the client's connection. If the callback also pauses, no byte of the client goes further.
     fn close_downstream(self) -> Result<(), HostError>;
 
-    /// Reports whether a context still exists. It may be the effective one afterwards, until [`Self::set_effective_context`].
+    /// Reports whether a context still exists. This can make it the effective one until
+    /// [`Self::set_effective_context`].
     fn context_exists(self, context: u32) -> bool;
 
     /// Makes the host calls that follow refer to `context`.

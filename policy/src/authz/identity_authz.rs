@@ -221,10 +221,10 @@ impl Configuration {
             let name = &policy.name;
             let allows_all = self.default_action == Some(DefaultAction::Allow) && !enforced_allow;
             match policy.action {
-                Action::Deny => diagnostics.add(ConfigError::new(missing, format!("missing, and without it cannot be told whether the DENY policy {name} is meant for this workload"))),
-                // If it is meant for it, whoever it does not let in is denied.
-                Action::Allow if allows_all && policy.mode == EnforcementMode::Enforce => diagnostics.add(ConfigError::new(missing, format!("missing, and without it cannot be told whether the ALLOW policy {name} is meant for this workload, or everybody is let in by defaultAction"))),
-                Action::Allow | Action::Audit => warnings.push(format!("the policy {name} does not apply here: whom it picks cannot be told without {missing}")),
+                Action::Deny => diagnostics.add(ConfigError::new(missing, format!("missing: required to decide whether the DENY policy {name} applies"))),
+                // If the policy applies, it denies every request that it does not allow.
+                Action::Allow if allows_all && policy.mode == EnforcementMode::Enforce => diagnostics.add(ConfigError::new(missing, format!("missing: required to decide whether the ALLOW policy {name} applies; without that policy defaultAction allows every request"))),
+                Action::Allow | Action::Audit => warnings.push(format!("policy {name} ignored: {missing} is required to decide whether it applies")),
             }
         }
         for policy in policies {
@@ -253,7 +253,7 @@ fn for_connections<'p>(
     };
     let narrowed: Vec<_> = policies.iter().map(&mut narrow).collect();
     if omitted > 0 {
-        connection_warnings.push(format!("so it is with {omitted} rules more"));
+        connection_warnings.push(format!("{omitted} more rules are affected"));
     }
     ((!connection_warnings.is_empty()).then_some(narrowed), connection_warnings)
 }
@@ -364,8 +364,7 @@ fn no_allow_policy(none_loaded: bool, none_here: bool) -> ConfigError {
     )
 }
 
-/// The policies within reach of a workload of which it cannot be told whether they are meant for it, with what the
-/// workload would have to say.
+/// Returns the policies whose selection of the workload is undecidable, with the `workload` key that is missing.
 fn undecidable<'p>(
     policies: &'p [AuthorizationPolicy],
     workload: &'p Workload,

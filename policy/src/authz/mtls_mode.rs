@@ -51,7 +51,7 @@ impl MutualTls {
                 if scope == 2 && namespace == workload.namespace && one.target.missing_attribute(workload).is_some() {
                     diagnostics.add(ConfigError::new(
                         "workload.labels",
-                        format!("missing, and without it cannot be told whether {name} is meant for this workload"),
+                        format!("missing: required to decide whether {name} applies"),
                     ));
                     continue;
                 }
@@ -64,7 +64,7 @@ impl MutualTls {
             let slot = [mesh, of_namespace, of_workload].into_iter().nth(scope);
             if let Some(earlier) = slot.and_then(|slot| slot.replace(one)) {
                 let scope = SCOPES.get(scope).copied().unwrap_or_default();
-                diagnostics.add(ConfigError::new("resources", format!("{} and {name} are both for {scope}; Istio takes the older, which cannot be told here, keep one", earlier.name)));
+                diagnostics.add(ConfigError::new("resources", format!("{} and {name} are both for {scope}; Istio picks the older one, and a static configuration carries no creation time; keep one", earlier.name)));
             }
         }
         let requirement = |mode: MtlsMode, name: &PolicyName| (mode == MtlsMode::Strict).then(|| name.clone());

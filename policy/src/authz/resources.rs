@@ -52,7 +52,7 @@ pub(crate) fn read_resources(
         };
         if let Some(earlier) = names.borrow_mut().insert(name.clone(), position) {
             let list = node.place();
-            item.error(format!("the policy {name} stands at {list}[{earlier}] already, a cluster has one of a name"));
+            item.error(format!("duplicate resource {name}, already defined at {list}[{earlier}]"));
         }
         let mut read = read.borrow_mut();
         match (resource, read.as_mut()) {

@@ -92,8 +92,8 @@ pub(crate) fn memchr2(bytes: &[u8], one: u8, other: u8) -> Option<usize> {
     within(last).map(|place| bytes.len() - 8 + place)
 }
 
-/// Reports whether `flags` sets the highest bit of a byte of some eight of these. What is shorter is filled up with the letter
-/// `a`. Groups overlap by one byte or more, so that two neighbours stand together in one of them.
+/// Reports whether `flags` sets the highest bit of a byte in any group of eight `bytes`. Shorter input is padded with
+/// the letter `a`. Groups overlap by at least one byte, so that any two neighbours share a group.
 #[inline(always)]
 pub(crate) fn any_eight(bytes: &[u8], flags: impl Fn(u64) -> u64) -> bool {
     const HIGHEST: u64 = ONES << 7;

@@ -61,8 +61,8 @@ pub(crate) fn check_label(label: &[u8]) -> Result<(), InvalidAuthority> {
     }
 }
 
-/// Reports whether some dialler could take a name with this last label for an IPv4 address: it is all digits, or begins as a
-/// hexadecimal number does (WHATWG URL, "ends in a number").
+/// Reports whether a resolver could parse the name as an IPv4 address: its last label is all digits, or begins as a
+/// hexadecimal number (WHATWG URL, "ends in a number").
 pub(crate) fn ends_in_number(name: &[u8]) -> bool {
     let last = name.rsplit(|byte| *byte == b'.').next().unwrap_or_default();
     !last.is_empty() && last.iter().all(u8::is_ascii_digit) || matches!(last, [b'0', b'x' | b'X', ..])

@@ -37,7 +37,7 @@ impl fmt::Display for EvalError {
         match self {
             Self::AttributeUnavailable(failure) => failure.fmt(f),
             Self::UnverifiedPeer(reason) => {
-                write!(f, "who this is cannot be told, because {reason}")?;
+                write!(f, "caller identity unavailable: {reason}")?;
                 reason.remedy().map_or(Ok(()), |remedy| write!(f, "; {remedy}"))
             }
         }
@@ -182,7 +182,7 @@ impl fmt::Display for UnauthenticatedReason {
             Self::ValidationUnknown => f.write_str("this proxy does not tell whether its certificate is validated"),
             Self::CertificateExpired => f.write_str("its certificate has expired"),
             Self::TlsPassthrough => f.write_str("its TLS passes through, so no certificate is seen"),
-            Self::NoForwardedIdentity => f.write_str("nothing is forwarded about it"),
+            Self::NoForwardedIdentity => f.write_str("no forwarded identity"),
             Self::MalformedForwarding(error) => write!(f, "the x-forwarded-client-cert about it is malformed: {error}"),
             Self::NoUri => f.write_str("its certificate has no URI, so no SPIFFE ID"),
             Self::InvalidSpiffeId(reason) => reason.fmt(f),

@@ -194,8 +194,8 @@ impl Target {
         }
     }
 
-    /// Reports whether a policy of `namespace` has a target that Istio passes over: gateways are picked by class from the root
-    /// namespace alone.
+    /// Reports whether Istio ignores this target in a policy of `namespace`: only policies of the root namespace can
+    /// target a GatewayClass.
     pub(crate) fn is_ignored(&self, namespace: &str, root_namespace: &str) -> bool {
         let Self::Objects(references) = self else { return false };
         namespace != root_namespace && references.iter().any(|reference| reference.kind == TargetKind::GatewayClass)

@@ -48,7 +48,7 @@ pub struct BaselineDeny {
 }
 
 impl BaselineDeny {
-    /// Reads and compiles a configuration. Fails with all its diagnostics, each with its place.
+    /// Reads and compiles a configuration. Fails with all its diagnostics, each with its path.
     ///
     /// ```
     /// use sallyport_policy::BaselineDeny;
@@ -118,17 +118,17 @@ impl BaselineDeny {
     ///
     /// Call this after a denial only: it can read more attributes than the decision did.
     pub fn explain(&self, denial: &Denial<'_>, request: &mut dyn Request) -> (String, Option<String>) {
-        let asked = asked(request);
+        let described = describe_request(request);
         match denial {
             Denial::Matched(rule) if Some(*rule) == self.missing.as_ref() => {
-                (format!("there is no user agent: {asked}"), None)
+                (format!("there is no user agent: {described}"), None)
             }
             Denial::Matched(rule) if Some(*rule) == self.empty.as_ref() => {
-                (format!("the user agent is empty: {asked}"), None)
+                (format!("the user agent is empty: {described}"), None)
             }
             Denial::Matched(rule) => {
                 let hit = self.policy.rules.header_hit(rule, request).ok().flatten();
-                let (told, pattern) = match hit {
+                let (matched, pattern) = match hit {
                     Some((header, pattern)) => {
                         (format!("{} matches {}", printable_text(&header), printable_text(&pattern)), Some(pattern))
                     }
@@ -139,10 +139,10 @@ impl BaselineDeny {
                     Some(format!("not exempt since {not_exempt}"))
                 });
                 let reading = reading.map(|reading| format!(", {reading}")).unwrap_or_default();
-                (format!("{} rule {}, {told}: {asked}{reading}", rule.policy(), rule.label()), pattern)
+                (format!("{} rule {}, {matched}: {described}{reading}", rule.policy(), rule.label()), pattern)
             }
-            Denial::Undecidable(obstacle) => (format!("{obstacle}: {asked}"), None),
-            Denial::NoAllowMatches | Denial::DefaultAction | Denial::MtlsRequired(_) => (asked, None),
+            Denial::Undecidable(error) => (format!("{error}: {described}"), None),
+            Denial::NoAllowMatches | Denial::DefaultAction | Denial::MtlsRequired(_) => (described, None),
         }
     }
 
@@ -187,7 +187,7 @@ impl BaselineDeny {
 }
 
 /// Describes the request, without an identity.
-fn asked(request: &mut dyn Request) -> String {
+fn describe_request(request: &mut dyn Request) -> String {
     let what = crate::attributes::wording::describe_operation(request);
     let agent = request
         .header(USER_AGENT)

@@ -48,7 +48,7 @@ struct Summary {
 }
 
 impl EgressAllowlist {
-    /// Reads and compiles a configuration. Fails with all its diagnostics, each with its place.
+    /// Reads and compiles a configuration. Fails with all its diagnostics, each with its path.
     ///
     /// ```
     /// use sallyport_policy::EgressAllowlist;
@@ -211,7 +211,7 @@ fn read_rules(node: &ConfigNode<'_>, context: &EgressContext<'_>, read: &mut Rul
             item.error(format!(
                 "the name {} is that of {}[{earlier}] already, denials are reported under it",
                 rule.name.policy().name(),
-                node.place()
+                node.path()
             ));
         }
         read.list.push(rule);

@@ -133,7 +133,7 @@ impl ClaimSource {
                 if unvalidated { "with a token that was not validated" } else { "without a token" }.to_owned(),
             );
         }
-        let claim = |name: &'static str| match claims.value(&[name]).and_then(Value::text) {
+        let claim = |name: &'static str| match claims.value(&[name]).and_then(Value::as_str) {
             Some(text) => format!("{name} {}", printable(text.as_bytes())),
             None => format!("no {name}"),
         };
@@ -224,7 +224,7 @@ fn is_failed_status(value: &Value) -> bool {
     entries.len() == 2
         && entries.iter().all(|(key, value)| match key.as_str() {
             "code" => matches!(value, Value::Number(_)),
-            "message" => value.text().is_some(),
+            "message" => value.as_str().is_some(),
             _ => false,
         })
 }
@@ -288,7 +288,7 @@ mod tests {
     #[test]
     fn claims_are_found_by_the_names_on_the_way() {
         let claims = Claims::of_payload(br#"{"a": {"b": "x", "c": [1]}, "d": "y", "d": "z"}"#).expect("an object");
-        let text = |names: &[&str]| claims.value(names).and_then(Value::text).map(str::to_owned);
+        let text = |names: &[&str]| claims.value(names).and_then(Value::as_str).map(str::to_owned);
         assert_eq!(text(&["a", "b"]).as_deref(), Some("x"));
         assert_eq!(text(&["d"]).as_deref(), Some("z"));
         assert_eq!(text(&["a", "b", "c"]), None);
@@ -304,7 +304,7 @@ mod tests {
             let keys: Vec<Box<str>> = keys.iter().map(|key| Box::from(*key)).collect();
             match Claims::of_metadata(Value::of_json(kept.as_bytes()).expect("JSON"), &keys) {
                 Ok(claims) if claims.is_none() => "none".to_owned(),
-                Ok(claims) => claims.value(&["iss"]).and_then(Value::text).unwrap_or("no iss").to_owned(),
+                Ok(claims) => claims.value(&["iss"]).and_then(Value::as_str).unwrap_or("no iss").to_owned(),
                 Err(error) => error.status.split([' ', ',']).take(3).collect::<Vec<_>>().join(" "),
             }
         };

@@ -52,7 +52,7 @@ struct Summary {
 }
 
 impl IdentityAuthz {
-    /// Reads and compiles a configuration. Fails with all its diagnostics, each with its place.
+    /// Reads and compiles a configuration. Fails with all its diagnostics, each with its path.
     ///
     /// ```
     /// use sallyport_policy::IdentityAuthz;
@@ -334,7 +334,7 @@ fn read_identity(
             Some(key) => read_filter_state_key(&key).map(IdentitySource::FilterState),
         },
         other => {
-            object.refused("key", "is for the source filterState, remove it");
+            object.unsupported("key", "is for the source filterState, remove it");
             match other {
                 Some("forwardedClientCert") => Some(IdentitySource::ForwardedClientCert),
                 other => other.map(|_| IdentitySource::PeerCertificate),
@@ -343,7 +343,7 @@ fn read_identity(
     };
     let validation = match source {
         Some(IdentitySource::FilterState(_) | IdentitySource::ForwardedClientCert) => {
-            object.refused("validation", "is for the source peerCertificate, remove it");
+            object.unsupported("validation", "is for the source peerCertificate, remove it");
             Some(CertificateValidation::default())
         }
         Some(IdentitySource::PeerCertificate) | None => CertificateValidation::read(&object),

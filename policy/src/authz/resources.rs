@@ -51,7 +51,7 @@ pub(crate) fn read_resources(
             Resource::PeerAuthentication(resource) => &resource.name,
         };
         if let Some(earlier) = names.borrow_mut().insert(name.clone(), position) {
-            let list = node.place();
+            let list = node.path();
             item.error(format!("duplicate resource {name}, already defined at {list}[{earlier}]"));
         }
         let mut read = read.borrow_mut();

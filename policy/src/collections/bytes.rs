@@ -83,13 +83,13 @@ pub(crate) fn memchr2(bytes: &[u8], one: u8, other: u8) -> Option<usize> {
     };
     let mut at = 0;
     for eight in bytes.as_chunks().0 {
-        if let Some(place) = within(eight) {
-            return Some(at + place);
+        if let Some(index) = within(eight) {
+            return Some(at + index);
         }
         at += 8;
     }
     // What is left over is searched together with some that were searched before.
-    within(last).map(|place| bytes.len() - 8 + place)
+    within(last).map(|index| bytes.len() - 8 + index)
 }
 
 /// Reports whether `flags` sets the highest bit of a byte in any group of eight `bytes`. Shorter input is padded with

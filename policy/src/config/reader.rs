@@ -50,7 +50,7 @@ impl fmt::Display for Path<'_> {
     }
 }
 
-/// A value of the configuration, with its place.
+/// Value of the configuration, with its path.
 pub(crate) struct ConfigNode<'a> {
     document: &'a Value,
     path: Path<'a>,
@@ -74,7 +74,7 @@ impl<'a> ConfigNode<'a> {
     fn wrong_type(&self, wanted: &str) {
         match self.document {
             Value::Null => self.error(format!("is null, expected {wanted}; remove the key if it is not wanted")),
-            other => self.error(format!("expected {wanted}, this is {}", other.kind())),
+            other => self.error(format!("expected {wanted}, this is {}", other.type_name())),
         }
     }
 
@@ -206,7 +206,7 @@ impl<'a> ConfigNode<'a> {
         let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
         if found.is_none() {
             let listed = words.iter().map(|(word, _)| *word);
-            let hint = match nearest(text, listed.clone()) {
+            let hint = match closest_match(text, listed.clone()) {
                 Some(word) => format!("did you mean \"{word}\"?"),
                 None => format!("expected {}", one_of(listed)),
             };
@@ -215,8 +215,8 @@ impl<'a> ConfigNode<'a> {
         found
     }
 
-    /// The place of this value, as it stands in error texts.
-    pub(crate) fn place(&self) -> String {
+    /// Returns the path of this value, as error texts show it.
+    pub(crate) fn path(&self) -> String {
         self.path.to_string()
     }
 
@@ -244,14 +244,14 @@ impl Object<'_> {
     pub(crate) fn required(&self, key: &'static str, fix: &str) -> Option<ConfigNode<'_>> {
         let found = self.optional(key);
         if found.is_none() {
-            let place = Path { parent: Some(&self.node.path), step: Step::Key(key) };
-            self.node.diagnostics.add(ConfigError::new(place.to_string(), format!("missing, {fix}")));
+            let path = Path { parent: Some(&self.node.path), step: Step::Key(key) };
+            self.node.diagnostics.add(ConfigError::new(path.to_string(), format!("missing, {fix}")));
         }
         found
     }
 
     /// Reports a key that means something in Istio and that this filter cannot carry out, where it is given.
-    pub(crate) fn refused(&self, key: &'static str, why: &str) {
+    pub(crate) fn unsupported(&self, key: &'static str, why: &str) {
         if let Some(node) = self.optional(key) {
             node.error(why);
         }
@@ -278,7 +278,7 @@ impl Object<'_> {
             if known.iter().any(|name| name == key) {
                 continue;
             }
-            let hint = match nearest(key, known.iter().copied()) {
+            let hint = match closest_match(key, known.iter().copied()) {
                 Some(name) => format!("did you mean \"{name}\"?"),
                 None => format!("expected {}", one_of(known.iter().copied())),
             };
@@ -288,7 +288,7 @@ impl Object<'_> {
 }
 
 /// The candidate that is most like `word`, without regard to case, if one is like enough.
-pub(crate) fn nearest<'w>(word: &str, candidates: impl Iterator<Item = &'w str>) -> Option<&'w str> {
+pub(crate) fn closest_match<'w>(word: &str, candidates: impl Iterator<Item = &'w str>) -> Option<&'w str> {
     let word = word.to_ascii_lowercase();
     candidates
         .map(|candidate| (strsim::jaro_winkler(&word, &candidate.to_ascii_lowercase()), candidate))

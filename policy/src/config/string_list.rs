@@ -5,7 +5,7 @@ use crate::config::reader::ConfigNode;
 /// The most values of a list: more than any policy needs, and fewer than would fill the memory of the VM.
 const MAX_VALUES: usize = 1_000_000;
 
-/// Reads the strings of a list, each with `parse`, whose error is reported at the string's place.
+/// Reads the strings of a list, each with `parse`, whose error is reported at the string's path.
 pub(crate) fn read_values<P>(node: &ConfigNode<'_>, parse: impl Fn(&str) -> Result<P, String>) -> Option<Vec<P>> {
     read_listed(node, "to mean any", parse)
 }

@@ -47,7 +47,7 @@ impl Value {
     }
 
     /// Returns the string, if the value is one.
-    pub(crate) fn text(&self) -> Option<&str> {
+    pub(crate) fn as_str(&self) -> Option<&str> {
         match self {
             Self::Text(text) => Some(text),
             _ => None,
@@ -55,7 +55,7 @@ impl Value {
     }
 
     /// Returns the name of the value's type, as YAML users know it.
-    pub(crate) fn kind(&self) -> &'static str {
+    pub(crate) fn type_name(&self) -> &'static str {
         match self {
             Self::Null => "nothing",
             Self::Bool(_) => "true or false",

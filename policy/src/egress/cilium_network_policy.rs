@@ -86,20 +86,20 @@ impl CiliumNetworkPolicy {
     /// Reads the object of a resource whose kind is known.
     pub(crate) fn read(resource: &Object<'_>, cluster: &Cluster<'_>) -> Option<Self> {
         let metadata = Metadata::read(resource);
-        resource.refused("specs", "write one policy for each of the specs");
+        resource.unsupported("specs", "write one policy for each of the specs");
         let node = resource.required("spec", "write endpointSelector and egress")?;
         let spec = node.object()?;
         if let Some(description) = spec.optional("description") {
             description.text();
         }
         for key in ["ingress", "ingressDeny"] {
-            spec.refused(key, "is about what comes in, and this filter decides what leaves; keep it in the cluster and remove it here");
+            spec.unsupported(key, "is about what comes in, and this filter decides what leaves; keep it in the cluster and remove it here");
         }
-        spec.refused(
+        spec.unsupported(
             "egressDeny",
             "denies by addresses or ports, which is not supported here; use rules with action: DENY",
         );
-        spec.refused("nodeSelector", "picks nodes, which have no identity here; use endpointSelector");
+        spec.unsupported("nodeSelector", "picks nodes, which have no identity here; use endpointSelector");
         if let Some(default) = spec.optional("enableDefaultDeny") {
             read_default_deny(&default);
         }
@@ -300,7 +300,7 @@ fn read_to_ports(node: &ConfigNode<'_>) -> Option<Entry> {
         ports.into_iter().collect()
     });
     for key in ["rules", "listener", "originatingTLS", "terminatingTLS"] {
-        object.refused(key, "is the work of Cilium's own proxy and cannot be carried out here; remove it");
+        object.unsupported(key, "is the work of Cilium's own proxy and cannot be carried out here; remove it");
     }
     object.finish();
     Some(Entry { hosts: hosts?, ports: ports? })
@@ -317,7 +317,7 @@ fn read_port(node: &ConfigNode<'_>) -> Option<PortPattern> {
         }
         number
     });
-    object.refused("endPort", "ranges are not supported, list the ports");
+    object.unsupported("endPort", "ranges are not supported, list the ports");
     if let Some(protocol) = object.optional("protocol")
         && protocol.enum_value(&[("TCP", true), ("ANY", true), ("UDP", false), ("SCTP", false)]) == Some(false)
     {

@@ -60,15 +60,15 @@ impl ServiceEntry {
         if let Some(addresses) = spec.optional("addresses") {
             read_texts(&addresses);
         }
-        spec.refused(
+        spec.unsupported(
             "endpoints",
             "the gateway resolves the host itself and sends to nothing else; remove it, and route in Envoy",
         );
-        spec.refused(
+        spec.unsupported(
             "workloadSelector",
             "picks workloads of the mesh, and this filter decides what leaves it; remove it",
         );
-        spec.refused(
+        spec.unsupported(
             "subjectAltNames",
             "no filter sees the server's certificate; check it in the upstream TLS context, and remove it here",
         );

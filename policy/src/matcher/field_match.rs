@@ -42,17 +42,17 @@ impl<F: Copy + Eq> FieldMatches<F> {
                 Some(known) if *known == field => return Ok(found),
                 Some(_) => {}
                 None => {
-                    if let Err(obstacle) = look_up(found) {
+                    if let Err(error) = look_up(found) {
                         *found = FieldMatch::default();
-                        return Err(obstacle);
+                        return Err(error);
                     }
                     *known = Some(field);
                     return Ok(found);
                 }
             }
         }
-        let place = match self.more.iter().position(|(known, _)| *known == field) {
-            Some(place) => place,
+        let index = match self.more.iter().position(|(known, _)| *known == field) {
+            Some(index) => index,
             None => {
                 let mut found = FieldMatch::default();
                 look_up(&mut found)?;
@@ -60,7 +60,7 @@ impl<F: Copy + Eq> FieldMatches<F> {
                 self.more.len() - 1
             }
         };
-        self.more.get(place).map(|(_, found)| found).ok_or_else(missing_index)
+        self.more.get(index).map(|(_, found)| found).ok_or_else(missing_index)
     }
 }
 

@@ -180,8 +180,8 @@ impl<F: FieldKey> ClauseIndex<F> {
         limit: usize,
     ) -> Option<Vec<&Clause<F>>> {
         let mut residual = Vec::new();
-        let mut open = vec![0];
-        while let Some(node) = open.pop().and_then(|index| self.nodes.get(index)) {
+        let mut pending = vec![0];
+        while let Some(node) = pending.pop().and_then(|index| self.nodes.get(index)) {
             match node {
                 Node::Leaf(leaf) => {
                     for clause in leaf.clauses(&self.clauses, limit)? {
@@ -200,9 +200,9 @@ impl<F: FieldKey> ClauseIndex<F> {
                         return None;
                     }
                     for value in &found.any {
-                        open.extend(branch.by_value.get(value));
+                        pending.extend(branch.by_value.get(value));
                     }
-                    open.extend(branch.otherwise);
+                    pending.extend(branch.otherwise);
                 }
             }
         }
@@ -296,7 +296,7 @@ impl<F: FieldKey> ClauseIndex<F> {
         values: &mut M,
         on_clause: &mut dyn FnMut(&'c Clause<F>, bool) -> ControlFlow<()>,
     ) -> Result<(), M::Error> {
-        let mut open: SmallVec<[usize; 16]> = SmallVec::new();
+        let mut pending: SmallVec<[usize; 16]> = SmallVec::new();
         let mut next = Some(0);
         while let Some(node) = next.and_then(|index| self.nodes.get(index)) {
             match node {
@@ -310,18 +310,18 @@ impl<F: FieldKey> ClauseIndex<F> {
                     next = branch.otherwise;
                     let found = values.matched(branch.field)?;
                     if found.uncompared {
-                        open.extend(branch.by_value.values().copied());
+                        pending.extend(branch.by_value.values().copied());
                     }
                     for value in &found.any {
                         if let Some(child) = branch.by_value.get(value)
                             && let Some(before) = next.replace(*child)
                         {
-                            open.push(before);
+                            pending.push(before);
                         }
                     }
                 }
             }
-            next = next.or_else(|| open.pop());
+            next = next.or_else(|| pending.pop());
         }
         Ok(())
     }

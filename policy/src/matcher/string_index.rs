@@ -52,7 +52,7 @@ impl StringIndex {
     pub(crate) fn literal_prefix(&self, value: ValueId) -> Option<LiteralPrefix<'_>> {
         // They were numbered in their order.
         let exact = self.exact.entries().binary_search_by_key(&value, |(_, value)| *value);
-        match exact.ok().and_then(|place| self.exact.entries().get(place)) {
+        match exact.ok().and_then(|index| self.exact.entries().get(index)) {
             Some((text, _)) => Some(LiteralPrefix { text, whole: true }),
             None => self.prefixes.text(value).map(|text| LiteralPrefix { text, whole: false }),
         }

@@ -70,7 +70,7 @@ impl MetadataPattern {
         match value {
             Value::Text(text) => self.shape != Shape::Listed && self.matches_text(text),
             Value::List(items) => {
-                self.shape != Shape::Alone && items.iter().filter_map(Value::text).any(|text| self.matches_text(text))
+                self.shape != Shape::Alone && items.iter().filter_map(Value::as_str).any(|text| self.matches_text(text))
             }
             _ => false,
         }
@@ -181,7 +181,7 @@ impl Index {
         match value {
             Value::Text(text) => look_up_all(&self.alone, [text.as_str()].into_iter(), &mut found.any),
             Value::List(items) => {
-                look_up_all(&self.listed, items.iter().filter_map(Value::text), &mut found.any);
+                look_up_all(&self.listed, items.iter().filter_map(Value::as_str), &mut found.any);
             }
             _ => {}
         }

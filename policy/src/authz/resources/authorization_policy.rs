@@ -66,7 +66,7 @@ impl AuthorizationPolicy {
         let spec = node.object()?;
         let action = read_action(&spec, context);
         let target = Target::read(&spec);
-        spec.refused(
+        spec.unsupported(
             "provider",
             "is for the action CUSTOM, which is not supported; use envoy.filters.http.ext_authz before this filter",
         );

@@ -61,7 +61,7 @@ impl RuleFieldReader<'_> {
         read_alternatives(node, "from", "source", |source| {
             let predicates = self.read_fields(source, self.registry.source);
             for (key, reason) in self.registry.rejected_source {
-                source.refused(key, reason);
+                source.unsupported(key, reason);
             }
             if self.registry.rejects_service_accounts_beside_principals && names_accounts_twice(source) {
                 source.error(

@@ -150,8 +150,8 @@ impl Target {
         let selector = spec.optional("selector");
         let reference = spec.optional("targetRef");
         let references = spec.optional("targetRefs");
-        let given = [&selector, &reference, &references].iter().filter(|node| node.is_some()).count();
-        if given > 1 {
+        let targets = [&selector, &reference, &references].iter().filter(|node| node.is_some()).count();
+        if targets > 1 {
             spec.error("has more than one of selector, targetRef and targetRefs, keep one");
             return None;
         }
@@ -238,7 +238,7 @@ impl TargetRef {
         let group = object.optional("group");
         let kind = object.required("kind", "write Service, ServiceEntry, Gateway or GatewayClass");
         let name = object.required("name", "name what the policy is for");
-        object.refused("namespace", "Istio allows references within the policy's own namespace only, remove it");
+        object.unsupported("namespace", "Istio allows references within the policy's own namespace only, remove it");
         let kind = kind.as_ref().and_then(|node| node.enum_value(&TargetKind::NAMED));
         let name = name.as_ref().and_then(|node| {
             let text = node.non_empty_str()?;
@@ -253,8 +253,8 @@ impl TargetRef {
         if let (Some(kind), Some(text)) = (kind, written)
             && !kind.is_of(text)
         {
-            let place = group.as_ref().unwrap_or(node);
-            place.error(format!("`{text}` is not the group of this kind, write {}", kind.group()));
+            let location = group.as_ref().unwrap_or(node);
+            location.error(format!("`{text}` is not the group of this kind, write {}", kind.group()));
         }
         object.finish();
         Some(Self { kind: kind?, name: name? })

@@ -92,7 +92,7 @@ impl BaselineDeny {
     /// 1. A policy or a built-in list matches, or the user agent is missing or empty where that is denied: denied.
     /// 2. Unless an exemption names its user agent or its path.
     ///
-    /// A failure of the proxy on the way is a denial.
+    /// An unavailable attribute is a denial.
     pub fn decide(&self, request: &mut dyn Request) -> Decision<Denial<'_>> {
         let decision = match self.policy.decide(request) {
             Decision::Deny(denial) => Decision::Deny(denial),

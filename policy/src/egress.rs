@@ -179,7 +179,7 @@ fn read(node: &ConfigNode<'_>) -> Option<Configuration> {
     })
 }
 
-/// The rules and those that resources stand for, in the order in which they are reported.
+/// Returns the rules and those of resources, in the order in which they are reported.
 fn read_all(
     rules: Option<&ConfigNode<'_>>,
     resources: Option<&ConfigNode<'_>>,

@@ -89,7 +89,7 @@ impl ClaimSource {
 
     /// The value of `key` for this request, or none.
     ///
-    /// Fails where the proxy does not tell, and where what it tells cannot be read.
+    /// Fails if the proxy does not supply the metadata, or if it is malformed.
     pub(crate) fn value<R: Request + ?Sized>(
         &self,
         key: &MetadataKey,
@@ -180,7 +180,7 @@ impl Claims {
                 continue;
             }
             match keys.iter().any(|listed| **listed == *key) {
-                // Of a key that comes twice the last counts.
+                // The last of repeated keys counts.
                 true => several |= payload.replace((key.clone(), value)).is_some_and(|(before, _)| before != key),
                 // A listed key is a payload whatever it holds; an unlisted one can hold the header of a token.
                 false => unlisted |= !is_jose_header(&value),
@@ -207,7 +207,7 @@ impl Claims {
         Value::of_json(json).filter(|document| matches!(document, Value::Object(_))).map(Self)
     }
 
-    /// The claim at the end of a way of names. Of a name that is given twice the last counts, as in Envoy.
+    /// Returns the claim at a path of names. The last of repeated names counts, as in Envoy.
     pub(crate) fn value<N: AsRef<str>>(&self, names: &[N]) -> Option<&Value> {
         names.iter().try_fold(&self.0, |value, name| match value {
             Value::Object(entries) => {

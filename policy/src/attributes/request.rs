@@ -27,7 +27,7 @@ pub trait Request {
         unsupported("the peer")
     }
 
-    /// The address of the connection's other end, whatever a request says of addresses (`source.ip`).
+    /// Returns the address of the connection's peer, independent of headers (`source.ip`).
     fn source_ip(&mut self) -> Result<Option<IpAddr>, AttributeError> {
         unsupported("source.ip")
     }
@@ -46,7 +46,7 @@ pub trait Request {
     /// The port that the connection was addressed to, on the proxy's side.
     fn destination_port(&mut self) -> Result<Option<u16>, AttributeError>;
 
-    /// The server name that the client's TLS asks for (SNI, RFC 6066, section 3), where the proxy has read it.
+    /// Returns the SNI of the client's TLS handshake (RFC 6066, section 3), if the proxy read it.
     fn server_name(&mut self) -> Result<Option<&[u8]>, AttributeError> {
         unsupported("connection.sni")
     }
@@ -103,7 +103,7 @@ impl PseudoHeader {
     }
 }
 
-/// The values of one header, of which there is mostly one.
+/// Values of one header, usually one.
 pub type HeaderValues<'v> = SmallVec<[&'v [u8]; 2]>;
 
 /// A path without query and fragment, as Envoy's path matcher has it (`PathUtil::removeQueryAndFragment`).

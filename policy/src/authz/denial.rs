@@ -5,7 +5,7 @@ use crate::authz::engine::rule_set::RuleDenial;
 use crate::authz::policy_name::{PolicyName, RuleName};
 use crate::identity::error::EvalError;
 
-/// A decision, and the audit mark beside it.
+/// Decision with its audit mark.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Evaluation<'p> {
     /// The answer.

@@ -179,7 +179,7 @@ impl Configuration {
         };
         let (for_connections, connection_warnings) = for_connections(&applicable);
         let connections = for_connections.map(|policies| compile(policies, mutual_tls.clone()));
-        // Nothing borrows the policies any more, so each can go as soon as it is compiled.
+        // Each policy is dropped as soon as it is compiled.
         let applies: Vec<bool> = policies.iter().map(applies).collect();
         let owned = self.loaded.policies.into_iter().zip(applies).filter(|(_, applies)| *applies);
         let policy = compile(owned.map(|(policy, _)| Cow::Owned(policy)).collect(), mutual_tls);
@@ -195,7 +195,7 @@ impl Configuration {
         })
     }
 
-    /// Reports the policies that compare the client's address, where it is not said that clients cannot choose it.
+    /// Reports policies that compare the client's address without `remoteAddress: trusted`.
     fn check_remote_address(&self, applicable: &[&AuthorizationPolicy], diagnostics: &Diagnostics) {
         if self.remote_address_is_trusted {
             return;

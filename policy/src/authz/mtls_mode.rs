@@ -22,11 +22,11 @@ type Requirement = Option<PolicyName>;
 const SCOPES: [&str; 3] = ["the whole mesh", "its whole namespace", "this workload"];
 
 impl MutualTls {
-    /// Puts together what is meant for `workload`, and says how many that are.
+    /// Merges the resources that apply to `workload`, and returns their number.
     ///
     /// Follows Istio (1.31, `pilot/pkg/security/authn/policy_applier.go`): PERMISSIVE, over that the mesh's, over that
     /// the namespace's, over that the one that selects the workload, and over that its ports; UNSET changes nothing.
-    /// Of two for the same Istio takes the older, which a configuration does not tell, so that is refused.
+    /// Two resources with the same scope are rejected: Istio picks the older one, and a configuration has no creation time.
     pub(crate) fn new(
         all: &[PeerAuthentication],
         workload: Option<&Workload>,

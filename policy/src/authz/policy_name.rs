@@ -56,7 +56,7 @@ impl PolicyName {
         &self.name
     }
 
-    /// The part of counter names that stands for it: `policy.<namespace>.<name>`,
+    /// Returns the part of counter names for the policy: `policy.<namespace>.<name>`,
     /// `peer_authentication.<namespace>.<name>`, `preset.<name>.v<version>` or
     /// `setting.<key>`.
     pub fn counter(&self) -> String {

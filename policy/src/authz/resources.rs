@@ -1,4 +1,4 @@
-//! The Kubernetes objects that policies come as.
+//! Kubernetes resources that define policies.
 
 pub(crate) mod authorization_policy;
 pub(crate) mod conditions;

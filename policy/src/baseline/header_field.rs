@@ -107,7 +107,7 @@ impl fmt::Display for HeaderGlob {
     }
 }
 
-/// Reports whether `word` stands in `value` with no letter before or after it.
+/// Reports whether `value` contains `word` with no letter before or after it.
 fn has_word(value: &[u8], word: &[u8]) -> bool {
     let is_letter = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphabetic);
     value.windows(word.len().max(1)).enumerate().any(|(at, window)| {
@@ -157,7 +157,7 @@ impl WildPattern {
         self.pattern.matches(&one_character_a_byte(value))
     }
 
-    /// The longest run of bytes that stands for itself.
+    /// Returns the longest literal.
     fn literal(&self) -> &[u8] {
         let mut longest: &[u8] = &[];
         let mut rest = self.text.as_bytes();

@@ -1,6 +1,6 @@
 //! Hash tables for what a configuration holds.
 //!
-//! Their hash is quick and not made against chosen keys: keys come from configurations, requests only look them up.
+//! The hash is fast and not collision-resistant: only configurations insert keys, requests look them up.
 
 use std::borrow::Borrow;
 use std::hash::{BuildHasher, Hash};

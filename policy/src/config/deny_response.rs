@@ -24,7 +24,7 @@ impl DenyResponse {
         self.status
     }
 
-    /// The body. Default: `RBAC: access denied`, as Envoy's own filter has it.
+    /// Body. Default: `RBAC: access denied`, as in Envoy's RBAC filter.
     pub fn body(&self) -> &str {
         &self.body
     }

@@ -55,7 +55,7 @@ pub(crate) fn printable_line(line: &str, own: Option<&str>) -> String {
         if at > 0 {
             shown.push('`');
         }
-        // Every other part stands between two backticks.
+        // Every other part is between backticks.
         let part = if at % 2 == 1 { &*cut(part) } else { part };
         part.chars().for_each(|character| push_escaped(&mut shown, character));
     }

@@ -15,7 +15,7 @@ use crate::config::value::{Number, Value};
 /// Minimum Jaro-Winkler similarity at which a known key is suggested for an unknown one.
 const MIN_SIMILARITY: f64 = 0.8;
 
-/// The way from the root of the configuration to a value.
+/// Path from the root of the configuration to a value.
 #[derive(Clone, Copy)]
 struct Path<'a> {
     parent: Option<&'a Path<'a>>,
@@ -128,7 +128,7 @@ impl<'a> ConfigNode<'a> {
         next.get() == items.count()
     }
 
-    /// The items of a list that must have one to `most`; `meaning` says what leaving the key out would mean.
+    /// Returns the items of a list of one to `most`; `meaning` is what an absent key would mean, for the error.
     pub(crate) fn non_empty_list(&self, most: usize, meaning: &str) -> Option<impl Iterator<Item = ConfigNode<'_>>> {
         if matches!(self.document, Value::List(list) if list.is_empty()) {
             self.error(format!("empty list, add a value, or remove the key {meaning}"));
@@ -225,7 +225,7 @@ impl<'a> ConfigNode<'a> {
     }
 }
 
-/// An object whose keys are asked for one by one; [`finish`](Self::finish) reports those that nobody asked for.
+/// Object whose keys are read one by one; [`finish`](Self::finish) reports the unknown ones.
 pub(crate) struct Object<'a> {
     node: &'a ConfigNode<'a>,
     entries: &'a [(String, Value)],
@@ -240,7 +240,7 @@ impl Object<'_> {
         Some(self.node.child(Step::Key(key), value))
     }
 
-    /// The value of a key that must be there; `fix` says what to write.
+    /// Returns the value of a required key; `fix` says what to write.
     pub(crate) fn required(&self, key: &'static str, fix: &str) -> Option<ConfigNode<'_>> {
         let found = self.optional(key);
         if found.is_none() {
@@ -271,7 +271,7 @@ impl Object<'_> {
         self.entries.is_empty()
     }
 
-    /// Reports every key that was never asked for.
+    /// Reports every key that was not read.
     pub(crate) fn finish(self) {
         let known = self.known.borrow();
         for (key, value) in self.entries {

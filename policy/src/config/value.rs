@@ -20,7 +20,7 @@ pub(crate) enum Number {
     Negative(i64),
     /// Number with a fraction.
     NonInteger,
-    /// Whole, and beyond what a double tells apart, or infinite: which number was meant cannot be known.
+    /// Integer beyond the precision of a double, or infinite: the intended number is unknown.
     Inexact,
 }
 

@@ -159,7 +159,7 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// Reads an authority as `:authority` and the target of CONNECT have it: `host` or `host:port`.
+    /// Parses an authority of `:authority` or CONNECT: `host` or `host:port`.
     ///
     /// Fails on everything that is not one host in its one spelling, with at most one port in its one spelling.
     ///
@@ -183,7 +183,7 @@ impl Authority {
                 }
             }
             _ => {
-                // What is wrong with the whole is told before what is wrong with a part.
+                // Errors of the whole take precedence over errors of a part.
                 check_bytes_before_port(bytes)?;
                 let mut parts = bytes.splitn(2, |byte| *byte == b':');
                 (parts.next().unwrap_or_default(), parts.next())
@@ -228,13 +228,13 @@ pub enum InvalidAuthority {
     FinalDots,
     /// A label begins or ends with a hyphen.
     Hyphen,
-    /// An `@`: what stands before it is not the host.
+    /// Authority with userinfo (`@`).
     UserInfo,
     /// A percent sign: nothing is ever decoded here.
     Escape,
     /// A comma: several Host headers, joined.
     Several,
-    /// Brackets around something that is not an IPv6 address, or beside it.
+    /// Brackets around or next to something other than an IPv6 address.
     Brackets,
     /// An IPv6 zone, which names an interface of this machine.
     ZoneId,

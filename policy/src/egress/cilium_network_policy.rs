@@ -1,7 +1,7 @@
-//! CiliumNetworkPolicy (`cilium.io/v2`), as far as it lists hosts by `serverNames`.
+//! CiliumNetworkPolicy (`cilium.io/v2`), limited to hosts in `serverNames`.
 //!
-//! What a policy says of addresses, of workloads in the cluster or of traffic that comes in is not for a filter on the
-//! way out, so such policies are refused, each part with its reason.
+//! Rules about addresses, cluster workloads or ingress traffic cannot be enforced by a filter on the
+//! egress path, so such policies are rejected, each part with its reason.
 
 use crate::authz::policy_name::PolicyName;
 use crate::authz::resources::object_meta::Metadata;
@@ -22,7 +22,7 @@ const SERVICE_ACCOUNT: &str = "io.cilium.k8s.policy.serviceaccount";
 /// The label under which it knows the namespace.
 const NAMESPACE: &str = "io.kubernetes.pod.namespace";
 
-/// Labels of Cilium may be written with where they come from.
+/// Cilium labels may have a source prefix.
 const LABEL_SOURCES: [&str; 2] = ["k8s:", "any:"];
 
 /// Item of `workloads`: a principal and its labels.
@@ -155,7 +155,7 @@ impl Requirement {
     }
 }
 
-/// The principals that `endpointSelector` picks: by the service account alone, or through `workloads`.
+/// Returns the principals that `endpointSelector` selects: by service account, or through `workloads`.
 fn read_selector(node: &ConfigNode<'_>, namespace: &str, cluster: &Cluster<'_>) -> Option<Vec<String>> {
     let requirements = read_requirements(node)?;
     let own = cluster.trust_domains.own();
@@ -220,7 +220,7 @@ fn read_expression(node: &ConfigNode<'_>) -> Option<Requirement> {
     }
 }
 
-/// A label's key without where it comes from.
+/// Returns a label's key without its source prefix.
 fn bare(key: &str) -> &str {
     LABEL_SOURCES.iter().find_map(|source| key.strip_prefix(source)).unwrap_or(key)
 }

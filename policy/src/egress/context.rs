@@ -1,4 +1,4 @@
-//! The rest of a configuration, as far as reading its rules and resources depends on it.
+//! Configuration on which rules and resources depend.
 
 use crate::egress::cilium_network_policy::{Cluster, LabelledWorkload};
 use crate::identity::trust_domains::TrustDomains;

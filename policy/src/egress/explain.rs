@@ -40,7 +40,7 @@ pub(crate) fn explain(
     }
 }
 
-/// The rule that comes closest, with what keeps it from allowing this.
+/// Describes the closest rule and its unmet requirements.
 fn closest_rule(
     rules: &RuleSet,
     destination: &Destination,
@@ -77,7 +77,7 @@ fn lists_host(rules: &RuleSet, lookups: &mut Lookups<'_>) -> Result<bool, EvalEr
     }
 }
 
-/// The request and its peer, in words. What the proxy does not supply is left out: the denial stands either way.
+/// Describes the request and its peer. Attributes that the proxy does not supply are left out.
 fn describe_request(destination: Option<&Destination>, request: &mut dyn EgressRequest) -> String {
     let peer = request.peer();
     let peer = peer.map_or_else(|error| format!("someone ({error})"), |peer| printable(peer.to_string().as_bytes()));

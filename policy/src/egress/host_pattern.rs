@@ -18,9 +18,9 @@ pub(crate) enum DestinationPattern {
 /// Number of labels that a leading star stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WildcardScope {
-    /// `*.x.com` is any depth below x.com, as Envoy and Istio have it.
+    /// `*.x.com` is any depth below x.com, as in Envoy and Istio.
     AnyDepth,
-    /// `*.x.com` is one label, `**.x.com` any depth, as Cilium has it.
+    /// `*.x.com` is one label, `**.x.com` any depth, as in Cilium.
     OneLabel,
 }
 

@@ -1,4 +1,4 @@
-//! Rules, written as such or as resources: who may reach which hosts on which ports.
+//! Rules, explicit or from resources: sources, hosts and ports.
 
 use std::rc::Rc;
 
@@ -95,7 +95,7 @@ impl Rules {
         self.list.iter().map(|rule| rule.hosts.len()).sum()
     }
 
-    /// Reads an object of `resources` and adds the rules that it stands for.
+    /// Reads an item of `resources` and adds its rules.
     pub(crate) fn add_resource(&mut self, node: &ConfigNode<'_>, context: &EgressContext<'_>) -> Option<()> {
         let object = node.object()?;
         let read = match read_kind(&object)? {

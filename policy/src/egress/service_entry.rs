@@ -1,4 +1,4 @@
-//! ServiceEntry, as istio/api `networking/v1/service_entry.proto` has it, for what lies outside the mesh.
+//! ServiceEntry for hosts outside the mesh (istio/api `networking/v1/service_entry.proto`).
 
 use crate::authz::policy_name::PolicyName;
 use crate::authz::resources::object_meta::{Metadata, label};
@@ -19,7 +19,7 @@ pub(crate) enum ExportedTo {
     Namespaces(Vec<String>),
 }
 
-/// Hosts outside the mesh, and who may reach them on which ports.
+/// Hosts outside the mesh, with their ports and permitted sources.
 pub(crate) struct ServiceEntry {
     pub(crate) name: PolicyName,
     pub(crate) hosts: Vec<DestinationPattern>,
@@ -56,7 +56,7 @@ impl ServiceEntry {
                 resolution.error("STATIC sends to endpoints of its own, which no filter can; the gateway resolves the host, write DNS");
             }
         }
-        // By these Istio's own proxies catch traffic on its way here; what may be reached does not depend on them.
+        // Istio's proxies use these to capture traffic; they do not affect which hosts are allowed.
         if let Some(addresses) = spec.optional("addresses") {
             read_texts(&addresses);
         }

@@ -1,10 +1,10 @@
-//! Settings of a filter that say who the mesh is and where identities come from.
+//! Settings for the mesh's trust domains and the source of identities.
 
 use crate::config::reader::{ConfigNode, Object};
 use crate::identity::spiffe_id::MAX_TRUST_DOMAIN;
 use crate::identity::trust_domains::TrustDomains;
 
-/// `identity.source`: where the proxy tells who asks.
+/// `identity.source`: source of the caller's identity.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum IdentitySource {
     /// The certificate of the connection.

@@ -87,7 +87,7 @@ impl<F: FieldKey> Clause<F> {
         first.map(|condition| (condition.field, condition.set))
     }
 
-    /// The set that the value of `field` has to be in, if this clause says so.
+    /// Returns the set that the value of `field` has to be in, if the clause requires one.
     pub(crate) fn wanted(&self, field: F) -> Option<SetId> {
         self.wants().find(|(wanted, _)| *wanted == field).map(|(_, set)| set)
     }

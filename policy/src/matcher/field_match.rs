@@ -18,7 +18,7 @@ pub(crate) struct FieldMatch {
 
 /// Matches of the fields `F` that were looked up, each once.
 pub(crate) struct FieldMatches<F> {
-    /// The first ones, in place: most requests are asked for no more.
+    /// First matches, kept inline: most requests need no more.
     first: [(Option<F>, FieldMatch); 3],
     more: Vec<(F, FieldMatch)>,
 }
@@ -77,7 +77,7 @@ impl<F> FieldMatches<F> {
     }
 }
 
-/// A field that nothing was made to look up in: what it matches cannot be told.
+/// Error for a field without an index, whose matches are unknown.
 fn missing_index() -> EvalError {
     AttributeError { attribute: "a field of the policy", status: "it has no index" }.into()
 }

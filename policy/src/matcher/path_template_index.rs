@@ -5,9 +5,9 @@ use crate::matcher::path_template::{PathTemplate, Segment, SegmentBytes};
 use crate::matcher::prefix_index::SuffixTable;
 use crate::matcher::value_ids::{Matched, ValueId};
 
-/// Templates whose operators stand for the same bytes, as a tree of segments.
+/// Templates with one class of segment bytes, as a tree of segments.
 ///
-/// At each segment of a path there are two ways on at most: the literal and `{*}`.
+/// Each segment of a path has at most two children to follow: the literal and `{*}`.
 pub(crate) struct TemplateIndex {
     bytes: SegmentBytes,
     nodes: Vec<Node>,

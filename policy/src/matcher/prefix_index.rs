@@ -6,7 +6,7 @@ use crate::matcher::value_ids::{Matched, ValueId};
 
 /// Byte strings in order, each linked to the longest other entry that it starts with.
 ///
-/// The entry that stands just before a value's place is the value's longest prefix, or starts with it: every prefix
+/// The entry just before a value's position is the value's longest prefix, or starts with it: every prefix
 /// lies on the chain of links from there.
 #[derive(Default)]
 pub(crate) struct PrefixTable {

@@ -1,4 +1,4 @@
-//! Patterns of one field, for values that can be read in several ways.
+//! Patterns of one field, for values with several readings.
 
 use std::hash::Hash;
 use std::rc::Rc;

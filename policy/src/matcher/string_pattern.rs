@@ -1,4 +1,4 @@
-//! A string of a policy in which `*` stands for any run of bytes.
+//! String patterns of policies; `*` stands for any run of bytes.
 
 use std::fmt;
 
@@ -89,7 +89,7 @@ impl Glob {
         !self.head.is_empty() || !self.tail.is_empty()
     }
 
-    /// Takes each piece at its first place: if any placement matches, this one does.
+    /// Matches each literal at its first occurrence: if any placement matches, this one does.
     pub(crate) fn matches(&self, value: &[u8]) -> bool {
         let Some(rest) = value.strip_prefix(&*self.head) else { return false };
         let Some(mut rest) = rest.strip_suffix(&*self.tail) else { return false };
@@ -114,7 +114,7 @@ impl fmt::Display for Glob {
     }
 }
 
-/// Gives a newtype of a string pattern the pattern's text and a way to take it out.
+/// Implements access to the pattern of a string-pattern newtype.
 macro_rules! string_pattern_newtype {
     ($pattern:ty) => {
         impl From<$pattern> for crate::matcher::string_pattern::StringPattern {

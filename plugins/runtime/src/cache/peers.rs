@@ -119,7 +119,7 @@ impl<H: Host> PeerCache<H> {
 
     /// Connection of the current stream.
     ///
-    /// Fails if the host does not supply what tells its peer; nothing is cached then.
+    /// Fails if the host does not supply the peer's attributes; nothing is cached then.
     pub fn connection(&self) -> Result<Rc<CachedConnection>, AttributeError> {
         let Some(token) = self.token() else { return self.read_connection() };
         let current = self.current.borrow().get(&token).map(Rc::clone);
@@ -207,7 +207,7 @@ fn has_certificate(host: impl Host) -> Result<bool, AttributeError> {
 
 /// Reads the identity that the peer's certificate proves.
 ///
-/// `connection.mtls` alone says only that a certificate was presented. Whether it was validated tells Envoy 1.39 and
+/// `connection.mtls` says only that a certificate was presented. Its validation is known from Envoy 1.39 and
 /// later, though not on resumed sessions, or the configuration says that the listener requires a validated one.
 fn read_peer(host: impl Host, validation: CertificateValidation) -> Result<Peer, AttributeError> {
     let uri = host

@@ -40,7 +40,7 @@ impl<'c, H: Host> StreamContext<'c, H> {
         (*self.identity == IdentitySource::PeerCertificate).then_some(connection)
     }
 
-    /// Caller, if no header tells it.
+    /// Caller, unless a header supplies it.
     pub(crate) fn caller(&self) -> Result<Caller, AttributeError> {
         match self.identity {
             IdentitySource::PeerCertificate => self.peers.connection().map(Caller::Connection),

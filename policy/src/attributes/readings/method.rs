@@ -8,7 +8,7 @@ pub(crate) fn is_plain(method: &[u8]) -> bool {
     !method.iter().any(u8::is_ascii_lowercase)
 }
 
-/// The readings of a method beside the one as it came.
+/// Returns the readings of a method, except the original one.
 pub(crate) fn readings(method: &[u8]) -> Vec<(u8, Vec<u8>)> {
     match is_plain(method) {
         true => Vec::new(),

@@ -78,7 +78,7 @@ impl PathReadings {
         }
     }
 
-    /// The numbers of the readings that are made beside the path as it came, those that change least first.
+    /// Returns the numbers of the enabled readings, those that change the least first.
     pub(crate) fn numbers(self) -> impl Iterator<Item = u8> {
         (0..BASES.len() * MERGES.len()).filter_map(move |number| {
             let number = u8::try_from(number).ok()?;
@@ -203,7 +203,7 @@ fn push_encoded(byte: u8, spelled: &mut Vec<u8>) {
     spelled.extend([b'%', digit(byte >> 4), digit(byte & 15)]);
 }
 
-/// The readings of a path beside the one as it came.
+/// Readings of a path, except the original one.
 pub(crate) enum Readings {
     /// Distinct readings with their numbers; empty for most paths.
     Few(Vec<(u8, Vec<u8>)>),

@@ -32,7 +32,7 @@ pub(crate) trait MatchField: Clone + Eq + Debug + 'static {
     /// Phrase of the field in the description of a rule's requirements.
     const PHRASE: Phrase = Phrase::Named;
 
-    /// The name that tells it from others of the same rank, as a header has one.
+    /// Name that distinguishes fields of one rank, such as that of a header.
     fn name(&self) -> Cow<'_, str> {
         Cow::Borrowed("")
     }
@@ -40,7 +40,7 @@ pub(crate) trait MatchField: Clone + Eq + Debug + 'static {
     /// The noun for its values in explanations.
     fn subject(&self) -> Cow<'static, str>;
 
-    /// The policy key that it came from, where only HTTP requests have it.
+    /// Policy key of the field, if it is HTTP-only.
     fn http_key(&self) -> Option<String> {
         None
     }
@@ -54,7 +54,7 @@ pub(crate) trait MatchField: Clone + Eq + Debug + 'static {
     fn index(self, patterns: Vec<(Self::Pattern, ValueId)>) -> Box<dyn FieldIndex>;
 }
 
-/// The part of a field in the sentence that says what a rule wants: `GET at /orders and port 8080`.
+/// Phrase of a field in the description of a rule's requirements: `GET at /orders and port 8080`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phrase {
     /// The method, which stands first.
@@ -77,7 +77,7 @@ pub(crate) trait FieldIndex {
         None
     }
 
-    /// Reports whether the request's value of this field can be read in several ways.
+    /// Reports whether the request's value of this field has several readings.
     fn has_several_readings(&self, _request: &mut dyn Request) -> bool {
         false
     }
@@ -201,7 +201,7 @@ pub(crate) trait FieldInterner {
     fn into_index(self: Box<Self>) -> Box<dyn FieldIndex>;
 }
 
-/// The properties of a field that the engine asks for: the constants of [`MatchField`].
+/// Properties of a field that the engine uses: the constants of [`MatchField`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FieldProperties {
     pub(crate) connection_scoped: bool,

@@ -10,7 +10,7 @@ use crate::matcher::value_ids::ValueId;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct FieldId {
     rank: u8,
-    /// The position in the set: fields stand in the order of their first mention.
+    /// Position in the set, whose fields are in the order of first mention.
     position: u32,
 }
 

@@ -31,7 +31,7 @@ pub(crate) struct RuleSet {
     pub(crate) deny: Group,
     pub(crate) allow: Group,
     pub(crate) audit: ClauseIndex<FieldId>,
-    /// The fields that rules ask for and that a connection's handshake fixes.
+    /// Fields of rules whose values the connection's handshake fixes.
     pub(crate) connection_fields: Vec<FieldId>,
     pub(crate) default_action: DefaultAction,
     pub(crate) mode: EnforcementMode,
@@ -57,7 +57,7 @@ pub(crate) enum RuleDenial<'p> {
     DefaultAction,
 }
 
-/// The clause of an ALLOW rule that comes closest to a request.
+/// Returns the clause of an ALLOW rule that is closest to a request.
 pub(crate) struct ClosestClause<'p> {
     pub(crate) clause: &'p Clause<FieldId>,
     /// The conditions that do not hold.
@@ -80,7 +80,7 @@ impl RuleSet {
     /// 3. An ALLOW rule matches: allowed.
     /// 4. Otherwise: denied.
     ///
-    /// An error on the way is a denial. Rules in report mode take part in a second decision, made by the same steps over
+    /// An error is a denial. Rules in report mode take part in a second decision, made by the same steps over
     /// all rules, whose denial is only reported; in report mode of the filter every denial is.
     pub(crate) fn decide<'p, D>(&'p self, lookups: &mut Lookups<'_>) -> Decision<D>
     where

@@ -220,7 +220,7 @@ macro_rules! address_field {
 }
 
 address_field! {
-    /// The address of the connection's other end, whatever a request says of addresses.
+    /// Address of the connection's peer, independent of headers.
     SourceIp, 20, "source address in", "from", source_ip
 }
 address_field! {
@@ -232,7 +232,7 @@ address_field! {
     DestinationIp, 22, "destination address in", "to", destination_ip
 }
 
-/// Reads the values of [`RemoteIp`] where the proxy's settings are said to keep clients from choosing that address.
+/// Reads the values of [`RemoteIp`] if the configuration has `remoteAddress: trusted`.
 fn read_remote(node: &ConfigNode<'_>, context: &FieldContext<'_>) -> Option<Rc<dyn AnyFieldValues>> {
     if !context.trusts_remote_address {
         node.error(format!("compares the client's address, and {REMOTE_ADDRESS}, or use ipBlocks"));

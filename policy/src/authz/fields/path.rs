@@ -57,7 +57,7 @@ impl PathPattern {
                 .map(Self::Template)
                 .map_err(|problem| format!("bad path: {problem}"));
         }
-        // Istio's prefix, and a star more as shells have it.
+        // Istio's prefix, and a shell-style double star.
         let spelled = spelled.strip_suffix('*').filter(|prefix| prefix.ends_with("/*")).unwrap_or(&spelled);
         match StringPattern::new(spelled) {
             StringPattern::Any => Ok(Self::NotEmpty),

@@ -9,7 +9,7 @@ use crate::config::reader::ConfigNode;
 use crate::identity::trust_domains::TrustDomains;
 use crate::matcher::path_template::SegmentBytes;
 
-/// The rest of the configuration, as far as the values of a field depend on it.
+/// Configuration on which the values of a field depend.
 pub(crate) struct FieldContext<'c> {
     pub(crate) trust_domains: &'c TrustDomains,
     pub(crate) claims: &'c Rc<ClaimSource>,
@@ -19,7 +19,7 @@ pub(crate) struct FieldContext<'c> {
     pub(crate) trusts_remote_address: bool,
     /// The namespace of the policy, if it has one.
     pub(crate) namespace: Option<&'c str>,
-    /// The bytes that the operators of a path template stand for.
+    /// Bytes that the operators of a path template stand for.
     pub(crate) operators: SegmentBytes,
 }
 

@@ -29,7 +29,7 @@ const BETWEEN: char = '\0';
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct RequestPrincipalPattern {
     text: StringPattern,
-    /// True if issuer and subject are told apart.
+    /// True if issuer and subject are separated.
     split: bool,
 }
 

@@ -1,4 +1,4 @@
-//! AuthorizationPolicy, as istio/api `security/v1beta1/authorization_policy.proto` has it.
+//! AuthorizationPolicy (istio/api `security/v1beta1/authorization_policy.proto`).
 
 use std::rc::Rc;
 
@@ -45,7 +45,7 @@ pub(crate) struct AuthorizationPolicy {
 }
 
 impl AuthorizationPolicy {
-    /// Reports whether a rule compares the address of the client as `X-Forwarded-For` or the PROXY protocol has it.
+    /// Reports whether a rule compares the client's address of `X-Forwarded-For` or the PROXY protocol.
     pub(crate) fn compares_remote_address(&self) -> bool {
         self.rules.iter().flatten().flatten().any(|predicate| predicate.values.rank() == RemoteIp::RANK)
     }

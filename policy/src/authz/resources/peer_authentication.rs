@@ -1,4 +1,4 @@
-//! PeerAuthentication, as istio/api `security/v1beta1/peer_authentication.proto` has it.
+//! PeerAuthentication (istio/api `security/v1beta1/peer_authentication.proto`).
 
 use crate::authz::policy_name::PolicyName;
 use crate::authz::resources::object_meta::Metadata;

@@ -74,7 +74,7 @@ impl RuleFieldReader<'_> {
     }
 }
 
-/// Istio refuses a source that names service accounts in two ways.
+/// Istio rejects a source that names service accounts in two ways.
 fn names_accounts_twice(source: &Object<'_>) -> bool {
     let has = |keys: &[&str]| source.all().any(|(key, _)| keys.contains(&key));
     has(&["serviceAccounts", "notServiceAccounts"])

@@ -1,4 +1,4 @@
-//! AuthorizationPolicy for TCP connections, of which HTTP-only fields are not known.
+//! AuthorizationPolicy for TCP connections, which have no HTTP-only fields.
 
 use crate::authz::engine::rule::{Action, Predicate};
 use crate::authz::policy_name::RuleName;

@@ -43,7 +43,7 @@ impl Workload {
         })
     }
 
-    /// The name of the object of this kind that this proxy fronts or is, if it says.
+    /// Returns the workload's name for this kind of object, if it is given.
     fn own(&self, kind: TargetKind) -> Option<&String> {
         match kind {
             TargetKind::Service => self.service.as_ref(),
@@ -173,7 +173,7 @@ impl Target {
         }
     }
 
-    /// Reports whether a policy of `namespace` is meant for `workload`.
+    /// Reports whether a policy of `namespace` selects `workload`.
     ///
     /// Follows Istio (1.31, `pilot/pkg/model/policyattachment.go`): policies of the workload's namespace and of the root
     /// namespace, narrowed by the selector; references reach objects of the policy's own namespace only, but for a

@@ -22,7 +22,7 @@ pub(crate) fn read_struct(bytes: &[u8], reading: ReadMode<'_>) -> Option<Value> 
 /// the value. Values of other filters are skipped without decoding.
 pub(crate) fn find_metadata(bytes: &[u8], filter: &str, key: &str) -> Option<Option<Value>> {
     let structures = entries(bytes, 1, filter)?;
-    // Of an entry that comes twice the last counts.
+    // The last of repeated entries counts.
     let Some(structure) = structures.last() else { return Some(None) };
     match entries(structure, 1, key)?.last() {
         Some(found) => value(found, MAX_DEPTH, ReadMode::whole()).map(Some),
@@ -106,7 +106,7 @@ impl<'b> Message<'b> {
     }
 }
 
-/// The key and the value of a map's entry, each empty where it is left out. `None` where one comes twice.
+/// Returns the key and the value of a map entry, each empty if absent. `None` if one is repeated.
 fn pair(entry: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut entry = Message(entry);
     let (mut key, mut content) = (None, None);

@@ -48,7 +48,7 @@ pub struct BaselineDeny {
 }
 
 impl BaselineDeny {
-    /// Reads and compiles a configuration. Fails with all its diagnostics, each with its place.
+    /// Reads and compiles a configuration. Fails with all its diagnostics, each with its path.
     ///
     /// ```
     /// use sallyport_policy::BaselineDeny;
@@ -92,7 +92,7 @@ impl BaselineDeny {
     /// 1. A policy or a built-in list matches, or the user agent is missing or empty where that is denied: denied.
     /// 2. Unless an exemption names its user agent or its path.
     ///
-    /// A failure of the proxy on the way is a denial.
+    /// An unavailable attribute is a denial.
     pub fn decide(&self, request: &mut dyn Request) -> Decision<Denial<'_>> {
         let decision = match self.policy.decide(request) {
             Decision::Deny(denial) => Decision::Deny(denial),
@@ -114,21 +114,21 @@ impl BaselineDeny {
         }
     }
 
-    /// One line that a person understands, and the pattern that was hit, if one was.
+    /// Describes a denial in one line, with the pattern that matched, if any.
     ///
-    /// It is made after a denial only, and may ask the proxy for more than the decision did.
+    /// Call this after a denial only: it can read more attributes than the decision did.
     pub fn explain(&self, denial: &Denial<'_>, request: &mut dyn Request) -> (String, Option<String>) {
-        let asked = asked(request);
+        let described = describe_request(request);
         match denial {
             Denial::Matched(rule) if Some(*rule) == self.missing.as_ref() => {
-                (format!("there is no user agent: {asked}"), None)
+                (format!("there is no user agent: {described}"), None)
             }
             Denial::Matched(rule) if Some(*rule) == self.empty.as_ref() => {
-                (format!("the user agent is empty: {asked}"), None)
+                (format!("the user agent is empty: {described}"), None)
             }
             Denial::Matched(rule) => {
                 let hit = self.policy.rules.header_hit(rule, request).ok().flatten();
-                let (told, pattern) = match hit {
+                let (matched, pattern) = match hit {
                     Some((header, pattern)) => {
                         (format!("{} matches {}", printable_text(&header), printable_text(&pattern)), Some(pattern))
                     }
@@ -139,25 +139,25 @@ impl BaselineDeny {
                     Some(format!("not exempt since {not_exempt}"))
                 });
                 let reading = reading.map(|reading| format!(", {reading}")).unwrap_or_default();
-                (format!("{} rule {}, {told}: {asked}{reading}", rule.policy(), rule.label()), pattern)
+                (format!("{} rule {}, {matched}: {described}{reading}", rule.policy(), rule.label()), pattern)
             }
-            Denial::Undecidable(obstacle) => (format!("{obstacle}: {asked}"), None),
-            Denial::NoAllowMatches | Denial::DefaultAction | Denial::MtlsRequired(_) => (asked, None),
+            Denial::Undecidable(error) => (format!("{error}: {described}"), None),
+            Denial::NoAllowMatches | Denial::DefaultAction | Denial::MtlsRequired(_) => (described, None),
         }
     }
 
-    /// What a denied client is told.
+    /// Returns the response to a denied client.
     pub fn reply(&self) -> &DenyResponse {
         &self.reply
     }
 
-    /// What has counters of its own: policies, built-in lists, and the settings of the user agent that deny.
+    /// Returns the names that have counters: policies, built-in lists, and user-agent settings that deny.
     pub fn denying_policies(&self) -> impl Iterator<Item = &PolicyName> {
         let setting = self.missing.as_ref().or(self.empty.as_ref()).map(RuleName::policy);
         self.policy.denying_policies().chain(setting)
     }
 
-    /// One line that says what was loaded, with the version of every built-in list.
+    /// Returns one log line of what was loaded, with the version of every built-in list.
     pub fn summary(&self) -> &str {
         &self.summary
     }
@@ -186,8 +186,8 @@ impl BaselineDeny {
     }
 }
 
-/// Who asked for what, as far as a client without identity goes.
-fn asked(request: &mut dyn Request) -> String {
+/// Describes the request, without an identity.
+fn describe_request(request: &mut dyn Request) -> String {
     let what = crate::attributes::wording::describe_operation(request);
     let agent = request
         .header(USER_AGENT)
@@ -203,7 +203,7 @@ struct Configuration {
     presets: Vec<Preset>,
     policies: Vec<AuthorizationPolicy>,
     exempt: Option<Exemptions>,
-    /// Whether a request without a user agent is denied.
+    /// True if a request without a user agent is denied.
     missing: bool,
     empty: bool,
     path_readings: PathReadings,

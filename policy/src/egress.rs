@@ -38,7 +38,7 @@ pub struct EgressAllowlist {
     summary: Summary,
 }
 
-/// What was loaded, for the log.
+/// Counts of what was loaded, for the log.
 struct Summary {
     rules: usize,
     resources: usize,
@@ -48,7 +48,7 @@ struct Summary {
 }
 
 impl EgressAllowlist {
-    /// Reads and compiles a configuration. Fails with all its diagnostics, each with its place.
+    /// Reads and compiles a configuration. Fails with all its diagnostics, each with its path.
     ///
     /// ```
     /// use sallyport_policy::EgressAllowlist;
@@ -84,7 +84,7 @@ impl EgressAllowlist {
         Ok(Self { policy, reply, certificate_validation, direct_remote_address, summary })
     }
 
-    /// What decides requests.
+    /// Returns the policy for requests.
     pub fn policy(&self) -> &EgressPolicy {
         &self.policy
     }
@@ -94,7 +94,7 @@ impl EgressAllowlist {
         self.certificate_validation
     }
 
-    /// What a denied HTTP client is told.
+    /// Returns the response to a denied HTTP client.
     pub fn reply(&self) -> &DenyResponse {
         &self.reply
     }
@@ -104,7 +104,7 @@ impl EgressAllowlist {
         self.direct_remote_address
     }
 
-    /// One line that says what was loaded: rules, resources and hosts, and what only reports.
+    /// Returns one log line: rules, resources and hosts, and which only report.
     pub fn summary(&self) -> String {
         let Summary { rules, resources, hosts, reported, report_only } = &self.summary;
         let mode = if *report_only { ", mode: report, nothing is denied" } else { "" };
@@ -117,7 +117,7 @@ impl EgressAllowlist {
 
 struct Configuration {
     rules: Rules,
-    /// How many rules there are beside those that resources stand for.
+    /// Number of rules that are not derived from resources.
     written: usize,
     reply: DenyResponse,
     direct_remote_address: DirectRemoteAddress,
@@ -179,7 +179,7 @@ fn read(node: &ConfigNode<'_>) -> Option<Configuration> {
     })
 }
 
-/// The rules and those that resources stand for, in the order in which they are reported.
+/// Returns the rules and those of resources, in the order in which they are reported.
 fn read_all(
     rules: Option<&ConfigNode<'_>>,
     resources: Option<&ConfigNode<'_>>,
@@ -211,7 +211,7 @@ fn read_rules(node: &ConfigNode<'_>, context: &EgressContext<'_>, read: &mut Rul
             item.error(format!(
                 "the name {} is that of {}[{earlier}] already, denials are reported under it",
                 rule.name.policy().name(),
-                node.place()
+                node.path()
             ));
         }
         read.list.push(rule);

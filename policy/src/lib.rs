@@ -5,9 +5,9 @@
 //! configuration is read as a whole or refused with all its diagnostics, and a request about which the proxy does not say
 //! what a decision needs is denied.
 //!
-//! The way from configuration to decision: [`IdentityAuthz::parse`] reads JSON and compiles the policies that apply;
+//! From configuration to decision: [`IdentityAuthz::parse`] reads JSON and compiles the policies that apply;
 //! [`CompiledPolicy::decide`] asks a [`Request`] for what the rules need and gives a [`Decision`];
-//! [`CompiledPolicy::explain`] says in words why a request was turned away.
+//! [`CompiledPolicy::explain`] describes why a request was denied.
 //!
 //! ```
 //! use sallyport_policy::{Decision, Denial, HeaderValues, AttributeError, IdentityAuthz, Peer, SpiffeId, Request};

@@ -141,7 +141,7 @@ pub(crate) fn property(path: &[u8]) -> Result<Bytes, Status> {
     call_for_bytes(|data, length| unsafe { imports::proxy_get_property(path.as_ptr(), path.len(), data, length) })
 }
 
-/// As [`property`] where only its presence matters. A property without bytes costs no call back for memory.
+/// Reports whether a property exists. The host copies no bytes for an empty property.
 pub(crate) fn has_property(path: &[u8]) -> bool {
     let (mut data, mut length) = (std::ptr::null_mut(), 0);
     // SAFETY: as for `property`.

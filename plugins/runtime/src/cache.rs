@@ -50,13 +50,13 @@ impl<H: Host> PolicyCache<H> {
         &self.peers
     }
 
-    /// Returns true if requests read several headers.
+    /// Reports whether requests read several headers.
     pub fn prefetch_headers(&self) -> bool {
         self.needs.prefetch_headers
     }
 
-    /// Returns true if all requests of the current connection are known to be allowed: the fast path, which reads
-    /// nothing of the request.
+    /// Reports whether all requests of the current connection are known to be allowed (fast path, without reading the
+    /// request).
     #[inline(always)]
     pub fn allows_connection(&self) -> bool {
         self.needs.connection_scoped && self.decisions.is_same_as_last()

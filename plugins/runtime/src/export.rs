@@ -5,7 +5,7 @@ use std::panic;
 use crate::abi;
 use crate::host::{Host, Level, ProxyHost};
 
-/// Handles `_initialize`: makes a panic, which is a bug, log its place before it ends the VM.
+/// Handles `_initialize`: makes a panic, which is a bug, log its location before it ends the VM.
 pub fn on_initialize() {
     panic::set_hook(Box::new(|info| ProxyHost.log(Level::Critical, &format!("sallyport: {info}"))));
 }

@@ -7,7 +7,8 @@ use sallyport_policy::{HeaderValues, bytes_eq};
 
 use crate::abi::Bytes;
 
-/// All headers of a request: a count, the two lengths of each pair, then each name and value, each ended by a NUL.
+/// Headers of a request in the host's encoding: a count, the two lengths of each pair, then each name and value, each
+/// followed by a NUL.
 pub(crate) struct HeaderMap<B = Bytes> {
     bytes: B,
     /// Offset of the first name, after the lengths.

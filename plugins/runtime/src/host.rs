@@ -46,7 +46,7 @@ impl HostError {
         }
     }
 
-    /// This failure as that of reading `attribute`.
+    /// Converts the status into the error of reading `attribute`.
     pub(crate) fn reading(self, attribute: &'static str) -> AttributeError {
         AttributeError { attribute, status: self.status() }
     }
@@ -73,13 +73,13 @@ pub trait Host: Copy {
     /// joins into one: of a repeated header it is the first value alone.
     fn single_header(self, name: &'static str) -> Result<Option<Bytes>, HostError>;
 
-    /// All request headers in their order, names in lower case, in the encoding of a header map.
+    /// Returns the request headers in order, with lower-case names, in the encoding of a header map.
     fn request_headers(self) -> Result<Bytes, HostError>;
 
     /// Attribute by its path, with NUL between the parts; `None` if this stream has none.
     fn property(self, path: &str) -> Result<Option<Bytes>, HostError>;
 
-    /// Returns true if an attribute is present and readable.
+    /// Reports whether an attribute is present and readable.
     fn has_property(self, path: &[u8]) -> bool;
 
     /// Sets `wasm.<key>` in the filter state of the current stream.
@@ -95,7 +95,8 @@ pub trait Host: Copy {
     /// Closes the client's connection. If the callback also pauses, no byte of the client goes further.
     fn close_downstream(self) -> Result<(), HostError>;
 
-    /// Returns true if a context still exists. It may be the effective one afterwards, until [`Self::set_effective_context`].
+    /// Reports whether a context still exists. This can make it the effective one until
+    /// [`Self::set_effective_context`].
     fn context_exists(self, context: u32) -> bool;
 
     /// Makes the host calls that follow refer to `context`.

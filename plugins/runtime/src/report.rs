@@ -19,7 +19,7 @@ const MAX_SEGMENT: usize = 200;
 /// Denial in the words that the proxy's operators read.
 #[derive(Clone, Copy, Debug)]
 pub struct DenialReport<'a> {
-    /// True if the request is denied, false if the denial is only reported.
+    /// True if the request is denied, or only reported.
     pub enforced: bool,
     /// True if the proxy failed to supply what the decision needed.
     pub failure: bool,

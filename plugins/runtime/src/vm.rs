@@ -50,9 +50,9 @@ pub trait BytesPlugin: Plugin {
 /// Next step of the proxy with a request or connection (`proxy_action_t`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// It goes on.
+    /// Proceed to the next filter.
     Continue = 0,
-    /// It stays here: it has been answered or closed.
+    /// Stop: the stream was answered or closed.
     Pause = 1,
 }
 

@@ -18,19 +18,19 @@ impl DynamicMetadata {
         Self(bytes)
     }
 
-    /// What one filter has set under one key, given as JSON.
+    /// Builds metadata with one value, given as JSON.
     #[cfg(test)]
     pub(crate) fn of(filter: &str, key: &str, json: &str) -> Self {
         let value: Value = Value::of_json(json.as_bytes()).expect("JSON");
         Self(protobuf_struct::writing::metadata(filter, key, &value))
     }
 
-    /// What `filter` has set under `key`, or none. Fails where the bytes are not what they should be.
+    /// Returns the value that `filter` set under `key`. Fails if the bytes are not a valid message.
     pub(crate) fn value(&self, filter: &str, key: &str) -> Result<Option<Value>, AttributeError> {
         protobuf_struct::find_metadata(&self.0, filter, key).ok_or(MALFORMED)
     }
 
-    /// All that `filter` has set, an object, or none. Fails where the bytes are not what they should be.
+    /// Returns the object of everything that `filter` set. Fails if the bytes are not a valid message.
     pub(crate) fn of_filter(&self, filter: &str) -> Result<Option<Value>, AttributeError> {
         protobuf_struct::find_filter_metadata(&self.0, filter).ok_or(MALFORMED)
     }

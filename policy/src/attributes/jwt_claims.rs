@@ -1,4 +1,4 @@
-//! What a validated token says about the request's user, and where the proxy keeps it.
+//! Claims of a validated JWT, and their location in dynamic metadata.
 
 use base64::Engine;
 use base64::alphabet;
@@ -11,7 +11,7 @@ use crate::config::reader::{ConfigNode, Object};
 use crate::config::value::{Number, Value};
 use crate::identity::error::{AttributeError, EvalError};
 
-/// Where Envoy's JWT filter leaves what it has validated, and the key under which Istio has it keep the payload
+/// Metadata namespace of Envoy's JWT filter, and the key under which Istio makes it store the payload
 /// (`payload_in_metadata`).
 const JWT_FILTER: &str = "envoy.filters.http.jwt_authn";
 const PAYLOAD: &str = "payload";
@@ -29,7 +29,7 @@ pub(crate) struct ClaimSource {
     space_delimited: Box<[Box<str>]>,
 }
 
-/// Where the payload of a validated token is.
+/// Location of the payload of a validated token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum PayloadLocation {
     /// The metadata of `envoy.filters.http.jwt_authn`, under one of these keys.
@@ -79,7 +79,7 @@ impl ClaimSource {
         })
     }
 
-    /// Whether a claim is a list of words between blanks: those that are listed, at the top of the payload.
+    /// Reports whether a claim is a space-delimited list; only the listed top-level claims are.
     pub(crate) fn is_space_delimited<N: AsRef<str>>(&self, names: &[N]) -> bool {
         match names {
             [name] => self.space_delimited.iter().any(|listed| **listed == *name.as_ref()),
@@ -89,7 +89,7 @@ impl ClaimSource {
 
     /// The value of `key` for this request, or none.
     ///
-    /// Fails where the proxy does not tell, and where what it tells cannot be read.
+    /// Fails if the proxy does not supply the metadata, or if it is malformed.
     pub(crate) fn value<R: Request + ?Sized>(
         &self,
         key: &MetadataKey,
@@ -133,7 +133,7 @@ impl ClaimSource {
                 if unvalidated { "with a token that was not validated" } else { "without a token" }.to_owned(),
             );
         }
-        let claim = |name: &'static str| match claims.value(&[name]).and_then(Value::text) {
+        let claim = |name: &'static str| match claims.value(&[name]).and_then(Value::as_str) {
             Some(text) => format!("{name} {}", printable(text.as_bytes())),
             None => format!("no {name}"),
         };
@@ -151,7 +151,7 @@ fn unreadable(status: &'static str) -> AttributeError {
     AttributeError { attribute: "the token's payload", status }
 }
 
-/// As JWTs have it (RFC 7515, section 2), with or without padding, which Envoy can add.
+/// Base64url of JWTs (RFC 7515, section 2); padding is optional because Envoy can add it.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::URL_SAFE,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
@@ -180,7 +180,7 @@ impl Claims {
                 continue;
             }
             match keys.iter().any(|listed| **listed == *key) {
-                // Of a key that comes twice the last counts.
+                // The last of repeated keys counts.
                 true => several |= payload.replace((key.clone(), value)).is_some_and(|(before, _)| before != key),
                 // A listed key is a payload whatever it holds; an unlisted one can hold the header of a token.
                 false => unlisted |= !is_jose_header(&value),
@@ -197,7 +197,7 @@ impl Claims {
         Ok(payload.map(|(_, payload)| Self(payload)).unwrap_or_default())
     }
 
-    /// Whether there is no token.
+    /// Reports whether there is no token.
     pub(crate) fn is_none(&self) -> bool {
         self.0 == Value::Null
     }
@@ -207,7 +207,7 @@ impl Claims {
         Value::of_json(json).filter(|document| matches!(document, Value::Object(_))).map(Self)
     }
 
-    /// The claim at the end of a way of names. Of a name that is given twice the last counts, as in Envoy.
+    /// Returns the claim at a path of names. The last of repeated names counts, as in Envoy.
     pub(crate) fn value<N: AsRef<str>>(&self, names: &[N]) -> Option<&Value> {
         names.iter().try_fold(&self.0, |value, name| match value {
             Value::Object(entries) => {
@@ -218,30 +218,30 @@ impl Claims {
     }
 }
 
-/// Whether it is what `failed_status_in_metadata` holds: a number `code` and a text `message`, and nothing else.
+/// Reports whether a value is that of `failed_status_in_metadata`: only a number `code` and a string `message`.
 fn is_failed_status(value: &Value) -> bool {
     let Value::Object(entries) = value else { return false };
     entries.len() == 2
         && entries.iter().all(|(key, value)| match key.as_str() {
             "code" => matches!(value, Value::Number(_)),
-            "message" => value.text().is_some(),
+            "message" => value.as_str().is_some(),
             _ => false,
         })
 }
 
-/// Whether it is the header of a token (RFC 7515, section 4): it names an algorithm, and no issuer or subject.
+/// Reports whether a value is a JOSE header (RFC 7515, section 4): it has an algorithm, and no issuer or subject.
 fn is_jose_header(value: &Value) -> bool {
     let Value::Object(entries) = value else { return false };
     let has = |name: &str| entries.iter().any(|(key, _)| key == name);
     has("alg") && !has("iss") && !has("sub")
 }
 
-/// What a claim says, as policies compare it.
+/// Values of a claim as policies compare them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ClaimTexts {
     /// Itself, or its elements where it is a list.
     pub(crate) texts: Vec<String>,
-    /// Whether there is a number of which it cannot be told which one was meant.
+    /// True if a number is ambiguous: its double stands for more than one integer.
     pub(crate) is_unknown: bool,
 }
 
@@ -261,7 +261,7 @@ impl ClaimTexts {
     }
 
     fn add(&mut self, value: &Value) {
-        /// From here on a double stands for more than one whole number.
+        /// Smallest magnitude at which a double stands for more than one integer.
         const INEXACT: u64 = 1 << 53;
         let text = match value {
             Value::Text(text) => text.clone(),
@@ -288,7 +288,7 @@ mod tests {
     #[test]
     fn claims_are_found_by_the_names_on_the_way() {
         let claims = Claims::of_payload(br#"{"a": {"b": "x", "c": [1]}, "d": "y", "d": "z"}"#).expect("an object");
-        let text = |names: &[&str]| claims.value(names).and_then(Value::text).map(str::to_owned);
+        let text = |names: &[&str]| claims.value(names).and_then(Value::as_str).map(str::to_owned);
         assert_eq!(text(&["a", "b"]).as_deref(), Some("x"));
         assert_eq!(text(&["d"]).as_deref(), Some("z"));
         assert_eq!(text(&["a", "b", "c"]), None);
@@ -304,7 +304,7 @@ mod tests {
             let keys: Vec<Box<str>> = keys.iter().map(|key| Box::from(*key)).collect();
             match Claims::of_metadata(Value::of_json(kept.as_bytes()).expect("JSON"), &keys) {
                 Ok(claims) if claims.is_none() => "none".to_owned(),
-                Ok(claims) => claims.value(&["iss"]).and_then(Value::text).unwrap_or("no iss").to_owned(),
+                Ok(claims) => claims.value(&["iss"]).and_then(Value::as_str).unwrap_or("no iss").to_owned(),
                 Err(error) => error.status.split([' ', ',']).take(3).collect::<Vec<_>>().join(" "),
             }
         };

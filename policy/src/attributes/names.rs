@@ -38,10 +38,10 @@ impl HeaderName {
     }
 }
 
-/// Which value is compared.
+/// Path of the value that is compared.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum MetadataKey {
-    /// A claim of the validated token, by the names on the way to it.
+    /// Claim of the validated token, by its path of names.
     Claim(Box<[Box<str>]>),
     /// A value of the dynamic metadata that a filter has set.
     Filter {

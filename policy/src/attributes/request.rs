@@ -1,4 +1,4 @@
-//! What a policy may ask of a request, and how asking can fail.
+//! Attributes of a request that policies read, and the errors of reading them.
 
 use std::any::Any;
 use std::net::IpAddr;
@@ -17,17 +17,17 @@ use crate::identity::peer::Peer;
 /// `Ok(None)` means that the request has no such thing: a positive match on it is false, a negative one true. An
 /// error stops the decision, and the request is denied. What an implementation leaves out fails in this way.
 pub trait Request {
-    /// Whether it is a connection of which only bytes are known, rather than an HTTP request.
+    /// Reports whether this is a TCP connection rather than an HTTP request.
     fn is_connection(&self) -> bool {
         false
     }
 
-    /// Who sent it.
+    /// Returns the authenticated or unauthenticated peer.
     fn peer(&mut self) -> Result<&Peer, AttributeError> {
         unsupported("the peer")
     }
 
-    /// The address of the connection's other end, whatever a request says of addresses (`source.ip`).
+    /// Returns the address of the connection's peer, independent of headers (`source.ip`).
     fn source_ip(&mut self) -> Result<Option<IpAddr>, AttributeError> {
         unsupported("source.ip")
     }
@@ -46,17 +46,17 @@ pub trait Request {
     /// The port that the connection was addressed to, on the proxy's side.
     fn destination_port(&mut self) -> Result<Option<u16>, AttributeError>;
 
-    /// The server name that the client's TLS asks for (SNI, RFC 6066, section 3), where the proxy has read it.
+    /// Returns the SNI of the client's TLS handshake (RFC 6066, section 3), if the proxy read it.
     fn server_name(&mut self) -> Result<Option<&[u8]>, AttributeError> {
         unsupported("connection.sni")
     }
 
-    /// When it is decided, since the Unix epoch.
+    /// Returns the time of the decision, since the Unix epoch.
     fn time(&mut self) -> Result<Duration, AttributeError> {
         unsupported("request.time")
     }
 
-    /// What filters before this one have found out about it.
+    /// Returns the dynamic metadata that earlier filters set.
     fn metadata(&mut self) -> Result<&DynamicMetadata, AttributeError> {
         unsupported("metadata")
     }
@@ -93,7 +93,7 @@ pub(crate) enum PseudoHeader {
 }
 
 impl PseudoHeader {
-    /// Its value, as sent. None where the request has none.
+    /// Reads the value as sent; `None` if the request lacks it.
     pub(crate) fn read(self, request: &mut dyn Request) -> Result<Option<&[u8]>, AttributeError> {
         match self {
             Self::Method => request.method(),
@@ -103,7 +103,7 @@ impl PseudoHeader {
     }
 }
 
-/// The values of one header, of which there is mostly one.
+/// Values of one header, usually one.
 pub type HeaderValues<'v> = SmallVec<[&'v [u8]; 2]>;
 
 /// A path without query and fragment, as Envoy's path matcher has it (`PathUtil::removeQueryAndFragment`).

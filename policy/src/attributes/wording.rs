@@ -1,13 +1,13 @@
-//! Wording of reasons: what a request asked for, and what a policy lists.
+//! Descriptions of requests and of policy values, for denial reasons.
 
 use crate::attributes::request::{Request, without_query};
 use crate::config::printable::{printable, printable_text};
 use crate::identity::error::AttributeError;
 
-/// How many values of a list are kept in words.
+/// Maximum number of values of a list that a description shows.
 pub(crate) const MAX_VALUES_SHOWN: usize = 3;
 
-/// How many ALLOW rules are looked at for the one that came closest: a denial's cost has a bound, too.
+/// Maximum number of ALLOW rules searched for the closest one, which bounds the cost of a denial.
 pub(crate) const MAX_RULES_EXPLAINED: usize = 64;
 
 /// A list's first values, given with how many it has.
@@ -21,7 +21,7 @@ pub(crate) fn join_values((count, shown): (usize, Vec<String>)) -> Box<str> {
     }
 }
 
-/// What a condition asks for, from the name of its field and its values in words.
+/// Describes a condition by the name of its field and its values.
 pub(crate) fn requirement(subject: &str, negated: bool, values: &str) -> String {
     let subject = printable_text(subject);
     match negated {
@@ -30,7 +30,7 @@ pub(crate) fn requirement(subject: &str, negated: bool, values: &str) -> String 
     }
 }
 
-/// Method and path, or the port of a connection, as far as the proxy tells them.
+/// Describes method and path, or the port of a connection, as far as the proxy supplies them.
 pub(crate) fn describe_operation(request: &mut dyn Request) -> String {
     if request.is_connection() {
         return match request.destination_port() {
@@ -44,7 +44,7 @@ pub(crate) fn describe_operation(request: &mut dyn Request) -> String {
     [method, path].into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
-/// The request and its peer, in words. What the proxy does not supply is left out: the denial stands either way.
+/// Describes the request and its peer. Attributes that the proxy does not supply are left out.
 pub(crate) fn describe_request(request: &mut dyn Request) -> String {
     let (operation, peer) = (describe_operation(request), describe_peer(request));
     match operation.is_empty() {

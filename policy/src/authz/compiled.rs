@@ -33,13 +33,13 @@ pub struct CompiledPolicy {
     names_repeat: bool,
 }
 
-/// The attributes that a policy needs of a request, as far as a proxy can prepare for it.
+/// Attributes that a policy needs, for a host that prefetches or caches them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestNeeds {
-    /// Whether all requests of a connection get the same decision and no audit mark: no rule depends on what can change
+    /// True if all requests of a connection get the same decision and no audit mark: no rule depends on what can change
     /// from one request to the next.
     pub connection_scoped: bool,
-    /// Whether rules ask for more than one header, pseudo-headers among them.
+    /// True if rules ask for more than one header, pseudo-headers among them.
     pub prefetch_headers: bool,
 }
 
@@ -79,7 +79,7 @@ impl CompiledPolicy {
     /// 3. An ALLOW policy matches: allowed.
     /// 4. Otherwise: denied.
     ///
-    /// An error on the way is a denial. Policies in dry run take part in a second decision, made by the same steps over
+    /// An error is a denial. Policies in dry run take part in a second decision, made by the same steps over
     /// all policies, whose denial is only reported; in report mode every denial is.
     pub fn decide(&self, request: &mut dyn Request) -> Decision<Denial<'_>> {
         self.evaluate(None, request).decision
@@ -130,7 +130,7 @@ impl CompiledPolicy {
         Ok(self.mutual_tls.rejects(request)?.map(Denial::MtlsRequired))
     }
 
-    /// The first AUDIT rule that matches. None where the proxy cannot supply an attribute: an audit never stands in the way.
+    /// Returns the first AUDIT rule that matches; `None` if an attribute is unavailable, because an audit never denies.
     fn matching_audit_rule(&self, lookups: &mut Lookups<'_>) -> Option<&RuleName> {
         self.rules.first(&self.rules.audit, lookups).ok().flatten()
     }
@@ -140,7 +140,7 @@ impl CompiledPolicy {
         self.rules.first(&self.rules.allow.enforced, &mut self.rules.lookups(None, request))
     }
 
-    /// The reason of a denial: one line that says what was asked, and what would have been allowed.
+    /// Describes a denial in one line: the request, and what would have been allowed.
     ///
     /// Made after a denial only; it may ask the proxy for more than the decision did.
     pub fn explain(&self, denial: &Denial<'_>, request: &mut dyn Request) -> String {
@@ -171,13 +171,13 @@ impl CompiledPolicy {
     }
 }
 
-/// Whether several policies have one name, each in a namespace of its own.
+/// Reports whether several policies have one name, each in a namespace of its own.
 fn names_repeat(policies: &[Cow<'_, AuthorizationPolicy>]) -> bool {
     let mut seen: OrderedMap<&str, ()> = OrderedMap::default();
     policies.iter().any(|policy| seen.insert(policy.name.name(), ()).is_some())
 }
 
-/// All rules in the order of their text, and for each rule, in the order of the policies, its position among them.
+/// Returns the rules sorted by text, and for each rule in policy order its position among them.
 ///
 /// The text of a rule begins with its policy in brackets, which no other policy's begins with: so policies are put in
 /// order first, then the rules of each by the rest of their texts.

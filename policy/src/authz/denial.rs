@@ -5,7 +5,7 @@ use crate::authz::engine::rule_set::RuleDenial;
 use crate::authz::policy_name::{PolicyName, RuleName};
 use crate::identity::error::EvalError;
 
-/// A decision, and the audit mark beside it.
+/// Decision with its audit mark.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Evaluation<'p> {
     /// The answer.
@@ -14,18 +14,18 @@ pub struct Evaluation<'p> {
     pub audit: Option<&'p RuleName>,
 }
 
-/// Why a request is turned away.
+/// Reason for a denial.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Denial<'p> {
-    /// This rule of a DENY policy matches.
+    /// Rule of a DENY policy that matches.
     Matched(&'p RuleName),
     /// There are ALLOW policies for this workload, and none of them matches.
     NoAllowMatches,
     /// There is no ALLOW policy for this workload, and `defaultAction` is DENY.
     DefaultAction,
-    /// This PeerAuthentication requires a validated certificate, and the connection has none.
+    /// PeerAuthentication that requires a validated certificate, which the connection lacks.
     MtlsRequired(&'p PolicyName),
-    /// It cannot be decided.
+    /// Error that prevents a decision.
     Undecidable(EvalError),
 }
 
@@ -42,7 +42,7 @@ impl Denial<'_> {
         }
     }
 
-    /// Whether the proxy failed to say what the decision needs.
+    /// Reports whether the proxy failed to supply an attribute that the decision needs.
     pub fn is_failure(&self) -> bool {
         matches!(self, Self::Undecidable(EvalError::AttributeUnavailable(_)))
     }

@@ -20,7 +20,7 @@ pub(crate) mod trust_domain;
 
 use crate::authz::fields::reader::Registry;
 
-/// All fields of AuthorizationPolicy: those of `identity-authz`.
+/// Match fields of AuthorizationPolicy, used by `identity-authz`.
 pub(crate) static ALL_FIELDS: Registry = Registry {
     source: &[
         principal::SOURCE,

@@ -28,7 +28,7 @@ use crate::identity::settings::{
 /// A configuration of `identity-authz`, read without a fault and compiled.
 pub struct IdentityAuthz {
     policy: CompiledPolicy,
-    /// What the policies mean for connections, where that is something else.
+    /// Policy for TCP connections, if it differs from the one for HTTP requests.
     connections: Option<CompiledPolicy>,
     connection_warnings: Vec<String>,
     reply: DenyResponse,
@@ -38,10 +38,10 @@ pub struct IdentityAuthz {
     summary: Summary,
 }
 
-/// How many lines are said about rules of one kind.
+/// Maximum number of warnings about rules of one kind.
 const MAX_WARNINGS: usize = 20;
 
-/// What was loaded, for the log.
+/// Counts of what was loaded, for the log.
 struct Summary {
     resources: usize,
     applicable: usize,
@@ -52,7 +52,7 @@ struct Summary {
 }
 
 impl IdentityAuthz {
-    /// Reads and compiles a configuration. Fails with all its diagnostics, each with its place.
+    /// Reads and compiles a configuration. Fails with all its diagnostics, each with its path.
     ///
     /// ```
     /// use sallyport_policy::IdentityAuthz;
@@ -71,12 +71,12 @@ impl IdentityAuthz {
         configuration.compile()
     }
 
-    /// What decides requests.
+    /// Returns the policy for HTTP requests.
     pub fn policy(&self) -> &CompiledPolicy {
         &self.policy
     }
 
-    /// What decides connections at layer 4, where what only HTTP has does not count.
+    /// Returns the policy for TCP connections, without HTTP-only fields.
     pub fn connection_policy(&self) -> &CompiledPolicy {
         self.connections.as_ref().unwrap_or(&self.policy)
     }
@@ -86,12 +86,12 @@ impl IdentityAuthz {
         &self.connection_warnings
     }
 
-    /// What a denied client is told.
+    /// Returns the response to a denied client.
     pub fn reply(&self) -> &DenyResponse {
         &self.reply
     }
 
-    /// Where the proxy tells who asks.
+    /// Returns the source of the caller's identity.
     pub fn identity_source(&self) -> &IdentitySource {
         &self.identity_source
     }
@@ -101,12 +101,12 @@ impl IdentityAuthz {
         self.certificate_validation
     }
 
-    /// What tells the address of a connection's other end.
+    /// Returns the source of a connection's direct remote address.
     pub fn direct_remote_address(&self) -> DirectRemoteAddress {
         self.direct_remote_address
     }
 
-    /// One line that says what was loaded: resources, how many apply here, what is enforced and what only reported.
+    /// Returns one log line: resources, how many apply here, and which are enforced or only reported.
     pub fn summary(&self) -> String {
         let Summary { resources, applicable, dry_run, mode, path_readings, .. } = &self.summary;
         let (enforced, reported) = match mode {
@@ -179,7 +179,7 @@ impl Configuration {
         };
         let (for_connections, connection_warnings) = for_connections(&applicable);
         let connections = for_connections.map(|policies| compile(policies, mutual_tls.clone()));
-        // Nothing borrows the policies any more, so each can go as soon as it is compiled.
+        // Each policy is dropped as soon as it is compiled.
         let applies: Vec<bool> = policies.iter().map(applies).collect();
         let owned = self.loaded.policies.into_iter().zip(applies).filter(|(_, applies)| *applies);
         let policy = compile(owned.map(|(policy, _)| Cow::Owned(policy)).collect(), mutual_tls);
@@ -195,7 +195,7 @@ impl Configuration {
         })
     }
 
-    /// Reports the policies that compare the client's address, where it is not said that clients cannot choose it.
+    /// Reports policies that compare the client's address without `remoteAddress: trusted`.
     fn check_remote_address(&self, applicable: &[&AuthorizationPolicy], diagnostics: &Diagnostics) {
         if self.remote_address_is_trusted {
             return;
@@ -221,10 +221,10 @@ impl Configuration {
             let name = &policy.name;
             let allows_all = self.default_action == Some(DefaultAction::Allow) && !enforced_allow;
             match policy.action {
-                Action::Deny => diagnostics.add(ConfigError::new(missing, format!("missing, and without it cannot be told whether the DENY policy {name} is meant for this workload"))),
-                // If it is meant for it, whoever it does not let in is denied.
-                Action::Allow if allows_all && policy.mode == EnforcementMode::Enforce => diagnostics.add(ConfigError::new(missing, format!("missing, and without it cannot be told whether the ALLOW policy {name} is meant for this workload, or everybody is let in by defaultAction"))),
-                Action::Allow | Action::Audit => warnings.push(format!("the policy {name} does not apply here: whom it picks cannot be told without {missing}")),
+                Action::Deny => diagnostics.add(ConfigError::new(missing, format!("missing: required to decide whether the DENY policy {name} applies"))),
+                // If the policy applies, it denies every request that it does not allow.
+                Action::Allow if allows_all && policy.mode == EnforcementMode::Enforce => diagnostics.add(ConfigError::new(missing, format!("missing: required to decide whether the ALLOW policy {name} applies; without that policy defaultAction allows every request"))),
+                Action::Allow | Action::Audit => warnings.push(format!("policy {name} ignored: {missing} is required to decide whether it applies")),
             }
         }
         for policy in policies {
@@ -253,7 +253,7 @@ fn for_connections<'p>(
     };
     let narrowed: Vec<_> = policies.iter().map(&mut narrow).collect();
     if omitted > 0 {
-        connection_warnings.push(format!("so it is with {omitted} rules more"));
+        connection_warnings.push(format!("{omitted} more rules are affected"));
     }
     ((!connection_warnings.is_empty()).then_some(narrowed), connection_warnings)
 }
@@ -334,7 +334,7 @@ fn read_identity(
             Some(key) => read_filter_state_key(&key).map(IdentitySource::FilterState),
         },
         other => {
-            object.refused("key", "is for the source filterState, remove it");
+            object.unsupported("key", "is for the source filterState, remove it");
             match other {
                 Some("forwardedClientCert") => Some(IdentitySource::ForwardedClientCert),
                 other => other.map(|_| IdentitySource::PeerCertificate),
@@ -343,7 +343,7 @@ fn read_identity(
     };
     let validation = match source {
         Some(IdentitySource::FilterState(_) | IdentitySource::ForwardedClientCert) => {
-            object.refused("validation", "is for the source peerCertificate, remove it");
+            object.unsupported("validation", "is for the source peerCertificate, remove it");
             Some(CertificateValidation::default())
         }
         Some(IdentitySource::PeerCertificate) | None => CertificateValidation::read(&object),
@@ -364,8 +364,7 @@ fn no_allow_policy(none_loaded: bool, none_here: bool) -> ConfigError {
     )
 }
 
-/// The policies within reach of a workload of which it cannot be told whether they are meant for it, with what the
-/// workload would have to say.
+/// Returns the policies whose selection of the workload is undecidable, with the `workload` key that is missing.
 fn undecidable<'p>(
     policies: &'p [AuthorizationPolicy],
     workload: &'p Workload,

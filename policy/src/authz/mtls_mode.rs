@@ -1,4 +1,4 @@
-//! Which connections need a validated client certificate: all PeerAuthentication of one workload together.
+//! Connections that need a validated client certificate, by the PeerAuthentication resources of a workload.
 
 use crate::attributes::request::Request;
 use crate::authz::policy_name::PolicyName;
@@ -8,7 +8,7 @@ use crate::collections::map::OrderedMap;
 use crate::config::diagnostics::{ConfigError, Diagnostics};
 use crate::identity::error::AttributeError;
 
-/// What PeerAuthentication asks of connections.
+/// Effective mTLS modes of a workload.
 #[derive(Clone, Default)]
 pub(crate) struct MutualTls {
     elsewhere: Requirement,
@@ -18,15 +18,15 @@ pub(crate) struct MutualTls {
 /// The PeerAuthentication that requires a validated certificate, if one does.
 type Requirement = Option<PolicyName>;
 
-/// How far a PeerAuthentication reaches: the narrowest that says something decides.
+/// Scopes of a PeerAuthentication, widest first; the narrowest one that sets a mode decides.
 const SCOPES: [&str; 3] = ["the whole mesh", "its whole namespace", "this workload"];
 
 impl MutualTls {
-    /// Puts together what is meant for `workload`, and says how many that are.
+    /// Merges the resources that apply to `workload`, and returns their number.
     ///
     /// Follows Istio (1.31, `pilot/pkg/security/authn/policy_applier.go`): PERMISSIVE, over that the mesh's, over that
     /// the namespace's, over that the one that selects the workload, and over that its ports; UNSET changes nothing.
-    /// Of two for the same Istio takes the older, which a configuration does not tell, so that is refused.
+    /// Two resources with the same scope are rejected: Istio picks the older one, and a configuration has no creation time.
     pub(crate) fn new(
         all: &[PeerAuthentication],
         workload: Option<&Workload>,
@@ -51,7 +51,7 @@ impl MutualTls {
                 if scope == 2 && namespace == workload.namespace && one.target.missing_attribute(workload).is_some() {
                     diagnostics.add(ConfigError::new(
                         "workload.labels",
-                        format!("missing, and without it cannot be told whether {name} is meant for this workload"),
+                        format!("missing: required to decide whether {name} applies"),
                     ));
                     continue;
                 }
@@ -64,7 +64,7 @@ impl MutualTls {
             let slot = [mesh, of_namespace, of_workload].into_iter().nth(scope);
             if let Some(earlier) = slot.and_then(|slot| slot.replace(one)) {
                 let scope = SCOPES.get(scope).copied().unwrap_or_default();
-                diagnostics.add(ConfigError::new("resources", format!("{} and {name} are both for {scope}; Istio takes the older, which cannot be told here, keep one", earlier.name)));
+                diagnostics.add(ConfigError::new("resources", format!("{} and {name} are both for {scope}; Istio picks the older one, and a static configuration carries no creation time; keep one", earlier.name)));
             }
         }
         let requirement = |mode: MtlsMode, name: &PolicyName| (mode == MtlsMode::Strict).then(|| name.clone());
@@ -86,7 +86,7 @@ impl MutualTls {
         (composed, here)
     }
 
-    /// Whether some port has a requirement of its own.
+    /// Reports whether some port has a requirement of its own.
     pub(crate) fn depends_on_port(&self) -> bool {
         !self.ports.is_empty()
     }
@@ -104,7 +104,7 @@ impl MutualTls {
         Ok((!request.peer()?.is_validated()).then_some(name))
     }
 
-    /// Those that can turn a connection away.
+    /// Returns the names of the resources that can deny a connection.
     pub(crate) fn names(&self) -> impl Iterator<Item = &PolicyName> {
         [&self.elsewhere].into_iter().chain(self.ports.values()).flatten()
     }

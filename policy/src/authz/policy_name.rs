@@ -43,7 +43,7 @@ impl PolicyName {
         Self { origin: Origin::Setting, name: key.to_owned() }
     }
 
-    /// Its `metadata.namespace`; a built-in list has none.
+    /// Returns `metadata.namespace`; a built-in list has none.
     pub fn namespace(&self) -> Option<&str> {
         match &self.origin {
             Origin::Namespace(namespace) | Origin::PeerAuthentication(namespace) => Some(namespace),
@@ -51,12 +51,12 @@ impl PolicyName {
         }
     }
 
-    /// Its `metadata.name`, or the name of the list, setting or rule.
+    /// Returns `metadata.name`, or the name of the list, setting or rule.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The part of counter names that stands for it: `policy.<namespace>.<name>`,
+    /// Returns the part of counter names for the policy: `policy.<namespace>.<name>`,
     /// `peer_authentication.<namespace>.<name>`, `preset.<name>.v<version>` or
     /// `setting.<key>`.
     pub fn counter(&self) -> String {
@@ -101,12 +101,12 @@ pub struct RuleName {
     label: RuleLabel,
 }
 
-/// What tells the rules of one policy apart.
+/// Label of a rule within its policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum RuleLabel {
-    /// Its place in `spec.rules`, from 0.
+    /// Index in `spec.rules`, from 0.
     Number(usize),
-    /// What it is about.
+    /// Name of the rule's subject.
     Name(String),
 }
 
@@ -120,7 +120,7 @@ impl RuleName {
         &self.policy
     }
 
-    /// What its text ends with, behind its policy.
+    /// Returns the part of the rule's text after the policy name.
     pub(crate) fn text_in_policy(&self) -> String {
         format!("-rule[{}]", self.label())
     }

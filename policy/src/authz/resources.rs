@@ -1,4 +1,4 @@
-//! The Kubernetes objects that policies come as.
+//! Kubernetes resources that define policies.
 
 pub(crate) mod authorization_policy;
 pub(crate) mod conditions;
@@ -17,7 +17,7 @@ use crate::collections::map::OrderedMap;
 use crate::config::document::StreamedList;
 use crate::config::reader::ConfigNode;
 
-/// So many resources are more than any mesh has.
+/// Maximum number of resources in a configuration.
 pub(crate) const MAX_RESOURCES: usize = 1_000_000;
 
 /// The resources of a configuration, by kind.
@@ -51,8 +51,8 @@ pub(crate) fn read_resources(
             Resource::PeerAuthentication(resource) => &resource.name,
         };
         if let Some(earlier) = names.borrow_mut().insert(name.clone(), position) {
-            let list = node.place();
-            item.error(format!("the policy {name} stands at {list}[{earlier}] already, a cluster has one of a name"));
+            let list = node.path();
+            item.error(format!("duplicate resource {name}, already defined at {list}[{earlier}]"));
         }
         let mut read = read.borrow_mut();
         match (resource, read.as_mut()) {
@@ -67,7 +67,7 @@ pub(crate) fn read_resources(
 /// The groups that resources come from. Any version of a group is accepted.
 const SECURITY_GROUP: &str = "security.istio.io";
 
-/// What `resources` can hold.
+/// Item of `resources`.
 pub(crate) enum Resource {
     AuthorizationPolicy(AuthorizationPolicy),
     PeerAuthentication(PeerAuthentication),

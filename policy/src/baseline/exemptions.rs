@@ -1,4 +1,4 @@
-//! `exempt`: whom and what no denial reaches.
+//! `exempt`: clients and paths that are never denied.
 
 use crate::attributes::names::USER_AGENT;
 use crate::attributes::readings::header::trimmed;
@@ -21,7 +21,7 @@ const MOST: usize = 100_000;
 pub(crate) struct Exemptions {
     user_agents: ListElementIndex,
     paths: PathIndex,
-    /// Whether a request has to be asked for its path.
+    /// True if the decision needs the path.
     any_path: bool,
     any_user_agent: bool,
 }
@@ -30,7 +30,7 @@ impl Exemptions {
     pub(crate) fn read(node: &ConfigNode<'_>, path_readings: PathReadings) -> Option<Self> {
         let object = node.object()?;
         let agents = patterns(&object, "userAgents", HeaderGlob::parse_glob);
-        // An exemption lets a request in, so a template stands for no more than in an ALLOW.
+        // An exemption allows, so templates match as in an ALLOW.
         let paths = patterns(&object, "paths", |text| PathPattern::parse(text, SegmentBytes::Envoy));
         object.finish();
         let (agents, paths) = (agents?, paths?);
@@ -47,7 +47,7 @@ impl Exemptions {
         self.paths.deciding_reading(path, &list, false)
     }
 
-    /// Whether a request is exempt.
+    /// Reports whether a request is exempt.
     pub(crate) fn hold(&self, request: &mut dyn Request) -> Result<bool, AttributeError> {
         if self.any_path {
             let mut found = FieldMatch::default();

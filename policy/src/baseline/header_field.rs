@@ -108,7 +108,7 @@ impl fmt::Display for HeaderGlob {
     }
 }
 
-/// Whether `word` stands in `value` with no letter before or after it.
+/// Reports whether `value` contains `word` with no letter before or after it.
 fn has_word(value: &[u8], word: &[u8]) -> bool {
     let is_letter = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphabetic);
     value.windows(word.len().max(1)).enumerate().any(|(at, window)| {
@@ -158,7 +158,7 @@ impl WildPattern {
         self.pattern.matches(&one_character_a_byte(value))
     }
 
-    /// The longest run of bytes that stands for itself.
+    /// Returns the longest literal.
     fn literal(&self) -> &[u8] {
         let mut longest: &[u8] = &[];
         let mut rest = self.text.as_bytes();
@@ -189,7 +189,7 @@ fn one_character_a_byte(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| char::from(*byte)).collect()
 }
 
-/// What is looked for by a literal that a matching value has to hold.
+/// Pattern that the index finds by a literal that a matching value must contain.
 enum HeaderMatcher {
     Glob(Glob),
     Wild(WildPattern),
@@ -219,9 +219,9 @@ impl HasLiterals for HeaderMatcher {
 pub(crate) struct ListElementIndex {
     /// Exact values, prefixes and suffixes.
     text: StringIndex,
-    /// What stands anywhere in a value: it need not be looked for in the value's elements again.
+    /// Patterns that match anywhere in a value, and so are not tried on its elements.
     floating: Option<GlobIndex<HeaderMatcher>>,
-    /// What is tied to the start or the end of a value.
+    /// Patterns anchored at the start or the end of a value or of an element.
     anchored: Option<GlobIndex<HeaderMatcher>>,
     /// Exact values, prefixes, suffixes and what is tied, for elements.
     elements: Option<ElementIndex>,
@@ -257,7 +257,7 @@ impl ListElementIndex {
         Self { text: StringIndex::new(texts), floating, anchored, elements, wild, bare }
     }
 
-    /// Whether some pattern matches `value` as a whole.
+    /// Reports whether some pattern matches `value` as a whole.
     pub(crate) fn matches_whole(&self, value: &[u8]) -> bool {
         let mut matched = Matched::new();
         self.lookup_whole(&value.to_ascii_lowercase(), &mut matched);

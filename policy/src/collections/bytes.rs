@@ -3,7 +3,7 @@
 
 use std::cmp::Ordering;
 
-/// Whether bytes are the same.
+/// Reports whether bytes are the same.
 pub fn bytes_eq(one: &[u8], other: &[u8]) -> bool {
     if one.len() != other.len() {
         return false;
@@ -25,7 +25,7 @@ pub fn bytes_eq(one: &[u8], other: &[u8]) -> bool {
     }
 }
 
-/// Whether all groups of eight are the same, but for what is left over.
+/// Reports whether all groups of eight are the same, but for what is left over.
 fn same_eights(mut one: &[u8], mut other: &[u8]) -> bool {
     while let ([a, b, c, d, e, f, g, h, more @ ..], [i, j, k, l, m, n, o, p, other_more @ ..]) = (one, other) {
         if eight([a, b, c, d, e, f, g, h]) != eight([i, j, k, l, m, n, o, p]) {
@@ -61,15 +61,15 @@ fn four([a, b, c, d]: [&u8; 4]) -> u32 {
     u32::from_le_bytes([*a, *b, *c, *d])
 }
 
-/// One in the lowest bit of each byte.
+/// Word with the lowest bit of each byte set.
 const ONES: u64 = u64::from_le_bytes([1; 8]);
 
-/// Not zero if a byte of `eight` is: its highest bit is set by taking one away and was not before.
+/// Returns a non-zero word if a byte of `eight` is zero: subtracting one sets a high bit that was clear.
 const fn zeros(eight: u64) -> u64 {
     eight.wrapping_sub(ONES) & !eight & (ONES << 7)
 }
 
-/// Where the first of two bytes is.
+/// Returns the index of the first occurrence of either byte.
 pub(crate) fn memchr2(bytes: &[u8], one: u8, other: u8) -> Option<usize> {
     let (each_one, each_other) = (ONES * u64::from(one), ONES * u64::from(other));
     let within = |eight: &[u8; 8]| {
@@ -83,17 +83,17 @@ pub(crate) fn memchr2(bytes: &[u8], one: u8, other: u8) -> Option<usize> {
     };
     let mut at = 0;
     for eight in bytes.as_chunks().0 {
-        if let Some(place) = within(eight) {
-            return Some(at + place);
+        if let Some(index) = within(eight) {
+            return Some(at + index);
         }
         at += 8;
     }
     // What is left over is searched together with some that were searched before.
-    within(last).map(|place| bytes.len() - 8 + place)
+    within(last).map(|index| bytes.len() - 8 + index)
 }
 
-/// Whether `flags` sets the highest bit of a byte of some eight of these. What is shorter is filled up with the letter
-/// `a`. Groups overlap by one byte or more, so that two neighbours stand together in one of them.
+/// Reports whether `flags` sets the highest bit of a byte in any group of eight `bytes`. Shorter input is padded with
+/// the letter `a`. Groups overlap by at least one byte, so that any two neighbours share a group.
 #[inline(always)]
 pub(crate) fn any_eight(bytes: &[u8], flags: impl Fn(u64) -> u64) -> bool {
     const HIGHEST: u64 = ONES << 7;

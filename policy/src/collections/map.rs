@@ -1,6 +1,6 @@
 //! Hash tables for what a configuration holds.
 //!
-//! Their hash is quick and not made against chosen keys: keys come from configurations, requests only look them up.
+//! The hash is fast and not collision-resistant: only configurations insert keys, requests look them up.
 
 use std::borrow::Borrow;
 use std::hash::{BuildHasher, Hash};
@@ -10,29 +10,29 @@ use rustc_hash::FxBuildHasher;
 
 use crate::collections::bytes::bytes_eq;
 
-/// A usual map, for the few places that need all of one.
+/// General-purpose hash map, for callers that need its full interface.
 pub(crate) type HashMap<K, V> = hashbrown::HashMap<K, V, FxBuildHasher>;
 
 /// Entries in the order in which they were first put in, found by key.
 ///
-/// The table itself is of places and hashes alone, the same type for all keys and values: each instance of a usual map
-/// is some kilobytes of a module.
+/// The table itself holds indexes and hashes alone, the same type for all keys and values: each instance of a usual map
+/// adds some kilobytes to a module.
 #[derive(Clone, Debug)]
 pub(crate) struct OrderedMap<K, V> {
     entries: Vec<(K, V)>,
-    /// With half of the hash, since a policy has many small tables and some large ones.
-    places: HashTable<(u32, u32)>,
+    /// Entry indexes with half of the hash, which keeps the many small tables small.
+    slots: HashTable<(u32, u32)>,
 }
 
 impl<K, V> Default for OrderedMap<K, V> {
     fn default() -> Self {
-        Self { entries: Vec::new(), places: HashTable::new() }
+        Self { entries: Vec::new(), slots: HashTable::new() }
     }
 }
 
-/// The hash of a place: its low half in both, as the table looks at both ends of it.
-fn hash_of(place: &(u32, u32)) -> u64 {
-    u64::from(place.0) << 32 | u64::from(place.0)
+/// Returns the hash of a slot, with the stored half in both halves because the table reads both ends.
+fn hash_of(slot: &(u32, u32)) -> u64 {
+    u64::from(slot.0) << 32 | u64::from(slot.0)
 }
 
 fn hashed<Q: Hash + ?Sized>(key: &Q) -> u32 {
@@ -45,30 +45,30 @@ fn folded(hash: u64) -> u32 {
     u32::from_le_bytes([a, b, c, d]) ^ u32::from_le_bytes([e, f, g, h])
 }
 
-/// The one place where a table grows, so that there is one instance of it.
-fn put(places: &mut HashTable<(u32, u32)>, hash: u32, place: usize) {
-    let entry = (hash, u32::try_from(place).unwrap_or(u32::MAX));
-    places.insert_unique(hash_of(&entry), entry, hash_of);
+/// The only function that grows a table, so that it is compiled once.
+fn put(slots: &mut HashTable<(u32, u32)>, hash: u32, index: usize) {
+    let entry = (hash, u32::try_from(index).unwrap_or(u32::MAX));
+    slots.insert_unique(hash_of(&entry), entry, hash_of);
 }
 
-/// So few entries are cheaper to look through than a key is to hash.
+/// Number of entries up to which a linear scan is cheaper than hashing the key.
 const LINEAR_SCAN_MAX: usize = 4;
 
-/// Of the entries with this hash the one that `is` wanted; one instance, for the same reason.
-fn find(places: &HashTable<(u32, u32)>, hash: u32, is: &dyn Fn(u32) -> bool) -> Option<u32> {
-    places.find(hash_of(&(hash, 0)), |(known, place)| *known == hash && is(*place)).map(|(_, place)| *place)
+/// Finds the entry with this hash for which `is` holds; not generic, so that there is one instance.
+fn find(slots: &HashTable<(u32, u32)>, hash: u32, is: &dyn Fn(u32) -> bool) -> Option<u32> {
+    slots.find(hash_of(&(hash, 0)), |(known, index)| *known == hash && is(*index)).map(|(_, index)| *index)
 }
 
-fn entry<K, V>(entries: &[(K, V)], place: u32) -> Option<&(K, V)> {
-    usize::try_from(place).ok().and_then(|place| entries.get(place))
+fn entry<K, V>(entries: &[(K, V)], index: u32) -> Option<&(K, V)> {
+    usize::try_from(index).ok().and_then(|index| entries.get(index))
 }
 
 impl<K: Eq + Hash, V> OrderedMap<K, V> {
-    fn place<Q: Eq + Hash + ?Sized>(&self, hash: u32, key: &Q) -> Option<u32>
+    fn index_of<Q: Eq + Hash + ?Sized>(&self, hash: u32, key: &Q) -> Option<u32>
     where
         K: Borrow<Q>,
     {
-        find(&self.places, hash, &|place| entry(&self.entries, place).is_some_and(|(known, _)| known.borrow() == key))
+        find(&self.slots, hash, &|index| entry(&self.entries, index).is_some_and(|(known, _)| known.borrow() == key))
     }
 
     pub(crate) fn get<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> Option<&V>
@@ -83,8 +83,8 @@ impl<K: Eq + Hash, V> OrderedMap<K, V> {
             }
             return None;
         }
-        let place = self.place(hashed(key), key)?;
-        entry(&self.entries, place).map(|(_, value)| value)
+        let index = self.index_of(hashed(key), key)?;
+        entry(&self.entries, index).map(|(_, value)| value)
     }
 
     /// Changes the value under `key`, which is `new` where there is none.
@@ -95,13 +95,13 @@ impl<K: Eq + Hash, V> OrderedMap<K, V> {
         change: impl FnOnce(&mut V) -> T,
     ) -> T {
         let hash = hashed(&key);
-        let known = self.place(hash, &key).and_then(|place| usize::try_from(place).ok());
-        if let Some((_, value)) = known.and_then(|place| self.entries.get_mut(place)) {
+        let known = self.index_of(hash, &key).and_then(|index| usize::try_from(index).ok());
+        if let Some((_, value)) = known.and_then(|index| self.entries.get_mut(index)) {
             return change(value);
         }
         let mut value = new();
         let changed = change(&mut value);
-        put(&mut self.places, hash, self.entries.len());
+        put(&mut self.slots, hash, self.entries.len());
         self.entries.push((key, value));
         changed
     }
@@ -109,18 +109,18 @@ impl<K: Eq + Hash, V> OrderedMap<K, V> {
     /// Puts a value under `key`; gives back the one that was there.
     pub(crate) fn insert(&mut self, key: K, value: V) -> Option<V> {
         let hash = hashed(&key);
-        let known = self.place(hash, &key).and_then(|place| usize::try_from(place).ok());
-        if let Some((_, slot)) = known.and_then(|place| self.entries.get_mut(place)) {
+        let known = self.index_of(hash, &key).and_then(|index| usize::try_from(index).ok());
+        if let Some((_, slot)) = known.and_then(|index| self.entries.get_mut(index)) {
             return Some(std::mem::replace(slot, value));
         }
-        put(&mut self.places, hash, self.entries.len());
+        put(&mut self.slots, hash, self.entries.len());
         self.entries.push((key, value));
         None
     }
 }
 
 impl<V> OrderedMap<Box<[u8]>, V> {
-    /// As [`get`](Self::get), and quicker: for what requests are asked for.
+    /// Looks up a key by its bytes; faster than [`get`](Self::get).
     pub(crate) fn get_bytes(&self, key: &[u8]) -> Option<&V> {
         if self.entries.len() <= LINEAR_SCAN_MAX {
             for (known, value) in &self.entries {
@@ -130,9 +130,9 @@ impl<V> OrderedMap<Box<[u8]>, V> {
             }
             return None;
         }
-        let is = |place| entry(&self.entries, place).is_some_and(|(known, _)| bytes_eq(known, key));
-        let place = find(&self.places, hashed(key), &is)?;
-        entry(&self.entries, place).map(|(_, value)| value)
+        let is = |index| entry(&self.entries, index).is_some_and(|(known, _)| bytes_eq(known, key));
+        let index = find(&self.slots, hashed(key), &is)?;
+        entry(&self.entries, index).map(|(_, value)| value)
     }
 }
 

@@ -25,7 +25,7 @@ fn apply_permutation(mut order: Vec<usize>, swap: &mut dyn FnMut(usize, usize)) 
     }
 }
 
-/// The places of `count` items in their order, equal ones as they stand.
+/// Returns the indexes of `count` items in sorted order; equal items keep their order.
 pub(crate) fn sorted_indices(count: usize, compare: &dyn Fn(usize, usize) -> Ordering) -> Vec<usize> {
     let mut order: Vec<usize> = (0..count).collect();
     order.sort_unstable_by(|one, other| compare(*one, *other).then(one.cmp(other)));

@@ -1,4 +1,4 @@
-//! What a client that is turned away is told: no policy, no reason.
+//! Response to a denied client, without the policy or the reason.
 
 use crate::config::reader::ConfigNode;
 
@@ -24,7 +24,7 @@ impl DenyResponse {
         self.status
     }
 
-    /// The body. Default: `RBAC: access denied`, as Envoy's own filter has it.
+    /// Body. Default: `RBAC: access denied`, as in Envoy's RBAC filter.
     pub fn body(&self) -> &str {
         &self.body
     }

@@ -1,16 +1,16 @@
-//! What is wrong with a configuration: every fault, each with its place and the fix.
+//! Errors of a configuration, each with its path and the fix.
 
 use std::cell::RefCell;
 use std::fmt;
 
 use crate::config::printable::printable_line;
 
-/// How many diagnostics [`ConfigErrors`] prints; the rest are counted.
+/// Maximum number of errors that [`ConfigErrors`] prints; the rest are counted.
 ///
-/// A generated configuration can hold the same mistake thousands of times, and a log has to stay readable.
+/// This keeps the log readable when a generated configuration repeats a mistake thousands of times.
 const PRINTED: usize = 100;
 
-/// One fault: where it stands in the configuration and what to do about it.
+/// Error in a configuration: its path and the fix.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
     path: String,
@@ -73,7 +73,7 @@ impl Diagnostics {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigErrors {
     diagnostics: Vec<ConfigError>,
-    /// How many there are beyond those that are printed, which are not kept: a VM never gives memory back.
+    /// Number of errors beyond the printed ones. They are not kept, because a VM never returns memory.
     hidden: usize,
 }
 
@@ -95,7 +95,7 @@ impl ConfigErrors {
         self.diagnostics.iter().map(ConfigError::to_string).chain(last)
     }
 
-    /// How many diagnostics there are.
+    /// Returns the number of errors, including those that are not printed.
     pub fn count(&self) -> usize {
         self.diagnostics.len() + self.hidden
     }

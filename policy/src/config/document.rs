@@ -50,7 +50,7 @@ pub(crate) struct StreamedList<'b> {
 }
 
 impl StreamedList<'_> {
-    /// How many there are: none where there is no such list.
+    /// Returns the number of items; 0 if there is no such list.
     pub(crate) fn count(&self) -> usize {
         self.count
     }
@@ -66,7 +66,7 @@ impl StreamedList<'_> {
     }
 }
 
-/// What a configuration is written in.
+/// Encoding of a configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
     Json,
@@ -116,7 +116,7 @@ mod tests {
         }
     }
 
-    /// What is left of a configuration when the items under `list` are apart, and those items.
+    /// Splits a configuration into the rest and the items under `list`.
     fn apart(bytes: &[u8]) -> Result<(Value, Vec<Value>), ConfigErrors> {
         let (document, items) = Value::parse_streaming(bytes, "list")?;
         let read = std::cell::RefCell::new(Vec::new());

@@ -55,7 +55,7 @@ pub(crate) fn printable_line(line: &str, own: Option<&str>) -> String {
         if at > 0 {
             shown.push('`');
         }
-        // Every other part stands between two backticks.
+        // Every other part is between backticks.
         let part = if at % 2 == 1 { &*cut(part) } else { part };
         part.chars().for_each(|character| push_escaped(&mut shown, character));
     }
@@ -73,13 +73,13 @@ fn cut(text: &str) -> String {
     }
 }
 
-/// At most `most` bytes from the beginning, in whole characters.
+/// Returns at most `most` bytes from the beginning, in whole characters.
 fn head(text: &str, most: usize) -> &str {
     let end = (0..=most).rev().find(|end| text.is_char_boundary(*end));
     end.and_then(|end| text.get(..end)).unwrap_or(text)
 }
 
-/// At most `most` bytes from the end, in whole characters.
+/// Returns at most `most` bytes from the end, in whole characters.
 fn tail(text: &str, most: usize) -> &str {
     let start = (text.len().saturating_sub(most)..=text.len()).find(|start| text.is_char_boundary(*start));
     start.and_then(|start| text.get(start..)).unwrap_or(text)

@@ -12,10 +12,10 @@ use crate::config::document::StreamedList;
 use crate::config::printable::printable_text;
 use crate::config::value::{Number, Value};
 
-/// How alike two keys must be, by Jaro-Winkler similarity, for one to be suggested instead of the other.
+/// Minimum Jaro-Winkler similarity at which a known key is suggested for an unknown one.
 const MIN_SIMILARITY: f64 = 0.8;
 
-/// The way from the root of the configuration to a value.
+/// Path from the root of the configuration to a value.
 #[derive(Clone, Copy)]
 struct Path<'a> {
     parent: Option<&'a Path<'a>>,
@@ -50,7 +50,7 @@ impl fmt::Display for Path<'_> {
     }
 }
 
-/// A value of the configuration, with its place.
+/// Value of the configuration, with its path.
 pub(crate) struct ConfigNode<'a> {
     document: &'a Value,
     path: Path<'a>,
@@ -74,7 +74,7 @@ impl<'a> ConfigNode<'a> {
     fn wrong_type(&self, wanted: &str) {
         match self.document {
             Value::Null => self.error(format!("is null, expected {wanted}; remove the key if it is not wanted")),
-            other => self.error(format!("expected {wanted}, this is {}", other.kind())),
+            other => self.error(format!("expected {wanted}, this is {}", other.type_name())),
         }
     }
 
@@ -128,7 +128,7 @@ impl<'a> ConfigNode<'a> {
         next.get() == items.count()
     }
 
-    /// The items of a list that must have one to `most`; `meaning` says what leaving the key out would mean.
+    /// Returns the items of a list of one to `most`; `meaning` is what an absent key would mean, for the error.
     pub(crate) fn non_empty_list(&self, most: usize, meaning: &str) -> Option<impl Iterator<Item = ConfigNode<'_>>> {
         if matches!(self.document, Value::List(list) if list.is_empty()) {
             self.error(format!("empty list, add a value, or remove the key {meaning}"));
@@ -200,13 +200,13 @@ impl<'a> ConfigNode<'a> {
         whole
     }
 
-    /// One of a few words, each with what it stands for.
+    /// Reads one of `words`, each with its value.
     pub(crate) fn enum_value<T: Copy>(&self, words: &[(&str, T)]) -> Option<T> {
         let text = self.text()?;
         let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
         if found.is_none() {
             let listed = words.iter().map(|(word, _)| *word);
-            let hint = match nearest(text, listed.clone()) {
+            let hint = match closest_match(text, listed.clone()) {
                 Some(word) => format!("did you mean \"{word}\"?"),
                 None => format!("expected {}", one_of(listed)),
             };
@@ -215,8 +215,8 @@ impl<'a> ConfigNode<'a> {
         found
     }
 
-    /// The place of this value, as it stands in error texts.
-    pub(crate) fn place(&self) -> String {
+    /// Returns the path of this value, as error texts show it.
+    pub(crate) fn path(&self) -> String {
         self.path.to_string()
     }
 
@@ -225,7 +225,7 @@ impl<'a> ConfigNode<'a> {
     }
 }
 
-/// An object whose keys are asked for one by one; [`finish`](Self::finish) reports those that nobody asked for.
+/// Object whose keys are read one by one; [`finish`](Self::finish) reports the unknown ones.
 pub(crate) struct Object<'a> {
     node: &'a ConfigNode<'a>,
     entries: &'a [(String, Value)],
@@ -240,24 +240,24 @@ impl Object<'_> {
         Some(self.node.child(Step::Key(key), value))
     }
 
-    /// The value of a key that must be there; `fix` says what to write.
+    /// Returns the value of a required key; `fix` says what to write.
     pub(crate) fn required(&self, key: &'static str, fix: &str) -> Option<ConfigNode<'_>> {
         let found = self.optional(key);
         if found.is_none() {
-            let place = Path { parent: Some(&self.node.path), step: Step::Key(key) };
-            self.node.diagnostics.add(ConfigError::new(place.to_string(), format!("missing, {fix}")));
+            let path = Path { parent: Some(&self.node.path), step: Step::Key(key) };
+            self.node.diagnostics.add(ConfigError::new(path.to_string(), format!("missing, {fix}")));
         }
         found
     }
 
     /// Reports a key that means something in Istio and that this filter cannot carry out, where it is given.
-    pub(crate) fn refused(&self, key: &'static str, why: &str) {
+    pub(crate) fn unsupported(&self, key: &'static str, why: &str) {
         if let Some(node) = self.optional(key) {
             node.error(why);
         }
     }
 
-    /// All entries, for objects whose keys are free, such as labels.
+    /// Returns all entries, for objects with arbitrary keys, such as labels.
     pub(crate) fn all(&self) -> impl Iterator<Item = (&str, ConfigNode<'_>)> {
         self.entries.iter().map(|(key, value)| (key.as_str(), self.node.child(Step::Key(key), value)))
     }
@@ -271,14 +271,14 @@ impl Object<'_> {
         self.entries.is_empty()
     }
 
-    /// Reports every key that was never asked for.
+    /// Reports every key that was not read.
     pub(crate) fn finish(self) {
         let known = self.known.borrow();
         for (key, value) in self.entries {
             if known.iter().any(|name| name == key) {
                 continue;
             }
-            let hint = match nearest(key, known.iter().copied()) {
+            let hint = match closest_match(key, known.iter().copied()) {
                 Some(name) => format!("did you mean \"{name}\"?"),
                 None => format!("expected {}", one_of(known.iter().copied())),
             };
@@ -288,7 +288,7 @@ impl Object<'_> {
 }
 
 /// The candidate that is most like `word`, without regard to case, if one is like enough.
-pub(crate) fn nearest<'w>(word: &str, candidates: impl Iterator<Item = &'w str>) -> Option<&'w str> {
+pub(crate) fn closest_match<'w>(word: &str, candidates: impl Iterator<Item = &'w str>) -> Option<&'w str> {
     let word = word.to_ascii_lowercase();
     candidates
         .map(|candidate| (strsim::jaro_winkler(&word, &candidate.to_ascii_lowercase()), candidate))

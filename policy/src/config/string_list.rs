@@ -1,16 +1,16 @@
-//! Lists of strings, each parsed by a function that says what is wrong with it.
+//! Lists of strings, each parsed by a function that returns its error.
 
 use crate::config::reader::ConfigNode;
 
 /// The most values of a list: more than any policy needs, and fewer than would fill the memory of the VM.
 const MAX_VALUES: usize = 1_000_000;
 
-/// Reads the strings of a list, each with `parse`, whose error is reported at the string's place.
+/// Reads the strings of a list, each with `parse`, whose error is reported at the string's path.
 pub(crate) fn read_values<P>(node: &ConfigNode<'_>, parse: impl Fn(&str) -> Result<P, String>) -> Option<Vec<P>> {
     read_listed(node, "to mean any", parse)
 }
 
-/// The same; `meaning` says what leaving the key out would mean.
+/// Reads a required list; `meaning` is what an absent key would mean, for the error.
 pub(crate) fn read_listed<P>(
     node: &ConfigNode<'_>,
     meaning: &str,
@@ -40,7 +40,7 @@ fn each_text(node: &ConfigNode<'_>, meaning: &str, take: &mut dyn FnMut(&str) ->
     complete
 }
 
-/// Reads the strings of a list of which each can stand for several values.
+/// Reads a list of strings, each of which can yield several values.
 pub(crate) fn read_expanded<P>(
     node: &ConfigNode<'_>,
     parse: &dyn Fn(&str) -> Result<Vec<P>, String>,

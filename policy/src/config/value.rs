@@ -18,9 +18,9 @@ pub(crate) enum Value {
 pub(crate) enum Number {
     Whole(u64),
     Negative(i64),
-    /// With a fraction.
+    /// Number with a fraction.
     NonInteger,
-    /// Whole, and beyond what a double tells apart, or infinite: which number was meant cannot be known.
+    /// Integer beyond the precision of a double, or infinite: the intended number is unknown.
     Inexact,
 }
 
@@ -46,16 +46,16 @@ impl Value {
         Self::Number(Box::new(u64::try_from(value).map_or(Number::Negative(value), Number::Whole)))
     }
 
-    /// Its text, if it is one.
-    pub(crate) fn text(&self) -> Option<&str> {
+    /// Returns the string, if the value is one.
+    pub(crate) fn as_str(&self) -> Option<&str> {
         match self {
             Self::Text(text) => Some(text),
             _ => None,
         }
     }
 
-    /// What it is, in the words of someone who writes YAML.
-    pub(crate) fn kind(&self) -> &'static str {
+    /// Returns the name of the value's type, as YAML users know it.
+    pub(crate) fn type_name(&self) -> &'static str {
         match self {
             Self::Null => "nothing",
             Self::Bool(_) => "true or false",

@@ -1,7 +1,7 @@
-//! Where a request wants to go: a host and a port, read from bytes more strictly than whatever dials them.
+//! Destination of a request: a host and a port, parsed more strictly than by any proxy that dials them.
 //!
-//! Proxies that dial take `0177.0.0.1`, `good.test:+80` or `[good.test]` each in their own way (reference for the
-//! cases: docs/egress.md). What is not one host in its one spelling is no destination here, and is denied.
+//! Proxies disagree about `0177.0.0.1`, `good.test:+80` or `[good.test]` (reference for the
+//! cases: docs/egress.md). An authority that is not one host in canonical form is rejected, and the request denied.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -61,8 +61,8 @@ pub(crate) fn check_label(label: &[u8]) -> Result<(), InvalidAuthority> {
     }
 }
 
-/// Whether some dialler could take a name with this last label for an IPv4 address: it is all digits, or begins as a
-/// hexadecimal number does (WHATWG URL, "ends in a number").
+/// Reports whether a resolver could parse the name as an IPv4 address: its last label is all digits, or begins as a
+/// hexadecimal number (WHATWG URL, "ends in a number").
 pub(crate) fn ends_in_number(name: &[u8]) -> bool {
     let last = name.rsplit(|byte| *byte == b'.').next().unwrap_or_default();
     !last.is_empty() && last.iter().all(u8::is_ascii_digit) || matches!(last, [b'0', b'x' | b'X', ..])
@@ -123,7 +123,7 @@ fn canonical_ipv4(bytes: &[u8]) -> Option<Ipv4Addr> {
     text.parse::<Ipv4Addr>().ok().filter(|address| address.to_string() == text)
 }
 
-/// What stands between brackets.
+/// Parses the address between brackets.
 fn ipv6(inside: &[u8]) -> Result<IpAddr, InvalidAuthority> {
     if inside.contains(&b'%') {
         return Err(InvalidAuthority::ZoneId);
@@ -159,7 +159,7 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// Reads an authority as `:authority` and the target of CONNECT have it: `host` or `host:port`.
+    /// Parses an authority of `:authority` or CONNECT: `host` or `host:port`.
     ///
     /// Fails on everything that is not one host in its one spelling, with at most one port in its one spelling.
     ///
@@ -183,7 +183,7 @@ impl Authority {
                 }
             }
             _ => {
-                // What is wrong with the whole is told before what is wrong with a part.
+                // Errors of the whole take precedence over errors of a part.
                 check_bytes_before_port(bytes)?;
                 let mut parts = bytes.splitn(2, |byte| *byte == b':');
                 (parts.next().unwrap_or_default(), parts.next())
@@ -213,7 +213,7 @@ fn read_port(digits: &[u8]) -> Result<u16, InvalidAuthority> {
     text.parse().map_err(|_| InvalidAuthority::BadPort)
 }
 
-/// Why bytes are not one host in its one spelling.
+/// Reason why an authority is not one host in canonical form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum InvalidAuthority {
     /// There is no host.
@@ -228,19 +228,19 @@ pub enum InvalidAuthority {
     FinalDots,
     /// A label begins or ends with a hyphen.
     Hyphen,
-    /// An `@`: what stands before it is not the host.
+    /// Authority with userinfo (`@`).
     UserInfo,
     /// A percent sign: nothing is ever decoded here.
     Escape,
     /// A comma: several Host headers, joined.
     Several,
-    /// Brackets around something that is not an IPv6 address, or beside it.
+    /// Brackets around or next to something other than an IPv6 address.
     Brackets,
     /// An IPv6 zone, which names an interface of this machine.
     ZoneId,
     /// An IPv6 address without brackets.
     BareIpv6,
-    /// It ends in a number, and is not four decimal numbers without leading zeros.
+    /// Host that ends in a number, but is not four decimal numbers without leading zeros.
     BadIpv4,
     /// A byte beyond ASCII.
     NotAscii,

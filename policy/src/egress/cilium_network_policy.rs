@@ -1,7 +1,7 @@
-//! CiliumNetworkPolicy (`cilium.io/v2`), as far as it lists hosts by `serverNames`.
+//! CiliumNetworkPolicy (`cilium.io/v2`), limited to hosts in `serverNames`.
 //!
-//! What a policy says of addresses, of workloads in the cluster or of traffic that comes in is not for a filter on the
-//! way out, so such policies are refused, each part with its reason.
+//! Rules about addresses, cluster workloads or ingress traffic cannot be enforced by a filter on the
+//! egress path, so such policies are rejected, each part with its reason.
 
 use crate::authz::policy_name::PolicyName;
 use crate::authz::resources::object_meta::Metadata;
@@ -13,7 +13,7 @@ use crate::egress::host_pattern::{DestinationPattern, WildcardScope};
 use crate::egress::port::{PortPattern, ProtocolSet};
 use crate::identity::trust_domains::TrustDomains;
 
-/// So many values in a list are more than any policy needs.
+/// Maximum number of values in a list.
 const MOST: usize = 1_000_000;
 
 /// The label under which Cilium knows a workload's service account.
@@ -22,10 +22,10 @@ const SERVICE_ACCOUNT: &str = "io.cilium.k8s.policy.serviceaccount";
 /// The label under which it knows the namespace.
 const NAMESPACE: &str = "io.kubernetes.pod.namespace";
 
-/// Labels of Cilium may be written with where they come from.
+/// Cilium labels may have a source prefix.
 const LABEL_SOURCES: [&str; 2] = ["k8s:", "any:"];
 
-/// One of `workloads`: which labels an identity stands for.
+/// Item of `workloads`: a principal and its labels.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LabelledWorkload {
     principal: String,
@@ -62,7 +62,7 @@ impl LabelledWorkload {
     }
 }
 
-/// What reading a policy needs to know of the rest of the configuration.
+/// Configuration that policies refer to.
 pub(crate) struct Cluster<'c> {
     pub(crate) workloads: &'c [LabelledWorkload],
     pub(crate) trust_domains: &'c TrustDomains,
@@ -86,20 +86,20 @@ impl CiliumNetworkPolicy {
     /// Reads the object of a resource whose kind is known.
     pub(crate) fn read(resource: &Object<'_>, cluster: &Cluster<'_>) -> Option<Self> {
         let metadata = Metadata::read(resource);
-        resource.refused("specs", "write one policy for each of the specs");
+        resource.unsupported("specs", "write one policy for each of the specs");
         let node = resource.required("spec", "write endpointSelector and egress")?;
         let spec = node.object()?;
         if let Some(description) = spec.optional("description") {
             description.text();
         }
         for key in ["ingress", "ingressDeny"] {
-            spec.refused(key, "is about what comes in, and this filter decides what leaves; keep it in the cluster and remove it here");
+            spec.unsupported(key, "is about what comes in, and this filter decides what leaves; keep it in the cluster and remove it here");
         }
-        spec.refused(
+        spec.unsupported(
             "egressDeny",
             "denies by addresses or ports, which is not supported here; use rules with action: DENY",
         );
-        spec.refused("nodeSelector", "picks nodes, which have no identity here; use endpointSelector");
+        spec.unsupported("nodeSelector", "picks nodes, which have no identity here; use endpointSelector");
         if let Some(default) = spec.optional("enableDefaultDeny") {
             read_default_deny(&default);
         }
@@ -130,7 +130,7 @@ fn read_default_deny(node: &ConfigNode<'_>) -> Option<()> {
     Some(())
 }
 
-/// One predicate of a selector, over the labels of a workload.
+/// Predicate of a selector, over the labels of a workload.
 enum Requirement {
     In(String, Vec<String>),
     NotIn(String, Vec<String>),
@@ -155,7 +155,7 @@ impl Requirement {
     }
 }
 
-/// The principals that `endpointSelector` picks: by the service account alone, or through `workloads`.
+/// Returns the principals that `endpointSelector` selects: by service account, or through `workloads`.
 fn read_selector(node: &ConfigNode<'_>, namespace: &str, cluster: &Cluster<'_>) -> Option<Vec<String>> {
     let requirements = read_requirements(node)?;
     let own = cluster.trust_domains.own();
@@ -220,12 +220,12 @@ fn read_expression(node: &ConfigNode<'_>) -> Option<Requirement> {
     }
 }
 
-/// A label's key without where it comes from.
+/// Returns a label's key without its source prefix.
 fn bare(key: &str) -> &str {
     LABEL_SOURCES.iter().find_map(|source| key.strip_prefix(source)).unwrap_or(key)
 }
 
-/// One rule of `egress`: to the world, by server names on ports.
+/// Reads an item of `egress`: to the world, by server names on ports.
 fn read_egress(node: &ConfigNode<'_>) -> Option<Vec<Entry>> {
     let rule = node.object()?;
     let mut complete = true;
@@ -300,7 +300,7 @@ fn read_to_ports(node: &ConfigNode<'_>) -> Option<Entry> {
         ports.into_iter().collect()
     });
     for key in ["rules", "listener", "originatingTLS", "terminatingTLS"] {
-        object.refused(key, "is the work of Cilium's own proxy and cannot be carried out here; remove it");
+        object.unsupported(key, "is the work of Cilium's own proxy and cannot be carried out here; remove it");
     }
     object.finish();
     Some(Entry { hosts: hosts?, ports: ports? })
@@ -317,7 +317,7 @@ fn read_port(node: &ConfigNode<'_>) -> Option<PortPattern> {
         }
         number
     });
-    object.refused("endPort", "ranges are not supported, list the ports");
+    object.unsupported("endPort", "ranges are not supported, list the ports");
     if let Some(protocol) = object.optional("protocol")
         && protocol.enum_value(&[("TCP", true), ("ANY", true), ("UDP", false), ("SCTP", false)]) == Some(false)
     {

@@ -56,7 +56,7 @@ impl EgressPolicy {
     /// 3. No ALLOW rule matches: denied.
     /// 4. Otherwise: allowed.
     ///
-    /// An error on the way is a denial. A DENY rule in report mode that matches what the others allow is reported; an ALLOW
+    /// An error is a denial. A DENY rule in report mode that matches what the others allow is reported; an ALLOW
     /// rule in report mode lets nothing out. In report mode of the filter every denial is only reported.
     pub fn decide(&self, request: &mut dyn EgressRequest) -> Decision<EgressDenial<'_>> {
         match self.destination(request) {
@@ -81,7 +81,7 @@ impl EgressPolicy {
         }
     }
 
-    /// The reason of a denial: one line that says what was asked for, and what would have been allowed.
+    /// Describes a denial in one line: the request, and what would have been allowed.
     ///
     /// Made after a denial only; it may ask the proxy for more than the decision did.
     pub fn explain(&self, denial: &EgressDenial<'_>, request: &mut dyn EgressRequest) -> String {
@@ -109,7 +109,7 @@ impl EgressPolicy {
             (EgressProtocol::Connect, None) => return Err(DestinationError::Denial(EgressDenial::NoPort)),
             (protocol, None) => protocol.default_port(),
         };
-        // The TLS that CONNECT comes by is with this proxy, so its server name says nothing of the tunnel's end.
+        // CONNECT arrives by TLS with this proxy, so its SNI is not that of the tunnel's destination.
         if self.server_name_must_match
             && protocol == EgressProtocol::Http
             && let Some(name) = request.server_name()?
@@ -133,7 +133,7 @@ fn conjunctions(rule: &Rule) -> Vec<Vec<Predicate>> {
     rule.sources.iter().map(|source| [destination.as_slice(), source].concat()).collect()
 }
 
-/// A connection that passes through goes where its server name says, to the port that it was addressed to.
+/// A TLS passthrough connection goes to its SNI, on the port to which it was addressed.
 fn passthrough_destination(request: &mut dyn EgressRequest) -> Result<Destination, DestinationError> {
     let invalid = |problem| DestinationError::Denial(EgressDenial::InvalidAuthority(problem));
     let host = match request.server_name()? {

@@ -1,9 +1,9 @@
-//! The rest of a configuration, as far as reading its rules and resources depends on it.
+//! Configuration on which rules and resources depend.
 
 use crate::egress::cilium_network_policy::{Cluster, LabelledWorkload};
 use crate::identity::trust_domains::TrustDomains;
 
-/// What reading rules and resources needs to know of the rest.
+/// Configuration that rules and resources refer to.
 pub(crate) struct EgressContext<'c> {
     pub(crate) trust_domains: &'c TrustDomains,
     pub(crate) workloads: &'c [LabelledWorkload],

@@ -5,22 +5,22 @@ use crate::authz::policy_name::{PolicyName, RuleName};
 use crate::egress::authority::InvalidAuthority;
 use crate::identity::error::EvalError;
 
-/// Why a request does not leave.
+/// Reason for a denial.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EgressDenial<'p> {
-    /// What it names is not one host in its one spelling.
+    /// Authority that is not one host in canonical form.
     InvalidAuthority(InvalidAuthority),
     /// A connection that passes through is not TLS, or its TLS names no server.
     NoServerName,
     /// CONNECT has to name a port.
     NoPort,
-    /// Its TLS is for another server than the request.
+    /// SNI that differs from the request's host.
     ServerNameDiffers,
-    /// This DENY rule matches.
+    /// DENY rule that matches.
     Matched(&'p RuleName),
     /// No ALLOW rule matches.
     NoRuleMatches,
-    /// It cannot be decided.
+    /// Error that prevents a decision.
     Undecidable(EvalError),
 }
 
@@ -33,7 +33,7 @@ impl EgressDenial<'_> {
         }
     }
 
-    /// Whether the proxy failed to say what the decision needs.
+    /// Reports whether the proxy failed to supply an attribute that the decision needs.
     pub fn is_failure(&self) -> bool {
         matches!(self, Self::Undecidable(EvalError::AttributeUnavailable(_)))
     }

@@ -18,53 +18,55 @@ pub(crate) fn explain(
     denial: &EgressDenial<'_>,
     request: &mut dyn EgressRequest,
 ) -> String {
-    let asked = describe_request(destination.as_ref(), request);
+    let described = describe_request(destination.as_ref(), request);
     match denial {
-        EgressDenial::InvalidAuthority(problem) => format!("no destination can be read from it, {problem}: {asked}"),
-        EgressDenial::NoServerName => {
-            format!("a connection that passes through has to name its server by SNI in TLS: {asked}")
+        EgressDenial::InvalidAuthority(problem) => {
+            format!("no destination can be read from it, {problem}: {described}")
         }
-        EgressDenial::NoPort => format!("CONNECT has to name a port: {asked}"),
+        EgressDenial::NoServerName => {
+            format!("a connection that passes through has to name its server by SNI in TLS: {described}")
+        }
+        EgressDenial::NoPort => format!("CONNECT has to name a port: {described}"),
         EgressDenial::ServerNameDiffers => {
             let name = request.server_name().ok().flatten().map(printable).unwrap_or_default();
-            format!("the TLS connection is for SNI {name}, the request is not: {asked}")
+            format!("the TLS connection is for SNI {name}, the request is not: {described}")
         }
-        EgressDenial::Matched(rule) => format!("DENY rule {} matches: {asked}", rule.policy()),
-        EgressDenial::Undecidable(error) => format!("{error}: {asked}"),
+        EgressDenial::Matched(rule) => format!("DENY rule {} matches: {described}", rule.policy()),
+        EgressDenial::Undecidable(error) => format!("{error}: {described}"),
         EgressDenial::NoRuleMatches => {
-            let closest = destination.map(|destination| closest_rule(rules, &destination, request, &asked));
-            closest.and_then(Result::ok).unwrap_or_else(|| format!("no rule allows it: {asked}"))
+            let closest = destination.map(|destination| closest_rule(rules, &destination, request, &described));
+            closest.and_then(Result::ok).unwrap_or_else(|| format!("no rule allows it: {described}"))
         }
     }
 }
 
-/// The rule that comes closest, with what keeps it from allowing this.
+/// Describes the closest rule and its unmet requirements.
 fn closest_rule(
     rules: &RuleSet,
     destination: &Destination,
     request: &mut dyn EgressRequest,
-    asked: &str,
+    described: &str,
 ) -> Result<String, EvalError> {
     let mut outbound = OutboundRequest { destination, request };
     let mut lookups = rules.lookups(None, &mut outbound);
     if let Some(rule) = rules.first(&rules.allow.reported, &mut lookups)? {
-        return Ok(format!("the rule {} would allow it, and is in report mode: {asked}", rule.policy()));
+        return Ok(format!("the rule {} would allow it, and is in report mode: {described}", rule.policy()));
     }
     if !lists_host(rules, &mut lookups)? {
-        return Ok(format!("no rule lists this host: {asked}"));
+        return Ok(format!("no rule lists this host: {described}"));
     }
     let is_host = |condition: &Condition<FieldId>| condition.field.rank() == DestinationHost::RANK;
     Ok(match rules.closest(&rules.allow.enforced, &mut lookups, is_host)? {
         Some(ClosestClause { clause, failing }) if !failing.iter().any(|condition| is_host(condition)) => {
             let requirements = rules.descriptions.join_requirements(failing.into_iter());
             let name = rules.rule(clause.rule).map(|rule| rule.policy().to_string()).unwrap_or_default();
-            format!("no rule allows it: {name} wants {requirements}, this was {asked}")
+            format!("no rule allows it: {name} wants {requirements}, this was {described}")
         }
-        _ => format!("no rule that lists this host allows it: {asked}"),
+        _ => format!("no rule that lists this host allows it: {described}"),
     })
 }
 
-/// Whether any rule lists the host of the destination.
+/// Reports whether any rule lists the host of the destination.
 fn lists_host(rules: &RuleSet, lookups: &mut Lookups<'_>) -> Result<bool, EvalError> {
     let conditions = rules.clauses().next().map_or(&[][..], Clause::conditions);
     // Every rule lists hosts.
@@ -75,7 +77,7 @@ fn lists_host(rules: &RuleSet, lookups: &mut Lookups<'_>) -> Result<bool, EvalEr
     }
 }
 
-/// The request and its peer, in words. What the proxy does not supply is left out: the denial stands either way.
+/// Describes the request and its peer. Attributes that the proxy does not supply are left out.
 fn describe_request(destination: Option<&Destination>, request: &mut dyn EgressRequest) -> String {
     let peer = request.peer();
     let peer = peer.map_or_else(|error| format!("someone ({error})"), |peer| printable(peer.to_string().as_bytes()));

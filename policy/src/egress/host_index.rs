@@ -1,4 +1,4 @@
-//! All the host entries that a destination matches.
+//! Index of the host entries that a destination matches.
 
 use std::net::IpAddr;
 
@@ -9,24 +9,24 @@ use crate::egress::authority::Host;
 use crate::egress::host_pattern::DestinationPattern;
 use crate::matcher::value_ids::{Matched, ValueId};
 
-/// Host entries, each under an id: hash maps by name, by address and by what stands below, and a tree of labels from
-/// the right for entries with open labels.
+/// Host entries with their ids: hash maps for names, addresses and `*.` suffixes, and a trie of labels from the right for
+/// entries with wildcard labels.
 #[derive(Default)]
 pub(crate) struct DestinationIndex {
     names: OrderedMap<Box<str>, ValueId>,
     addresses: OrderedMap<IpAddr, ValueId>,
-    below: OrderedMap<Box<str>, ValueId>,
-    /// The most labels of an entry in `below`: longer ends of a name need no lookup.
+    any_depth: OrderedMap<Box<str>, ValueId>,
+    /// Largest number of labels of an entry in `any_depth`: longer suffixes of a name need no lookup.
     longest: usize,
     tree: Vec<Node>,
 }
 
 #[derive(Default)]
 struct Node {
-    given: OrderedMap<Box<str>, usize>,
-    open: Option<usize>,
+    literal: OrderedMap<Box<str>, usize>,
+    wildcard: Option<usize>,
     ends: Option<ValueId>,
-    below: Option<ValueId>,
+    any_depth: Option<ValueId>,
 }
 
 impl DestinationIndex {
@@ -40,13 +40,13 @@ impl DestinationIndex {
                 DestinationPattern::Exactly(Host::Name(name)) => {
                     index.names.insert(name.as_str().into(), id);
                 }
-                DestinationPattern::Labels { below, labels } => {
+                DestinationPattern::Labels { any_depth, labels } => {
                     match labels.iter().map(Option::as_deref).collect::<Option<Vec<_>>>() {
-                        Some(given) if below => {
-                            index.longest = index.longest.max(given.len());
-                            index.below.insert(given.join(".").into(), id);
+                        Some(literals) if any_depth => {
+                            index.longest = index.longest.max(literals.len());
+                            index.any_depth.insert(literals.join(".").into(), id);
                         }
-                        _ => index.grow(below, &labels, id),
+                        _ => index.insert(any_depth, &labels, id),
                     }
                 }
             }
@@ -61,25 +61,25 @@ impl DestinationIndex {
             Host::Name(name) => name.as_str(),
         };
         matched.extend(self.names.get(name).copied());
-        if !self.below.is_empty() {
-            self.lookup_below(name, matched);
+        if !self.any_depth.is_empty() {
+            self.lookup_suffixes(name, matched);
         }
         if !self.tree.is_empty() {
-            self.walk(name, matched);
+            self.lookup_tree(name, matched);
         }
     }
 
-    /// Looks up the ends of a name that begin behind a dot, the shortest first.
-    fn lookup_below(&self, name: &str, matched: &mut Matched) {
+    /// Looks up the suffixes of a name that begin after a dot, the shortest first.
+    fn lookup_suffixes(&self, name: &str, matched: &mut Matched) {
         for (at, _) in name.rmatch_indices('.').take(self.longest) {
-            let (open, end) = (name.get(..at).unwrap_or_default(), name.get(at + 1..).unwrap_or_default());
-            if !open.contains('_') {
-                matched.extend(self.below.get(end).copied());
+            let (leading, suffix) = (name.get(..at).unwrap_or_default(), name.get(at + 1..).unwrap_or_default());
+            if !leading.contains('_') {
+                matched.extend(self.any_depth.get(suffix).copied());
             }
         }
     }
 
-    fn grow(&mut self, below: bool, labels: &[Option<Box<str>>], id: ValueId) {
+    fn insert(&mut self, any_depth: bool, labels: &[Option<Box<str>>], id: ValueId) {
         if self.tree.is_empty() {
             self.tree.push(Node::default());
         }
@@ -88,37 +88,37 @@ impl DestinationIndex {
             let next = self.tree.len();
             let Some(node) = self.tree.get_mut(at) else { return };
             at = match label {
-                Some(label) => node.given.entry_or_insert_with(label.clone(), || next, |known| *known),
-                None => *node.open.get_or_insert(next),
+                Some(label) => node.literal.entry_or_insert_with(label.clone(), || next, |known| *known),
+                None => *node.wildcard.get_or_insert(next),
             };
             if at == next {
                 self.tree.push(Node::default());
             }
         }
         if let Some(node) = self.tree.get_mut(at) {
-            *(if below { &mut node.below } else { &mut node.ends }) = Some(id);
+            *(if any_depth { &mut node.any_depth } else { &mut node.ends }) = Some(id);
         }
     }
 
-    /// Goes down the tree, both ways where a label is given and open.
-    fn walk(&self, name: &str, matched: &mut Matched) {
-        let mut open: SmallVec<[(usize, Option<&str>); 8]> = SmallVec::new();
-        open.push((0, Some(name)));
-        while let Some((at, rest)) = open.pop() {
+    /// Descends the trie, into both the literal and the wildcard child of a node.
+    fn lookup_tree(&self, name: &str, matched: &mut Matched) {
+        let mut pending: SmallVec<[(usize, Option<&str>); 8]> = SmallVec::new();
+        pending.push((0, Some(name)));
+        while let Some((at, rest)) = pending.pop() {
             let Some(node) = self.tree.get(at) else { continue };
             let Some(rest) = rest else {
                 matched.extend(node.ends);
                 continue;
             };
             if !rest.contains('_') {
-                matched.extend(node.below);
+                matched.extend(node.any_depth);
             }
             let (before, label) = match rest.rsplit_once('.') {
                 Some((before, label)) => (Some(before), label),
                 None => (None, rest),
             };
-            open.extend(node.given.get(label).map(|next| (*next, before)));
-            open.extend(node.open.filter(|_| !label.contains('_')).map(|next| (next, before)));
+            pending.extend(node.literal.get(label).map(|next| (*next, before)));
+            pending.extend(node.wildcard.filter(|_| !label.contains('_')).map(|next| (next, before)));
         }
     }
 }

@@ -5,22 +5,22 @@ use std::net::IpAddr;
 
 use crate::egress::authority::{Host, InvalidAuthority, check_label, ends_in_number};
 
-/// What one entry of a list of hosts stands for.
+/// Entry of a list of hosts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum DestinationPattern {
-    /// This host and no other.
+    /// Exactly one host.
     Exactly(Host),
-    /// Names of these labels, left to right, each given or any; with `below`, names that have one label or more
-    /// before them. An open label stands for one without `_`: such names are reached only where they are listed.
-    Labels { below: bool, labels: Box<[Option<Box<str>>]> },
+    /// Names of these labels, left to right, each a literal or `None` for a wildcard. With `any_depth`, names that have
+    /// one or more labels before them. Wildcards do not match labels with `_`: such names have to be listed.
+    Labels { any_depth: bool, labels: Box<[Option<Box<str>>]> },
 }
 
-/// How deep a star at the start of a pattern reaches.
+/// Number of labels that a leading star stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WildcardScope {
-    /// `*.x.com` is any depth below x.com, as Envoy and Istio have it.
+    /// `*.x.com` is any depth below x.com, as in Envoy and Istio.
     AnyDepth,
-    /// `*.x.com` is one label, `**.x.com` any depth, as Cilium has it.
+    /// `*.x.com` is one label, `**.x.com` any depth, as in Cilium.
     OneLabel,
 }
 
@@ -49,7 +49,7 @@ impl DestinationPattern {
                 Err(problem) => bad(hint(text, problem)),
             };
         }
-        let (below, rest) = match (stars, text.strip_prefix("**."), text.strip_prefix("*.")) {
+        let (any_depth, rest) = match (stars, text.strip_prefix("**."), text.strip_prefix("*.")) {
             (WildcardScope::OneLabel, Some(rest), _) => (true, rest),
             (WildcardScope::AnyDepth, Some(rest), _) => {
                 return bad(format!("write `*.{rest}`, which is any depth below `{rest}` here"));
@@ -62,30 +62,30 @@ impl DestinationPattern {
             },
             _ => (false, text),
         };
-        labels(rest).map(|labels| Self::Labels { below, labels }).or_else(bad)
+        labels(rest).map(|labels| Self::Labels { any_depth, labels }).or_else(bad)
     }
 
-    /// The definition of what an entry matches; the index must agree with it.
+    /// Reports whether the entry matches a host. Reference for the index, which must agree with it.
     #[cfg(test)]
     pub(crate) fn matches(&self, host: &Host) -> bool {
-        let (below, labels) = match self {
+        let (any_depth, labels) = match self {
             Self::Exactly(known) => return known == host,
-            Self::Labels { below, labels } => (*below, labels),
+            Self::Labels { any_depth, labels } => (*any_depth, labels),
         };
         let Host::Name(name) = host else { return false };
-        let given: Vec<_> = name.as_str().split('.').collect();
-        let Some(before) = given.len().checked_sub(labels.len()) else { return false };
-        let (open, fixed) = given.split_at(before);
-        (open.is_empty() != below)
-            && open.iter().all(|label| !label.contains('_'))
-            && fixed.iter().zip(labels).all(|(given, label)| match label {
-                Some(label) => *given == &**label,
-                None => !given.contains('_'),
+        let name_labels: Vec<_> = name.as_str().split('.').collect();
+        let Some(before) = name_labels.len().checked_sub(labels.len()) else { return false };
+        let (leading, rest) = name_labels.split_at(before);
+        (leading.is_empty() != any_depth)
+            && leading.iter().all(|label| !label.contains('_'))
+            && rest.iter().zip(labels).all(|(name_label, label)| match label {
+                Some(label) => *name_label == &**label,
+                None => !name_label.contains('_'),
             })
     }
 }
 
-/// What is no host at all, though people write it where one is asked for.
+/// Returns the error for common mistakes that are not hosts, such as URLs.
 fn not_a_host(text: &str) -> Option<String> {
     if let Some((scheme, rest)) = text.split_once("://") {
         return Some(format!("leave out `{scheme}://`, write `{}`", rest.split('/').next().unwrap_or_default()));
@@ -168,9 +168,9 @@ impl fmt::Display for DestinationPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Exactly(host) => host.fmt(f),
-            Self::Labels { below, labels } => {
+            Self::Labels { any_depth, labels } => {
                 let written = labels.iter().map(|label| label.as_deref().unwrap_or("*")).collect::<Vec<_>>().join(".");
-                match (below, labels.first()) {
+                match (any_depth, labels.first()) {
                     (true, _) => write!(f, "*.{written}"),
                     (false, Some(None)) => write!(f, "{written} (one label)"),
                     (false, _) => f.write_str(&written),

@@ -20,13 +20,13 @@ pub(crate) struct Destination {
 }
 
 impl Destination {
-    /// The destination of the request that a match field looks up. None where it is not on its way out.
+    /// Returns the destination of an outbound request; `None` for other requests.
     pub(crate) fn of(request: &dyn Request) -> Option<&Self> {
         request.extension().and_then(|extension| extension.downcast_ref())
     }
 }
 
-/// A request whose destination is known: everything else is asked of the request itself.
+/// Request with its parsed destination; all other attributes are read from the request.
 pub(crate) struct OutboundRequest<'r> {
     pub(crate) destination: &'r Destination,
     pub(crate) request: &'r mut dyn EgressRequest,

@@ -1,4 +1,4 @@
-//! `ports`: on which ports of a host, and by which way there.
+//! `ports`: ports of a host, with their protocols.
 
 use std::fmt;
 
@@ -6,8 +6,8 @@ use crate::collections::map::OrderedMap;
 use crate::egress::request::EgressProtocol;
 use crate::matcher::value_ids::{Matched, ValueId};
 
-/// By which ways a port may be reached. A tunnel shows nothing of what goes through it, so whoever may speak HTTP or
-/// TLS with a port may also open a tunnel to it, as ambient workloads do with all that they send.
+/// Protocols by which a port may be reached. A tunnel hides its content, so a client that may speak HTTP or
+/// TLS with a port may also open a tunnel to it, as ambient workloads do for all traffic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum ProtocolSet {
     Any,
@@ -25,10 +25,10 @@ impl ProtocolSet {
     }
 }
 
-/// One port that a rule lists, or what it means by listing none.
+/// Port that a rule lists, or the default if it lists none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum PortPattern {
-    /// The usual port of each way: 80 for plain HTTP, 443 for CONNECT and TLS.
+    /// Default port of each protocol: 80 for plain HTTP, 443 for CONNECT and TLS.
     DefaultPort,
     Number {
         port: u16,
@@ -37,7 +37,7 @@ pub(crate) enum PortPattern {
 }
 
 impl PortPattern {
-    /// The ways and ports that it stands for.
+    /// Returns the protocols and ports of the pattern.
     fn targets(self) -> impl Iterator<Item = (EgressProtocol, u16)> {
         let (accesses, number) = match self {
             Self::DefaultPort => (ProtocolSet::Any.accesses(), None),
@@ -73,7 +73,7 @@ impl fmt::Display for PortPattern {
     }
 }
 
-/// Ports by way and number.
+/// Ports by protocol and number.
 pub(crate) struct PortIndex(OrderedMap<(EgressProtocol, u16), Matched>);
 
 impl PortIndex {

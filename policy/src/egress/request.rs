@@ -1,10 +1,10 @@
-//! What asks to leave.
+//! Attributes of an outbound request.
 
 use std::fmt;
 
 use crate::attributes::request::Request;
 
-/// The way by which a host is to be reached.
+/// Protocol by which a host is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EgressProtocol {
     /// A plain HTTP request that the proxy forwards.
@@ -35,12 +35,12 @@ impl fmt::Display for EgressProtocol {
     }
 }
 
-/// A request or a connection that is on its way out.
+/// Outbound request or connection.
 ///
 /// Of an HTTP request the policy asks [`method`](Request::method) and [`host`](Request::host), of a connection that
 /// passes through [`server_name`](Request::server_name) and [`destination_port`](Request::destination_port); the sources
 /// of its rules say what else.
 pub trait EgressRequest: Request {
-    /// Whether it is a connection whose bytes pass through, rather than an HTTP request.
+    /// Reports whether this is a TLS passthrough connection rather than an HTTP request.
     fn is_tls_passthrough(&self) -> bool;
 }

@@ -1,4 +1,4 @@
-//! Rules, written as such or as resources: who may reach which hosts on which ports.
+//! Rules, explicit or from resources: sources, hosts and ports.
 
 use std::rc::Rc;
 
@@ -32,17 +32,17 @@ pub(crate) struct Rule {
     pub(crate) name: RuleName,
     pub(crate) action: Action,
     pub(crate) mode: EnforcementMode,
-    /// One of them has to hold, all its predicates together; one without predicates is anyone.
+    /// Alternatives, each a conjunction of predicates; one without predicates matches any source.
     pub(crate) sources: Dnf,
     pub(crate) hosts: Vec<DestinationPattern>,
     pub(crate) ports: Vec<PortPattern>,
 }
 
-/// All rules, in the order in which they are reported.
+/// Rules in the order in which they are reported.
 #[derive(Default)]
 pub(crate) struct Rules {
     pub(crate) list: Vec<Rule>,
-    /// How many resources there are among them.
+    /// Number of resources that the rules come from.
     pub(crate) resources: usize,
 }
 
@@ -90,12 +90,12 @@ fn read_ports(node: &ConfigNode<'_>) -> Option<Vec<PortPattern>> {
 }
 
 impl Rules {
-    /// How many hosts are listed.
+    /// Returns the number of listed hosts.
     pub(crate) fn hosts(&self) -> usize {
         self.list.iter().map(|rule| rule.hosts.len()).sum()
     }
 
-    /// Reads an object of `resources` and adds the rules that it stands for.
+    /// Reads an item of `resources` and adds its rules.
     pub(crate) fn add_resource(&mut self, node: &ConfigNode<'_>, context: &EgressContext<'_>) -> Option<()> {
         let object = node.object()?;
         let read = match read_kind(&object)? {
@@ -170,7 +170,7 @@ fn read_sources(node: &ConfigNode<'_>, context: &EgressContext<'_>) -> Option<Dn
     reader.read_sources(node)
 }
 
-/// What an object of `resources` is: its kind, with an API group that has it.
+/// Reads the kind of an item of `resources`, with its API group.
 fn read_kind(object: &Object<'_>) -> Option<&'static str> {
     let kind = object.required("kind", "write kind: ServiceEntry or CiliumNetworkPolicy");
     let version = object.required("apiVersion", "write apiVersion: networking.istio.io/v1 or cilium.io/v2");

@@ -1,4 +1,4 @@
-//! ServiceEntry, as istio/api `networking/v1/service_entry.proto` has it, for what lies outside the mesh.
+//! ServiceEntry for hosts outside the mesh (istio/api `networking/v1/service_entry.proto`).
 
 use crate::authz::policy_name::PolicyName;
 use crate::authz::resources::object_meta::{Metadata, label};
@@ -10,7 +10,7 @@ use crate::egress::port::{PortPattern, ProtocolSet};
 /// The CRD's `maxItems` for ports, and more than `exportTo` needs.
 const MAX_ITEMS: usize = 256;
 
-/// Who sees an entry.
+/// Visibility of an entry (`exportTo`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ExportedTo {
     /// Whoever asks.
@@ -19,7 +19,7 @@ pub(crate) enum ExportedTo {
     Namespaces(Vec<String>),
 }
 
-/// Hosts outside the mesh, and who may reach them on which ports.
+/// Hosts outside the mesh, with their ports and permitted sources.
 pub(crate) struct ServiceEntry {
     pub(crate) name: PolicyName,
     pub(crate) hosts: Vec<DestinationPattern>,
@@ -56,19 +56,19 @@ impl ServiceEntry {
                 resolution.error("STATIC sends to endpoints of its own, which no filter can; the gateway resolves the host, write DNS");
             }
         }
-        // By these Istio's own proxies catch traffic on its way here; what may be reached does not depend on them.
+        // Istio's proxies use these to capture traffic; they do not affect which hosts are allowed.
         if let Some(addresses) = spec.optional("addresses") {
             read_texts(&addresses);
         }
-        spec.refused(
+        spec.unsupported(
             "endpoints",
             "the gateway resolves the host itself and sends to nothing else; remove it, and route in Envoy",
         );
-        spec.refused(
+        spec.unsupported(
             "workloadSelector",
             "picks workloads of the mesh, and this filter decides what leaves it; remove it",
         );
-        spec.refused(
+        spec.unsupported(
             "subjectAltNames",
             "no filter sees the server's certificate; check it in the upstream TLS context, and remove it here",
         );

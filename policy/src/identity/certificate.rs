@@ -71,7 +71,7 @@ impl<'d> Elements<'d> {
         Some((*tag, contents))
     }
 
-    /// Elements of the sequence that comes next.
+    /// Elements of the next sequence.
     fn sequence(&mut self) -> Option<Self> {
         self.next().filter(|(tag, _)| *tag == SEQUENCE).map(|(_, contents)| Self(contents))
     }

@@ -5,9 +5,9 @@ use std::fmt;
 /// The proxy did not say what a decision needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AttributeError {
-    /// What was asked for, in Envoy's name for it.
+    /// Envoy's name of the attribute.
     pub attribute: &'static str,
-    /// How the proxy answered.
+    /// Status that the proxy returned.
     pub status: &'static str,
 }
 
@@ -17,12 +17,12 @@ impl fmt::Display for AttributeError {
     }
 }
 
-/// What stops a decision, and so denies.
+/// Error that prevents a decision; the request is denied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EvalError {
     /// The proxy did not say what it needs.
     AttributeUnavailable(AttributeError),
-    /// It depends on who asks, and the certificate that they presented proves nothing.
+    /// A rule refers to identity, and the presented certificate does not prove one.
     UnverifiedPeer(UnauthenticatedReason),
 }
 
@@ -37,23 +37,23 @@ impl fmt::Display for EvalError {
         match self {
             Self::AttributeUnavailable(failure) => failure.fmt(f),
             Self::UnverifiedPeer(reason) => {
-                write!(f, "who this is cannot be told, because {reason}")?;
+                write!(f, "caller identity unavailable: {reason}")?;
                 reason.remedy().map_or(Ok(()), |remedy| write!(f, "; {remedy}"))
             }
         }
     }
 }
 
-/// Why a certificate's URI is not a workload's SPIFFE ID.
+/// Reason why a certificate's URI is not a workload's SPIFFE ID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SpiffeIdError {
-    /// It breaks the grammar of SPIFFE-ID section 2, or is not UTF-8.
+    /// Violates the grammar of SPIFFE-ID section 2, or is not UTF-8.
     Malformed,
     /// Scheme or trust domain hold capitals, which an issuer may not write (SPIFFE-ID section 2.1).
     UpperCase,
-    /// It names a trust domain only, as a signing certificate does (X.509-SVID section 2).
+    /// Names only a trust domain, as a signing certificate does (X.509-SVID section 2).
     NoPath,
-    /// It has more than 2,048 bytes (SPIFFE-ID section 2.3).
+    /// Exceeds 2,048 bytes (SPIFFE-ID section 2.3).
     TooLong,
 }
 
@@ -68,31 +68,31 @@ impl fmt::Display for SpiffeIdError {
     }
 }
 
-/// Why `x-forwarded-client-cert` tells nothing of who asks.
+/// Reason why `x-forwarded-client-cert` is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum XfccError {
-    /// It has more than 16 KiB.
+    /// Header longer than 16 KiB.
     TooLong,
-    /// It has more than 32 elements.
+    /// Header with more than 32 elements.
     TooManyElements,
     /// A quote is left open.
     OpenQuote,
-    /// One of its elements, counted from 1, is malformed.
+    /// Malformed element, counted from 1.
     Element(usize, XfccElementError),
 }
 
-/// What is wrong with an element of `x-forwarded-client-cert`.
+/// Error in an element of `x-forwarded-client-cert`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum XfccElementError {
-    /// It is empty.
+    /// Empty element.
     Empty,
-    /// It has more than 32 pairs.
+    /// Element with more than 32 pairs.
     TooManyPairs,
     /// A pair, counted from 1, has no `=`.
     NoEquals(usize),
     /// A pair, counted from 1, has a key that Envoy does not write.
     UnknownKey(usize),
-    /// This key comes twice.
+    /// Key that occurs twice.
     Repeated(&'static str),
     /// The URI has a quote or a backslash inside.
     QuotedUri,
@@ -124,10 +124,10 @@ impl fmt::Display for XfccElementError {
     }
 }
 
-/// Why a connection proves no identity.
+/// Reason why a connection has no authenticated identity.
 ///
-/// Without a certificate, or with one that carries no URI, a peer has none: a positive match on an identity fails, a
-/// negative one holds. The other reasons stop every decision that asks for an identity.
+/// Without a certificate, or with one that carries no URI SAN, a positive match on an identity fails and a
+/// negative one holds. All other reasons deny any request whose decision refers to identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnauthenticatedReason {
     /// Plaintext, or TLS without a client certificate.
@@ -143,7 +143,7 @@ pub enum UnauthenticatedReason {
     TlsPassthrough,
     /// The proxy before this one forwards nothing about who asks.
     NoForwardedIdentity,
-    /// What the proxy before this one forwards cannot be read.
+    /// Malformed identity forwarded by the previous proxy.
     MalformedForwarding(XfccError),
     /// The certificate is validated and carries no URI.
     NoUri,
@@ -182,7 +182,7 @@ impl fmt::Display for UnauthenticatedReason {
             Self::ValidationUnknown => f.write_str("this proxy does not tell whether its certificate is validated"),
             Self::CertificateExpired => f.write_str("its certificate has expired"),
             Self::TlsPassthrough => f.write_str("its TLS passes through, so no certificate is seen"),
-            Self::NoForwardedIdentity => f.write_str("nothing is forwarded about it"),
+            Self::NoForwardedIdentity => f.write_str("no forwarded identity"),
             Self::MalformedForwarding(error) => write!(f, "the x-forwarded-client-cert about it is malformed: {error}"),
             Self::NoUri => f.write_str("its certificate has no URI, so no SPIFFE ID"),
             Self::InvalidSpiffeId(reason) => reason.fmt(f),

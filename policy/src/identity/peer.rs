@@ -1,4 +1,4 @@
-//! Who the other side is: a proven SPIFFE identity, or the reason why there is none.
+//! Peer of a connection: an authenticated SPIFFE ID, or the reason why there is none.
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ pub enum Peer {
 }
 
 impl Peer {
-    /// Returns true if a certificate that the other side presented is validated and has not ended, whatever it names.
+    /// Reports whether the proxy validated the peer's certificate, whatever it names.
     pub fn is_validated(&self) -> bool {
         match self {
             Self::Authenticated(_)
@@ -50,8 +50,8 @@ impl Peer {
 }
 
 impl Peer {
-    /// This peer, unless it presented a certificate from which nothing follows: one that the proxy has not validated,
-    /// or one with a URI that is not a SPIFFE ID, or one that this proxy does not get to see. That it has no identity would be as much a guess as any identity.
+    /// Returns the peer, or an error if it presented a certificate that proves nothing: one that was not validated,
+    /// one whose URI is not a SPIFFE ID, or one that this proxy cannot see. Such a peer is not treated as anonymous.
     pub(crate) fn require_verified(&self) -> Result<&Self, EvalError> {
         match self {
             Self::Unauthenticated(

@@ -1,10 +1,10 @@
-//! Settings of a filter that say who the mesh is and where identities come from.
+//! Settings for the mesh's trust domains and the source of identities.
 
 use crate::config::reader::{ConfigNode, Object};
 use crate::identity::spiffe_id::MAX_TRUST_DOMAIN;
 use crate::identity::trust_domains::TrustDomains;
 
-/// `identity.source`: where the proxy tells who asks.
+/// `identity.source`: source of the caller's identity.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum IdentitySource {
     /// The certificate of the connection.
@@ -69,7 +69,7 @@ impl DirectRemoteAddress {
     }
 }
 
-/// Whether `remoteAddress: trusted` is said: that the proxy's own settings keep clients from choosing the address that
+/// Reads `remoteAddress: trusted`: the proxy's own settings keep clients from choosing the address that
 /// `remoteIpBlocks` and `remote.ip` compare.
 pub(crate) fn read_remote_address(object: &Object<'_>) -> Option<bool> {
     match object.optional("remoteAddress") {
@@ -78,7 +78,7 @@ pub(crate) fn read_remote_address(object: &Object<'_>) -> Option<bool> {
     }
 }
 
-/// What has to be seen to before `remoteAddress: trusted` is true, for the refusal where it is not said.
+/// Explanation for the error if `remoteAddress: trusted` is missing.
 pub(crate) const REMOTE_ADDRESS: &str = "X-Forwarded-For lets clients choose that address unless the proxy's settings (use_remote_address, xff_num_trusted_hops, the PROXY protocol) keep them from it; see to that, then write remoteAddress: trusted";
 
 /// The filter state that Istio's waypoints set (istio/istio `pilot/pkg/xds/filters/filters.go`).

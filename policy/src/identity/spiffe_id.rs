@@ -57,7 +57,7 @@ impl SpiffeId {
         &self.0
     }
 
-    /// Its trust domain, as in `cluster.local`.
+    /// Returns the trust domain, such as `cluster.local`.
     pub(crate) fn trust_domain(&self) -> &str {
         self.principal().split('/').next().unwrap_or_default()
     }

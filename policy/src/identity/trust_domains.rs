@@ -1,6 +1,6 @@
 //! The trust domain of the mesh and its aliases.
 
-/// The trust domain that stands for the mesh's own in principals, whatever that is called.
+/// Trust domain that principals use as an alias of the mesh's own.
 pub(crate) const MESH: &str = "cluster.local";
 
 /// The mesh's trust domain and its aliases.
@@ -19,7 +19,7 @@ impl TrustDomains {
         &self.own
     }
 
-    /// The trust domains that `domain` stands for: all of the mesh's, where it is one of them.
+    /// Returns the trust domains that `domain` covers: all of the mesh's if it is one of them.
     pub(crate) fn same_as<'d>(&'d self, domain: &'d str) -> Vec<&'d str> {
         match self.all().any(|known| known == domain) {
             true => self.all().map(String::as_str).collect(),

@@ -1,4 +1,4 @@
-//! `x-forwarded-client-cert`: what a proxy before this one says of the certificate that it was shown.
+//! `x-forwarded-client-cert`: client certificate as forwarded by the previous proxy.
 //!
 //! A list of elements, one a hop, the nearest last; an element is a list of pairs (Envoy's documentation of the HTTP
 //! connection manager, "x-forwarded-client-cert"). Envoy writes `URI` as it stands in the certificate, neither quoted
@@ -11,7 +11,7 @@ use crate::identity::spiffe_id::SpiffeId;
 /// A header of more bytes is refused: chains of certificates and all, Envoy's own stay below.
 const LONGEST: usize = 16 * 1024;
 
-/// So many hops and pairs are more than any way through proxies has.
+/// Maximum number of elements (hops) that are parsed.
 const MAX_ELEMENTS: usize = 32;
 const MAX_PAIRS: usize = 32;
 
@@ -53,7 +53,7 @@ fn uri_of_the_last(header: &[u8]) -> Result<Vec<u8>, XfccError> {
     Ok(uri)
 }
 
-/// The keys that Envoy writes, with whether they can come several times.
+/// Keys that Envoy writes; true for those that can be repeated.
 const KEYS: [(&str, bool); 7] = [
     ("By", true),
     ("Hash", false),
@@ -68,7 +68,7 @@ fn uri_of(element: &[u8]) -> Result<Vec<u8>, XfccElementError> {
     if element.is_empty() {
         return Err(XfccElementError::Empty);
     }
-    // No quote is open: that was seen when the elements were told apart.
+    // Quotes are balanced: splitting the elements checked that.
     let pairs = split(element, b';').unwrap_or_default();
     if pairs.len() > MAX_PAIRS {
         return Err(XfccElementError::TooManyPairs);

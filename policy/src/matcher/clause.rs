@@ -6,25 +6,25 @@ use crate::collections::sort::sort_by;
 use crate::matcher::field_match::FieldMatch;
 use crate::matcher::value_set::{SetId, ValueSets};
 
-/// What names a match field: cheap to copy, and in the order of what it costs to know.
+/// Key of a match field: cheap to copy, and ordered by the cost of reading the field.
 pub(crate) trait FieldKey: Copy + Ord + Hash {}
 
-/// One field of a clause: the request's value is among `set`, or is not.
+/// Condition on one field: the request's value is in `set`, or with `negated` is not.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Condition<F> {
     pub(crate) field: F,
     pub(crate) negated: bool,
     pub(crate) set: SetId,
-    /// Of a header with several values, or a value with several readings, which have to be among `set`.
+    /// Values of a header, or readings of a value, that have to be in `set`.
     pub(crate) of: Quantifier,
 }
 
-/// How many of a header's values, and of the readings of a value, count.
+/// Quantifier over a header's values and the readings of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Quantifier {
-    /// One, or their join: for what keeps a request out.
+    /// At least one, or their join: used to deny.
     Any,
-    /// Every one: for what lets a request in.
+    /// Every one: used to allow.
     All,
 }
 
@@ -40,12 +40,12 @@ impl<F> Condition<F> {
     }
 }
 
-/// One way to match a rule: one of its sources, one of its operations and all of its conditions at once.
+/// Conjunction that matches a rule: one source, one operation and all conditions.
 #[derive(Clone, Debug)]
 pub(crate) struct Clause<F> {
-    /// In the order in which they are checked.
+    /// Conditions in the order of evaluation.
     pub(crate) conditions: Box<[Condition<F>]>,
-    /// The rule that it is of, as a place in the order in which rules are reported.
+    /// Index of the clause's rule in the order in which rules are reported.
     pub(crate) rule: u32,
 }
 
@@ -74,7 +74,7 @@ impl<F: FieldKey> Clause<F> {
         Ok(None)
     }
 
-    /// Whether a condition is the first by which this clause excludes values of its field.
+    /// Reports whether a condition is the first negated one of its field.
     pub(crate) fn excludes_first_by(&self, condition: &Condition<F>) -> bool {
         self.conditions.iter().find(|other| other.negated && other.field == condition.field) == Some(condition)
     }
@@ -87,20 +87,20 @@ impl<F: FieldKey> Clause<F> {
         first.map(|condition| (condition.field, condition.set))
     }
 
-    /// The set that the value of `field` has to be in, if this clause says so.
+    /// Returns the set that the value of `field` has to be in, if the clause requires one.
     pub(crate) fn wanted(&self, field: F) -> Option<SetId> {
         self.wants().find(|(wanted, _)| *wanted == field).map(|(_, set)| set)
     }
 }
 
-/// Answers which values of a field the request matches; asked at most once for each field that decides.
+/// Source of the matched values of a request.
 pub(crate) trait MatchedValues {
-    /// What the fields are named by.
+    /// Key of a field.
     type Field: FieldKey;
 
-    /// What stops a decision.
+    /// Error that prevents a decision.
     type Error;
 
-    /// What the request has of `field`.
+    /// Returns the values of `field` that the request matches.
     fn matched(&mut self, field: Self::Field) -> Result<&FieldMatch, Self::Error>;
 }

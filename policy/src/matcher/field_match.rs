@@ -8,17 +8,17 @@ use crate::matcher::value_ids::Matched;
 pub(crate) struct FieldMatch {
     /// The values that the request matches: by one of its values, where there are several.
     pub(crate) any: Matched,
-    /// For each value of a header, and for each reading of a value that has several, what it matches by itself. What
+    /// Matches of each value of a header, or of each reading of a value. A field that
     /// has one value with one reading leaves this empty.
     pub(crate) each: Box<[Matched]>,
-    /// Whether the value is too long to be compared in all its readings: what keeps a request out counts as matched,
-    /// what lets one in does not.
+    /// True if the value is too long to be compared in all its readings: it counts as matched to deny,
+    /// and as not matched to allow.
     pub(crate) uncompared: bool,
 }
 
-/// What a request has of the fields `F` that were looked up, each once: a few of many.
+/// Matches of the fields `F` that were looked up, each once.
 pub(crate) struct FieldMatches<F> {
-    /// The first ones, in place: most requests are asked for no more.
+    /// First matches, kept inline: most requests need no more.
     first: [(Option<F>, FieldMatch); 3],
     more: Vec<(F, FieldMatch)>,
 }
@@ -42,17 +42,17 @@ impl<F: Copy + Eq> FieldMatches<F> {
                 Some(known) if *known == field => return Ok(found),
                 Some(_) => {}
                 None => {
-                    if let Err(obstacle) = look_up(found) {
+                    if let Err(error) = look_up(found) {
                         *found = FieldMatch::default();
-                        return Err(obstacle);
+                        return Err(error);
                     }
                     *known = Some(field);
                     return Ok(found);
                 }
             }
         }
-        let place = match self.more.iter().position(|(known, _)| *known == field) {
-            Some(place) => place,
+        let index = match self.more.iter().position(|(known, _)| *known == field) {
+            Some(index) => index,
             None => {
                 let mut found = FieldMatch::default();
                 look_up(&mut found)?;
@@ -60,12 +60,12 @@ impl<F: Copy + Eq> FieldMatches<F> {
                 self.more.len() - 1
             }
         };
-        self.more.get(place).map(|(_, found)| found).ok_or_else(missing_index)
+        self.more.get(index).map(|(_, found)| found).ok_or_else(missing_index)
     }
 }
 
 impl<F> FieldMatches<F> {
-    /// All that was looked up.
+    /// Returns all matches.
     pub(crate) fn into_entries(self) -> Box<[(F, FieldMatch)]> {
         let mut entries = self.more;
         for (field, found) in self.first {
@@ -77,7 +77,7 @@ impl<F> FieldMatches<F> {
     }
 }
 
-/// A field that nothing was made to look up in: what it matches cannot be told.
+/// Error for a field without an index, whose matches are unknown.
 fn missing_index() -> EvalError {
     AttributeError { attribute: "a field of the policy", status: "it has no index" }.into()
 }

@@ -13,7 +13,7 @@ pub(crate) trait HasLiterals {
     /// Such literals, none of them empty, at least one.
     fn required_literals(&self) -> impl Iterator<Item = &[u8]>;
 
-    /// Whether the whole pattern matches.
+    /// Reports whether the whole pattern matches.
     fn matches(&self, value: &[u8]) -> bool;
 }
 
@@ -29,9 +29,9 @@ impl HasLiterals for Glob {
 
 /// Patterns, found by one of their literal required_literals in one Aho-Corasick automaton.
 pub(crate) struct GlobIndex<P> {
-    /// None where there are too many for one automaton (billions of states): then all patterns are tried.
+    /// Automaton of the literals; `None` if it would need billions of states, and then all patterns are tried.
     required_literals: Option<NFA>,
-    /// For each piece of the automaton, the patterns that are looked for by it.
+    /// Patterns by the literal of the automaton that finds them.
     globs: Vec<Vec<(P, ValueId)>>,
 }
 
@@ -79,7 +79,7 @@ impl<P: HasLiterals> GlobIndex<P> {
     }
 }
 
-/// For each pattern the piece to look for: the one that fewest patterns share picks out the fewest candidates; of those, the
+/// Selects the literal that finds each pattern: the one shared by the fewest patterns, and of those the
 /// longest.
 fn rarest_literals<P: HasLiterals>(globs: &[(P, ValueId)]) -> Vec<Box<[u8]>> {
     let mut mentions: OrderedMap<&[u8], usize> = OrderedMap::default();
@@ -90,7 +90,7 @@ fn rarest_literals<P: HasLiterals>(globs: &[(P, ValueId)]) -> Vec<Box<[u8]>> {
     globs.iter().map(|(glob, _)| glob.required_literals().min_by_key(rank).unwrap_or_default().into()).collect()
 }
 
-/// Which required_literals were met before: a long value can hold one piece thousands of times.
+/// Set of literals already found: a long value can contain one thousands of times.
 #[derive(Default)]
 pub(crate) struct BitSet(Vec<u64>);
 

@@ -5,7 +5,7 @@ use std::fmt;
 /// The most operators that a template may have, as Envoy's `uri_template` allows.
 const MAX_OPERATORS: usize = 5;
 
-/// Which bytes an operator stands for.
+/// Class of bytes that an operator stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum SegmentBytes {
     /// Envoy's class for variables (`source/extensions/path/uri_template_lib/uri_template_internal.cc`, 1.40): what
@@ -16,7 +16,7 @@ pub(crate) enum SegmentBytes {
 }
 
 impl SegmentBytes {
-    /// Whether a byte inside one segment is of this class.
+    /// Reports whether a byte inside one segment is of this class.
     pub(crate) fn holds(self, byte: u8) -> bool {
         match self {
             Self::Envoy => byte.is_ascii_alphanumeric() || b"-._~%!$&'()+,;:@=*".contains(&byte),
@@ -25,7 +25,7 @@ impl SegmentBytes {
     }
 }
 
-/// One segment of a template before a `{**}`.
+/// Segment of a template before a `{**}`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Segment {
     Literal(Box<[u8]>),
@@ -38,13 +38,13 @@ pub(crate) enum Segment {
 pub(crate) struct PathTemplate {
     /// The segments up to `{**}`, or all of them.
     pub(crate) segments: Vec<Segment>,
-    /// With a `{**}`: the literal text after it, from its slash on. `{**}` stands for any bytes, slashes and none too.
+    /// Literal after a `{**}`, from its slash on. `{**}` stands for any bytes, including slashes, or none.
     pub(crate) rest: Option<Box<[u8]>>,
     pub(crate) bytes: SegmentBytes,
 }
 
 impl PathTemplate {
-    /// Whether Istio would take `text` as a template.
+    /// Reports whether Istio treats `text` as a template.
     pub(crate) fn is_meant(text: &str) -> bool {
         text.contains(['{', '}'])
     }

@@ -1,13 +1,13 @@
-//! All the path templates that match a path, found segment by segment.
+//! Index of path templates, searched segment by segment.
 
 use crate::collections::map::OrderedMap;
 use crate::matcher::path_template::{PathTemplate, Segment, SegmentBytes};
 use crate::matcher::prefix_index::SuffixTable;
 use crate::matcher::value_ids::{Matched, ValueId};
 
-/// Templates whose operators stand for the same bytes, as a tree of segments.
+/// Templates with one class of segment bytes, as a tree of segments.
 ///
-/// At each segment of a path there are two ways on at most: the literal and `{*}`.
+/// Each segment of a path has at most two children to follow: the literal and `{*}`.
 pub(crate) struct TemplateIndex {
     bytes: SegmentBytes,
     nodes: Vec<Node>,
@@ -93,7 +93,7 @@ impl TemplateIndex {
         }
     }
 
-    /// What `{**}` stands for ends where the first byte outside the class stands; the literal after it must begin
+    /// Matches the literals after a `{**}`, whose text ends at the first byte outside the class; the literal must begin
     /// there or before.
     fn rests(&self, node: &Node, left: &[u8], matched: &mut Matched) {
         let reach = left.iter().position(|byte| *byte != b'/' && !self.bytes.holds(*byte)).unwrap_or(left.len());

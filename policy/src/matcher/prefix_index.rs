@@ -1,4 +1,4 @@
-//! All the entries of a table that a value starts with, found by one binary search.
+//! Table of prefixes, searched by one binary search.
 
 use crate::collections::bytes::{bytes_cmp, bytes_eq};
 use crate::collections::sort::sort_by;
@@ -6,7 +6,7 @@ use crate::matcher::value_ids::{Matched, ValueId};
 
 /// Byte strings in order, each linked to the longest other entry that it starts with.
 ///
-/// The entry that stands just before a value's place is the value's longest prefix, or starts with it: every prefix
+/// The entry just before a value's position is the value's longest prefix, or starts with it: every prefix
 /// lies on the chain of links from there.
 #[derive(Default)]
 pub(crate) struct PrefixTable {
@@ -61,7 +61,7 @@ impl PrefixTable {
     }
 }
 
-/// The same for the ends of values.
+/// Table of suffixes.
 #[derive(Default)]
 pub(crate) struct SuffixTable(PrefixTable);
 

@@ -1,4 +1,4 @@
-//! Patterns of one field, for values that can be read in several ways.
+//! Patterns of one field, for values with several readings.
 
 use std::hash::Hash;
 use std::rc::Rc;
@@ -34,11 +34,11 @@ impl ValueIndex for StringIndex {
     }
 }
 
-/// What a reading makes of a pattern.
+/// Pattern after a reading.
 pub(crate) enum ReadPattern<P> {
     Same,
     Other(P),
-    /// What is read so can never match it.
+    /// A value in this reading can never match.
     Never,
 }
 
@@ -47,28 +47,28 @@ pub(crate) enum ReadPattern<P> {
 pub(crate) struct ValueList<'l> {
     /// The readings of the value that have to be in the list.
     pub(crate) of: Quantifier,
-    /// Whether some of these patterns are in the list.
+    /// True if some of these patterns are in the list.
     pub(crate) meets: &'l dyn Fn(&[ValueId]) -> bool,
 }
 
 /// Patterns as they are written, and in each reading those that it changes.
 pub(crate) struct ReadingsIndex<I> {
     written: I,
-    /// By the number of the reading; none for one that changes no pattern.
+    /// Patterns by reading number; a reading that changes no pattern has none.
     read: Vec<(u8, Rc<ReadPatterns<I>>)>,
 }
 
 /// The patterns that a reading changes.
 struct ReadPatterns<I> {
-    /// In order.
+    /// Changed patterns, sorted.
     changed: Vec<ValueId>,
-    /// What they are read as, each once and numbered.
+    /// Index of the distinct patterns after the reading.
     index: I,
-    /// By these numbers, the patterns that are read so.
+    /// Original patterns by the number of the pattern after the reading.
     ids: Vec<Vec<ValueId>>,
 }
 
-/// What patterns are read as, each with those that are.
+/// Patterns after a reading, each with its original patterns.
 type ReadAs<P> = Vec<(P, Vec<ValueId>)>;
 
 impl<I: ValueIndex> ReadPatterns<I> {

@@ -1,4 +1,5 @@
-//! The rules of one action as a tree of lookups: what a request cannot match is never visited.
+//! Decision tree over the clauses of one action: branches look up field values, and clauses that cannot match are never
+//! visited.
 
 use std::cell::Cell;
 use std::cmp::Reverse;
@@ -14,38 +15,39 @@ use crate::matcher::leaf::{self, LINEAR_SCAN_MAX, Leaf};
 use crate::matcher::value_ids::ValueId;
 use crate::matcher::value_set::ValueSets;
 
-/// How many entries a tree may have for each value that its clauses list, beside a few in any case.
+/// Number of entries that a tree may have for each value that its clauses list, beyond [`MIN_BUDGET`].
 const BUDGET_PER_VALUE: usize = 4;
-const LEAST_BUDGET: usize = 4096;
 
-/// By how many fields, one next to the other, clauses are told apart; what is left stays together. Each of them is looked
-/// up for a request in any case.
+/// Number of entries that every tree may have.
+const MIN_BUDGET: usize = 4096;
+
+/// Maximum number of fields that are branched on side by side, each of which is looked up for every request. Clauses
+/// beyond that share a leaf.
 const MAX_FIELDS: usize = 256;
 
-/// What branching on a field would do to some clauses.
-struct Split<F> {
+/// Effect of branching on a field.
+struct SplitChoice<F> {
     field: F,
-    /// How many entries all branches together have.
+    /// Number of entries in all branches together.
     entries: usize,
-    /// How many clauses a request has to be checked against then.
-    left: usize,
+    /// Expected number of clauses that a request is still evaluated against.
+    remaining: usize,
 }
 
-/// What some clauses want of a field.
+/// Statistics of the values that clauses require of a field.
 #[derive(Default)]
-struct Load {
-    /// How many of them want something of it.
+struct FieldStats {
+    /// Number of clauses that require a value.
     clauses: usize,
-    /// How many want each value.
+    /// Number of clauses for each required value.
     values: OrderedMap<ValueId, u32>,
-    /// The sum of that.
+    /// Sum of `values`.
     entries: usize,
-    /// The sum of its squares: a value that many clauses list is asked for as often as it is listed, in want of anything
-    /// better known.
+    /// Sum of the squares of `values`. The estimate assumes that a request has a value as often as clauses list it.
     squares: u64,
 }
 
-impl Load {
+impl FieldStats {
     fn add(&mut self, values: &[ValueId]) {
         self.clauses += 1;
         for value in values {
@@ -76,27 +78,28 @@ impl Load {
     }
 }
 
-/// The field that leaves the fewest of some clauses to check, or none where checking them all is as good.
-fn best_split<F: FieldKey>(loads: &OrderedMap<F, Load>, clauses: usize, budget: usize) -> Option<Split<F>> {
+/// Returns the field that leaves the fewest clauses to evaluate, or `None` if a linear scan is as good.
+fn best_split<F: FieldKey>(stats: &OrderedMap<F, FieldStats>, clauses: usize, budget: usize) -> Option<SplitChoice<F>> {
     if clauses <= LINEAR_SCAN_MAX {
         return None;
     }
-    let split = |(field, load): &(F, Load)| {
-        let checked = load.squares.div_ceil(u64::try_from(load.entries.max(1)).unwrap_or(u64::MAX));
-        let left = clauses.saturating_sub(load.clauses).saturating_add(usize::try_from(checked).unwrap_or(usize::MAX));
-        Split { field: *field, entries: load.entries, left }
+    let split = |(field, of_field): &(F, FieldStats)| {
+        let evaluated = of_field.squares.div_ceil(u64::try_from(of_field.entries.max(1)).unwrap_or(u64::MAX));
+        let remaining =
+            clauses.saturating_sub(of_field.clauses).saturating_add(usize::try_from(evaluated).unwrap_or(usize::MAX));
+        SplitChoice { field: *field, entries: of_field.entries, remaining }
     };
-    let helps = |split: &Split<F>| {
-        // Those that want the same few values would all be checked against whoever has none of them.
-        split.left < clauses || (LINEAR_SCAN_MAX..=clauses * 2).contains(&split.entries)
+    let helps = |split: &SplitChoice<F>| {
+        // Without a branch, clauses with the same few values would all be evaluated for requests that have none of them.
+        split.remaining < clauses || (LINEAR_SCAN_MAX..=clauses * 2).contains(&split.entries)
     };
-    let splits = loads.entries().iter().map(split);
-    splits.filter(|split| split.entries <= budget && helps(split)).min_by_key(|split| (split.left, split.field))
+    let splits = stats.entries().iter().map(split);
+    splits.filter(|split| split.entries <= budget && helps(split)).min_by_key(|split| (split.remaining, split.field))
 }
 
 impl<F: Copy + Ord + Hash> FieldKey for F {}
 
-/// All clauses of one action.
+/// Index of the clauses of one action.
 pub(crate) struct ClauseIndex<F> {
     clauses: Vec<Clause<F>>,
     nodes: Vec<Node<F>>,
@@ -104,11 +107,11 @@ pub(crate) struct ClauseIndex<F> {
 
 enum Node<F> {
     Leaf(Leaf<F>),
-    /// Few beside the leaves, and larger.
+    /// Boxed, because branches are fewer than leaves and larger.
     Branch(Box<Branch<F>>),
 }
 
-/// Clauses by the value that they want of one field.
+/// Clauses by the value that they require of one field.
 struct Branch<F> {
     field: F,
     by_value: OrderedMap<ValueId, usize>,
@@ -120,15 +123,15 @@ impl<F: FieldKey> ClauseIndex<F> {
         let listed = |clause: &Clause<F>| {
             clause.conditions.iter().map(|condition| sets.values(&condition.set).len()).sum::<usize>()
         };
-        // For the most there is a leaf for each clause, and few branches.
+        // Usually there is a leaf for each clause, and few branches.
         let nodes = Vec::with_capacity(clauses.len() + LINEAR_SCAN_MAX);
         let mut index = Self { clauses, nodes };
-        let mut budget = LEAST_BUDGET + BUDGET_PER_VALUE * index.clauses.iter().map(listed).sum::<usize>();
+        let mut budget = MIN_BUDGET + BUDGET_PER_VALUE * index.clauses.iter().map(listed).sum::<usize>();
         let mut all: Vec<u32> = (0..).take(index.clauses.len()).collect();
         sort_by(&mut all, |one, other| {
             index.clause(*one).map(|of| of.rule).cmp(&index.clause(*other).map(|of| of.rule))
         });
-        index.grow(all, &mut Vec::new(), &mut budget, sets);
+        index.build_subtree(all, &mut Vec::new(), &mut budget, sets);
         index.nodes.shrink_to_fit();
         index
     }
@@ -137,29 +140,29 @@ impl<F: FieldKey> ClauseIndex<F> {
         self.clauses.is_empty()
     }
 
-    /// All clauses, in the order in which they were given.
+    /// Returns all clauses in the order in which they were given.
     pub(crate) fn clauses(&self) -> impl Iterator<Item = &Clause<F>> {
         self.clauses.iter()
     }
 
-    /// Whether any clause matches. Stops at the first that does.
+    /// Reports whether any clause matches. Stops at the first match.
     pub(crate) fn any<M: MatchedValues<Field = F>>(&self, sets: &ValueSets, values: &mut M) -> Result<bool, M::Error> {
         let found = Cell::new(false);
-        self.walk(sets, values, &mut |_, matches| {
+        self.visit_candidates(sets, values, &mut |_, matches| {
             found.set(matches);
             if matches { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
         Ok(found.get())
     }
 
-    /// A clause that matches, of the rule that comes first of those that do.
+    /// Returns a matching clause of the first rule that matches.
     pub(crate) fn first<M: MatchedValues<Field = F>>(
         &self,
         sets: &ValueSets,
         values: &mut M,
     ) -> Result<Option<&Clause<F>>, M::Error> {
         let first: Cell<Option<&Clause<F>>> = Cell::new(None);
-        self.walk(sets, values, &mut |clause, matches| {
+        self.visit_candidates(sets, values, &mut |clause, matches| {
             if matches && first.get().is_none_or(|known| clause.rule < known.rule) {
                 first.set(Some(clause));
             }
@@ -168,24 +171,24 @@ impl<F: FieldKey> ClauseIndex<F> {
         Ok(first.get())
     }
 
-    /// Partial evaluation: the clauses that the `known` fields do not refute. None if more than `most` remain, or if
-    /// reaching them needs another field.
+    /// Returns the clauses that the `known` fields do not refute (partial evaluation). `None` if more than `limit` remain, or
+    /// if reaching them needs another field.
     pub(crate) fn residual_clauses<M: MatchedValues<Field = F>>(
         &self,
         sets: &ValueSets,
         known: &mut M,
-        most: usize,
+        limit: usize,
     ) -> Option<Vec<&Clause<F>>> {
         let mut residual = Vec::new();
-        let mut open = vec![0];
-        while let Some(node) = open.pop().and_then(|place| self.nodes.get(place)) {
+        let mut pending = vec![0];
+        while let Some(node) = pending.pop().and_then(|index| self.nodes.get(index)) {
             match node {
                 Node::Leaf(leaf) => {
-                    for clause in leaf.clauses(&self.clauses, most)? {
+                    for clause in leaf.clauses(&self.clauses, limit)? {
                         if let Ok(Some(_)) = clause.first_failing(sets, known) {
                             continue;
                         }
-                        if residual.len() == most {
+                        if residual.len() == limit {
                             return None;
                         }
                         residual.push(clause);
@@ -197,9 +200,9 @@ impl<F: FieldKey> ClauseIndex<F> {
                         return None;
                     }
                     for value in &found.any {
-                        open.extend(branch.by_value.get(value));
+                        pending.extend(branch.by_value.get(value));
                     }
-                    open.extend(branch.otherwise);
+                    pending.extend(branch.otherwise);
                 }
             }
         }
@@ -210,17 +213,23 @@ impl<F: FieldKey> ClauseIndex<F> {
         leaf::clause(&self.clauses, number)
     }
 
-    /// Makes the subtree of some clauses and says where it stands.
+    /// Builds the subtree of some clauses and returns the index of its root in `nodes`.
     ///
-    /// A clause stands under each value that it lists, so lists under lists would multiply: `budget` is how many more
-    /// entries there may be. Where it is spent the clauses stay together, which is right all the same.
-    fn grow(&mut self, mut clauses: Vec<u32>, used: &mut Vec<F>, budget: &mut usize, sets: &ValueSets) -> usize {
+    /// A clause is entered under each value that it lists, so nested lists multiply. `budget` is the number of entries left;
+    /// once it is spent, the clauses share a leaf, which only costs time.
+    fn build_subtree(
+        &mut self,
+        mut clauses: Vec<u32>,
+        used: &mut Vec<F>,
+        budget: &mut usize,
+        sets: &ValueSets,
+    ) -> usize {
         let start = self.nodes.len();
-        let mut loads = self.loads(&clauses, used, sets);
-        // What wants nothing of a field comes next to it, as often as there are fields.
+        let mut stats = self.field_stats(&clauses, used, sets);
+        // Clauses that do not constrain the field go to `otherwise`, where the next field is branched on.
         for _ in 0..MAX_FIELDS {
-            let Some(Split { field, entries, .. }) = best_split(&loads, clauses.len(), *budget) else { break };
-            let place = self.nodes.len();
+            let Some(SplitChoice { field, entries, .. }) = best_split(&stats, clauses.len(), *budget) else { break };
+            let branch = self.nodes.len();
             self.nodes.push(Node::Leaf(Leaf::new(Vec::new(), &[], sets)));
             *budget -= entries;
             let mut by_value: OrderedMap<ValueId, Vec<u32>> = OrderedMap::default();
@@ -232,25 +241,29 @@ impl<F: FieldKey> ClauseIndex<F> {
                             by_value.entry_or_insert_with(*value, Vec::new, |clauses| clauses.push(number));
                         }
                         self.clause(number).into_iter().flat_map(Clause::wants).for_each(|(field, set)| {
-                            loads.entry_or_insert_with(field, Load::default, |load| load.remove(sets.values(&set)));
+                            stats.entry_or_insert_with(field, FieldStats::default, |field| {
+                                field.remove(sets.values(&set))
+                            });
                         });
                     }
                     None => rest.push(number),
                 }
             }
-            // Nothing wants it any more, so this is its memory alone.
-            loads.entry_or_insert_with(field, Load::default, std::mem::take);
+            // No remaining clause requires the field: this frees its memory.
+            stats.entry_or_insert_with(field, FieldStats::default, std::mem::take);
             used.push(field);
             let mut by_value: Vec<_> = by_value.into_entries();
-            // The fullest last: what is left of the budget goes to many small ones first.
+            // Small branches first, so that one large branch does not use up the budget.
             sort_by(&mut by_value, |(value, clauses), (other, others)| {
                 (clauses.len(), value).cmp(&(others.len(), other))
             });
-            let by_value =
-                by_value.into_iter().map(|(value, clauses)| (value, self.grow(clauses, used, budget, sets))).collect();
+            let by_value = by_value
+                .into_iter()
+                .map(|(value, clauses)| (value, self.build_subtree(clauses, used, budget, sets)))
+                .collect();
             used.pop();
             let otherwise = (!rest.is_empty()).then_some(self.nodes.len());
-            if let Some(slot) = self.nodes.get_mut(place) {
+            if let Some(slot) = self.nodes.get_mut(branch) {
                 *slot = Node::Branch(Box::new(Branch { field, by_value, otherwise }));
             }
             if rest.is_empty() {
@@ -262,33 +275,33 @@ impl<F: FieldKey> ClauseIndex<F> {
         start
     }
 
-    /// What some clauses want of each field, but for those that are used.
-    fn loads(&self, clauses: &[u32], used: &[F], sets: &ValueSets) -> OrderedMap<F, Load> {
-        let mut loads: OrderedMap<F, Load> = OrderedMap::default();
+    /// Collects the statistics of each field that is not in `used`.
+    fn field_stats(&self, clauses: &[u32], used: &[F], sets: &ValueSets) -> OrderedMap<F, FieldStats> {
+        let mut stats: OrderedMap<F, FieldStats> = OrderedMap::default();
         if clauses.len() <= LINEAR_SCAN_MAX {
-            return loads;
+            return stats;
         }
         let wants = clauses.iter().filter_map(|number| self.clause(*number)).flat_map(Clause::wants);
         for (field, set) in wants.filter(|(field, _)| !used.contains(field)) {
-            loads.entry_or_insert_with(field, Load::default, |load| load.add(sets.values(&set)));
+            stats.entry_or_insert_with(field, FieldStats::default, |field| field.add(sets.values(&set)));
         }
-        loads
+        stats
     }
 
-    /// Checks the clauses that a request can match: in each leaf until one does, and no more once `checked`, which is told
-    /// each of them and whether it matches, says so.
-    fn walk<'c, M: MatchedValues<Field = F>>(
+    /// Evaluates the clauses that a request can match, in each leaf up to the first match. `on_clause` gets each clause and
+    /// whether it matches, and can end the search.
+    fn visit_candidates<'c, M: MatchedValues<Field = F>>(
         &'c self,
         sets: &ValueSets,
         values: &mut M,
-        checked: &mut dyn FnMut(&'c Clause<F>, bool) -> ControlFlow<()>,
+        on_clause: &mut dyn FnMut(&'c Clause<F>, bool) -> ControlFlow<()>,
     ) -> Result<(), M::Error> {
-        let mut open: SmallVec<[usize; 16]> = SmallVec::new();
+        let mut pending: SmallVec<[usize; 16]> = SmallVec::new();
         let mut next = Some(0);
-        while let Some(node) = next.and_then(|place| self.nodes.get(place)) {
+        while let Some(node) = next.and_then(|index| self.nodes.get(index)) {
             match node {
                 Node::Leaf(leaf) => {
-                    if leaf.walk(&self.clauses, sets, values, checked)? == ControlFlow::Break(()) {
+                    if leaf.visit_candidates(&self.clauses, sets, values, on_clause)? == ControlFlow::Break(()) {
                         return Ok(());
                     }
                     next = None;
@@ -297,23 +310,23 @@ impl<F: FieldKey> ClauseIndex<F> {
                     next = branch.otherwise;
                     let found = values.matched(branch.field)?;
                     if found.uncompared {
-                        open.extend(branch.by_value.values().copied());
+                        pending.extend(branch.by_value.values().copied());
                     }
                     for value in &found.any {
-                        if let Some(place) = branch.by_value.get(value)
-                            && let Some(before) = next.replace(*place)
+                        if let Some(child) = branch.by_value.get(value)
+                            && let Some(before) = next.replace(*child)
                         {
-                            open.push(before);
+                            pending.push(before);
                         }
                     }
                 }
             }
-            next = next.or_else(|| open.pop());
+            next = next.or_else(|| pending.pop());
         }
         Ok(())
     }
 
-    /// How many clauses are checked for one request at the most.
+    /// Returns the largest number of clauses that one request is evaluated against.
     #[cfg(test)]
     pub(crate) fn checked<M: MatchedValues<Field = F>>(
         &self,
@@ -321,14 +334,14 @@ impl<F: FieldKey> ClauseIndex<F> {
         values: &mut M,
     ) -> Result<usize, M::Error> {
         let checked = Cell::new(0);
-        self.walk(sets, values, &mut |_, _| {
+        self.visit_candidates(sets, values, &mut |_, _| {
             checked.set(checked.get() + 1);
             ControlFlow::Continue(())
         })?;
         Ok(checked.get())
     }
 
-    /// How many clauses stand in all leaves together, for tests that hold the memory down.
+    /// Returns the number of clauses in all leaves together, for tests that bound the memory.
     #[cfg(test)]
     pub(crate) fn entries(&self) -> usize {
         let sizes = self.nodes.iter().map(|node| match node {
@@ -339,8 +352,8 @@ impl<F: FieldKey> ClauseIndex<F> {
     }
 }
 
-/// How many of a clause's conditions hold, the most first, and how many do not: for an explanation, once something was
-/// denied. `failing` is told which.
+/// Returns how many of a clause's conditions hold and how many fail, as a key that sorts the closest clause first. Used to
+/// explain a denial; `failing` gets each failing condition.
 pub(crate) fn match_distance<'c, M: MatchedValues>(
     clause: &'c Clause<M::Field>,
     sets: &ValueSets,

@@ -1,4 +1,4 @@
-//! All the text patterns of one field that match a value.
+//! Index of the string patterns of one field.
 
 use crate::collections::map::OrderedMap;
 use crate::matcher::glob_index::GlobIndex;
@@ -20,7 +20,7 @@ pub(crate) struct StringIndex {
 /// A text that a value begins with.
 pub(crate) struct LiteralPrefix<'t> {
     pub(crate) text: &'t [u8],
-    /// Whether it is all of it.
+    /// True if the literal is the whole value rather than a prefix.
     pub(crate) whole: bool,
 }
 
@@ -48,11 +48,11 @@ impl StringIndex {
         index
     }
 
-    /// What a value of the field stands for, if that is one text, or one that others begin with, and found soon.
+    /// Returns the literal or prefix that a value of the field stands for, if it is one and cheap to find.
     pub(crate) fn literal_prefix(&self, value: ValueId) -> Option<LiteralPrefix<'_>> {
         // They were numbered in their order.
         let exact = self.exact.entries().binary_search_by_key(&value, |(_, value)| *value);
-        match exact.ok().and_then(|place| self.exact.entries().get(place)) {
+        match exact.ok().and_then(|index| self.exact.entries().get(index)) {
             Some((text, _)) => Some(LiteralPrefix { text, whole: true }),
             None => self.prefixes.text(value).map(|text| LiteralPrefix { text, whole: false }),
         }

@@ -1,8 +1,8 @@
-//! A string of a policy in which `*` stands for any run of bytes.
+//! String patterns of policies; `*` stands for any run of bytes.
 
 use std::fmt;
 
-/// What one string of a policy matches.
+/// Pattern of a string in a policy.
 ///
 /// Exact, `prefix*`, `*suffix` and `*` mean what Istio's string matcher makes of them (Istio 1.31,
 /// `pilot/pkg/security/authz/matcher/string.go`). More stars than these each stand for any run of bytes too, where
@@ -30,7 +30,7 @@ impl StringPattern {
         }
     }
 
-    /// Whether a byte is part of what it compares.
+    /// Reports whether a byte occurs in its literal texts.
     pub(crate) fn contains(&self, byte: u8) -> bool {
         match self {
             Self::Any => false,
@@ -93,17 +93,17 @@ impl Glob {
             .filter(|piece| !piece.is_empty())
     }
 
-    /// What a matching value begins and ends with.
+    /// Literal texts that a matching value starts and ends with.
     pub(crate) fn ends(&self) -> (&[u8], &[u8]) {
         (&self.head, &self.tail)
     }
 
-    /// Whether it is tied to the start or the end of a value.
+    /// Reports whether the pattern is anchored at the start or the end of a value.
     pub(crate) fn is_anchored(&self) -> bool {
         !self.head.is_empty() || !self.tail.is_empty()
     }
 
-    /// Takes each piece at its first place: if any placement matches, this one does.
+    /// Matches each literal at its first occurrence: if any placement matches, this one does.
     pub(crate) fn matches(&self, value: &[u8]) -> bool {
         let Some(rest) = value.strip_prefix(&*self.head) else { return false };
         let Some(mut rest) = rest.strip_suffix(&*self.tail) else { return false };
@@ -128,7 +128,7 @@ impl fmt::Display for Glob {
     }
 }
 
-/// Gives a newtype of a string pattern the pattern's text and a way to take it out.
+/// Implements access to the pattern of a string-pattern newtype.
 macro_rules! string_pattern_newtype {
     ($pattern:ty) => {
         impl From<$pattern> for crate::matcher::string_pattern::StringPattern {

@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use crate::collections::map::OrderedMap;
 use crate::collections::sort::sort_by;
 
-/// One value of one match field, numbered within that field in the order of its first mention.
+/// Number of a value within its match field, in the order of first mention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct ValueId(pub(crate) u32);
 

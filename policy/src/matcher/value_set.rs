@@ -11,13 +11,13 @@ use crate::matcher::value_ids::ValueId;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum SetId {
     One(ValueId),
-    /// By its place among those of several values, or none.
+    /// Index among the sets of several values or none.
     Several(u32),
 }
 
 /// Several values.
 struct Set {
-    /// In order.
+    /// Sorted values.
     values: Box<[ValueId]>,
     /// A bit for each of the first values of the field: most policies list no more.
     first: u64,
@@ -74,20 +74,20 @@ impl ValueSets {
     pub(crate) fn values<'s>(&'s self, id: &'s SetId) -> &'s [ValueId] {
         match id {
             SetId::One(only) => slice::from_ref(only),
-            SetId::Several(place) => self.several(*place).map_or(&[], |set| &set.values),
+            SetId::Several(index) => self.several(*index).map_or(&[], |set| &set.values),
         }
     }
 
-    fn several(&self, place: u32) -> Option<&Set> {
-        usize::try_from(place).ok().and_then(|place| self.sets.get(place))
+    fn several(&self, index: u32) -> Option<&Set> {
+        usize::try_from(index).ok().and_then(|index| self.sets.get(index))
     }
 
-    /// Whether a set holds one of `matched`.
+    /// Reports whether a set contains one of `matched`.
     pub(crate) fn meets(&self, id: SetId, matched: &[ValueId]) -> bool {
         match id {
             SetId::One(only) => matched.contains(&only),
-            SetId::Several(place) => {
-                let Some(set) = self.several(place) else { return false };
+            SetId::Several(index) => {
+                let Some(set) = self.several(index) else { return false };
                 matched.iter().any(|value| set.has(*value))
             }
         }

@@ -91,7 +91,7 @@ impl LargeBuffer {
         self.in_use.get() && data == self.memory.borrow().as_ptr()
     }
 
-    /// As [`Arena::reclaim`].
+    /// Releases what the host did not take; see [`Arena::reclaim`].
     fn reclaim(&self) {
         self.in_use.set(self.live.get());
     }
@@ -139,7 +139,7 @@ impl Deref for Bytes {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        // SAFETY: `adopt` got this many written bytes, which are nobody else's until `drop`.
+        // SAFETY: `adopt` got this many initialized bytes, which this value owns until `drop`.
         unsafe { std::slice::from_raw_parts(self.data.as_ptr(), self.length) }
     }
 }

@@ -5,7 +5,7 @@ use sallyport_policy::ConnectionCache;
 /// Result of a policy for all requests of a connection.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum CachedDecision {
-    /// All requests are allowed.
+    /// Every request is allowed.
     AllowAll,
     /// Requests are decided with these lookups.
     Matches(ConnectionCache),

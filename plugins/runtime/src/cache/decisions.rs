@@ -68,7 +68,7 @@ impl<H: Host> DecisionCache<H> {
         }
     }
 
-    /// Returns true if the current connection has the result of the last one. Not tested while callers take turns.
+    /// Reports whether the current connection has the result of the last one. Not tested while callers take turns.
     #[inline(always)]
     pub(crate) fn is_same_as_last(&self) -> bool {
         match self.probe.get().and_then(|index| self.tags.get(index)).and_then(OnceCell::get) {

@@ -119,7 +119,7 @@ impl<H: Host> PeerCache<H> {
 
     /// Connection of the current stream.
     ///
-    /// Fails if the host does not supply what tells its peer; nothing is cached then.
+    /// Fails if the host does not supply the peer's attributes; nothing is cached then.
     pub fn connection(&self) -> Result<Rc<CachedConnection>, AttributeError> {
         let Some(token) = self.token() else { return self.read_connection() };
         let current = self.current.borrow().get(&token).map(Rc::clone);
@@ -173,7 +173,7 @@ impl<H: Host> PeerCache<H> {
         }
     }
 
-    /// Returns true if the certificate has ended since it was read.
+    /// Reports whether the certificate has ended since it was read.
     fn is_expired(&self, connection: &CachedConnection) -> bool {
         let valid = !matches!(connection.peer, Peer::Unauthenticated(UnauthenticatedReason::CertificateExpired));
         valid && connection.certificate_end.is_some_and(|end| end <= self.now.get())
@@ -191,7 +191,7 @@ impl<H: Host> PeerCache<H> {
         Ok(Rc::new(CachedConnection { peer, certificate_end, decision: OnceCell::new(), tag: Cell::new(None) }))
     }
 
-    /// Returns true if the client's certificate may still come: the connection is TLS and has presented none so far.
+    /// Reports whether the client's certificate may still come: the connection is TLS and has presented none so far.
     pub(crate) fn is_handshake_pending(&self) -> Result<bool, AttributeError> {
         let version =
             self.host.property("connection\0tls_version").map_err(|error| error.reading("connection.tls_version"))?;
@@ -207,7 +207,7 @@ fn has_certificate(host: impl Host) -> Result<bool, AttributeError> {
 
 /// Reads the identity that the peer's certificate proves.
 ///
-/// `connection.mtls` alone says only that a certificate was presented. Whether it was validated tells Envoy 1.39 and
+/// `connection.mtls` says only that a certificate was presented. Its validation is known from Envoy 1.39 and
 /// later, though not on resumed sessions, or the configuration says that the listener requires a validated one.
 fn read_peer(host: impl Host, validation: CertificateValidation) -> Result<Peer, AttributeError> {
     let uri = host

@@ -3,7 +3,7 @@
 use crate::cache::unique_key::UniqueKey;
 use crate::host::Host;
 
-/// Tag that tells the connections that have it from those that have not.
+/// Tag of connections, kept in their filter state.
 ///
 /// A tag is a filter state of the connection under a key that no other filter and no other configuration uses. Testing
 /// for it copies no bytes, so the host need not call back for memory, which is most of what reading a value costs.
@@ -37,7 +37,7 @@ impl<H: Host> ConnectionTag<H> {
         Some(Self { host, key })
     }
 
-    /// Returns true if the current stream's connection has the tag. If the host does not tell, it has not.
+    /// Reports whether the current stream's connection has the tag. False if the host call fails.
     #[inline(always)]
     pub(crate) fn is_set(&self) -> bool {
         self.host.has_property(self.key.as_bytes())

@@ -28,7 +28,7 @@ pub(crate) fn boolean(host: impl Host, path: &str) -> Result<Option<bool>, HostE
     }
 }
 
-/// All request headers.
+/// Reads all request headers in one host call.
 pub(crate) fn request_headers(host: impl Host) -> Result<HeaderMap, HostError> {
     HeaderMap::new(host.request_headers()?).ok_or(HostError::MALFORMED)
 }

@@ -40,7 +40,7 @@ impl<'c, H: Host> StreamContext<'c, H> {
         (*self.identity == IdentitySource::PeerCertificate).then_some(connection)
     }
 
-    /// Caller, if no header tells it.
+    /// Caller, unless a header supplies it.
     pub(crate) fn caller(&self) -> Result<Caller, AttributeError> {
         match self.identity {
             IdentitySource::PeerCertificate => self.peers.connection().map(Caller::Connection),
@@ -67,9 +67,9 @@ pub(crate) fn source_ip(host: impl Host, source: DirectRemoteAddress) -> Result<
 
 /// Caller of a stream.
 pub(crate) enum Caller {
-    /// One for all requests of a connection.
+    /// Peer shared by all requests of a connection.
     Connection(Rc<CachedConnection>),
-    /// One read for this request alone.
+    /// Peer read for this request alone.
     Request(Peer),
 }
 

@@ -97,7 +97,7 @@ impl<'c, H: Host> CurrentStream<'c, H> {
         Some(connection)
     }
 
-    /// Returns true if the client's certificate may still come.
+    /// Reports whether the client's certificate may still come.
     fn is_handshake_pending(&self) -> Result<bool, AttributeError> {
         match self.kind {
             Kind::Request | Kind::FirstBytes(Side::Downstream) => Ok(false),

@@ -10,7 +10,7 @@ pub(crate) fn trimmed(mut value: &[u8]) -> &[u8] {
     value
 }
 
-/// Whether a value has a comma.
+/// Reports whether a value has a comma.
 pub(crate) fn is_list(value: &[u8]) -> bool {
     memchr2(value, b',', b',').is_some()
 }

@@ -16,7 +16,7 @@ pub(crate) const HOST_READINGS: [u8; 3] = [WITHOUT_PORT, WITHOUT_DOT, WITHOUT_BO
 /// Numbers of the readings of a server name.
 pub(crate) const SERVER_NAME_READINGS: [u8; 1] = [WITHOUT_DOT];
 
-/// Whether a host has one reading and is in small letters.
+/// Reports whether a host has one reading and is in small letters.
 pub(crate) fn is_plain(host: &[u8]) -> bool {
     const ONES: u64 = u64::from_le_bytes([1; 8]);
     const COLONS: u64 = ONES * 0x3a;
@@ -29,12 +29,12 @@ pub(crate) fn is_plain(host: &[u8]) -> bool {
         })
 }
 
-/// The readings of a host in small letters beside the one as it came, each once.
+/// Returns the distinct readings of a lower-case host, except the original one.
 pub(crate) fn readings(host: &[u8]) -> Vec<(u8, Vec<u8>)> {
     distinct(host, &HOST_READINGS)
 }
 
-/// The readings of a server name in small letters beside the one as it came.
+/// Returns the readings of a lower-case server name, except the original one.
 pub(crate) fn server_name_readings(name: &[u8]) -> Vec<(u8, Vec<u8>)> {
     distinct(name, &SERVER_NAME_READINGS)
 }

@@ -3,12 +3,12 @@
 /// Number of the reading in capitals.
 pub(crate) const CAPITALS: u8 = 0;
 
-/// Whether a method has one reading: it is without small letters.
+/// Reports whether a method has one reading: it is without small letters.
 pub(crate) fn is_plain(method: &[u8]) -> bool {
     !method.iter().any(u8::is_ascii_lowercase)
 }
 
-/// The readings of a method beside the one as it came.
+/// Returns the readings of a method, except the original one.
 pub(crate) fn readings(method: &[u8]) -> Vec<(u8, Vec<u8>)> {
     match is_plain(method) {
         true => Vec::new(),

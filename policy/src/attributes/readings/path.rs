@@ -49,7 +49,7 @@ impl PathReadings {
         Some(Self { slashes, separators, parameters })
     }
 
-    /// What can be done where a request is denied by the reading of this number, for a template or for other patterns.
+    /// Returns the fix for a denial caused by reading `number`, for a template or another pattern.
     pub(crate) fn remedy(number: u8, template: bool) -> String {
         let Some((steps, merge)) = parts(number) else { return String::new() };
         let names = [
@@ -67,7 +67,7 @@ impl PathReadings {
         }
     }
 
-    /// What the load line says of the readings that were left out; nothing where none were.
+    /// Describes the disabled readings for the load line; empty if there are none.
     pub(crate) fn left_out(self) -> String {
         let made = [self.slashes, self.separators, self.parameters];
         let left_out: Vec<_> =
@@ -78,7 +78,7 @@ impl PathReadings {
         }
     }
 
-    /// The numbers of the readings that are made beside the path as it came, those that change least first.
+    /// Returns the numbers of the enabled readings, those that change the least first.
     pub(crate) fn numbers(self) -> impl Iterator<Item = u8> {
         (0..BASES.len() * MERGES.len()).filter_map(move |number| {
             let number = u8::try_from(number).ok()?;
@@ -99,16 +99,16 @@ enum Step {
     Parameters,
 }
 
-/// When a reading merges slashes.
+/// Step at which a reading merges slashes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Merge {
     Never,
     BeforeDots,
-    /// As Envoy does (`merge_slashes` after `normalize_path`).
+    /// After dot segments are removed, as Envoy does (`merge_slashes` after `normalize_path`).
     AfterDots,
 }
 
-/// What comes before dot segments are removed.
+/// Steps before dot segments are removed, one list for each reading.
 const BASES: [&[Step]; 5] = [
     &[],
     &[Step::Separators],
@@ -124,7 +124,7 @@ fn parts(number: u8) -> Option<(&'static [Step], Merge)> {
     Some((BASES.get(number / MERGES.len())?, *MERGES.get(number % MERGES.len())?))
 }
 
-/// Whether a path is in its one spelling and has one reading. It may say no of such a path, too.
+/// Reports whether a path is canonical and has one reading. False negatives are possible.
 #[inline(always)]
 pub(crate) fn is_plain(path: &[u8]) -> bool {
     !any_eight(path, suspicious) || path.iter().all(|byte| is_quiet(*byte)) && !has_pairs(path)
@@ -146,7 +146,7 @@ fn suspicious(eight: u64) -> u64 {
     low | other | (separators & (separators >> 8))
 }
 
-/// Whether a byte has one spelling in a path and no reading of its own.
+/// Reports whether a byte has one spelling in a path and does not add a reading.
 fn is_quiet(byte: u8) -> bool {
     !must_be_encoded(byte) && byte != b'%' && byte != b';'
 }
@@ -155,7 +155,7 @@ fn has_pairs(path: &[u8]) -> bool {
     path.windows(2).any(|pair| matches!(pair, b"//" | b"/."))
 }
 
-/// Whether a byte is none that a path may hold as it is (RFC 3986, section 3.3).
+/// Reports whether a path cannot hold a byte unencoded (RFC 3986, section 3.3).
 fn must_be_encoded(byte: u8) -> bool {
     !matches!(byte, b'!' | b'#'..=b';' | b'=' | b'?'..=b'Z' | b'_' | b'a'..=b'z' | b'~')
 }
@@ -208,13 +208,12 @@ fn push_encoded(byte: u8, spelled: &mut Vec<u8>) {
     spelled.extend([b'%', digit(byte >> 4), digit(byte & 15)]);
 }
 
-/// Whether a path, in any spelling, has several readings and is too long to be compared in all of them.
+/// Reports whether a path, in any spelling, has several readings and is too long to be compared in all of them.
 pub(crate) fn is_too_long(path: &[u8], made: PathReadings) -> bool {
     path.len() > MAX_COMPARED && has_several(path, made)
 }
 
-/// The readings of a path in its one spelling beside the one as it came, each once and with its number; none for most
-/// paths.
+/// Returns the distinct readings of a path with their numbers, without the original one; none for most paths.
 pub(crate) fn readings(path: &[u8], made: PathReadings) -> Vec<(u8, Vec<u8>)> {
     let mut readings: Vec<(u8, Vec<u8>)> = Vec::new();
     if !has_several(path, made) {
@@ -242,7 +241,7 @@ pub(crate) fn readings(path: &[u8], made: PathReadings) -> Vec<(u8, Vec<u8>)> {
     readings
 }
 
-/// Whether a path, in any spelling, has readings beside the one as it came.
+/// Reports whether a path, in any spelling, has readings besides the original one.
 fn has_several(path: &[u8], made: PathReadings) -> bool {
     let mut rest = path;
     while let [byte, after @ ..] = rest {
@@ -261,7 +260,7 @@ fn has_several(path: &[u8], made: PathReadings) -> bool {
     false
 }
 
-/// Whether the first segment of what follows a slash is `.` or `..`, in any spelling.
+/// Reports whether the first segment after a slash is `.` or `..`, in any spelling.
 fn begins_with_dot_segment(mut rest: &[u8]) -> bool {
     let mut dots = 0;
     while let [b'.', after @ ..] | [b'%', b'2', b'E' | b'e', after @ ..] = rest {
@@ -271,7 +270,7 @@ fn begins_with_dot_segment(mut rest: &[u8]) -> bool {
     matches!(dots, 1 | 2) && matches!(rest, [] | [b'/', ..])
 }
 
-/// Whether a text goes on before its start or after its end, as that of a suffix or prefix does.
+/// Sides at which a literal is open: a suffix before its start, a prefix after its end.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ends {
     pub(crate) open_start: bool,

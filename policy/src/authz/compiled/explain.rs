@@ -68,7 +68,7 @@ fn closest_rule(rules: &RuleSet, names_repeat: bool, request: &mut dyn Request) 
     };
     let is_operation =
         |condition: &Condition<FieldId>| matches!(rules.descriptions.phrase(condition), Phrase::Method | Phrase::Path);
-    // A method makes sense with its path, and the other way round.
+    // A method and a path are only useful together.
     let operation_fails = failing.iter().any(|condition| is_operation(condition));
     let is_told =
         |condition: &&Condition<FieldId>| operation_fails && is_operation(condition) || failing.contains(condition);

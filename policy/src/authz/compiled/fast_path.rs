@@ -22,7 +22,7 @@ const MAX_LITERALS: usize = 4;
 pub(crate) struct FastPath {
     /// A bit for each clause.
     clauses: u8,
-    /// In the order of what they cost.
+    /// Tests, cheapest first.
     tests: [FieldTest; 3],
 }
 
@@ -39,7 +39,7 @@ struct FieldTest {
 #[derive(Debug, PartialEq, Eq)]
 struct Literal {
     bytes: Box<[u8]>,
-    /// Whether that is all of it.
+    /// True if the literal is the whole value rather than a prefix.
     exact: bool,
     clause_bit: u8,
 }
@@ -50,7 +50,7 @@ impl FastPath {
         Self::of_simple_clauses(rules, known).unwrap_or_else(Self::disabled)
     }
 
-    /// None where the residual clauses are not so simple.
+    /// Builds the tests, or returns `None` if the residual clauses are not simple enough.
     fn of_simple_clauses(rules: &RuleSet, mut known: &ConnectionFields) -> Option<Self> {
         for index in [&rules.deny.enforced, &rules.deny.reported] {
             if !index.residual_clauses(&rules.sets, &mut known, MAX_CLAUSES)?.is_empty() {
@@ -94,7 +94,7 @@ impl FastPath {
         Self { clauses: 0, tests: [PseudoHeader::Method, PseudoHeader::Authority, PseudoHeader::Path].map(test) }
     }
 
-    /// Whether a request satisfies one of the clauses.
+    /// Reports whether a request satisfies one of the clauses.
     pub(crate) fn admits(&self, request: &mut dyn Request) -> bool {
         let mut clauses = self.clauses;
         if clauses == 0 {
@@ -136,7 +136,7 @@ impl FieldTest {
         clauses
     }
 
-    /// Whether a value has one reading, of which the first `known` bytes equal a literal that has one.
+    /// Reports whether a value has one reading. Its first `known` bytes equal a literal that has one.
     fn has_one_reading(&self, value: &[u8], known: usize) -> bool {
         let rest = |known| value.get(known..).unwrap_or_default();
         match self.header {
@@ -147,7 +147,7 @@ impl FieldTest {
         }
     }
 
-    /// Whether a literal has one reading.
+    /// Reports whether a literal has one reading.
     fn is_plain(&self, literal: &[u8], exact: bool) -> bool {
         match self.header {
             PseudoHeader::Method => method::is_plain(literal),

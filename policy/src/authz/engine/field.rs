@@ -23,16 +23,16 @@ pub(crate) trait MatchField: Clone + Eq + Debug + 'static {
     /// the request. Unique within a registry.
     const RANK: u8;
 
-    /// Whether the handshake fixes it for all requests of a connection.
+    /// True if the handshake fixes the value for all requests of a connection.
     const CONNECTION_SCOPED: bool = false;
 
-    /// Whether it is read from the request's headers, pseudo-headers among them.
+    /// True if the value is read from the request's headers, including pseudo-headers.
     const REQUEST_HEADER: bool = false;
 
-    /// Its part in the sentence that says what a rule wants.
+    /// Phrase of the field in the description of a rule's requirements.
     const PHRASE: Phrase = Phrase::Named;
 
-    /// The name that tells it from others of the same rank, as a header has one.
+    /// Name that distinguishes fields of one rank, such as that of a header.
     fn name(&self) -> Cow<'_, str> {
         Cow::Borrowed("")
     }
@@ -40,7 +40,7 @@ pub(crate) trait MatchField: Clone + Eq + Debug + 'static {
     /// The noun for its values in explanations.
     fn subject(&self) -> Cow<'static, str>;
 
-    /// The policy key that it came from, where only HTTP requests have it.
+    /// Policy key of the field, if it is HTTP-only.
     fn http_key(&self) -> Option<String> {
         None
     }
@@ -54,7 +54,7 @@ pub(crate) trait MatchField: Clone + Eq + Debug + 'static {
     fn index(self, patterns: Vec<(Self::Pattern, ValueId)>) -> Box<dyn FieldIndex>;
 }
 
-/// The part of a field in the sentence that says what a rule wants: `GET at /orders and port 8080`.
+/// Phrase of a field in the description of a rule's requirements: `GET at /orders and port 8080`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phrase {
     /// The method, which stands first.
@@ -77,7 +77,7 @@ pub(crate) trait FieldIndex {
         None
     }
 
-    /// Whether the request's value of this field can be read in several ways.
+    /// Reports whether the request's value of this field has several readings.
     fn has_several_readings(&self, _request: &mut dyn Request) -> bool {
         false
     }
@@ -142,7 +142,7 @@ pub(crate) trait AnyFieldValues: Any + Debug {
     /// [`MatchField::http_key`].
     fn http_key(&self) -> Option<String>;
 
-    /// How many values there are, and the first `most` in words.
+    /// Returns the number of values, and descriptions of the first `most`.
     fn sample(&self, most: usize) -> (usize, Vec<String>);
 
     /// Takes in the values of `more` if they are of the same field; whether they are.
@@ -201,7 +201,7 @@ pub(crate) trait FieldInterner {
     fn into_index(self: Box<Self>) -> Box<dyn FieldIndex>;
 }
 
-/// The properties of a field that the engine asks for: the constants of [`MatchField`].
+/// Properties of a field that the engine uses: the constants of [`MatchField`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FieldProperties {
     pub(crate) connection_scoped: bool,

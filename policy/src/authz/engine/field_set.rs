@@ -10,7 +10,7 @@ use crate::matcher::value_ids::ValueId;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct FieldId {
     rank: u8,
-    /// The position in the set: fields stand in the order of their first mention.
+    /// Position in the set, whose fields are in the order of first mention.
     position: u32,
 }
 
@@ -42,7 +42,7 @@ impl FieldSet {
         self.field(field).map(|(properties, _)| *properties)
     }
 
-    /// Whether a value of the request that policies ask for can be read in several ways.
+    /// Reports whether a request value that policies use has several readings.
     pub(crate) fn has_several_readings(&self, request: &mut dyn Request) -> bool {
         self.fields.iter().any(|(_, index)| index.has_several_readings(request))
     }

@@ -6,7 +6,7 @@ use crate::identity::error::EvalError;
 use crate::matcher::clause::MatchedValues;
 use crate::matcher::field_match::{FieldMatch, FieldMatches};
 
-/// One request's lookups, each made once.
+/// Lookups of one request, each made once.
 pub(crate) struct Lookups<'l> {
     fields: &'l FieldSet,
     pub(crate) request: &'l mut dyn Request,
@@ -23,7 +23,7 @@ impl<'l> Lookups<'l> {
         Self { fields, request, cached, matched: FieldMatches::default() }
     }
 
-    /// All that was looked up, for the requests that follow on the same connection.
+    /// Returns the lookups made so far, to reuse for later requests on the connection.
     pub(crate) fn into_connection_fields(self) -> ConnectionFields {
         ConnectionFields(self.matched.into_entries())
     }

@@ -20,7 +20,7 @@ pub(crate) enum DefaultAction {
     Deny,
 }
 
-/// One match field with its values: the request's value is among them, or with `negated` it is not.
+/// Match field with its values: the request's value is among them, or with `negated` it is not.
 #[derive(Clone, Debug)]
 pub(crate) struct Predicate {
     /// Shared by all conjunctions of a rule.

@@ -26,12 +26,12 @@ pub(crate) struct RuleSet {
     pub(crate) fields: FieldSet,
     pub(crate) sets: ValueSets,
     pub(crate) descriptions: Descriptions,
-    /// In the order in which they are reported; a clause names its rule by its position here.
+    /// Rules in the order in which they are reported; a clause refers to its rule by position.
     pub(crate) rules: Vec<RuleName>,
     pub(crate) deny: Group,
     pub(crate) allow: Group,
     pub(crate) audit: ClauseIndex<FieldId>,
-    /// The fields that rules ask for and that a connection's handshake fixes.
+    /// Fields of rules whose values the connection's handshake fixes.
     pub(crate) connection_fields: Vec<FieldId>,
     pub(crate) default_action: DefaultAction,
     pub(crate) mode: EnforcementMode,
@@ -41,7 +41,7 @@ pub(crate) struct RuleSet {
 pub(crate) struct Group {
     pub(crate) enforced: ClauseIndex<FieldId>,
     pub(crate) reported: ClauseIndex<FieldId>,
-    /// Whether there is any policy in this mode, one that never matches included.
+    /// True if there is any policy in this mode, one that never matches included.
     pub(crate) has_enforced: bool,
     pub(crate) has_reported: bool,
 }
@@ -49,7 +49,7 @@ pub(crate) struct Group {
 /// The reason why rules deny a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RuleDenial<'p> {
-    /// This DENY rule matches.
+    /// DENY rule that matches.
     Matched(&'p RuleName),
     /// There are ALLOW rules, and none of them matches.
     NoAllowMatches,
@@ -57,7 +57,7 @@ pub(crate) enum RuleDenial<'p> {
     DefaultAction,
 }
 
-/// The clause of an ALLOW rule that comes closest to a request.
+/// Returns the clause of an ALLOW rule that is closest to a request.
 pub(crate) struct ClosestClause<'p> {
     pub(crate) clause: &'p Clause<FieldId>,
     /// The conditions that do not hold.
@@ -80,7 +80,7 @@ impl RuleSet {
     /// 3. An ALLOW rule matches: allowed.
     /// 4. Otherwise: denied.
     ///
-    /// An error on the way is a denial. Rules in report mode take part in a second decision, made by the same steps over
+    /// An error is a denial. Rules in report mode take part in a second decision, made by the same steps over
     /// all rules, whose denial is only reported; in report mode of the filter every denial is.
     pub(crate) fn decide<'p, D>(&'p self, lookups: &mut Lookups<'_>) -> Decision<D>
     where

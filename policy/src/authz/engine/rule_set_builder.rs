@@ -25,7 +25,7 @@ pub(crate) struct RuleSetBuilder {
     allow: GroupBuilder,
     audit: Vec<Clause<FieldId>>,
     connection_fields: Vec<FieldId>,
-    /// By the address of the lists of one rule, which stay where they are while it is added.
+    /// Sets by the address of a rule's lists, which do not move while the rule is added.
     interned: OrderedMap<*const (), (FieldId, SetId)>,
 }
 

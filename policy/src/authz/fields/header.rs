@@ -21,7 +21,7 @@ use crate::matcher::value_ids::{Matched, ValueId, once_each};
 /// The rank of headers among match fields.
 pub(crate) const RANK: u8 = 33;
 
-/// A request header, compared with regard to case as in Istio: `*` stands for any run of bytes.
+/// Request header, compared case-sensitively as in Istio; `*` stands for any run of bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
     name: HeaderName,

@@ -27,7 +27,7 @@ pub(crate) struct IpBlock {
     family: Family,
     /// The bits of the address, from the highest of 128.
     first: u128,
-    /// How many leading bits count.
+    /// Prefix length in bits.
     bits: u8,
 }
 
@@ -37,10 +37,10 @@ enum Family {
     V6,
 }
 
-/// How many leading bits all IPv4-mapped IPv6 addresses have in common.
+/// Prefix length of the IPv4-mapped IPv6 addresses.
 const MAPPED: u8 = 96;
 
-/// How far below the highest of 128 bits an IPv4 address ends.
+/// Shift in bits that moves an IPv4 address to the top of 128 bits.
 const BELOW_V4: u32 = 96;
 
 fn mask(bits: u8) -> u128 {
@@ -85,7 +85,7 @@ impl IpBlock {
         Ok(Self { family, first: first & mask(bits), bits })
     }
 
-    /// All that tells it from other blocks.
+    /// Returns the bytes that identify the block.
     fn key(self) -> [u8; 18] {
         let mut key = [0; 18];
         let (head, address) = key.split_at_mut(2);
@@ -175,7 +175,7 @@ impl FieldIndex for AddressIndex {
     }
 }
 
-/// One of the addresses of a connection.
+/// Address of a connection that a field compares.
 trait AddressField {
     const PREPOSITION: &'static str;
 
@@ -220,7 +220,7 @@ macro_rules! address_field {
 }
 
 address_field! {
-    /// The address of the connection's other end, whatever a request says of addresses.
+    /// Address of the connection's peer, independent of headers.
     SourceIp, 20, "source address in", "from", source_ip
 }
 address_field! {
@@ -232,7 +232,7 @@ address_field! {
     DestinationIp, 22, "destination address in", "to", destination_ip
 }
 
-/// Reads the values of [`RemoteIp`] where the proxy's settings are said to keep clients from choosing that address.
+/// Reads the values of [`RemoteIp`] if the configuration has `remoteAddress: trusted`.
 fn read_remote(node: &ConfigNode<'_>, context: &FieldContext<'_>) -> Option<Rc<dyn AnyFieldValues>> {
     if !context.trusts_remote_address {
         node.error(format!("compares the client's address, and {REMOTE_ADDRESS}, or use ipBlocks"));

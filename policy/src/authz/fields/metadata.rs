@@ -31,12 +31,12 @@ pub(crate) struct MetadataPattern {
     shape: Shape,
 }
 
-/// Where the text that is compared stands.
+/// Position of the compared string: the value itself or a list item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Shape {
-    /// It is the value itself.
+    /// The value itself.
     Alone,
-    /// It is an item of a list.
+    /// An item of a list.
     Listed,
     /// Either.
     Any,
@@ -70,7 +70,7 @@ impl MetadataPattern {
         match value {
             Value::Text(text) => self.shape != Shape::Listed && self.matches_text(text),
             Value::List(items) => {
-                self.shape != Shape::Alone && items.iter().filter_map(Value::text).any(|text| self.matches_text(text))
+                self.shape != Shape::Alone && items.iter().filter_map(Value::as_str).any(|text| self.matches_text(text))
             }
             _ => false,
         }
@@ -140,7 +140,7 @@ pub(crate) struct Index {
     alone: StringIndex,
     listed: StringIndex,
     all: Box<[ValueId]>,
-    /// Whether the key is a claim, and whether that is a list of words.
+    /// For a claim, true if it is a space-delimited list; `None` for other keys.
     claim: Option<bool>,
 }
 
@@ -181,7 +181,7 @@ impl Index {
         match value {
             Value::Text(text) => look_up_all(&self.alone, [text.as_str()].into_iter(), &mut found.any),
             Value::List(items) => {
-                look_up_all(&self.listed, items.iter().filter_map(Value::text), &mut found.any);
+                look_up_all(&self.listed, items.iter().filter_map(Value::as_str), &mut found.any);
             }
             _ => {}
         }

@@ -77,7 +77,7 @@ impl Index {
     }
 }
 
-/// Each segment of the URI that follows a segment `ns` and is itself followed by a slash: mostly one.
+/// Returns each segment of the URI that follows a segment `ns` and precedes a slash; usually one.
 fn namespaces(id: &SpiffeId) -> impl Iterator<Item = &[u8]> {
     let segments = || id.uri().as_bytes().split(|byte| *byte == b'/');
     segments()

@@ -57,7 +57,7 @@ impl PathPattern {
                 .map(Self::Template)
                 .map_err(|problem| format!("bad path: {problem}"));
         }
-        // Istio's prefix, and a star more as shells have it.
+        // Istio's prefix, and a shell-style double star.
         let spelled = spelled.strip_suffix('*').filter(|prefix| prefix.ends_with("/*")).unwrap_or(&spelled);
         match StringPattern::new(spelled) {
             StringPattern::Any => Ok(Self::NotEmpty),
@@ -69,7 +69,7 @@ impl PathPattern {
         }
     }
 
-    /// This pattern in the reading of a number.
+    /// Applies reading `number` to the pattern.
     fn read(&self, number: u8) -> ReadPattern<Self> {
         let read = |text: &[u8], open_start, open_end, pattern: &dyn Fn(Vec<u8>) -> Option<Self>| match path::read(
             number,
@@ -98,7 +98,7 @@ impl PathPattern {
         }
     }
 
-    /// Whether it is the same in every reading.
+    /// Reports whether every reading leaves the pattern unchanged.
     fn is_plain(&self) -> bool {
         match self {
             Self::NotEmpty => true,
@@ -165,7 +165,7 @@ fn star_inside(text: &str, bytes: SegmentBytes) -> String {
     }
 }
 
-/// Whether a prefix ends within the three characters of an encoded one.
+/// Reports whether a prefix ends inside a percent-encoded byte.
 fn cuts_an_encoding(prefix: &[u8]) -> bool {
     matches!(prefix, [.., b'%'] | [.., b'%', b'0'..=b'9' | b'A'..=b'F' | b'a'..=b'f'])
 }
@@ -233,7 +233,7 @@ impl Index {
 struct Patterns {
     not_empty: Option<ValueId>,
     text: StringIndex,
-    /// One for each kind of bytes that operators stand for, where there is any.
+    /// Template indexes, one for each class of segment bytes in use.
     templates: Vec<TemplateIndex>,
 }
 

@@ -14,7 +14,7 @@ use crate::identity::error::EvalError;
 use crate::matcher::field_match::FieldMatch;
 use crate::matcher::value_ids::{Matched, ValueId};
 
-/// A TCP port, 1 to 65535, written as a string as Istio has it.
+/// TCP port, 1 to 65535, written as a string as in Istio.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Port(u16);
 

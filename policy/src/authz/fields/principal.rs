@@ -96,7 +96,7 @@ fn check_characters(text: &str, id: &str) -> Result<(), String> {
     }
 }
 
-/// Whether no path of a SPIFFE ID has it between slashes (SPIFFE-ID, section 2.2).
+/// Reports whether a path of a SPIFFE ID cannot contain the segment (SPIFFE-ID, section 2.2).
 fn is_no_segment(segment: &str) -> bool {
     matches!(segment, "" | "." | "..")
 }

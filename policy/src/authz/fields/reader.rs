@@ -9,17 +9,17 @@ use crate::config::reader::ConfigNode;
 use crate::identity::trust_domains::TrustDomains;
 use crate::matcher::path_template::SegmentBytes;
 
-/// The rest of the configuration, as far as the values of a field depend on it.
+/// Configuration on which the values of a field depend.
 pub(crate) struct FieldContext<'c> {
     pub(crate) trust_domains: &'c TrustDomains,
     pub(crate) claims: &'c Rc<ClaimSource>,
     /// The readings of a path that upstreams make.
     pub(crate) path_readings: PathReadings,
-    /// Whether addresses may be compared that a client can choose where the proxy does not keep it from that.
+    /// True if the configuration trusts addresses that a client can choose unless the proxy prevents it.
     pub(crate) trusts_remote_address: bool,
     /// The namespace of the policy, if it has one.
     pub(crate) namespace: Option<&'c str>,
-    /// The bytes that the operators of a path template stand for.
+    /// Bytes that the operators of a path template stand for.
     pub(crate) operators: SegmentBytes,
 }
 
@@ -28,7 +28,7 @@ pub(crate) type ReadValues = fn(&ConfigNode<'_>, &FieldContext<'_>) -> Option<Rc
 
 /// A field of `source` or `operation`.
 pub(crate) struct FieldReader {
-    /// Its key, and that of its `not` twin.
+    /// Keys of the field and of its `not` counterpart.
     pub(crate) keys: [&'static str; 2],
     pub(crate) read: ReadValues,
 }
@@ -51,7 +51,7 @@ pub(crate) struct Registry {
     pub(crate) source: &'static [FieldReader],
     /// Keys of `from[].source` that are rejected, with the reason.
     pub(crate) rejected_source: &'static [(&'static str, &'static str)],
-    /// Whether a source with service accounts beside principals or namespaces is rejected, as in Istio.
+    /// True if a source with service accounts beside principals or namespaces is rejected, as in Istio.
     pub(crate) rejects_service_accounts_beside_principals: bool,
     /// Fields of `to[].operation`.
     pub(crate) operation: &'static [FieldReader],

@@ -17,7 +17,7 @@ use crate::matcher::string_index::StringIndex;
 use crate::matcher::string_pattern::StringPattern;
 use crate::matcher::value_ids::{Matched, ValueId};
 
-/// What stands between issuer and subject where both are looked up as one text: no policy can hold it, and a token
+/// Separator of issuer and subject when both are looked up as one string: no policy can hold it, and a token
 /// whose issuer or subject holds it has no request principal.
 const BETWEEN: char = '\0';
 
@@ -29,7 +29,7 @@ const BETWEEN: char = '\0';
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct RequestPrincipalPattern {
     text: StringPattern,
-    /// Whether issuer and subject are told apart.
+    /// True if issuer and subject are separated.
     split: bool,
 }
 
@@ -76,17 +76,16 @@ impl fmt::Display for RequestPrincipalPattern {
     }
 }
 
-/// Who a token is about, by its issuer and subject, neither of them empty.
+/// Issuer and subject of a token, neither of them empty.
 pub(crate) struct RequestPrincipal {
     split: String,
     whole: String,
 }
 
 impl RequestPrincipal {
-    /// None where there is no token, or one without an issuer or a subject.
+    /// Reads the request principal; `None` if there is no token, or it lacks an issuer or a subject.
     ///
-    /// Fails where one of them is no text: what is validated has none other (RFC 7519, section 4.1), so which principal
-    /// it stands for cannot be told.
+    /// Fails if one of them is not a string (RFC 7519, section 4.1).
     pub(crate) fn of(claims: &Claims) -> Result<Option<Self>, AttributeError> {
         let claim = |name: &str| match claims.value(&[name]) {
             Some(Value::Text(text)) => Ok(Some(text).filter(|text| !text.is_empty() && !text.contains(BETWEEN))),

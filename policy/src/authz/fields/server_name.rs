@@ -1,4 +1,4 @@
-//! `when` on `connection.sni`: the server name that the client's TLS asks for.
+//! `when` on `connection.sni`: the SNI of the client's TLS handshake.
 
 use std::borrow::Cow;
 use std::rc::Rc;

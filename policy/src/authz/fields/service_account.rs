@@ -92,7 +92,7 @@ impl Index {
     }
 }
 
-/// Each pair of the segment after a segment `ns` and the segment after a later `sa`: mostly one.
+/// Returns each pair of the segment after a segment `ns` and the segment after a later `sa`; usually one.
 fn accounts(id: &SpiffeId) -> impl Iterator<Item = Vec<u8>> {
     let segments = || id.principal().split('/');
     let marked = move |marker: &'static str| {

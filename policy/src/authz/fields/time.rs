@@ -18,10 +18,10 @@ use crate::matcher::value_ids::{Matched, ValueId};
 const MINUTES_A_DAY: u16 = 24 * 60;
 const MINUTES_A_WEEK: u16 = 7 * MINUTES_A_DAY;
 
-/// So many different windows are more than a week needs, and few enough for a table of its stretches.
+/// Maximum number of windows in the interval table; the rest are tested one by one.
 const MAX_WINDOWS: usize = 256;
 
-/// As Unix time begins with one, on a Thursday.
+/// Weekdays in the order of Unix time, which begins on a Thursday.
 const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
 
 /// Some days of the week, and a time on each of them: `Mon-Fri 09:00-17:00`, in UTC.
@@ -56,7 +56,7 @@ impl TimeWindow {
         }
     }
 
-    /// Whether it holds a minute, counted from Thursday 00:00.
+    /// Reports whether it holds a minute, counted from Thursday 00:00.
     pub(crate) fn contains(self, minute_of_week: u16) -> bool {
         let (day, minute) = (minute_of_week / MINUTES_A_DAY, minute_of_week % MINUTES_A_DAY);
         let on = |day: u16| {
@@ -101,7 +101,7 @@ impl fmt::Display for TimeWindow {
 /// The stretches of the week within which the same windows hold, by the minute at which each starts.
 pub(crate) struct Index {
     stretches: Vec<(u16, Matched)>,
-    /// Those beyond what such a table is made for: they are tried one by one.
+    /// Windows beyond [`MAX_WINDOWS`], tested one by one.
     more: Vec<(TimeWindow, ValueId)>,
 }
 

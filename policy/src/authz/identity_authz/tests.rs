@@ -246,10 +246,7 @@ fn a_broken_configuration_is_refused_with_place_and_fix() {
 fn two_policies_of_one_name_are_refused() {
     let one = r#"{"apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy", "metadata": {"name": "p", "namespace": "shop"}, "spec": {}}"#;
     let json = format!(r#"{{"resources": [{one}, {one}]}}"#);
-    assert_eq!(
-        refused(&json),
-        "resources[1]: the policy shop/p stands at resources[0] already, a cluster has one of a name"
-    );
+    assert_eq!(refused(&json), "resources[1]: duplicate resource shop/p, already defined at resources[0]");
 }
 
 #[test]
@@ -279,10 +276,7 @@ fn what_is_loaded_is_said_in_a_line() {
         loaded(&selected),
         Ok((
             "loaded 1 resources, 0 apply here, 0 enforced, 0 only reported, mode: report, nothing is denied".to_owned(),
-            vec![
-                "the policy shop/p does not apply here: whom it picks cannot be told without workload.labels"
-                    .to_owned()
-            ]
+            vec!["policy shop/p ignored: workload.labels is required to decide whether it applies".to_owned()]
         ))
     );
     assert_eq!(
@@ -303,8 +297,8 @@ fn of_many_rules_that_are_of_http_alone_some_are_named_and_the_rest_counted() {
     assert_eq!(
         [warnings.first(), warnings.last()].map(|line| line.map(String::as_str)),
         [
-            Some("paths of shop/a rule 0 is of HTTP alone, so the rule allows no connection"),
-            Some("so it is with 3 rules more")
+            Some("shop/a rule 0: HTTP-only field `paths` never matches TCP, so this ALLOW rule allows no connection"),
+            Some("3 more rules are affected")
         ]
     );
 }

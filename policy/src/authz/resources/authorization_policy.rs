@@ -1,4 +1,4 @@
-//! AuthorizationPolicy, as istio/api `security/v1beta1/authorization_policy.proto` has it.
+//! AuthorizationPolicy (istio/api `security/v1beta1/authorization_policy.proto`).
 
 use std::rc::Rc;
 
@@ -23,10 +23,10 @@ pub(crate) struct Context<'c> {
     pub(crate) trust_domains: &'c TrustDomains,
     pub(crate) claims: &'c Rc<ClaimSource>,
     pub(crate) path_readings: PathReadings,
-    /// Whether rules may compare the address that `X-Forwarded-For` can choose.
+    /// True if rules may compare the address that `X-Forwarded-For` can choose.
     pub(crate) trusts_remote_address: bool,
     pub(crate) registry: &'c Registry,
-    /// Whether the filter only denies.
+    /// True if the filter only denies.
     pub(crate) denies_only: bool,
     /// The reader of PeerAuthentication, in a filter that knows identities.
     pub(crate) peer_authentication: Option<fn(&Object<'_>) -> Option<PeerAuthentication>>,
@@ -45,17 +45,17 @@ pub(crate) struct AuthorizationPolicy {
 }
 
 impl AuthorizationPolicy {
-    /// Whether a rule compares the address of the client as `X-Forwarded-For` or the PROXY protocol has it.
+    /// Reports whether a rule compares the client's address of `X-Forwarded-For` or the PROXY protocol.
     pub(crate) fn compares_remote_address(&self) -> bool {
         self.rules.iter().flatten().flatten().any(|predicate| predicate.values.rank() == RemoteIp::RANK)
     }
 
-    /// What each rule is called, in their order.
+    /// Returns the labels of the rules, in order.
     pub(crate) fn rule_labels(&self) -> impl Iterator<Item = RuleLabel> {
         (0..self.rules.len()).map(|number| self.rule_label(number))
     }
 
-    /// What the rule of a number is called.
+    /// Returns the label of rule `number`.
     pub(crate) fn rule_label(&self, number: usize) -> RuleLabel {
         self.rule_names.get(number).map_or(RuleLabel::Number(number), |name| RuleLabel::Name(name.clone()))
     }
@@ -66,7 +66,7 @@ impl AuthorizationPolicy {
         let spec = node.object()?;
         let action = read_action(&spec, context);
         let target = Target::read(&spec);
-        spec.refused(
+        spec.unsupported(
             "provider",
             "is for the action CUSTOM, which is not supported; use envoy.filters.http.ext_authz before this filter",
         );

@@ -4,7 +4,7 @@ use crate::attributes::names::MetadataKey;
 use crate::authz::engine::rule::Predicate;
 use crate::authz::fields::reader::{ReadNamedValues, ReadValues, Registry};
 use crate::authz::resources::field_reader::{MAX_RULES, RuleFieldReader};
-use crate::config::reader::{ConfigNode, nearest, one_of};
+use crate::config::reader::{ConfigNode, closest_match, one_of};
 
 /// The keys of `when` that take no name in brackets (istio/istio `pilot/pkg/security/authz/model/model.go`), and
 /// `request.time`, which Istio does not have.
@@ -88,7 +88,7 @@ fn unknown_key(text: &str, registry: &Registry) -> String {
         return format!("Istio has taken `{plain}` back; write the policy in that namespace, with a selector");
     }
     let keys = || KEYS.into_iter().chain(["request.headers[user-agent]", "request.auth.claims[group]"]);
-    match nearest(text, keys()) {
+    match closest_match(text, keys()) {
         Some(name) => format!("unknown key `{text}`, did you mean \"{name}\"?"),
         None => format!("unknown key `{text}`, expected {}", one_of(keys())),
     }

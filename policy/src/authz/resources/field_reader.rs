@@ -11,7 +11,7 @@ pub(crate) const MAX_RULES: usize = 512;
 /// The reader of the fields in the rules of one policy.
 pub(crate) struct RuleFieldReader<'r> {
     pub(crate) registry: &'r Registry,
-    /// None where it could not be read.
+    /// Action of the policy; `None` if it is invalid.
     pub(crate) action: Option<Action>,
     pub(crate) fields: FieldContext<'r>,
 }

@@ -4,7 +4,7 @@ use crate::authz::policy_name::PolicyName;
 use crate::config::enforcement_mode::EnforcementMode;
 use crate::config::reader::{ConfigNode, Object};
 
-/// What `metadata` says that matters here. Labels and everything else that Kubernetes keeps there is passed over.
+/// Name and namespace in `metadata`. Labels and all other Kubernetes keys are ignored.
 pub(crate) struct Metadata {
     pub(crate) name: PolicyName,
     pub(crate) mode: EnforcementMode,

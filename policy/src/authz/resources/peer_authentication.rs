@@ -1,4 +1,4 @@
-//! PeerAuthentication, as istio/api `security/v1beta1/peer_authentication.proto` has it.
+//! PeerAuthentication (istio/api `security/v1beta1/peer_authentication.proto`).
 
 use crate::authz::policy_name::PolicyName;
 use crate::authz::resources::object_meta::Metadata;
@@ -21,7 +21,7 @@ pub(crate) struct PeerAuthentication {
     pub(crate) name: PolicyName,
     pub(crate) target: Target,
     pub(crate) mode: Option<MtlsMode>,
-    /// By the port that connections are addressed to.
+    /// Modes by destination port.
     pub(crate) ports: Vec<(u16, Option<MtlsMode>)>,
 }
 

@@ -61,7 +61,7 @@ impl RuleFieldReader<'_> {
         read_alternatives(node, "from", "source", |source| {
             let predicates = self.read_fields(source, self.registry.source);
             for (key, reason) in self.registry.rejected_source {
-                source.refused(key, reason);
+                source.unsupported(key, reason);
             }
             if self.registry.rejects_service_accounts_beside_principals && names_accounts_twice(source) {
                 source.error(
@@ -74,7 +74,7 @@ impl RuleFieldReader<'_> {
     }
 }
 
-/// Istio refuses a source that names service accounts in two ways.
+/// Istio rejects a source that names service accounts in two ways.
 fn names_accounts_twice(source: &Object<'_>) -> bool {
     let has = |keys: &[&str]| source.all().any(|(key, _)| keys.contains(&key));
     has(&["serviceAccounts", "notServiceAccounts"])

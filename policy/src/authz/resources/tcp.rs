@@ -1,4 +1,4 @@
-//! AuthorizationPolicy for TCP connections, of which HTTP-only fields are not known.
+//! AuthorizationPolicy for TCP connections, which have no HTTP-only fields.
 
 use crate::authz::engine::rule::{Action, Predicate};
 use crate::authz::policy_name::RuleName;
@@ -18,14 +18,16 @@ impl AuthorizationPolicy {
                 continue;
             };
             let rule = RuleName::new(self.name.clone(), label).label();
-            let said = format!("{field} of {} rule {rule} is of HTTP alone", self.name);
+            let affected = format!("{} rule {rule}: HTTP-only field `{field}`", self.name);
             match self.action {
                 Action::Allow => {
-                    warnings.push(format!("{said}, so the rule allows no connection"));
+                    warnings.push(format!("{affected} never matches TCP, so this ALLOW rule allows no connection"));
                     rules.push(Vec::new());
                 }
                 Action::Deny | Action::Audit => {
-                    warnings.push(format!("{said} and does not count, so the rule reaches more connections"));
+                    let action = if self.action == Action::Deny { "DENY" } else { "AUDIT" };
+                    warnings
+                        .push(format!("{affected} is ignored for TCP, so this {action} rule matches more connections"));
                     let kept = |clause: &Vec<Predicate>| {
                         clause.iter().filter(|predicate| predicate.values.http_key().is_none()).cloned().collect()
                     };

@@ -1,4 +1,4 @@
-//! What this proxy fronts, and which policies are meant for it.
+//! Workload behind this proxy, and the selection of policies for it.
 
 use crate::authz::resources::object_meta::read_namespace;
 use crate::collections::map::HashMap;
@@ -43,7 +43,7 @@ impl Workload {
         })
     }
 
-    /// The name of the object of this kind that this proxy fronts or is, if it says.
+    /// Returns the workload's name for this kind of object, if it is given.
     fn own(&self, kind: TargetKind) -> Option<&String> {
         match kind {
             TargetKind::Service => self.service.as_ref(),
@@ -71,10 +71,10 @@ pub(crate) fn read_labels(node: &ConfigNode<'_>) -> Option<HashMap<String, Strin
     Some(labels)
 }
 
-/// Whom a policy is meant for, besides being in a namespace.
+/// Workloads of its namespace that a policy selects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Target {
-    /// Every workload of the namespace; of the mesh, in the root namespace.
+    /// Every workload of the namespace, or of the mesh for the root namespace.
     All,
     /// Workloads that carry all of these labels.
     Labels(HashMap<String, String>),
@@ -98,7 +98,7 @@ enum TargetKind {
 }
 
 impl TargetKind {
-    /// By the names that policies call them.
+    /// Kinds of a `targetRef` by name.
     const NAMED: [(&'static str, Self); 4] = [
         ("Service", Self::Service),
         ("ServiceEntry", Self::ServiceEntry),
@@ -150,8 +150,8 @@ impl Target {
         let selector = spec.optional("selector");
         let reference = spec.optional("targetRef");
         let references = spec.optional("targetRefs");
-        let given = [&selector, &reference, &references].iter().filter(|node| node.is_some()).count();
-        if given > 1 {
+        let targets = [&selector, &reference, &references].iter().filter(|node| node.is_some()).count();
+        if targets > 1 {
             spec.error("has more than one of selector, targetRef and targetRefs, keep one");
             return None;
         }
@@ -173,7 +173,7 @@ impl Target {
         }
     }
 
-    /// Whether a policy of `namespace` is meant for `workload`.
+    /// Reports whether a policy of `namespace` selects `workload`.
     ///
     /// Follows Istio (1.31, `pilot/pkg/model/policyattachment.go`): policies of the workload's namespace and of the root
     /// namespace, narrowed by the selector; references reach objects of the policy's own namespace only, but for a
@@ -194,14 +194,14 @@ impl Target {
         }
     }
 
-    /// Whether a policy of `namespace` has a target that Istio passes over: gateways are picked by class from the root
-    /// namespace alone.
+    /// Reports whether Istio ignores this target in a policy of `namespace`: only policies of the root namespace can
+    /// target a GatewayClass.
     pub(crate) fn is_ignored(&self, namespace: &str, root_namespace: &str) -> bool {
         let Self::Objects(references) = self else { return false };
         namespace != root_namespace && references.iter().any(|reference| reference.kind == TargetKind::GatewayClass)
     }
 
-    /// What `workload` would have to say for this target to be decided, where it does not.
+    /// Returns the `workload` key that is missing to decide whether this target selects the workload.
     pub(crate) fn missing_attribute(&self, workload: &Workload) -> Option<&'static str> {
         match self {
             Self::All => None,
@@ -238,7 +238,7 @@ impl TargetRef {
         let group = object.optional("group");
         let kind = object.required("kind", "write Service, ServiceEntry, Gateway or GatewayClass");
         let name = object.required("name", "name what the policy is for");
-        object.refused("namespace", "Istio allows references within the policy's own namespace only, remove it");
+        object.unsupported("namespace", "Istio allows references within the policy's own namespace only, remove it");
         let kind = kind.as_ref().and_then(|node| node.enum_value(&TargetKind::NAMED));
         let name = name.as_ref().and_then(|node| {
             let text = node.non_empty_str()?;
@@ -253,8 +253,8 @@ impl TargetRef {
         if let (Some(kind), Some(text)) = (kind, written)
             && !kind.is_of(text)
         {
-            let place = group.as_ref().unwrap_or(node);
-            place.error(format!("`{text}` is not the group of this kind, write {}", kind.group()));
+            let location = group.as_ref().unwrap_or(node);
+            location.error(format!("`{text}` is not the group of this kind, write {}", kind.group()));
         }
         object.finish();
         Some(Self { kind: kind?, name: name? })

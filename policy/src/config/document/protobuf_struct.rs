@@ -4,7 +4,7 @@
 use crate::config::document::read_mode::ReadMode;
 use crate::config::value::Value;
 
-/// How deep values may be nested, as serde_json has it.
+/// Maximum nesting depth of values, as in serde_json.
 const MAX_DEPTH: usize = 128;
 
 /// Wire types of the protobuf encoding.
@@ -17,12 +17,12 @@ pub(crate) fn read_struct(bytes: &[u8], reading: ReadMode<'_>) -> Option<Value> 
     structure(bytes, MAX_DEPTH, reading)
 }
 
-/// One value of `Metadata { map<string, Struct> filter_metadata = 1; map<string, Any> typed_filter_metadata = 2; }`
-/// (`envoy/config/core/v3/base.proto`): `None` where the bytes are not that message, `Some(None)` where it does not hold
-/// the value. Other filters' values are passed over unread.
+/// Finds a value in `Metadata { map<string, Struct> filter_metadata = 1; map<string, Any> typed_filter_metadata = 2; }`
+/// (`envoy/config/core/v3/base.proto`). Returns `None` if the bytes are not that message, `Some(None)` if it lacks
+/// the value. Values of other filters are skipped without decoding.
 pub(crate) fn find_metadata(bytes: &[u8], filter: &str, key: &str) -> Option<Option<Value>> {
     let structures = entries(bytes, 1, filter)?;
-    // Of an entry that comes twice the last counts.
+    // The last of repeated entries counts.
     let Some(structure) = structures.last() else { return Some(None) };
     match entries(structure, 1, key)?.last() {
         Some(found) => value(found, MAX_DEPTH, ReadMode::whole()).map(Some),
@@ -60,7 +60,7 @@ fn entries<'b>(bytes: &'b [u8], number: u64, key: &str) -> Option<Vec<&'b [u8]>>
 /// A cursor over one message.
 struct Message<'b>(&'b [u8]);
 
-/// One field of a message: its number and its content.
+/// Field of a message: its number and its content.
 enum Field<'b> {
     Varint(u64),
     Fixed64([u8; 8]),
@@ -106,7 +106,7 @@ impl<'b> Message<'b> {
     }
 }
 
-/// The key and the value of a map's entry, each empty where it is left out. `None` where one comes twice.
+/// Returns the key and the value of a map entry, each empty if absent. `None` if one is repeated.
 fn pair(entry: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut entry = Message(entry);
     let (mut key, mut content) = (None, None);

@@ -1,4 +1,4 @@
-//! The way in which a configuration is read: as a whole, or with the items of one list streamed.
+//! Modes of reading a configuration: as a whole, or with the items of one list streamed.
 
 use std::fmt;
 
@@ -6,13 +6,13 @@ use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use crate::config::value::{Number, Value};
 
-/// The way in which a value is read.
+/// Mode in which a value is read.
 #[derive(Clone, Copy)]
 pub(crate) struct ReadMode<'r> {
-    /// Whether a tree is made of it; otherwise it is checked, and comes out as null.
+    /// True if the value is kept; otherwise it is only checked, and read as null.
     pub(crate) retain: bool,
     pub(crate) stream: Stream,
-    /// As `retain`, for the items that are streamed.
+    /// Same as `retain`, for the streamed items.
     pub(crate) retain_items: bool,
     /// The consumer of the streamed items.
     pub(crate) sink: Option<&'r dyn Fn(Value)>,
@@ -33,7 +33,7 @@ impl ReadMode<'_> {
         Self { retain: true, stream: Stream::Nothing, retain_items: true, sink: None }
     }
 
-    /// The way in which the value of an object's key is read.
+    /// Returns the mode for the value of an object's key.
     pub(crate) fn of_key(&mut self, key: &str) -> Self {
         let stream = match self.stream {
             Stream::Under(wanted) if wanted == key => {
@@ -45,7 +45,7 @@ impl ReadMode<'_> {
         Self { stream, ..*self }
     }
 
-    /// The way in which an item of a list is read.
+    /// Returns the mode for an item of a list.
     pub(crate) fn of_item(self) -> Self {
         match self.stream {
             Stream::Items => Self { retain: self.retain_items, stream: Stream::Nothing, ..self },

@@ -18,13 +18,6 @@ impl DynamicMetadata {
         Self(bytes)
     }
 
-    /// What one filter has set under one key, given as JSON.
-    #[cfg(test)]
-    pub(crate) fn of(filter: &str, key: &str, json: &str) -> Self {
-        let value: Value = Value::of_json(json.as_bytes()).expect("JSON");
-        Self(protobuf_struct::writing::metadata(filter, key, &value))
-    }
-
     /// What `filter` has set under `key`, or none. Fails where the bytes are not what they should be.
     pub(crate) fn value(&self, filter: &str, key: &str) -> Result<Option<Value>, AttributeError> {
         protobuf_struct::find_metadata(&self.0, filter, key).ok_or(MALFORMED)

@@ -214,8 +214,8 @@ fn selectors_pick_by_service_account_and_by_label() {
         let configuration = load(&json);
         for account in ["shop/web", "shop/api", "shop/other", "pay/web"] {
             let (namespace, name) = account.split_once('/').expect("two parts");
-            let mut request =
-                Asked::new(EgressProtocol::Connect, "x.com:443").by(&format!("cluster.local/ns/{namespace}/sa/{name}"));
+            let mut request = FakeRequest::egress(EgressProtocol::Connect, "x.com:443")
+                .by_principal(&format!("cluster.local/ns/{namespace}/sa/{name}"));
             let allowed = configuration.policy().decide(&mut request) == Decision::Allow;
             assert_eq!(allowed, picked.contains(&account), "{selector} for {account}");
         }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::authz::fields::header::HeaderPatterns;
 use crate::baseline::header_field::{HeaderGlob, ListElementIndex};
+use crate::linear_reading::Matches;
 use crate::matcher::field_match::FieldMatch;
 use crate::matcher::value_ids::ValueId;
 use crate::test_support::fake_request::FakeRequest;

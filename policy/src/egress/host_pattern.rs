@@ -64,25 +64,6 @@ impl DestinationPattern {
         };
         labels(rest).map(|labels| Self::Labels { below, labels }).or_else(bad)
     }
-
-    /// The definition of what an entry matches; the index must agree with it.
-    #[cfg(test)]
-    pub(crate) fn matches(&self, host: &Host) -> bool {
-        let (below, labels) = match self {
-            Self::Exactly(known) => return known == host,
-            Self::Labels { below, labels } => (*below, labels),
-        };
-        let Host::Name(name) = host else { return false };
-        let given: Vec<_> = name.as_str().split('.').collect();
-        let Some(before) = given.len().checked_sub(labels.len()) else { return false };
-        let (open, fixed) = given.split_at(before);
-        (open.is_empty() != below)
-            && open.iter().all(|label| !label.contains('_'))
-            && fixed.iter().zip(labels).all(|(given, label)| match label {
-                Some(label) => *given == &**label,
-                None => !given.contains('_'),
-            })
-    }
 }
 
 /// What is no host at all, though people write it where one is asked for.
@@ -183,6 +164,7 @@ impl fmt::Display for DestinationPattern {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::linear_reading::Matches;
 
     #[test]
     fn rows() {

@@ -312,31 +312,6 @@ impl<F: FieldKey> ClauseIndex<F> {
         }
         Ok(())
     }
-
-    /// How many clauses are checked for one request at the most.
-    #[cfg(test)]
-    pub(crate) fn checked<M: MatchedValues<Field = F>>(
-        &self,
-        sets: &ValueSets,
-        values: &mut M,
-    ) -> Result<usize, M::Error> {
-        let checked = Cell::new(0);
-        self.walk(sets, values, &mut |_, _| {
-            checked.set(checked.get() + 1);
-            ControlFlow::Continue(())
-        })?;
-        Ok(checked.get())
-    }
-
-    /// How many clauses stand in all leaves together, for tests that hold the memory down.
-    #[cfg(test)]
-    pub(crate) fn entries(&self) -> usize {
-        let sizes = self.nodes.iter().map(|node| match node {
-            Node::Leaf(leaf) => leaf.len(),
-            Node::Branch(_) => 0,
-        });
-        sizes.sum()
-    }
 }
 
 /// How many of a clause's conditions hold, the most first, and how many do not: for an explanation, once something was
@@ -359,3 +334,6 @@ pub(crate) fn match_distance<'c, M: MatchedValues>(
     }
     Ok((Reverse(holding), not))
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,7 +13,7 @@ use crate::egress::authority::{Authority, Host};
 use crate::egress::decision::EgressDenial;
 use crate::egress::outbound::OutboundRequest;
 use crate::egress::request::EgressProtocol;
-use crate::linear_reading;
+use crate::linear_reading::{self, Matches};
 use crate::matcher::clause::Quantifier;
 use crate::test_support::random::pick;
 
@@ -57,7 +57,7 @@ fn linear(rules: &[Rule], request: &mut FakeRequest) -> String {
                     linear_reading::matches(&*predicate.values, request, Quantifier::Any) != Ok(predicate.negated)
                 };
                 rule.hosts.iter().any(|pattern| pattern.matches(&host))
-                    && rule.ports.iter().any(|pattern| pattern.matches(access, port))
+                    && rule.ports.iter().any(|pattern| pattern.matches(&(access, port)))
                     && rule.sources.iter().any(|source| source.iter().all(|predicate| holds(predicate, request)))
             })
             .map(|rule| rule.name.to_string())
@@ -282,8 +282,8 @@ fn however_many_rules_there_are_a_few_are_checked() {
                         let destination = policy.destination_if_any(&mut request).expect("a destination");
                         for index in [&policy.rules.deny.enforced, &policy.rules.allow.enforced] {
                             let mut outbound = OutboundRequest { destination: &destination, request: &mut request };
-                            let checked =
-                                index.checked(&policy.rules.sets, &mut policy.rules.lookups(None, &mut outbound));
+                            let checked = index
+                                .checked_clauses(&policy.rules.sets, &mut policy.rules.lookups(None, &mut outbound));
                             assert!(
                                 checked.is_ok_and(|checked| checked <= LINEAR_SCAN_MAX),
                                 "{checked:?} are checked: {asked}"

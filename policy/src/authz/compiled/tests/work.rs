@@ -265,7 +265,8 @@ fn however_many_rules_there_are_a_few_are_checked() {
                 let asked = format!("{}, {count} rules in policies of {rules_a_policy}: {request:?}", shape.name);
                 assert_eq!(indexed(&policy, &mut request), linear(&policies, &mut request), "{asked}");
                 for index in [&policy.rules.deny.enforced, &policy.rules.allow.enforced] {
-                    let checked = index.checked(&policy.rules.sets, &mut policy.rules.lookups(None, &mut request));
+                    let checked =
+                        index.checked_clauses(&policy.rules.sets, &mut policy.rules.lookups(None, &mut request));
                     assert!(
                         checked.is_ok_and(|checked| checked <= LINEAR_SCAN_MAX),
                         "{checked:?} rules are checked: {asked}"
@@ -350,7 +351,7 @@ fn a_principal_that_every_rule_shares_does_not_make_the_others_dear() {
     let policy = compile(&[read("p", &format!(r#"{{"rules": [{}]}}"#, rules.join(", ")))]);
     let mut asked = FakeRequest::new("spiffe://cluster.local/ns/n7/sa/web").with_path("/other");
     let mut lookups = policy.rules.lookups(None, &mut asked);
-    let checked = policy.rules.allow.enforced.checked(&policy.rules.sets, &mut lookups);
+    let checked = policy.rules.allow.enforced.checked_clauses(&policy.rules.sets, &mut lookups);
     assert_eq!(checked, Ok(1), "a principal of one rule meets more than that rule");
 }
 
@@ -370,6 +371,6 @@ fn lists_under_lists_do_not_multiply() {
     };
     let rules: Vec<_> = (0..30).map(|_| rule()).collect();
     let policy = compile(&[read("p", &format!(r#"{{"rules": [{}]}}"#, rules.join(", ")))]);
-    let entries = policy.rules.allow.enforced.entries();
+    let entries = policy.rules.allow.enforced.leaf_entries();
     assert!(entries < 60_000, "30 rules with lists of 120 values make {entries} entries");
 }

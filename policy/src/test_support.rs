@@ -3,3 +3,4 @@
 pub(crate) mod fake_request;
 pub(crate) mod protobuf_writer;
 pub(crate) mod random;
+pub(crate) mod yaml;

@@ -49,13 +49,13 @@ mod authz;
 mod baseline;
 mod collections;
 mod config;
-#[cfg(test)]
-mod dice;
 mod egress;
 mod identity;
 #[cfg(test)]
 mod linear_reading;
 mod matcher;
+#[cfg(test)]
+mod test_support;
 
 pub use attributes::dynamic_metadata::DynamicMetadata;
 pub use attributes::request::{HeaderValues, Request};

@@ -1,5 +1,12 @@
-//! The plain linear reading of conditions: the definition that the indexes and the compiled rules are held against.
+//! The linear reading of conditions: one pattern after the other, without an index. Tests compare the indexes and the
+//! compiled rules with it. It knows most patterns by their text alone.
 
+mod address;
+mod egress;
+mod header_glob;
+pub(crate) mod metadata;
+mod path_template;
+mod peer;
 mod readings;
 
 use std::any::Any;
@@ -11,19 +18,26 @@ use crate::authz::engine::field::{AnyFieldValues, FieldValues, MatchField};
 use crate::authz::fields::header::Header;
 use crate::authz::fields::host::Host;
 use crate::authz::fields::ip_block::{DestinationIp, IpBlock, RemoteIp, SourceIp};
-use crate::authz::fields::metadata::{Metadata, lists_claim};
+use crate::authz::fields::metadata::Metadata;
 use crate::authz::fields::method::Method;
 use crate::authz::fields::namespace::Namespace;
 use crate::authz::fields::path::Path;
-use crate::authz::fields::port::{DestinationPort, Port};
+use crate::authz::fields::port::DestinationPort;
 use crate::authz::fields::principal::Principal;
 use crate::authz::fields::request_principal::{RequestPrincipal, RequestPrincipalField};
 use crate::authz::fields::server_name::ServerName;
 use crate::authz::fields::service_account::SourceServiceAccount;
 use crate::authz::fields::time::{self, RequestTime};
 use crate::authz::fields::trust_domain::TrustDomain;
+use crate::config::value::Value;
 use crate::identity::error::EvalError;
 use crate::matcher::clause::Quantifier;
+
+/// A pattern by itself, compared with one value.
+pub(crate) trait Matches<Value: ?Sized> {
+    /// Compares the pattern with a value.
+    fn matches(&self, value: &Value) -> bool;
+}
 
 /// Whether a request's value of a field is among `values`.
 pub(crate) fn matches(
@@ -42,7 +56,7 @@ pub(crate) fn matches(
         return Ok(contain(blocks, request.destination_ip()?));
     }
     if let Some(ports) = patterns::<DestinationPort>(any) {
-        return Ok(request.destination_port()?.is_some_and(|port| ports.contains(&Port::new(port))));
+        return Ok(request.destination_port()?.is_some_and(|port| ports.iter().any(|one| one.matches(&port))));
     }
     if let Some(names) = patterns::<ServerName>(any) {
         return Ok(request.server_name()?.is_some_and(|name| readings::server_names(names, name, of)));
@@ -65,15 +79,19 @@ pub(crate) fn matches(
     }
     if let Some(principals) = patterns::<RequestPrincipalField>(any) {
         let claims = ClaimSource::default().claims(request)?;
-        let principal = RequestPrincipal::of(&claims)?;
-        return Ok(principal.is_some_and(|one| principals.iter().any(|pattern| pattern.matches(&one))));
+        if RequestPrincipal::of(&claims)?.is_none() {
+            return Ok(false);
+        }
+        let text = |name| claims.value(&[name]).and_then(Value::as_str).unwrap_or_default();
+        let (issuer, subject) = (text("iss"), text("sub"));
+        return Ok(principals.iter().any(|pattern| pattern.matches(&(issuer, subject))));
     }
     if let Some(FieldValues { field, patterns }) = any.downcast_ref::<FieldValues<Metadata>>() {
-        let value = ClaimSource::default().value(field.key(), request)?;
-        return Ok(value.is_some_and(|value| match field.key() {
+        let value = ClaimSource::default().value(&field.key, request)?;
+        return Ok(value.is_some_and(|value| match &field.key {
             MetadataKey::Claim(names) => {
                 let is_words = **names == [Box::from("scope")] || **names == [Box::from("permission")];
-                lists_claim(patterns, &value, of, is_words)
+                metadata::lists_claim(patterns, &value, of, is_words)
             }
             MetadataKey::Filter { .. } => patterns.iter().any(|pattern| pattern.matches(&value)),
         }));
@@ -102,5 +120,5 @@ fn patterns<F: MatchField>(values: &dyn Any) -> Option<&[F::Pattern]> {
 }
 
 fn contain(blocks: &[IpBlock], address: Option<std::net::IpAddr>) -> bool {
-    address.is_some_and(|address| blocks.iter().any(|block| block.contains(address)))
+    address.is_some_and(|address| blocks.iter().any(|block| block.matches(&address)))
 }

@@ -30,7 +30,8 @@ fn imports_go_down_the_layers() {
         }
     }
     for module in imports.keys() {
-        let is_test_only = ["lib", "linear_reading", "dice"].contains(&module.split("::").next().unwrap_or_default());
+        let is_test_only =
+            ["lib", "linear_reading", "test_support"].contains(&module.split("::").next().unwrap_or_default());
         assert!(layer(module).is_some() || is_test_only, "{module} is in no layer");
     }
 }

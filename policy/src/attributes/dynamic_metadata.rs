@@ -18,13 +18,6 @@ impl DynamicMetadata {
         Self(bytes)
     }
 
-    /// Builds metadata with one value, given as JSON.
-    #[cfg(test)]
-    pub(crate) fn of(filter: &str, key: &str, json: &str) -> Self {
-        let value: Value = Value::of_json(json.as_bytes()).expect("JSON");
-        Self(protobuf_struct::writing::metadata(filter, key, &value))
-    }
-
     /// Returns the value that `filter` set under `key`. Fails if the bytes are not a valid message.
     pub(crate) fn value(&self, filter: &str, key: &str) -> Result<Option<Value>, AttributeError> {
         protobuf_struct::find_metadata(&self.0, filter, key).ok_or(MALFORMED)

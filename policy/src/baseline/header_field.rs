@@ -86,16 +86,6 @@ impl HeaderGlob {
     pub(crate) fn word(text: &str) -> Self {
         Self::Word(text.to_ascii_lowercase().as_bytes().into())
     }
-
-    /// The definition of what a pattern matches in one value; the index must agree with it.
-    #[cfg(test)]
-    pub(crate) fn matches(&self, value: &[u8]) -> bool {
-        match self {
-            Self::Text(text) => text.matches(value),
-            Self::Wild(wild) => wild.matches(value),
-            Self::Word(word) => has_word(value, word),
-        }
-    }
 }
 
 impl fmt::Display for HeaderGlob {
@@ -109,7 +99,7 @@ impl fmt::Display for HeaderGlob {
 }
 
 /// Reports whether `value` contains `word` with no letter before or after it.
-fn has_word(value: &[u8], word: &[u8]) -> bool {
+pub(crate) fn has_word(value: &[u8], word: &[u8]) -> bool {
     let is_letter = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphabetic);
     value.windows(word.len().max(1)).enumerate().any(|(at, window)| {
         window == word
@@ -154,7 +144,7 @@ impl WildPattern {
         }
     }
 
-    fn matches(&self, value: &[u8]) -> bool {
+    pub(crate) fn matches(&self, value: &[u8]) -> bool {
         self.pattern.matches(&one_character_a_byte(value))
     }
 

@@ -100,6 +100,7 @@ mod tests {
 
     use super::*;
     use crate::authz::engine::rule::Dnf;
+    use crate::linear_reading::Matches;
 
     #[test]
     fn the_list_is_well_formed_and_names_each_tool_once() {

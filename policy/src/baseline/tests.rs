@@ -1,59 +1,16 @@
 //! Who is turned away and who is not, and the compiled form against each pattern by itself.
 
 use super::*;
-use crate::attributes::request::HeaderValues;
 use crate::authz::fields::header::HeaderPatterns;
 use crate::baseline::header_field::{HeaderGlob, ListElementIndex};
-use crate::identity::error::UnauthenticatedReason;
-use crate::identity::peer::Peer;
+use crate::linear_reading::Matches;
 use crate::matcher::field_match::FieldMatch;
 use crate::matcher::value_ids::ValueId;
+use crate::test_support::fake_request::FakeRequest;
 
-struct Client {
-    peer: Peer,
-    agents: Vec<Vec<u8>>,
-}
-
-impl Client {
-    fn named(agents: &[&[u8]]) -> Self {
-        Self {
-            peer: Peer::Unauthenticated(UnauthenticatedReason::NoCertificate),
-            agents: agents.iter().map(|agent| agent.to_vec()).collect(),
-        }
-    }
-}
-
-impl Request for Client {
-    fn peer(&mut self) -> Result<&Peer, AttributeError> {
-        Ok(&self.peer)
-    }
-
-    fn source_ip(&mut self) -> Result<Option<std::net::IpAddr>, AttributeError> {
-        Ok(None)
-    }
-
-    fn destination_port(&mut self) -> Result<Option<u16>, AttributeError> {
-        Ok(None)
-    }
-
-    fn method(&mut self) -> Result<Option<&[u8]>, AttributeError> {
-        Ok(Some(b"GET"))
-    }
-
-    fn host(&mut self) -> Result<Option<&[u8]>, AttributeError> {
-        Ok(None)
-    }
-
-    fn path(&mut self) -> Result<Option<&[u8]>, AttributeError> {
-        Ok(Some(b"/"))
-    }
-
-    fn header(&mut self, name: &str) -> Result<HeaderValues<'_>, AttributeError> {
-        match name {
-            "user-agent" => Ok(self.agents.iter().map(Vec::as_slice).collect()),
-            _ => Ok(HeaderValues::new()),
-        }
-    }
+/// A request with these values of `user-agent`.
+fn with_user_agents(values: &[&[u8]]) -> FakeRequest {
+    FakeRequest::new("").with_header_values("user-agent", values)
 }
 
 fn scanners() -> BaselineDeny {
@@ -72,7 +29,7 @@ fn a_hostile_user_agent_costs_bounded_time() {
     let filter = BaselineDeny::parse(json.as_bytes()).unwrap_or_else(|refusal| panic!("{refusal}"));
     let ordinary = b"Mozilla/5.0 (X11; Linux x86_64; rv:144.0) Gecko/20100101 Firefox/144.0".repeat(800);
     let time = |agent: &[u8]| {
-        let mut client = Client::named(&[agent]);
+        let mut client = with_user_agents(&[agent]);
         let start = std::time::Instant::now();
         let _decision = filter.decide(&mut client);
         start.elapsed()
@@ -148,7 +105,7 @@ fn a_decoy_is_no_exemption() {
         (&[b"sqlmap,friend"], false),
     ];
     for (agents, passes) in rows {
-        let decision = filter.decide(&mut Client::named(agents));
+        let decision = filter.decide(&mut with_user_agents(agents));
         assert_eq!(decision == Decision::Allow, passes, "{agents:?}: {decision:?}");
     }
 }

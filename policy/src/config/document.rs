@@ -146,7 +146,11 @@ mod tests {
             let expected = (parse(left), items.iter().map(|item| parse(item)).collect());
             assert_eq!(apart(json.as_bytes()).as_ref(), Ok(&expected), "{json}");
             if let structure @ Value::Object(_) = parse(json) {
-                assert_eq!(apart(&protobuf_struct::writing::structure(&structure)), Ok(expected), "{json} as a Struct");
+                assert_eq!(
+                    apart(&crate::test_support::protobuf_writer::structure(&structure)),
+                    Ok(expected),
+                    "{json} as a Struct"
+                );
             }
         }
     }

@@ -127,6 +127,7 @@ impl DestinationIndex {
 mod tests {
     use super::*;
     use crate::egress::host_pattern::WildcardScope;
+    use crate::linear_reading::Matches;
 
     #[test]
     fn finds_what_each_entry_by_itself_matches() {

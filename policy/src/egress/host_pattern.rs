@@ -64,25 +64,6 @@ impl DestinationPattern {
         };
         labels(rest).map(|labels| Self::Labels { any_depth, labels }).or_else(bad)
     }
-
-    /// Reports whether the entry matches a host. Reference for the index, which must agree with it.
-    #[cfg(test)]
-    pub(crate) fn matches(&self, host: &Host) -> bool {
-        let (any_depth, labels) = match self {
-            Self::Exactly(known) => return known == host,
-            Self::Labels { any_depth, labels } => (*any_depth, labels),
-        };
-        let Host::Name(name) = host else { return false };
-        let name_labels: Vec<_> = name.as_str().split('.').collect();
-        let Some(before) = name_labels.len().checked_sub(labels.len()) else { return false };
-        let (leading, rest) = name_labels.split_at(before);
-        (leading.is_empty() != any_depth)
-            && leading.iter().all(|label| !label.contains('_'))
-            && rest.iter().zip(labels).all(|(name_label, label)| match label {
-                Some(label) => *name_label == &**label,
-                None => !name_label.contains('_'),
-            })
-    }
 }
 
 /// Returns the error for common mistakes that are not hosts, such as URLs.
@@ -183,6 +164,7 @@ impl fmt::Display for DestinationPattern {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::linear_reading::Matches;
 
     #[test]
     fn rows() {

@@ -45,21 +45,6 @@ impl PortPattern {
         };
         accesses.iter().map(move |access| (*access, number.unwrap_or(access.default_port())))
     }
-
-    #[cfg(test)]
-    pub(crate) fn matches(self, access: EgressProtocol, port: u16) -> bool {
-        match self {
-            Self::DefaultPort => port == if access == EgressProtocol::Http { 80 } else { 443 },
-            Self::Number { port: listed, via } => {
-                port == listed
-                    && match via {
-                        ProtocolSet::Any => true,
-                        ProtocolSet::HttpOrConnect => access != EgressProtocol::Tls,
-                        ProtocolSet::ConnectOrTls => access != EgressProtocol::Http,
-                    }
-            }
-        }
-    }
 }
 
 impl fmt::Display for PortPattern {

@@ -4,106 +4,12 @@
 mod definition;
 mod refused;
 
-use std::net::{IpAddr, Ipv4Addr};
-
 use super::*;
-use crate::attributes::request::{HeaderValues, Request};
 use crate::authz::decision::Decision;
 use crate::egress::decision::EgressDenial;
-use crate::egress::request::{EgressProtocol, EgressRequest};
-use crate::identity::error::{AttributeError, UnauthenticatedReason};
-use crate::identity::peer::Peer;
-use crate::identity::spiffe_id::SpiffeId;
-
-/// A request on its way out.
-#[derive(Clone, Debug)]
-struct Asked {
-    access: EgressProtocol,
-    /// Authority or server name.
-    host: Option<Vec<u8>>,
-    server_name: Option<Vec<u8>>,
-    peer: Peer,
-    source: IpAddr,
-    port: Option<u16>,
-    failing: Option<&'static str>,
-    asked: Vec<&'static str>,
-}
-
-impl Asked {
-    fn new(access: EgressProtocol, host: &str) -> Self {
-        Self {
-            access,
-            host: Some(host.as_bytes().to_vec()),
-            server_name: None,
-            peer: Peer::Unauthenticated(UnauthenticatedReason::NoCertificate),
-            source: Ipv4Addr::new(198, 51, 100, 1).into(),
-            port: Some(443),
-            failing: None,
-            asked: Vec::new(),
-        }
-    }
-
-    fn by(mut self, principal: &str) -> Self {
-        self.peer =
-            Peer::Authenticated(SpiffeId::parse(format!("spiffe://{principal}").as_bytes()).expect("a SPIFFE ID"));
-        self
-    }
-
-    fn ask(&mut self, attribute: &'static str) -> Result<(), AttributeError> {
-        self.asked.push(attribute);
-        match self.failing == Some(attribute) {
-            true => Err(AttributeError { attribute, status: "it failed" }),
-            false => Ok(()),
-        }
-    }
-}
-
-impl Request for Asked {
-    fn peer(&mut self) -> Result<&Peer, AttributeError> {
-        self.ask("peer")?;
-        Ok(&self.peer)
-    }
-
-    fn source_ip(&mut self) -> Result<Option<IpAddr>, AttributeError> {
-        self.ask("source")?;
-        Ok(Some(self.source))
-    }
-
-    fn destination_port(&mut self) -> Result<Option<u16>, AttributeError> {
-        self.ask("port")?;
-        Ok(self.port)
-    }
-
-    fn server_name(&mut self) -> Result<Option<&[u8]>, AttributeError> {
-        self.ask("server name")?;
-        Ok(if self.access == EgressProtocol::Tls { self.host.as_deref() } else { self.server_name.as_deref() })
-    }
-
-    fn method(&mut self) -> Result<Option<&[u8]>, AttributeError> {
-        self.ask("method")?;
-        Ok(Some(if self.access == EgressProtocol::Connect { b"CONNECT" } else { b"GET" }))
-    }
-
-    fn host(&mut self) -> Result<Option<&[u8]>, AttributeError> {
-        self.ask("host")?;
-        Ok(self.host.as_deref())
-    }
-
-    fn path(&mut self) -> Result<Option<&[u8]>, AttributeError> {
-        self.ask("path")?;
-        Ok(None)
-    }
-
-    fn header(&mut self, _: &str) -> Result<HeaderValues<'_>, AttributeError> {
-        Ok(HeaderValues::new())
-    }
-}
-
-impl EgressRequest for Asked {
-    fn is_tls_passthrough(&self) -> bool {
-        self.access == EgressProtocol::Tls
-    }
-}
+use crate::egress::request::EgressProtocol;
+use crate::identity::error::AttributeError;
+use crate::test_support::fake_request::FakeRequest;
 
 fn load(json: &str) -> EgressAllowlist {
     match EgressAllowlist::parse(json.as_bytes()) {
@@ -113,7 +19,7 @@ fn load(json: &str) -> EgressAllowlist {
 }
 
 /// The decision in words.
-fn answer(configuration: &EgressAllowlist, request: &mut Asked) -> String {
+fn answer(configuration: &EgressAllowlist, request: &mut FakeRequest) -> String {
     match configuration.policy().decide(request) {
         Decision::Allow => "allowed".to_owned(),
         Decision::WouldDeny(denial) => {
@@ -135,65 +41,66 @@ const STRIPE: &str = r#"{"rules": [
 fn decisions_with_their_reasons() {
     let payments = "cluster.local/ns/shop/sa/payments";
     let rows = [
-        (Asked::new(EgressProtocol::Connect, "api.stripe.com:443").by(payments), "allowed"),
-        (Asked::new(EgressProtocol::Http, "API.stripe.com.").by(payments), "allowed"),
-        (Asked::new(EgressProtocol::Tls, "status.example.com"), "allowed"),
-        (Asked::new(EgressProtocol::Http, "status.example.com:8080"), "allowed"),
+        (FakeRequest::egress(EgressProtocol::Connect, "api.stripe.com:443").by_principal(payments), "allowed"),
+        (FakeRequest::egress(EgressProtocol::Http, "API.stripe.com.").by_principal(payments), "allowed"),
+        (FakeRequest::egress(EgressProtocol::Tls, "status.example.com"), "allowed"),
+        (FakeRequest::egress(EgressProtocol::Http, "status.example.com:8080"), "allowed"),
         (
-            Asked::new(EgressProtocol::Http, "status.example.com"),
+            FakeRequest::egress(EgressProtocol::Http, "status.example.com"),
             "denied: no rule allows it: rules/anyone wants port 443 or 8080, this was HTTP to status.example.com:80 by a client without identity (it presented no certificate)",
         ),
         (
-            Asked::new(EgressProtocol::Connect, "api.stripe.com:443").by("cluster.local/ns/shop/sa/web"),
+            FakeRequest::egress(EgressProtocol::Connect, "api.stripe.com:443")
+                .by_principal("cluster.local/ns/shop/sa/web"),
             "denied: no rule allows it: rules/payments wants principal cluster.local/ns/shop/sa/payments, this was CONNECT to api.stripe.com:443 by cluster.local/ns/shop/sa/web",
         ),
         (
-            Asked::new(EgressProtocol::Connect, "uploads.stripe.com:443").by(payments),
+            FakeRequest::egress(EgressProtocol::Connect, "uploads.stripe.com:443").by_principal(payments),
             "denied: DENY rule rules/no-uploads matches: CONNECT to uploads.stripe.com:443 by cluster.local/ns/shop/sa/payments",
         ),
         (
-            Asked::new(EgressProtocol::Connect, "evil.test:443").by(payments),
+            FakeRequest::egress(EgressProtocol::Connect, "evil.test:443").by_principal(payments),
             "denied: no rule lists this host: CONNECT to evil.test:443 by cluster.local/ns/shop/sa/payments",
         ),
         (
-            Asked::new(EgressProtocol::Connect, "b.stripe.com:443").by(payments),
+            FakeRequest::egress(EgressProtocol::Connect, "b.stripe.com:443").by_principal(payments),
             "would deny: DENY rule rules/watched matches: CONNECT to b.stripe.com:443 by cluster.local/ns/shop/sa/payments",
         ),
         (
-            Asked::new(EgressProtocol::Connect, "new.example.com:443").by(payments),
+            FakeRequest::egress(EgressProtocol::Connect, "new.example.com:443").by_principal(payments),
             "denied: the rule rules/planned would allow it, and is in report mode: CONNECT to new.example.com:443 by cluster.local/ns/shop/sa/payments",
         ),
         (
-            Asked::new(EgressProtocol::Connect, "api.stripe.com").by(payments),
+            FakeRequest::egress(EgressProtocol::Connect, "api.stripe.com").by_principal(payments),
             "denied: CONNECT has to name a port: CONNECT to api.stripe.com by cluster.local/ns/shop/sa/payments",
         ),
         (
-            Asked::new(EgressProtocol::Http, "api.stripe.com@evil.test").by(payments),
+            FakeRequest::egress(EgressProtocol::Http, "api.stripe.com@evil.test").by_principal(payments),
             "denied: no destination can be read from it, it has an `@`, and what stands before that is not the host: GET to api.stripe.com@evil.test by cluster.local/ns/shop/sa/payments",
         ),
         (
-            Asked { host: None, ..Asked::new(EgressProtocol::Tls, "") },
+            FakeRequest { server_name: None, ..FakeRequest::egress(EgressProtocol::Tls, "") },
             "denied: a connection that passes through has to name its server by SNI in TLS: a connection without a server name by a client without identity (it presented no certificate)",
         ),
         (
-            Asked {
+            FakeRequest {
                 server_name: Some(b"front.example".to_vec()),
-                ..Asked::new(EgressProtocol::Http, "status.example.com:8080")
+                ..FakeRequest::egress(EgressProtocol::Http, "status.example.com:8080")
             },
             "denied: the TLS connection is for SNI front.example, the request is not: GET to status.example.com:8080 by a client without identity (it presented no certificate)",
         ),
         (
-            Asked {
+            FakeRequest {
                 server_name: Some(b"STATUS.example.com".to_vec()),
-                ..Asked::new(EgressProtocol::Http, "status.example.com:8080")
+                ..FakeRequest::egress(EgressProtocol::Http, "status.example.com:8080")
             },
             "allowed",
         ),
         // The server name of CONNECT is that of the proxy.
         (
-            Asked {
+            FakeRequest {
                 server_name: Some(b"egress.example".to_vec()),
-                ..Asked::new(EgressProtocol::Connect, "status.example.com:443")
+                ..FakeRequest::egress(EgressProtocol::Connect, "status.example.com:443")
             },
             "allowed",
         ),
@@ -203,8 +110,10 @@ fn decisions_with_their_reasons() {
         assert_eq!(answer(&configuration, &mut request), expected, "{request:?}");
     }
     let loose = load(&STRIPE.replacen('{', r#"{"sniMustMatchHost": false, "#, 1));
-    let mut fronted =
-        Asked { server_name: Some(b"x.test".to_vec()), ..Asked::new(EgressProtocol::Http, "status.example.com:8080") };
+    let mut fronted = FakeRequest {
+        server_name: Some(b"x.test".to_vec()),
+        ..FakeRequest::egress(EgressProtocol::Http, "status.example.com:8080")
+    };
     assert_eq!(answer(&loose, &mut fronted), "allowed");
     assert_eq!(configuration.summary(), "loaded 5 rules and 0 resources with 6 hosts, 2 rules only report");
 }
@@ -215,13 +124,14 @@ fn empty_lists_deny_everything_and_report_mode_nothing() {
         for access in [EgressProtocol::Http, EgressProtocol::Connect, EgressProtocol::Tls] {
             let host = if access == EgressProtocol::Connect { "x.com:443" } else { "x.com" };
             assert!(
-                answer(&load(json), &mut Asked::new(access, host)).starts_with("denied: no rule lists this host: ")
+                answer(&load(json), &mut FakeRequest::egress(access, host))
+                    .starts_with("denied: no rule lists this host: ")
             );
         }
     }
     let report = load(r#"{"rules": [], "mode": "report"}"#);
     for host in ["x.com:443", "x.com:0443", ""] {
-        assert!(answer(&report, &mut Asked::new(EgressProtocol::Connect, host)).starts_with("would deny: "));
+        assert!(answer(&report, &mut FakeRequest::egress(EgressProtocol::Connect, host)).starts_with("would deny: "));
     }
 }
 
@@ -236,9 +146,9 @@ fn a_failure_of_the_proxy_denies_whatever_it_is_about() {
         (EgressProtocol::Tls, &["peer", "source", "port", "server name"]),
     ] {
         let host = if access == EgressProtocol::Connect { "x.com:443" } else { "x.com" };
-        assert_eq!(configuration.policy().decide(&mut Asked::new(access, host)), Decision::Allow);
+        assert_eq!(configuration.policy().decide(&mut FakeRequest::egress(access, host)), Decision::Allow);
         for attribute in attributes {
-            let mut request = Asked { failing: Some(attribute), ..Asked::new(access, host) };
+            let mut request = FakeRequest { failing: vec![attribute], ..FakeRequest::egress(access, host) };
             let failure = AttributeError { attribute, status: "it failed" };
             assert_eq!(
                 configuration.policy().decide(&mut request),
@@ -246,24 +156,25 @@ fn a_failure_of_the_proxy_denies_whatever_it_is_about() {
             );
         }
     }
-    let mut nowhere = Asked { port: None, ..Asked::new(EgressProtocol::Tls, "x.com") };
+    let mut nowhere = FakeRequest { port: None, ..FakeRequest::egress(EgressProtocol::Tls, "x.com") };
     assert!(matches!(configuration.policy().decide(&mut nowhere), Decision::Deny(EgressDenial::Undecidable(_))));
 }
 
 #[test]
 fn a_decision_asks_for_what_it_needs_and_once() {
-    let rows: [(Asked, &[&str]); 4] = [
-        (Asked::new(EgressProtocol::Connect, "status.example.com:443"), &["method", "host"]),
-        (Asked::new(EgressProtocol::Connect, "evil.test:443"), &["method", "host"]),
-        (Asked::new(EgressProtocol::Tls, "status.example.com"), &["server name", "port"]),
+    let rows: [(FakeRequest, &[&str]); 4] = [
+        (FakeRequest::egress(EgressProtocol::Connect, "status.example.com:443"), &["method", "host"]),
+        (FakeRequest::egress(EgressProtocol::Connect, "evil.test:443"), &["method", "host"]),
+        (FakeRequest::egress(EgressProtocol::Tls, "status.example.com"), &["server name", "port"]),
         (
-            Asked::new(EgressProtocol::Connect, "api.stripe.com:443").by("cluster.local/ns/shop/sa/payments"),
+            FakeRequest::egress(EgressProtocol::Connect, "api.stripe.com:443")
+                .by_principal("cluster.local/ns/shop/sa/payments"),
             &["method", "host", "peer"],
         ),
     ];
     let configuration = load(STRIPE);
     for (mut request, expected) in rows {
         configuration.policy().decide(&mut request);
-        assert_eq!(request.asked, expected);
+        assert_eq!(request.read, expected);
     }
 }

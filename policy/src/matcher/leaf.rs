@@ -122,11 +122,6 @@ impl<F: FieldKey> Leaf<F> {
         let behind = bounds.partition_point(|bound| *bound <= at);
         bounds.get(behind).copied().filter(|_| behind % 2 == 1)
     }
-
-    #[cfg(test)]
-    pub(crate) fn len(&self) -> usize {
-        self.clauses.len()
-    }
 }
 
 pub(crate) fn clause<F>(all: &[Clause<F>], number: u32) -> Option<&Clause<F>> {

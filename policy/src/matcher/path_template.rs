@@ -84,35 +84,6 @@ impl PathTemplate {
         }
         Ok(Self { segments, rest: rest.map(|tail| tail.into_bytes().into()), bytes })
     }
-
-    /// The definition of what a template matches; the index must agree with it.
-    #[cfg(test)]
-    pub(crate) fn matches(&self, path: &[u8]) -> bool {
-        let Some(mut left) = path.strip_prefix(b"/") else { return false };
-        for (position, segment) in self.segments.iter().enumerate() {
-            let end = left.iter().position(|byte| *byte == b'/').unwrap_or(left.len());
-            let (here, after) = left.split_at(end);
-            let fits = match segment {
-                Segment::Literal(literal) => here == &**literal,
-                Segment::One => !here.is_empty() && here.iter().all(|byte| self.bytes.holds(*byte)),
-            };
-            if !fits {
-                return false;
-            }
-            let last = position + 1 == self.segments.len() && self.rest.is_none();
-            match (last, after.strip_prefix(b"/")) {
-                (true, _) => return after.is_empty(),
-                (false, Some(next)) => left = next,
-                (false, None) => return false,
-            }
-        }
-        match &self.rest {
-            None => false,
-            Some(tail) => left
-                .strip_suffix(&**tail)
-                .is_some_and(|middle| middle.iter().all(|byte| *byte == b'/' || self.bytes.holds(*byte))),
-        }
-    }
 }
 
 impl fmt::Display for PathTemplate {
@@ -133,6 +104,7 @@ impl fmt::Display for PathTemplate {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::linear_reading::Matches;
 
     #[test]
     fn rows() {

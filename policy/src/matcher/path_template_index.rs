@@ -104,6 +104,7 @@ impl TemplateIndex {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::linear_reading::Matches;
 
     #[test]
     fn finds_what_each_template_by_itself_matches() {

@@ -325,31 +325,6 @@ impl<F: FieldKey> ClauseIndex<F> {
         }
         Ok(())
     }
-
-    /// Returns the largest number of clauses that one request is evaluated against.
-    #[cfg(test)]
-    pub(crate) fn checked<M: MatchedValues<Field = F>>(
-        &self,
-        sets: &ValueSets,
-        values: &mut M,
-    ) -> Result<usize, M::Error> {
-        let checked = Cell::new(0);
-        self.visit_candidates(sets, values, &mut |_, _| {
-            checked.set(checked.get() + 1);
-            ControlFlow::Continue(())
-        })?;
-        Ok(checked.get())
-    }
-
-    /// Returns the number of clauses in all leaves together, for tests that bound the memory.
-    #[cfg(test)]
-    pub(crate) fn entries(&self) -> usize {
-        let sizes = self.nodes.iter().map(|node| match node {
-            Node::Leaf(leaf) => leaf.len(),
-            Node::Branch(_) => 0,
-        });
-        sizes.sum()
-    }
 }
 
 /// Returns how many of a clause's conditions hold and how many fail, as a key that sorts the closest clause first. Used to
@@ -372,3 +347,6 @@ pub(crate) fn match_distance<'c, M: MatchedValues>(
     }
     Ok((Reverse(holding), not))
 }
+
+#[cfg(test)]
+mod tests;

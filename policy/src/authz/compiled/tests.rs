@@ -1,14 +1,14 @@
 //! The compiled policy against a plain linear reading of the same policies, which is the definition of what is right.
 
-use std::net::IpAddr;
 use std::time::Duration;
+
+use fastrand::Rng;
 
 mod fast_path;
 mod work;
 
 use super::*;
 use crate::attributes::dynamic_metadata::DynamicMetadata;
-use crate::attributes::request::HeaderValues;
 use crate::authz::engine::rule::{Action, Predicate};
 use crate::authz::fields::ALL_FIELDS;
 
@@ -18,136 +18,15 @@ use crate::authz::resources::authorization_policy::Context;
 use crate::config::diagnostics::Diagnostics;
 use crate::config::reader::ConfigNode;
 use crate::config::value::Value;
-use crate::dice::Dice;
 use crate::identity::error::AttributeError;
 use crate::identity::error::UnauthenticatedReason;
 use crate::identity::peer::Peer;
-use crate::identity::spiffe_id::SpiffeId;
 use crate::identity::trust_domains::TrustDomains;
 use crate::linear_reading;
 use crate::matcher::clause::Quantifier;
-
-#[derive(Clone, Debug)]
-struct Asked {
-    peer: Peer,
-    source: Option<IpAddr>,
-    remote: Option<IpAddr>,
-    port: Option<u16>,
-    server_name: Option<Vec<u8>>,
-    time: Duration,
-    metadata: DynamicMetadata,
-    method: Option<Vec<u8>>,
-    host: Option<Vec<u8>>,
-    path: Option<Vec<u8>>,
-    headers: Vec<(&'static str, Vec<u8>)>,
-    failing: Option<&'static str>,
-    asked: Vec<&'static str>,
-}
-
-impl Asked {
-    fn by(uri: &str) -> Self {
-        let peer = match uri {
-            "" => Peer::Unauthenticated(UnauthenticatedReason::NoCertificate),
-            uri => Peer::Authenticated(SpiffeId::parse(uri.as_bytes()).expect("a SPIFFE ID")),
-        };
-        let bytes = |text: &str| Some(text.as_bytes().to_vec());
-        Self {
-            peer,
-            source: "198.51.100.1".parse().ok(),
-            remote: "203.0.113.7".parse().ok(),
-            port: Some(8443),
-            server_name: None,
-            time: Duration::from_secs(0),
-            metadata: DynamicMetadata::default(),
-            method: bytes("GET"),
-            host: bytes("orders"),
-            path: bytes("/"),
-            headers: Vec::new(),
-            failing: None,
-            asked: Vec::new(),
-        }
-    }
-
-    fn path(mut self, path: &str) -> Self {
-        self.path = Some(path.as_bytes().to_vec());
-        self
-    }
-
-    fn method(mut self, method: &str) -> Self {
-        self.method = Some(method.as_bytes().to_vec());
-        self
-    }
-
-    fn ask(&mut self, attribute: &'static str) -> Result<(), AttributeError> {
-        self.asked.push(attribute);
-        match self.failing == Some(attribute) {
-            true => Err(AttributeError { attribute, status: "it failed" }),
-            false => Ok(()),
-        }
-    }
-}
-
-impl Request for Asked {
-    fn peer(&mut self) -> Result<&Peer, AttributeError> {
-        self.ask("peer")?;
-        Ok(&self.peer)
-    }
-
-    fn source_ip(&mut self) -> Result<Option<IpAddr>, AttributeError> {
-        self.ask("source")?;
-        Ok(self.source)
-    }
-
-    fn remote_ip(&mut self) -> Result<Option<IpAddr>, AttributeError> {
-        self.ask("remote")?;
-        Ok(self.remote)
-    }
-
-    fn destination_ip(&mut self) -> Result<Option<IpAddr>, AttributeError> {
-        self.ask("destination")?;
-        Ok("10.0.0.1".parse().ok())
-    }
-
-    fn server_name(&mut self) -> Result<Option<&[u8]>, AttributeError> {
-        self.ask("server name")?;
-        Ok(self.server_name.as_deref())
-    }
-
-    fn time(&mut self) -> Result<Duration, AttributeError> {
-        self.ask("time")?;
-        Ok(self.time)
-    }
-
-    fn metadata(&mut self) -> Result<&DynamicMetadata, AttributeError> {
-        self.ask("metadata")?;
-        Ok(&self.metadata)
-    }
-
-    fn destination_port(&mut self) -> Result<Option<u16>, AttributeError> {
-        self.ask("port")?;
-        Ok(self.port)
-    }
-
-    fn method(&mut self) -> Result<Option<&[u8]>, AttributeError> {
-        self.ask("method")?;
-        Ok(self.method.as_deref())
-    }
-
-    fn host(&mut self) -> Result<Option<&[u8]>, AttributeError> {
-        self.ask("host")?;
-        Ok(self.host.as_deref())
-    }
-
-    fn path(&mut self) -> Result<Option<&[u8]>, AttributeError> {
-        self.ask("path")?;
-        Ok(self.path.as_deref())
-    }
-
-    fn header(&mut self, name: &str) -> Result<HeaderValues<'_>, AttributeError> {
-        self.ask("header")?;
-        Ok(self.headers.iter().filter(|(key, _)| *key == name).map(|(_, value)| value.as_slice()).collect())
-    }
-}
+use crate::test_support::fake_request::FakeRequest;
+use crate::test_support::protobuf_writer::metadata;
+use crate::test_support::random::pick;
 
 fn read(name: &str, spec: &str) -> AuthorizationPolicy {
     let json = format!(
@@ -181,13 +60,13 @@ fn compile(policies: &[AuthorizationPolicy]) -> CompiledPolicy {
 }
 
 /// The numbered steps of [`CompiledPolicy::decide`], by walking every rule.
-fn linear(policies: &[AuthorizationPolicy], request: &mut Asked) -> String {
+fn linear(policies: &[AuthorizationPolicy], request: &mut FakeRequest) -> String {
     let mut matching = |action| {
         let mut names = Vec::new();
         for policy in policies.iter().filter(|policy| policy.action == action) {
             for (number, clauses) in policy.rules.iter().enumerate() {
                 // Of a header's values one that matches keeps out, and all have to match to be let in.
-                let holds = |predicate: &Predicate, request: &mut Asked| {
+                let holds = |predicate: &Predicate, request: &mut FakeRequest| {
                     let of =
                         if (action == Action::Deny) == predicate.negated { Quantifier::All } else { Quantifier::Any };
                     linear_reading::matches(&*predicate.values, request, of) != Ok(predicate.negated)
@@ -209,16 +88,16 @@ fn linear(policies: &[AuthorizationPolicy], request: &mut Asked) -> String {
     }
 }
 
-fn indexed(policy: &CompiledPolicy, request: &mut Asked) -> String {
+fn indexed(policy: &CompiledPolicy, request: &mut FakeRequest) -> String {
     in_words(&policy.decide(request))
 }
 
 /// By what the request's connection matches; a later request of it asks for nothing of the connection again.
-fn by_connection(policy: &CompiledPolicy, request: &mut Asked) -> String {
+fn by_connection(policy: &CompiledPolicy, request: &mut FakeRequest) -> String {
     let matches = policy.precompute_connection(request).expect("nothing fails");
-    request.asked.clear();
+    request.read.clear();
     let words = in_words(&policy.evaluate(Some(&matches), request).decision);
-    assert!(!request.asked.iter().any(|asked| ["peer", "server name"].contains(asked)), "{request:?}");
+    assert!(!request.read.iter().any(|asked| ["peer", "server name"].contains(asked)), "{request:?}");
     words
 }
 
@@ -232,8 +111,8 @@ fn in_words(decision: &Decision<Denial<'_>>) -> String {
 }
 
 /// A JSON list of one to four of these.
-fn list(dice: &mut Dice, of: &[&str]) -> String {
-    let values: Vec<_> = (0..=dice.below(3)).map(|_| format!("{:?}", dice.pick(of))).collect();
+fn list(rng: &mut Rng, of: &[&str]) -> String {
+    let values: Vec<_> = (0..=rng.usize(..3)).map(|_| format!("{:?}", pick(rng, of))).collect();
     format!("[{}]", values.join(", "))
 }
 
@@ -341,13 +220,13 @@ const TOKENS: [&str; 9] = [
     r#"{"realm": {"roles": -1e300, "scope": 1}, "scope": 1}"#,
 ];
 
-fn random_object(dice: &mut Dice, fields: &[(&str, &str, &[&str])]) -> String {
+fn random_object(rng: &mut Rng, fields: &[(&str, &str, &[&str])]) -> String {
     let mut keys = Vec::new();
     while keys.is_empty() {
         for (key, not_key, values) in fields {
             for (key, odds) in [(key, 3), (not_key, 6)] {
-                if dice.below(odds) == 0 {
-                    keys.push(format!("\"{key}\": {}", list(dice, values)));
+                if rng.usize(..odds) == 0 {
+                    keys.push(format!("\"{key}\": {}", list(rng, values)));
                 }
             }
         }
@@ -355,24 +234,24 @@ fn random_object(dice: &mut Dice, fields: &[(&str, &str, &[&str])]) -> String {
     format!("{{{}}}", keys.join(", "))
 }
 
-fn random_policy(dice: &mut Dice, number: usize) -> AuthorizationPolicy {
-    let action = dice.pick(&["ALLOW", "ALLOW", "DENY"]);
-    let rules: Vec<_> = (0..=dice.below(3))
+fn random_policy(rng: &mut Rng, number: usize) -> AuthorizationPolicy {
+    let action = pick(rng, &["ALLOW", "ALLOW", "DENY"]);
+    let rules: Vec<_> = (0..=rng.usize(..3))
         .map(|_| {
             let mut parts = Vec::new();
             for (list, key, fields) in [("from", "source", &SOURCES[..]), ("to", "operation", &OPERATIONS[..])] {
-                if dice.below(3) > 0 {
-                    let items: Vec<_> = (0..=dice.below(3))
-                        .map(|_| format!("{{\"{key}\": {}}}", random_object(dice, fields)))
+                if rng.usize(..3) > 0 {
+                    let items: Vec<_> = (0..=rng.usize(..3))
+                        .map(|_| format!("{{\"{key}\": {}}}", random_object(rng, fields)))
                         .collect();
                     parts.push(format!("\"{list}\": [{}]", items.join(", ")));
                 }
             }
-            if dice.below(3) == 0 {
-                let conditions: Vec<_> = (0..=dice.below(2))
+            if rng.usize(..3) == 0 {
+                let conditions: Vec<_> = (0..=rng.usize(..2))
                     .map(|_| {
-                        let (key, values) = CONDITIONS[dice.below(CONDITIONS.len())];
-                        let lists = random_object(dice, &[("values", "notValues", values)]);
+                        let (key, values) = CONDITIONS[rng.usize(..CONDITIONS.len())];
+                        let lists = random_object(rng, &[("values", "notValues", values)]);
                         format!("{{\"key\": \"{key}\", {}", &lists[1..])
                     })
                     .collect();
@@ -403,7 +282,7 @@ const HOSTS_ASKED: [&str; 12] = [
 ];
 
 /// Half of the time a path of one reading, otherwise one of pieces that can be read in several ways.
-fn random_path(dice: &mut Dice) -> Option<Vec<u8>> {
+fn random_path(rng: &mut Rng) -> Option<Vec<u8>> {
     const PLAIN: [&str; 10] =
         ["/", "/api/orders", "/api/orders?x=1", "/api/orders/1", "/api/", "/api", "/x/y", "/health", "", "-"];
     const PIECES: [&str; 24] = [
@@ -432,26 +311,29 @@ fn random_path(dice: &mut Dice) -> Option<Vec<u8>> {
         ";p",
         "a",
     ];
-    let path = match dice.below(2) {
-        0 => dice.pick(&PLAIN).to_owned(),
-        _ => (0..=dice.below(7)).map(|_| dice.pick(&PIECES)).collect(),
+    let path = match rng.usize(..2) {
+        0 => pick(rng, &PLAIN).to_owned(),
+        _ => (0..=rng.usize(..7)).map(|_| pick(rng, &PIECES)).collect(),
     };
     (path != "-").then(|| path.into_bytes())
 }
 
-fn random_request(dice: &mut Dice) -> Asked {
-    let uri = dice.pick(&[
-        "",
-        "spiffe://cluster.local/ns/shop/sa/web",
-        "spiffe://cluster.local/ns/pay/sa/api",
-        "spiffe://other/x",
-        "spiffe://cluster.local/ns/a/sa/b",
-    ]);
+fn random_request(rng: &mut Rng) -> FakeRequest {
+    let uri = pick(
+        rng,
+        &[
+            "",
+            "spiffe://cluster.local/ns/shop/sa/web",
+            "spiffe://cluster.local/ns/pay/sa/api",
+            "spiffe://other/x",
+            "spiffe://cluster.local/ns/a/sa/b",
+        ],
+    );
     let bytes = |text: &str| (text != "-").then(|| text.as_bytes().to_vec());
-    let headers = (0..dice.below(4))
-        .map(|_| (dice.pick(&["x-role", "x-team"]), dice.pick(&VALUES).as_bytes().to_vec()))
+    let headers = (0..rng.usize(..4))
+        .map(|_| (pick(rng, &["x-role", "x-team"]), pick(rng, &VALUES).as_bytes().to_vec()))
         .collect();
-    let address = |dice: &mut Dice| {
+    let address = |rng: &mut Rng| {
         let addresses = [
             "198.51.100.1",
             "203.0.113.7",
@@ -461,37 +343,37 @@ fn random_request(dice: &mut Dice) -> Asked {
             "::198.51.100.1",
             "-",
         ];
-        dice.pick(&addresses).parse().ok()
+        pick(rng, &addresses).parse().ok()
     };
-    let metadata = match dice.below(3) {
+    let metadata = match rng.usize(..3) {
         0 => DynamicMetadata::default(),
-        _ => DynamicMetadata::of("envoy.filters.http.jwt_authn", "payload", dice.pick(&TOKENS)),
+        _ => metadata("envoy.filters.http.jwt_authn", "payload", pick(rng, &TOKENS)),
     };
-    Asked {
+    FakeRequest {
         headers,
-        source: address(dice),
-        remote: address(dice),
-        server_name: bytes(dice.pick(&["shop.example", "SHOP.example", "shop.example.", "x", "", "-"])),
-        time: Duration::from_secs(u64::try_from(dice.below(168)).expect("hours") * 3600),
+        source: address(rng),
+        remote: address(rng),
+        server_name: bytes(pick(rng, &["shop.example", "SHOP.example", "shop.example.", "x", "", "-"])),
+        time: Duration::from_secs(u64::try_from(rng.usize(..168)).expect("hours") * 3600),
         metadata,
-        port: [Some(8443), Some(80), None][dice.below(3)],
-        method: bytes(dice.pick(&["GET", "POST", "DELETE", "PUT", "-", "get", "delete", "Purge", "PURGE"])),
-        host: bytes(dice.pick(&HOSTS_ASKED)),
-        path: random_path(dice),
-        ..Asked::by(uri)
+        port: [Some(8443), Some(80), None][rng.usize(..3)],
+        method: bytes(pick(rng, &["GET", "POST", "DELETE", "PUT", "-", "get", "delete", "Purge", "PURGE"])),
+        host: bytes(pick(rng, &HOSTS_ASKED)),
+        path: random_path(rng),
+        ..FakeRequest::new(uri)
     }
 }
 
 #[test]
 fn the_index_agrees_with_walking_every_rule() {
-    let mut dice = Dice(0x5a11_7907);
+    let mut rng = Rng::with_seed(0x5a11_7907);
     let mut answers = std::collections::HashMap::<String, usize>::new();
     for _ in 0..600 {
-        let most = [3, 12, 40][dice.below(3)];
-        let policies: Vec<_> = (0..=dice.below(most)).map(|number| random_policy(&mut dice, number)).collect();
+        let most = [3, 12, 40][rng.usize(..3)];
+        let policies: Vec<_> = (0..=rng.usize(..most)).map(|number| random_policy(&mut rng, number)).collect();
         let policy = compile(&policies);
         for _ in 0..40 {
-            let mut request = random_request(&mut dice);
+            let mut request = random_request(&mut rng);
             let expected = linear(&policies, &mut request);
             assert_eq!(indexed(&policy, &mut request), expected, "{request:?}");
             assert_eq!(by_connection(&policy, &mut request), expected, "{request:?}");
@@ -511,9 +393,9 @@ fn a_decision_asks_for_what_its_rules_need_and_once() {
         "a",
         r#"{"rules": [{"from": [{"source": {"principals": ["cluster.local/ns/shop/sa/web"]}}]}]}"#,
     )]);
-    let mut request = Asked::by("spiffe://cluster.local/ns/shop/sa/web");
+    let mut request = FakeRequest::new("spiffe://cluster.local/ns/shop/sa/web");
     assert_eq!(by_principal.decide(&mut request), Decision::Allow);
-    assert_eq!(request.asked, ["peer"]);
+    assert_eq!(request.read, ["peer"]);
 
     let policies = [
         read(
@@ -526,14 +408,14 @@ fn a_decision_asks_for_what_its_rules_need_and_once() {
         ),
     ];
     let by_all = compile(&policies);
-    let mut request = Asked::by("spiffe://cluster.local/ns/shop/sa/web").path("/b");
+    let mut request = FakeRequest::new("spiffe://cluster.local/ns/shop/sa/web").with_path("/b");
     assert_eq!(by_all.decide(&mut request), Decision::Allow);
-    request.asked.sort_unstable();
-    assert_eq!(request.asked, ["method", "path", "peer"]);
+    request.read.sort_unstable();
+    assert_eq!(request.read, ["method", "path", "peer"]);
 
-    let mut stranger = Asked::by("spiffe://cluster.local/ns/shop/sa/other");
+    let mut stranger = FakeRequest::new("spiffe://cluster.local/ns/shop/sa/other");
     assert_eq!(by_principal.decide(&mut stranger), Decision::Deny(Denial::NoAllowMatches));
-    assert_eq!(stranger.asked, ["peer"]);
+    assert_eq!(stranger.read, ["peer"]);
 }
 
 #[test]
@@ -544,11 +426,12 @@ fn a_failure_of_the_proxy_denies_whatever_it_is_about() {
     )];
     let policy = compile(&policies);
     for attribute in ["peer", "port", "method", "host", "path"] {
-        let mut request = Asked { failing: Some(attribute), ..Asked::by("spiffe://cluster.local/ns/shop/sa/web") };
+        let mut request =
+            FakeRequest { failing: vec![attribute], ..FakeRequest::new("spiffe://cluster.local/ns/shop/sa/web") };
         let failure = AttributeError { attribute, status: "it failed" };
         assert_eq!(policy.decide(&mut request), Decision::Deny(Denial::Undecidable(failure.into())), "{attribute}");
     }
-    assert_eq!(policy.decide(&mut Asked::by("spiffe://cluster.local/ns/shop/sa/web")), Decision::Allow);
+    assert_eq!(policy.decide(&mut FakeRequest::new("spiffe://cluster.local/ns/shop/sa/web")), Decision::Allow);
 }
 
 #[test]
@@ -581,7 +464,7 @@ fn a_dry_run_never_changes_the_answer() {
     ];
     for (name, policies, method, expected) in rows {
         let policy = compile(&policies);
-        assert_eq!(policy.decide(&mut Asked::by(web).method(method)), expected, "{name}");
+        assert_eq!(policy.decide(&mut FakeRequest::new(web).with_method(method)), expected, "{name}");
     }
     let only_dry = [dry(read("none", "{}"))];
     let policy = CompiledPolicy::new(
@@ -589,7 +472,7 @@ fn a_dry_run_never_changes_the_answer() {
         DefaultAction::Allow,
         EnforcementMode::Enforce,
     );
-    assert_eq!(policy.decide(&mut Asked::by(web)), Decision::WouldDeny(Denial::NoAllowMatches));
+    assert_eq!(policy.decide(&mut FakeRequest::new(web)), Decision::WouldDeny(Denial::NoAllowMatches));
 }
 
 #[test]
@@ -597,8 +480,8 @@ fn in_report_mode_every_denial_is_only_reported() {
     let policies = [read("none", "{}")];
     let policy =
         CompiledPolicy::new(policies.iter().map(Cow::Borrowed).collect(), DefaultAction::Deny, EnforcementMode::Report);
-    assert_eq!(policy.decide(&mut Asked::by("")), Decision::WouldDeny(Denial::NoAllowMatches));
-    let failing = Asked { failing: Some("peer"), ..Asked::by("") };
+    assert_eq!(policy.decide(&mut FakeRequest::new("")), Decision::WouldDeny(Denial::NoAllowMatches));
+    let failing = FakeRequest { failing: vec!["peer"], ..FakeRequest::new("") };
     let by_principal = [read("a", r#"{"rules": [{"from": [{"source": {"principals": ["x/y"]}}]}]}"#)];
     let policy = CompiledPolicy::new(
         by_principal.iter().map(Cow::Borrowed).collect(),
@@ -624,19 +507,21 @@ fn a_denial_says_what_was_missing() {
     let policy = compile(&policies);
     let rows = [
         (
-            Asked::by("spiffe://cluster.local/ns/shop/sa/web").method("DELETE").path("/api/orders/1?x"),
+            FakeRequest::new("spiffe://cluster.local/ns/shop/sa/web")
+                .with_method("DELETE")
+                .with_path("/api/orders/1?x"),
             "no ALLOW policy matches: orders-l7 wants GET or POST under /api/, this was DELETE /api/orders/1",
         ),
         (
-            Asked::by("spiffe://cluster.local/ns/x/sa/y").method("PUT"),
+            FakeRequest::new("spiffe://cluster.local/ns/x/sa/y").with_method("PUT"),
             "no ALLOW policy matches: five wants namespace a, b, c or one of 2 more, this was PUT / by cluster.local/ns/x/sa/y",
         ),
         (
-            Asked::by(""),
+            FakeRequest::new(""),
             "DENY policy shop/no-ghosts matches with rule 0: GET / by a client without identity (it presented no certificate)",
         ),
         (
-            Asked::by("spiffe://cluster.local/ns/shop/sa/web").path("/\u{7}\u{1b}[31m"),
+            FakeRequest::new("spiffe://cluster.local/ns/shop/sa/web").with_path("/\u{7}\u{1b}[31m"),
             "no ALLOW policy matches: orders-l7 wants GET or POST under /api/, this was GET /\\x07\\x1b[31m",
         ),
     ];
@@ -646,7 +531,7 @@ fn a_denial_says_what_was_missing() {
     }
     let nothing = compile(&[read("deny-all", "{}")]);
     assert_eq!(
-        nothing.explain(&Denial::NoAllowMatches, &mut Asked::by("")),
+        nothing.explain(&Denial::NoAllowMatches, &mut FakeRequest::new("")),
         "no ALLOW policy matches: they allow nothing, this was GET / by a client without identity (it presented no certificate)"
     );
 }
@@ -669,7 +554,7 @@ fn a_certificate_that_proves_nothing_is_denied_where_it_matters_who_asks() {
         UnauthenticatedReason::InvalidSpiffeId(SpiffeIdError::UpperCase),
         UnauthenticatedReason::InvalidSpiffeId(SpiffeIdError::Malformed),
     ] {
-        let asked = || Asked { peer: Peer::Unauthenticated(reason), ..Asked::by("") };
+        let asked = || FakeRequest { peer: Peer::Unauthenticated(reason), ..FakeRequest::new("") };
         let compiled = |policy: &AuthorizationPolicy| {
             CompiledPolicy::new(vec![Cow::Borrowed(policy)], DefaultAction::Allow, EnforcementMode::Enforce)
         };
@@ -701,12 +586,12 @@ fn of_a_connection_is_known_what_its_handshake_settles_and_nothing_else() {
     let strict = mutual_tls(r#"{"mtls": {"mode": "STRICT"}}"#);
     let port =
         mutual_tls(r#"{"selector": {"matchLabels": {"app": "a"}}, "portLevelMtls": {"80": {"mode": "STRICT"}}}"#);
-    let caller = |peer: Peer| Asked { peer, ..Asked::by("") };
+    let caller = |peer: Peer| FakeRequest { peer, ..FakeRequest::new("") };
     let callers = [
-        Asked::by(WEB),
-        Asked::by(""),
+        FakeRequest::new(WEB),
+        FakeRequest::new(""),
         caller(Peer::Unauthenticated(UnauthenticatedReason::NotValidated)),
-        Asked { failing: Some("peer"), ..Asked::by(WEB) },
+        FakeRequest { failing: vec!["peer"], ..FakeRequest::new(WEB) },
     ];
     // Whether something is known of each of the callers.
     let rows = [
@@ -734,7 +619,7 @@ fn connections_match_alike_if_their_callers_are_alike_to_the_policy() {
         "a",
         r#"{"rules": [{"from": [{"source": {"namespaces": ["shop"]}}], "to": [{"operation": {"paths": ["/a"]}}]}]}"#,
     )]);
-    let of = |uri| policy.precompute_connection(&mut Asked::by(uri));
+    let of = |uri| policy.precompute_connection(&mut FakeRequest::new(uri));
     let web = of("spiffe://cluster.local/ns/shop/sa/web");
     assert!(web.is_some());
     assert_eq!(web, of("spiffe://cluster.local/ns/shop/sa/orders"));

@@ -93,18 +93,6 @@ impl IpBlock {
         address.copy_from_slice(&self.first.to_be_bytes());
         key
     }
-
-    /// The definition of what it holds, by comparing bit by bit; the index must agree with it.
-    #[cfg(test)]
-    pub(crate) fn contains(&self, address: IpAddr) -> bool {
-        let bits: Vec<u8> = match (self.family, address.to_canonical()) {
-            (Family::V4, IpAddr::V4(address)) => address.octets().into(),
-            (Family::V6, IpAddr::V6(address)) => address.octets().into(),
-            _ => return false,
-        };
-        let bit = |bytes: &[u8], at: usize| bytes[at / 8] >> (7 - at % 8) & 1;
-        (0..usize::from(self.bits)).all(|at| bit(&bits, at) == bit(&self.first.to_be_bytes(), at))
-    }
 }
 
 impl fmt::Display for IpBlock {
@@ -261,6 +249,7 @@ pub(crate) const DESTINATION_CONDITION: ConditionReader =
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::linear_reading::Matches;
 
     #[test]
     fn the_index_agrees_with_each_block() {
@@ -289,7 +278,7 @@ mod tests {
             let expected: Vec<_> = (0..)
                 .map(ValueId)
                 .zip(&blocks)
-                .filter(|(_, block)| block.contains(address))
+                .filter(|(_, block)| block.matches(&address))
                 .map(|(id, _)| id)
                 .collect();
             let mut found = Matched::new();
@@ -320,7 +309,7 @@ mod tests {
             ("::/0", "::ffff:10.1.2.3", false),
         ];
         for (block, address, expected) in rows {
-            let held = IpBlock::parse(block).ok().zip(address.parse().ok()).map(|(block, ip)| block.contains(ip));
+            let held = IpBlock::parse(block).ok().zip(address.parse().ok()).map(|(block, ip)| block.matches(&ip));
             assert_eq!(held, Some(expected), "{address} in {block}");
         }
     }

@@ -12,12 +12,8 @@ use crate::authz::engine::field::{AnyFieldValues, FieldIndex, FieldValues, Match
 use crate::authz::fields::reader::{ConditionReader, FieldContext, NamedConditionReader, ReadNamedValues};
 use crate::config::reader::ConfigNode;
 use crate::config::string_list::read_values;
-#[cfg(test)]
-use crate::config::value::Number;
 use crate::config::value::Value;
 use crate::identity::error::EvalError;
-#[cfg(test)]
-use crate::matcher::clause::Quantifier;
 use crate::matcher::field_match::FieldMatch;
 use crate::matcher::string_index::StringIndex;
 use crate::matcher::string_pattern::StringPattern;
@@ -63,49 +59,6 @@ impl MetadataPattern {
         };
         Ok(Self { text: StringPattern::new(text), shape })
     }
-
-    /// The definition of what it matches in a filter's metadata; the index must agree with it.
-    #[cfg(test)]
-    pub(crate) fn matches(&self, value: &Value) -> bool {
-        match value {
-            Value::Text(text) => self.shape != Shape::Listed && self.matches_text(text),
-            Value::List(items) => {
-                self.shape != Shape::Alone && items.iter().filter_map(Value::as_str).any(|text| self.matches_text(text))
-            }
-            _ => false,
-        }
-    }
-
-    #[cfg(test)]
-    fn matches_text(&self, text: &str) -> bool {
-        !text.is_empty() && self.text.matches(text.as_bytes())
-    }
-}
-
-/// The definition of whether a claim is among some patterns, by trying each with each element; the index must agree with
-/// it. A number that cannot be known is any of them for what keeps out, and none for what lets in.
-#[cfg(test)]
-pub(crate) fn lists_claim(patterns: &[MetadataPattern], value: &Value, of: Quantifier, is_words: bool) -> bool {
-    let elements: Vec<Value> = match value {
-        Value::List(items) => items.clone(),
-        Value::Text(text) if is_words => text.split(' ').map(|word| Value::Text(word.to_owned())).collect(),
-        one => vec![one.clone()],
-    };
-    elements.iter().any(|element| {
-        let digits = match element {
-            Value::Text(text) => text.clone(),
-            Value::Bool(true) => "true".to_owned(),
-            Value::Bool(false) => "false".to_owned(),
-            Value::Number(number) => match **number {
-                Number::Whole(number @ ..=9_007_199_254_740_991) => number.to_string(),
-                Number::Negative(number @ -9_007_199_254_740_991..) => number.to_string(),
-                Number::NonInteger => return false,
-                _ => return of == Quantifier::Any,
-            },
-            _ => return false,
-        };
-        patterns.iter().any(|pattern| pattern.matches_text(&digits))
-    })
 }
 
 /// Fails on a value that no claim is compared with.
@@ -226,15 +179,8 @@ impl FieldIndex for MetadataIndex {
 /// A claim of the request's token, or a value of dynamic metadata.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Metadata {
-    key: MetadataKey,
+    pub(crate) key: MetadataKey,
     claims: Rc<ClaimSource>,
-}
-
-impl Metadata {
-    #[cfg(test)]
-    pub(crate) fn key(&self) -> &MetadataKey {
-        &self.key
-    }
 }
 
 impl MatchField for Metadata {
@@ -291,6 +237,9 @@ fn read(node: &ConfigNode<'_>, context: &FieldContext<'_>, key: MetadataKey) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::linear_reading::Matches;
+    use crate::linear_reading::metadata::lists_claim;
+    use crate::matcher::clause::Quantifier;
 
     fn key(text: &str) -> MetadataKey {
         MetadataKey::parse(text).expect("such a key").expect(text)

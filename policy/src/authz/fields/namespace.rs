@@ -41,11 +41,6 @@ impl NamespacePattern {
     fn over_the_id(&self) -> StringPattern {
         StringPattern::new(&format!("*/ns/{}/*", self.0))
     }
-
-    #[cfg(test)]
-    pub(crate) fn matches(&self, id: &SpiffeId) -> bool {
-        self.over_the_id().matches(id.uri().as_bytes())
-    }
 }
 
 impl fmt::Display for NamespacePattern {
@@ -130,6 +125,7 @@ fn read(node: &ConfigNode<'_>, _: &FieldContext<'_>) -> Option<Rc<dyn AnyFieldVa
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::linear_reading::Matches;
 
     #[test]
     fn the_index_agrees_with_istios_expression() {

@@ -19,11 +19,6 @@ use crate::matcher::value_ids::{Matched, ValueId};
 pub(crate) struct Port(u16);
 
 impl Port {
-    #[cfg(test)]
-    pub(crate) fn new(port: u16) -> Self {
-        Self(port)
-    }
-
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let digits = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
         match text.parse().ok().filter(|_| digits) {

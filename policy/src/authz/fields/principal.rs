@@ -74,11 +74,6 @@ impl PrincipalPattern {
         };
         Ok(ids.iter().map(|id| Self(StringPattern::new(id))).collect())
     }
-
-    #[cfg(test)]
-    pub(crate) fn matches(&self, id: &crate::identity::spiffe_id::SpiffeId) -> bool {
-        self.0.matches(id.principal().as_bytes())
-    }
 }
 
 string_pattern_newtype!(PrincipalPattern);
@@ -149,6 +144,7 @@ fn read(node: &ConfigNode<'_>, context: &FieldContext<'_>) -> Option<Rc<dyn AnyF
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::linear_reading::Matches;
 
     fn mesh() -> TrustDomains {
         TrustDomains::new("prod.example".to_owned(), vec!["old.example".to_owned()])

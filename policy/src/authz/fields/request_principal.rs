@@ -62,12 +62,6 @@ impl RequestPrincipalPattern {
         };
         Ok(Self { text: StringPattern::new(&told_apart), split })
     }
-
-    /// The definition of what it matches; the index must agree with it.
-    #[cfg(test)]
-    pub(crate) fn matches(&self, principal: &RequestPrincipal) -> bool {
-        self.text.matches(if self.split { principal.split.as_bytes() } else { principal.whole.as_bytes() })
-    }
 }
 
 impl fmt::Display for RequestPrincipalPattern {
@@ -178,6 +172,7 @@ fn read(node: &ConfigNode<'_>, context: &FieldContext<'_>) -> Option<Rc<dyn AnyF
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::linear_reading::Matches;
 
     fn principal(issuer: &str, subject: &str) -> Option<RequestPrincipal> {
         let payload = serde_json::json!({"iss": issuer, "sub": subject}).to_string();
@@ -215,7 +210,7 @@ mod tests {
         for (text, issuer, subject, expected) in rows {
             let pattern = RequestPrincipalPattern::parse(text).expect(text);
             let principal = principal(issuer, subject).expect("both claims");
-            assert_eq!(pattern.matches(&principal), expected, "{text} on {issuer} {subject}");
+            assert_eq!(pattern.matches(&(issuer, subject)), expected, "{text} on {issuer} {subject}");
             let mut found = Matched::new();
             let index = Index::new([(pattern.clone(), ValueId(0))].into_iter());
             index.lookup(Some(&principal), &mut found);

@@ -56,19 +56,6 @@ impl ServiceAccount {
             _ => Err(format!("bad service account `{text}`: expected namespace/name, as in `shop/web`")),
         }
     }
-
-    /// Istio's expression, by trying every place where `/ns/<namespace>/` stands.
-    #[cfg(test)]
-    pub(crate) fn matches(&self, id: &SpiffeId) -> bool {
-        let Some((namespace, name)) = self.0.split_once('/') else { return false };
-        let (marker, account) = (format!("/ns/{namespace}/"), format!("/sa/{name}"));
-        let id = id.principal();
-        (1..id.len()).filter_map(|at| id.get(at..)?.strip_prefix(&*marker)).any(|rest| {
-            // The slash before `sa` is the marker's own, or that of what stands between.
-            let rest = format!("/{rest}/");
-            rest.match_indices(&format!("{account}/")).any(|(at, _)| at != 1)
-        })
-    }
 }
 
 impl fmt::Display for ServiceAccount {
@@ -157,6 +144,7 @@ fn read(node: &ConfigNode<'_>, context: &FieldContext<'_>) -> Option<Rc<dyn AnyF
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::linear_reading::Matches;
 
     #[test]
     fn the_index_agrees_with_istios_expression() {

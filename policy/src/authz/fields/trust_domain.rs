@@ -45,11 +45,6 @@ impl TrustDomainPattern {
         }
         Ok(trust_domains.same_as(text).into_iter().map(|domain| Self(StringPattern::new(domain))).collect())
     }
-
-    #[cfg(test)]
-    pub(crate) fn matches(&self, id: &crate::identity::spiffe_id::SpiffeId) -> bool {
-        self.0.matches(id.trust_domain().as_bytes())
-    }
 }
 
 string_pattern_newtype!(TrustDomainPattern);
@@ -103,6 +98,7 @@ fn read(node: &ConfigNode<'_>, context: &FieldContext<'_>) -> Option<Rc<dyn AnyF
 mod tests {
     use super::*;
     use crate::identity::spiffe_id::SpiffeId;
+    use crate::linear_reading::Matches;
 
     fn mesh() -> TrustDomains {
         TrustDomains::new("cluster.local".to_owned(), vec!["old.example".to_owned()])

@@ -1,14 +1,12 @@
 //! Every combination of mesh, namespace, workload and port, against a plain reading of what Istio documents: the
 //! narrowest scope that says something decides, and without any both are taken.
 
-use std::net::IpAddr;
-
 use super::*;
-use crate::attributes::request::HeaderValues;
 use crate::collections::map::HashMap;
 use crate::identity::error::UnauthenticatedReason;
 use crate::identity::peer::Peer;
 use crate::identity::spiffe_id::SpiffeId;
+use crate::test_support::fake_request::FakeRequest;
 
 /// What is written of one scope: nothing, or a mode, of which UNSET is none.
 type Written = Option<Option<MtlsMode>>;
@@ -20,43 +18,16 @@ const WRITTEN: [Written; 5] =
 const NAMED: u16 = 8080;
 const OTHER: u16 = 9090;
 
-struct Connection {
-    peer: Result<Peer, AttributeError>,
-    port: Result<Option<u16>, AttributeError>,
+/// A connection by a peer to a port.
+fn connection(peer: Peer, port: Option<u16>) -> FakeRequest {
+    FakeRequest { peer, port, ..FakeRequest::new("") }
 }
 
-fn not_asked<T>() -> Result<T, AttributeError> {
-    panic!("PeerAuthentication asks for nothing of this")
-}
-
-impl Request for Connection {
-    fn peer(&mut self) -> Result<&Peer, AttributeError> {
-        self.peer.as_ref().map_err(|failure| *failure)
-    }
-
-    fn destination_port(&mut self) -> Result<Option<u16>, AttributeError> {
-        self.port
-    }
-
-    fn source_ip(&mut self) -> Result<Option<IpAddr>, AttributeError> {
-        not_asked()
-    }
-
-    fn method(&mut self) -> Result<Option<&[u8]>, AttributeError> {
-        not_asked()
-    }
-
-    fn host(&mut self) -> Result<Option<&[u8]>, AttributeError> {
-        not_asked()
-    }
-
-    fn path(&mut self) -> Result<Option<&[u8]>, AttributeError> {
-        not_asked()
-    }
-
-    fn header(&mut self, _: &str) -> Result<HeaderValues<'_>, AttributeError> {
-        not_asked()
-    }
+/// The name of the PeerAuthentication that rejects a connection; only its peer and its port may be read for that.
+fn rejecting<'a>(mutual_tls: &'a MutualTls, request: &mut FakeRequest) -> Result<Option<&'a str>, AttributeError> {
+    let found = mutual_tls.rejects(request).map(|name| name.map(PolicyName::name));
+    assert!(request.read.iter().all(|attribute| ["peer", "port"].contains(attribute)), "{:?}", request.read);
+    found
 }
 
 /// All that a certificate can show, with whether it counts as mTLS.
@@ -146,8 +117,8 @@ fn every_combination_means_what_the_plain_reading_says() {
                     for port in [Some(NAMED), Some(OTHER), None] {
                         let required = required(mesh, namespace, workload, port);
                         for (peer, is_mutual) in peers() {
-                            let mut connection = Connection { peer: Ok(peer.clone()), port: Ok(port) };
-                            let found = mutual_tls.rejects(&mut connection).map(|name| name.map(PolicyName::name));
+                            let mut connection = connection(peer.clone(), port);
+                            let found = rejecting(&mutual_tls, &mut connection);
                             let expected = required.filter(|_| !is_mutual);
                             assert_eq!(
                                 found,
@@ -177,31 +148,34 @@ fn what_is_meant_for_others_does_not_count() {
     assert!(diagnostics.into_result(Some(())).is_ok());
     assert_eq!(here, 0);
     assert_eq!(mutual_tls.names().count(), 0);
-    let mut plaintext =
-        Connection { peer: Ok(Peer::Unauthenticated(UnauthenticatedReason::NoCertificate)), port: Ok(Some(NAMED)) };
-    assert_eq!(mutual_tls.rejects(&mut plaintext), Ok(None));
+    let mut plaintext = connection(Peer::Unauthenticated(UnauthenticatedReason::NoCertificate), Some(NAMED));
+    assert_eq!(rejecting(&mutual_tls, &mut plaintext), Ok(None));
 }
 
 #[test]
 fn what_the_proxy_does_not_tell_stops_only_what_asks_for_it() {
-    let failure = AttributeError { attribute: "it", status: "it failed" };
+    let failure = |attribute| Err(AttributeError { attribute, status: "it failed" });
+    let failing = |failing: &[&'static str], port| FakeRequest {
+        failing: failing.to_vec(),
+        port,
+        ..FakeRequest::new("spiffe://cluster.local/ns/shop/sa/web")
+    };
     let strict = Some(MtlsMode::Strict);
     let permissive = Some(MtlsMode::Permissive);
-    let web = || Ok(Peer::Authenticated(SpiffeId::parse(b"spiffe://a/b").expect("a SPIFFE ID")));
     let of =
         |all: &[PeerAuthentication]| MutualTls::new(all, Some(&orders()), "istio-system", &Diagnostics::default()).0;
 
     // Without ports none is asked for, and without STRICT nobody.
     let none = of(&written(Some(permissive), None, None));
-    assert_eq!(none.rejects(&mut Connection { peer: Err(failure), port: Err(failure) }), Ok(None));
+    assert_eq!(rejecting(&none, &mut failing(&["peer", "port"], None)), Ok(None));
     let everywhere = of(&written(Some(strict), None, None));
-    assert_eq!(everywhere.rejects(&mut Connection { peer: web(), port: Err(failure) }), Ok(None));
-    assert_eq!(everywhere.rejects(&mut Connection { peer: Err(failure), port: Ok(None) }), Err(failure));
+    assert_eq!(rejecting(&everywhere, &mut failing(&["port"], None)), Ok(None));
+    assert_eq!(rejecting(&everywhere, &mut failing(&["peer"], None)), failure("peer"));
 
     let by_port = of(&written(None, None, Some((permissive, Some(strict)))));
-    assert_eq!(by_port.rejects(&mut Connection { peer: web(), port: Err(failure) }), Err(failure));
-    assert_eq!(by_port.rejects(&mut Connection { peer: Err(failure), port: Ok(Some(NAMED)) }), Err(failure));
-    assert_eq!(by_port.rejects(&mut Connection { peer: Err(failure), port: Ok(Some(OTHER)) }), Ok(None));
+    assert_eq!(rejecting(&by_port, &mut failing(&["port"], None)), failure("port"));
+    assert_eq!(rejecting(&by_port, &mut failing(&["peer"], Some(NAMED))), failure("peer"));
+    assert_eq!(rejecting(&by_port, &mut failing(&["peer"], Some(OTHER))), Ok(None));
 }
 
 #[test]

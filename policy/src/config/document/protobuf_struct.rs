@@ -173,64 +173,10 @@ fn list(bytes: &[u8], deepest: usize, reading: ReadMode<'_>) -> Option<Value> {
     Some(Value::List(items))
 }
 
-/// The other direction, for tests.
-#[cfg(test)]
-pub(crate) mod writing {
-    use crate::config::value::{Number, Value};
-
-    pub(crate) fn field(number: u8, content: &[u8]) -> Vec<u8> {
-        let mut bytes = vec![number << 3 | 2];
-        let mut left = content.len();
-        while left >= 0x80 {
-            bytes.push(u8::try_from(left & 0x7f).expect("7 bits") | 0x80);
-            left >>= 7;
-        }
-        bytes.push(u8::try_from(left).expect("7 bits"));
-        bytes.extend(content);
-        bytes
-    }
-
-    pub(crate) fn entry(key: &str, value: &[u8]) -> Vec<u8> {
-        field(1, &[field(1, key.as_bytes()), field(2, value)].concat())
-    }
-
-    pub(crate) fn metadata(filter: &str, key: &str, value: &Value) -> Vec<u8> {
-        entry(filter, &entry(key, &self::value(value)))
-    }
-
-    /// A Struct; an empty one where `document` is no object.
-    pub(crate) fn structure(document: &Value) -> Vec<u8> {
-        match document {
-            Value::Object(entries) => entries.iter().flat_map(|(key, inner)| entry(key, &value(inner))).collect(),
-            _ => Vec::new(),
-        }
-    }
-
-    fn value(document: &Value) -> Vec<u8> {
-        match document {
-            Value::Null => vec![1 << 3, 0],
-            Value::Bool(bool) => vec![4 << 3, u8::from(*bool)],
-            Value::Number(number) => {
-                #[expect(clippy::cast_precision_loss, reason = "numbers of tests are small")]
-                let double = match &**number {
-                    Number::Whole(number) => *number as f64,
-                    Number::Negative(number) => *number as f64,
-                    Number::NonInteger => 1.5,
-                    Number::Inexact => 1e300,
-                };
-                [&[2 << 3 | 1][..], &double.to_le_bytes()].concat()
-            }
-            Value::Text(text) => field(3, text.as_bytes()),
-            Value::List(items) => field(6, &items.iter().flat_map(|item| field(1, &value(item))).collect::<Vec<_>>()),
-            Value::Object(_) => field(5, &structure(document)),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::document::protobuf_struct::writing::{entry, field};
+    use crate::test_support::protobuf_writer::{entry, field};
 
     #[test]
     fn every_kind_of_value_is_read() {

@@ -1,18 +1,21 @@
 //! The plain linear reading, and random configurations that the compiled rules are held against.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
+
+use fastrand::Rng;
 
 use super::*;
 use crate::authz::decision::Decision;
 use crate::authz::engine::rule::{Action, Predicate};
 use crate::config::enforcement_mode::EnforcementMode;
-use crate::dice::Dice;
 use crate::egress::authority::{Authority, Host};
 use crate::egress::decision::EgressDenial;
 use crate::egress::outbound::OutboundRequest;
 use crate::egress::request::EgressProtocol;
-use crate::linear_reading;
+use crate::linear_reading::{self, Matches};
 use crate::matcher::clause::Quantifier;
+use crate::test_support::random::pick;
 
 /// Reads a configuration's rules without compiling them.
 fn rules_of(json: &str) -> Vec<Rule> {
@@ -26,34 +29,35 @@ fn rules_of(json: &str) -> Vec<Rule> {
 }
 
 /// The numbered steps of [`EgressPolicy::decide`], by walking every rule.
-fn linear(rules: &[Rule], request: &mut Asked) -> String {
-    let bytes = request.host.clone().unwrap_or_default();
-    let target = match request.access {
+fn linear(rules: &[Rule], request: &mut FakeRequest) -> String {
+    let named = if request.protocol == EgressProtocol::Tls { &request.server_name } else { &request.host };
+    let bytes = named.clone().unwrap_or_default();
+    let target = match request.protocol {
         EgressProtocol::Tls => Host::parse(&bytes).ok().map(|host| (host, request.port)),
         _ => Authority::parse(&bytes).ok().map(|destination| (destination.host, destination.port)),
     };
     let Some((host, port)) = target else { return "denied".to_owned() };
-    let port = match (request.access, port) {
+    let port = match (request.protocol, port) {
         (_, Some(port)) => port,
         (EgressProtocol::Http, None) => 80,
         _ => return "denied".to_owned(),
     };
-    if let (EgressProtocol::Http, Some(name)) = (request.access, &request.server_name)
+    if let (EgressProtocol::Http, Some(name)) = (request.protocol, &request.server_name)
         && Host::parse(name).as_ref() != Ok(&host)
     {
         return "denied".to_owned();
     }
-    let access = request.access;
+    let access = request.protocol;
     let mut matching = |action, mode| {
         rules
             .iter()
             .filter(|rule| rule.action == action && rule.mode == mode)
             .find(|rule| {
-                let holds = |predicate: &Predicate, request: &mut Asked| {
+                let holds = |predicate: &Predicate, request: &mut FakeRequest| {
                     linear_reading::matches(&*predicate.values, request, Quantifier::Any) != Ok(predicate.negated)
                 };
                 rule.hosts.iter().any(|pattern| pattern.matches(&host))
-                    && rule.ports.iter().any(|pattern| pattern.matches(access, port))
+                    && rule.ports.iter().any(|pattern| pattern.matches(&(access, port)))
                     && rule.sources.iter().any(|source| source.iter().all(|predicate| holds(predicate, request)))
             })
             .map(|rule| rule.name.to_string())
@@ -70,7 +74,7 @@ fn linear(rules: &[Rule], request: &mut Asked) -> String {
     }
 }
 
-fn compiled(configuration: &EgressAllowlist, request: &mut Asked) -> String {
+fn compiled(configuration: &EgressAllowlist, request: &mut FakeRequest) -> String {
     match configuration.policy().decide(request) {
         Decision::Allow => "allowed".to_owned(),
         Decision::WouldDeny(EgressDenial::Matched(rule)) => format!("allowed, not by {rule}"),
@@ -81,8 +85,8 @@ fn compiled(configuration: &EgressAllowlist, request: &mut Asked) -> String {
 }
 
 /// One to four of these, between commas.
-fn list(dice: &mut Dice, of: &[&str]) -> String {
-    (0..=dice.below(3)).map(|_| dice.pick(of)).collect::<Vec<_>>().join(", ")
+fn list(rng: &mut Rng, of: &[&str]) -> String {
+    (0..=rng.usize(..3)).map(|_| pick(rng, of)).collect::<Vec<_>>().join(", ")
 }
 
 const HOSTS: [&str; 12] = [
@@ -112,7 +116,7 @@ const ACCOUNTS: [&str; 3] = [r#""shop/web""#, r#""pay/api""#, r#""pay/web""#];
 const BLOCKS: [&str; 5] =
     [r#""10.0.0.0/8""#, r#""10.1.0.0/16""#, r#""198.51.100.1""#, r#""::/0""#, r#""::ffff:10.9.0.0/112""#];
 
-fn random_source(dice: &mut Dice) -> String {
+fn random_source(rng: &mut Rng) -> String {
     let fields: [(&str, &str, &[&str]); 4] = [
         ("principals", "notPrincipals", &PRINCIPALS),
         ("namespaces", "notNamespaces", &NAMESPACES),
@@ -123,8 +127,8 @@ fn random_source(dice: &mut Dice) -> String {
     while keys.is_empty() {
         for (key, not_key, values) in fields {
             for (key, odds) in [(key, 4), (not_key, 8)] {
-                if dice.below(odds) == 0 {
-                    keys.push(format!("\"{key}\": [{}]", list(dice, values)));
+                if rng.usize(..odds) == 0 {
+                    keys.push(format!("\"{key}\": [{}]", list(rng, values)));
                 }
             }
         }
@@ -132,89 +136,92 @@ fn random_source(dice: &mut Dice) -> String {
     format!(r#"{{"source": {{{}}}}}"#, keys.join(", "))
 }
 
-fn random_configuration(dice: &mut Dice) -> String {
-    let rule = |dice: &mut Dice, number| {
-        let mut keys = vec![format!(r#""name": "r{number}", "hosts": [{}]"#, list(dice, &HOSTS))];
-        if dice.below(3) == 0 {
+fn random_configuration(rng: &mut Rng) -> String {
+    let rule = |rng: &mut Rng, number| {
+        let mut keys = vec![format!(r#""name": "r{number}", "hosts": [{}]"#, list(rng, &HOSTS))];
+        if rng.usize(..3) == 0 {
             keys.push(r#""action": "DENY""#.to_owned());
         }
-        if dice.below(3) == 0 {
+        if rng.usize(..3) == 0 {
             keys.push(r#""mode": "report""#.to_owned());
         }
-        if dice.below(3) == 0 {
-            keys.push(format!(r#""ports": [{}]"#, list(dice, &PORTS)));
+        if rng.usize(..3) == 0 {
+            keys.push(format!(r#""ports": [{}]"#, list(rng, &PORTS)));
         }
-        if dice.below(2) == 0 {
-            let sources: Vec<_> = (0..=dice.below(2)).map(|_| random_source(dice)).collect();
+        if rng.usize(..2) == 0 {
+            let sources: Vec<_> = (0..=rng.usize(..2)).map(|_| random_source(rng)).collect();
             keys.push(format!(r#""from": [{}]"#, sources.join(", ")));
         }
         format!("{{{}}}", keys.join(", "))
     };
-    let entry = |dice: &mut Dice, number| {
-        let namespace = dice.pick(&["shop", "pay"]);
-        let port = dice.pick(&PORTS);
-        let protocol = dice.pick(&["HTTP", "HTTPS", "TCP"]);
-        let export = dice.pick(&[r#""*""#, r#"".""#, r#""pay", ".""#]);
-        let hosts = list(dice, &HOSTS);
+    let entry = |rng: &mut Rng, number| {
+        let namespace = pick(rng, &["shop", "pay"]);
+        let port = pick(rng, &PORTS);
+        let protocol = pick(rng, &["HTTP", "HTTPS", "TCP"]);
+        let export = pick(rng, &[r#""*""#, r#"".""#, r#""pay", ".""#]);
+        let hosts = list(rng, &HOSTS);
         format!(
             r#"{{"apiVersion": "networking.istio.io/v1", "kind": "ServiceEntry", "metadata": {{"name": "e{number}", "namespace": "{namespace}"}}, "spec": {{"hosts": [{hosts}], "ports": [{{"number": {port}, "name": "p", "protocol": "{protocol}"}}], "exportTo": [{export}]}}}}"#
         )
     };
-    let rules: Vec<_> = (0..dice.below(9)).map(|number| rule(dice, number)).collect();
-    let entries: Vec<_> = (0..dice.below(4)).map(|number| entry(dice, number)).collect();
+    let rules: Vec<_> = (0..rng.usize(..9)).map(|number| rule(rng, number)).collect();
+    let entries: Vec<_> = (0..rng.usize(..4)).map(|number| entry(rng, number)).collect();
     format!(r#"{{"ipAddresses": "allow", "rules": [{}], "resources": [{}]}}"#, rules.join(", "), entries.join(", "))
 }
 
-fn random_request(dice: &mut Dice) -> Asked {
-    let access = [EgressProtocol::Http, EgressProtocol::Connect, EgressProtocol::Tls][dice.below(3)];
-    let host = dice.pick(&[
-        "x.com",
-        "X.com.",
-        "a.x.com",
-        "b.a.x.com",
-        "a.b.x.com",
-        "c.b.a.x.com",
-        "y.com",
-        "w.y.com",
-        "_a.x.com",
-        "localhost",
-        "192.0.2.1",
-        "[::1]",
-        "[::ffff:192.0.2.1]",
-        "evilx.com",
-        "x.com.evil.test",
-        "",
-    ]);
-    let host = match (access, dice.below(4)) {
+fn random_request(rng: &mut Rng) -> FakeRequest {
+    let access = [EgressProtocol::Http, EgressProtocol::Connect, EgressProtocol::Tls][rng.usize(..3)];
+    let host = pick(
+        rng,
+        &[
+            "x.com",
+            "X.com.",
+            "a.x.com",
+            "b.a.x.com",
+            "a.b.x.com",
+            "c.b.a.x.com",
+            "y.com",
+            "w.y.com",
+            "_a.x.com",
+            "localhost",
+            "192.0.2.1",
+            "[::1]",
+            "[::ffff:192.0.2.1]",
+            "evilx.com",
+            "x.com.evil.test",
+            "",
+        ],
+    );
+    let host = match (access, rng.usize(..4)) {
         (EgressProtocol::Tls, _) | (_, 0) => host.to_owned(),
-        _ => format!("{host}:{}", dice.pick(&["80", "443", "8080", "22", "0443"])),
+        _ => format!("{host}:{}", pick(rng, &["80", "443", "8080", "22", "0443"])),
     };
-    let mut request = Asked::new(access, &host);
-    match dice.below(4) {
+    let mut request = FakeRequest::egress(access, &host);
+    match rng.usize(..4) {
         0 => {}
-        1 => request = request.by("cluster.local/ns/shop/sa/web"),
-        2 => request = request.by("cluster.local/ns/pay/sa/api"),
-        _ => request = request.by("other.example/ns/pay/sa/web"),
+        1 => request = request.by_principal("cluster.local/ns/shop/sa/web"),
+        2 => request = request.by_principal("cluster.local/ns/pay/sa/api"),
+        _ => request = request.by_principal("other.example/ns/pay/sa/web"),
     }
     let sources = ["10.1.2.3", "10.9.9.9", "198.51.100.1", "::ffff:10.1.2.3", "2001:db8::5"];
-    request.source = dice.pick(&sources).parse().expect("an address");
-    request.port = [Some(443), Some(80), Some(8080)][dice.below(3)];
-    if dice.below(5) == 0 {
-        request.server_name = Some(dice.pick(&["x.com", "A.X.com", "y.com", "x y"]).as_bytes().to_vec());
+    request.source = pick(rng, &sources).parse().ok();
+    request.port = [Some(443), Some(80), Some(8080)][rng.usize(..3)];
+    if access != EgressProtocol::Tls && rng.usize(..5) == 0 {
+        request.server_name = Some(pick(rng, &["x.com", "A.X.com", "y.com", "x y"]).as_bytes().to_vec());
     }
     request
 }
 
 #[test]
 fn the_compiled_rules_agree_with_walking_every_rule() {
-    let mut dice = Dice(0x5a11_7907);
+    let mut rng = Rng::with_seed(0x5a11_7907);
     let mut met = HashMap::<&str, usize>::new();
     for _ in 0..800 {
-        let json = random_configuration(&mut dice);
+        let json = random_configuration(&mut rng);
         let rules = rules_of(&json);
         let configuration = load(&json);
         for _ in 0..50 {
-            let mut request = random_request(&mut dice);
+            let mut request = random_request(&mut rng);
             let expected = linear(&rules, &mut request);
             assert_eq!(compiled(&configuration, &mut request), expected, "{request:?} under {json}");
             let kind = ["denied by", "denied", "allowed, not by", "allowed"]
@@ -264,16 +271,19 @@ fn however_many_rules_there_are_a_few_are_checked() {
                     for principal in [format!("cluster.local/ns/n{n}/sa/a"), "cluster.local/ns/none/sa/a".to_owned()] {
                         let port = u16::try_from(n + 1).ok();
                         let [.., high, low] = n.to_be_bytes();
-                        let source = IpAddr::from([10, high, low, 7]);
-                        let mut request =
-                            Asked { port, source, ..Asked::new(EgressProtocol::Tls, host).by(&principal) };
+                        let source = Some(IpAddr::from([10, high, low, 7]));
+                        let mut request = FakeRequest {
+                            port,
+                            source,
+                            ..FakeRequest::egress(EgressProtocol::Tls, host).by_principal(&principal)
+                        };
                         let asked = format!("{shape}, {count} to {action}: {request:?}");
                         assert_eq!(compiled(&configuration, &mut request), linear(&rules, &mut request), "{asked}");
                         let destination = policy.destination_if_any(&mut request).expect("a destination");
                         for index in [&policy.rules.deny.enforced, &policy.rules.allow.enforced] {
                             let mut outbound = OutboundRequest { destination: &destination, request: &mut request };
-                            let checked =
-                                index.checked(&policy.rules.sets, &mut policy.rules.lookups(None, &mut outbound));
+                            let checked = index
+                                .checked_clauses(&policy.rules.sets, &mut policy.rules.lookups(None, &mut outbound));
                             assert!(
                                 checked.is_ok_and(|checked| checked <= LINEAR_SCAN_MAX),
                                 "{checked:?} are checked: {asked}"

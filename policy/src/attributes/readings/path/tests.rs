@@ -102,13 +102,14 @@ fn a_long_path_with_several_readings_is_not_compared() {
 
 #[test]
 fn a_path_that_is_called_plain_has_one_spelling_and_reading() {
-    let mut dice = crate::dice::Dice(11);
+    let mut rng = fastrand::Rng::with_seed(11);
     let faces =
         ["/", ".", "a", "Z", "0", "_", "~", "-", "/orders/", "%", "%61", ";", "\\", "|", "=", "\u{e9}", " ", ":"];
     let (mut plain, mut others) = (0, 0);
     for _ in 0..50_000 {
-        let most = if dice.below(2) == 0 { 9 } else { faces.len() };
-        let path: String = (0..dice.below(14)).map(|_| dice.pick(&faces[..most])).collect();
+        let most = if rng.usize(..2) == 0 { 9 } else { faces.len() };
+        let path: String =
+            (0..rng.usize(..14)).map(|_| crate::test_support::random::pick(&mut rng, &faces[..most])).collect();
         match is_plain(path.as_bytes()) {
             true => {
                 plain += 1;

@@ -11,7 +11,7 @@ struct Shape {
     action: &'static str,
     rule: fn(usize) -> String,
     /// Of so many rules.
-    requests: fn(usize) -> Vec<Asked>,
+    requests: fn(usize) -> Vec<FakeRequest>,
 }
 
 fn from(source: &str) -> String {
@@ -32,12 +32,12 @@ fn when(key: &str, values: &str) -> String {
 
 const WEB: &str = "spiffe://cluster.local/ns/shop/sa/web";
 
-fn workload(number: usize) -> Asked {
-    Asked::by(&format!("spiffe://cluster.local/ns/n{number}/sa/web"))
+fn workload(number: usize) -> FakeRequest {
+    FakeRequest::new(&format!("spiffe://cluster.local/ns/n{number}/sa/web"))
 }
 
-fn paths(of: &[String]) -> Vec<Asked> {
-    of.iter().map(|path| Asked::by(WEB).path(path)).collect()
+fn paths(of: &[String]) -> Vec<FakeRequest> {
+    of.iter().map(|path| FakeRequest::new(WEB).with_path(path)).collect()
 }
 
 /// The first, one from the middle, the last, and one that is not listed.
@@ -45,22 +45,22 @@ fn some(count: usize) -> [usize; 4] {
     [0, count / 2, count - 1, count]
 }
 
-fn with_header(value: &str) -> Asked {
-    Asked { headers: vec![("x-role", value.as_bytes().to_vec())], ..Asked::by(WEB) }
+fn with_header(value: &str) -> FakeRequest {
+    FakeRequest { headers: vec![("x-role", value.as_bytes().to_vec())], ..FakeRequest::new(WEB) }
 }
 
-fn with_headers(values: [&str; 2]) -> Asked {
-    Asked { headers: values.map(|value| ("x-role", value.as_bytes().to_vec())).to_vec(), ..Asked::by(WEB) }
+fn with_headers(values: [&str; 2]) -> FakeRequest {
+    FakeRequest { headers: values.map(|value| ("x-role", value.as_bytes().to_vec())).to_vec(), ..FakeRequest::new(WEB) }
 }
 
-fn from_address(number: usize) -> Asked {
-    Asked { source: format!("10.{}.{}.7", number / 256, number % 256).parse().ok(), ..Asked::by(WEB) }
+fn from_address(number: usize) -> FakeRequest {
+    FakeRequest { source: format!("10.{}.{}.7", number / 256, number % 256).parse().ok(), ..FakeRequest::new(WEB) }
 }
 
-fn with_claim(group: &str) -> Asked {
+fn with_claim(group: &str) -> FakeRequest {
     let claims = format!(r#"{{"iss": "a", "sub": "b", "group": "{group}"}}"#);
-    let metadata = DynamicMetadata::of("envoy.filters.http.jwt_authn", "payload", &claims);
-    Asked { metadata, ..Asked::by(WEB) }
+    let metadata = metadata("envoy.filters.http.jwt_authn", "payload", &claims);
+    FakeRequest { metadata, ..FakeRequest::new(WEB) }
 }
 
 const SHAPES: &[Shape] = &[
@@ -94,7 +94,7 @@ const SHAPES: &[Shape] = &[
         rule: |n| from_to(r#""principals": ["cluster.local/ns/shop/sa/web"]"#, &format!(r#""paths": ["/p{n}"]"#)),
         requests: |count| {
             let mut requests = paths(&some(count).map(|n| format!("/p{n}")));
-            requests.push(workload(1).path("/p1"));
+            requests.push(workload(1).with_path("/p1"));
             requests
         },
     },
@@ -123,7 +123,7 @@ const SHAPES: &[Shape] = &[
             let principal = format!(r#""principals": ["cluster.local/ns/n{}/sa/web"]"#, n / 45);
             from_to(&principal, &format!(r#""paths": ["/p{}"]"#, n % 45))
         },
-        requests: |count| some(count).map(|n| workload(n / 45).path(&format!("/p{}", n % 45))).to_vec(),
+        requests: |count| some(count).map(|n| workload(n / 45).with_path(&format!("/p{}", n % 45))).to_vec(),
     },
     Shape {
         name: "half by namespace, half by path",
@@ -132,7 +132,7 @@ const SHAPES: &[Shape] = &[
             0 => from(&format!(r#""namespaces": ["n{n}"]"#)),
             _ => to(&format!(r#""paths": ["/p{n}"]"#)),
         },
-        requests: |count| some(count).map(|n| workload(n).path(&format!("/p{}", n + 1))).to_vec(),
+        requests: |count| some(count).map(|n| workload(n).with_path(&format!("/p{}", n + 1))).to_vec(),
     },
     Shape {
         name: "a network each",
@@ -195,7 +195,11 @@ const SHAPES: &[Shape] = &[
         rule: |n| from_to(r#""notNamespaces": ["shop", "other"]"#, &format!(r#""notPaths": ["/p{n}", "/all"]"#)),
         requests: |count| {
             let mut requests = paths(&some(count).map(|n| format!("/p{n}")));
-            requests.extend([workload(1).path("/all"), workload(1).path("/p1"), workload(1).path("/none")]);
+            requests.extend([
+                workload(1).with_path("/all"),
+                workload(1).with_path("/p1"),
+                workload(1).with_path("/none"),
+            ]);
             requests
         },
     },
@@ -233,7 +237,13 @@ const SHAPES: &[Shape] = &[
         name: "all the same",
         action: "DENY",
         rule: |_| to(r#""methods": ["PUT"], "notPaths": ["/a"]"#),
-        requests: |_| vec![Asked::by(WEB), Asked::by(WEB).method("PUT"), Asked::by(WEB).method("PUT").path("/a")],
+        requests: |_| {
+            vec![
+                FakeRequest::new(WEB),
+                FakeRequest::new(WEB).with_method("PUT"),
+                FakeRequest::new(WEB).with_method("PUT").with_path("/a"),
+            ]
+        },
     },
 ];
 
@@ -255,7 +265,8 @@ fn however_many_rules_there_are_a_few_are_checked() {
                 let asked = format!("{}, {count} rules in policies of {rules_a_policy}: {request:?}", shape.name);
                 assert_eq!(indexed(&policy, &mut request), linear(&policies, &mut request), "{asked}");
                 for index in [&policy.rules.deny.enforced, &policy.rules.allow.enforced] {
-                    let checked = index.checked(&policy.rules.sets, &mut policy.rules.lookups(None, &mut request));
+                    let checked =
+                        index.checked_clauses(&policy.rules.sets, &mut policy.rules.lookups(None, &mut request));
                     assert!(
                         checked.is_ok_and(|checked| checked <= LINEAR_SCAN_MAX),
                         "{checked:?} rules are checked: {asked}"
@@ -282,25 +293,25 @@ fn what_two_conditions_exclude_they_do_not_exclude_together() {
 }
 
 /// Rules that mostly exclude, of few values, so that they exclude the same and each other's.
-fn excluding_policy(dice: &mut Dice, number: usize) -> AuthorizationPolicy {
-    let action = dice.pick(&["ALLOW", "DENY"]);
-    let rules: Vec<_> = (0..=dice.below(30))
+fn excluding_policy(rng: &mut Rng, number: usize) -> AuthorizationPolicy {
+    let action = pick(rng, &["ALLOW", "DENY"]);
+    let rules: Vec<_> = (0..=rng.usize(..30))
         .map(|_| {
-            let not_paths = list(dice, &["/", "/api/orders", "/api/*", "/health"]);
-            let mut rule = match dice.below(4) {
+            let not_paths = list(rng, &["/", "/api/orders", "/api/*", "/health"]);
+            let mut rule = match rng.usize(..4) {
                 0 => vec![format!(r#""to": [{{"operation": {{"notPaths": {not_paths}, "methods": ["GET"]}}}}]"#)],
                 1 => vec![format!(r#""to": [{{"operation": {{"notPaths": {not_paths}, "notMethods": ["PUT"]}}}}]"#)],
                 2 => vec![format!(r#""to": [{{"operation": {{"notPaths": {not_paths}}}}}]"#)],
                 _ => vec![],
             };
-            if rule.is_empty() || dice.below(2) == 0 {
-                let not_namespaces = list(dice, &["shop", "pay", "a", "s*"]);
+            if rule.is_empty() || rng.usize(..2) == 0 {
+                let not_namespaces = list(rng, &["shop", "pay", "a", "s*"]);
                 rule.push(format!(r#""from": [{{"source": {{"notNamespaces": {not_namespaces}}}}}]"#));
             }
-            if dice.below(2) == 0 {
-                let conditions: Vec<_> = (0..=dice.below(2))
+            if rng.usize(..2) == 0 {
+                let conditions: Vec<_> = (0..=rng.usize(..2))
                     .map(|_| {
-                        let values = list(dice, &["admin", "user", "guest", "ad*", "*er"]);
+                        let values = list(rng, &["admin", "user", "guest", "ad*", "*er"]);
                         format!(r#"{{"key": "request.headers[x-role]", "notValues": {values}}}"#)
                     })
                     .collect();
@@ -314,13 +325,13 @@ fn excluding_policy(dice: &mut Dice, number: usize) -> AuthorizationPolicy {
 
 #[test]
 fn stretches_of_rules_that_exclude_agree_with_walking_them() {
-    let mut dice = Dice(0x0b57_ac1e);
+    let mut rng = Rng::with_seed(0x0b57_ac1e);
     let mut answers = std::collections::HashMap::<String, usize>::new();
     for _ in 0..400 {
-        let policies: Vec<_> = (0..=dice.below(3)).map(|number| excluding_policy(&mut dice, number)).collect();
+        let policies: Vec<_> = (0..=rng.usize(..3)).map(|number| excluding_policy(&mut rng, number)).collect();
         let policy = compile(&policies);
         for _ in 0..40 {
-            let mut request = random_request(&mut dice);
+            let mut request = random_request(&mut rng);
             let expected = linear(&policies, &mut request);
             assert_eq!(indexed(&policy, &mut request), expected, "{request:?}");
             *answers.entry(expected).or_default() += 1;
@@ -338,18 +349,18 @@ fn a_principal_that_every_rule_shares_does_not_make_the_others_dear() {
     };
     let rules: Vec<_> = (0..500).map(rule).collect();
     let policy = compile(&[read("p", &format!(r#"{{"rules": [{}]}}"#, rules.join(", ")))]);
-    let mut asked = Asked::by("spiffe://cluster.local/ns/n7/sa/web").path("/other");
+    let mut asked = FakeRequest::new("spiffe://cluster.local/ns/n7/sa/web").with_path("/other");
     let mut lookups = policy.rules.lookups(None, &mut asked);
-    let checked = policy.rules.allow.enforced.checked(&policy.rules.sets, &mut lookups);
+    let checked = policy.rules.allow.enforced.checked_clauses(&policy.rules.sets, &mut lookups);
     assert_eq!(checked, Ok(1), "a principal of one rule meets more than that rule");
 }
 
 #[test]
 fn lists_under_lists_do_not_multiply() {
-    let mut dice = Dice(0x0dd_ba11);
+    let mut rng = Rng::with_seed(0x0dd_ba11);
     let mut list = |name: &str, form: &dyn Fn(usize) -> String| {
         let values: Vec<_> =
-            (0..300).filter(|_| dice.below(5) < 2).map(|number| format!("{:?}", form(number))).collect();
+            (0..300).filter(|_| rng.usize(..5) < 2).map(|number| format!("{:?}", form(number))).collect();
         format!("\"{name}\": [{}]", values.join(", "))
     };
     let mut rule = || {
@@ -360,6 +371,6 @@ fn lists_under_lists_do_not_multiply() {
     };
     let rules: Vec<_> = (0..30).map(|_| rule()).collect();
     let policy = compile(&[read("p", &format!(r#"{{"rules": [{}]}}"#, rules.join(", ")))]);
-    let entries = policy.rules.allow.enforced.entries();
+    let entries = policy.rules.allow.enforced.leaf_entries();
     assert!(entries < 60_000, "30 rules with lists of 120 values make {entries} entries");
 }

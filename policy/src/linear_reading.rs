@@ -4,6 +4,7 @@
 mod address;
 mod egress;
 mod header_glob;
+mod matches;
 pub(crate) mod metadata;
 mod path_template;
 mod peer;
@@ -33,11 +34,7 @@ use crate::config::value::Value;
 use crate::identity::error::EvalError;
 use crate::matcher::clause::Quantifier;
 
-/// A pattern by itself, compared with one value.
-pub(crate) trait Matches<Value: ?Sized> {
-    /// Compares the pattern with a value.
-    fn matches(&self, value: &Value) -> bool;
-}
+pub(crate) use matches::Matches;
 
 /// Whether a request's value of a field is among `values`.
 pub(crate) fn matches(

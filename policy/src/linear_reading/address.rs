@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use crate::authz::fields::ip_block::IpBlock;
 use crate::authz::fields::port::Port;
-use crate::linear_reading::Matches;
+use crate::linear_reading::matches::Matches;
 
 /// Bit by bit.
 impl Matches<IpAddr> for IpBlock {

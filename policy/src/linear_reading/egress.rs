@@ -4,7 +4,7 @@ use crate::egress::authority::Host;
 use crate::egress::host_pattern::DestinationPattern;
 use crate::egress::port::{PortPattern, ProtocolSet};
 use crate::egress::request::EgressProtocol;
-use crate::linear_reading::Matches;
+use crate::linear_reading::matches::Matches;
 
 impl Matches<Host> for DestinationPattern {
     fn matches(&self, host: &Host) -> bool {

@@ -1,7 +1,7 @@
 //! Globs of headers, on one value.
 
 use crate::baseline::header_field::{HeaderGlob, has_word};
-use crate::linear_reading::Matches;
+use crate::linear_reading::matches::Matches;
 
 impl Matches<[u8]> for HeaderGlob {
     fn matches(&self, value: &[u8]) -> bool {

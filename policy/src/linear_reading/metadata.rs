@@ -3,7 +3,7 @@
 use crate::authz::fields::metadata::MetadataPattern;
 use crate::authz::fields::request_principal::RequestPrincipalPattern;
 use crate::config::value::{Number, Value};
-use crate::linear_reading::Matches;
+use crate::linear_reading::matches::Matches;
 use crate::matcher::clause::Quantifier;
 use crate::matcher::string_pattern::StringPattern;
 

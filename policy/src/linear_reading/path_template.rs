@@ -1,6 +1,6 @@
 //! Path templates, segment by segment.
 
-use crate::linear_reading::Matches;
+use crate::linear_reading::matches::Matches;
 use crate::matcher::path_template::{PathTemplate, Segment};
 
 impl Matches<[u8]> for PathTemplate {

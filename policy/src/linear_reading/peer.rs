@@ -5,7 +5,7 @@ use crate::authz::fields::principal::PrincipalPattern;
 use crate::authz::fields::service_account::ServiceAccount;
 use crate::authz::fields::trust_domain::TrustDomainPattern;
 use crate::identity::spiffe_id::SpiffeId;
-use crate::linear_reading::Matches;
+use crate::linear_reading::matches::Matches;
 use crate::matcher::string_pattern::StringPattern;
 
 impl Matches<SpiffeId> for PrincipalPattern {

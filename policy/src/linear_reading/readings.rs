@@ -8,7 +8,7 @@ use crate::authz::fields::host::HostPattern;
 use crate::authz::fields::method::MethodPattern;
 use crate::authz::fields::path::PathPattern;
 use crate::authz::fields::server_name::ServerNamePattern;
-use crate::linear_reading::Matches;
+use crate::linear_reading::matches::Matches;
 use crate::matcher::clause::Quantifier;
 use crate::matcher::path_template::{PathTemplate, SegmentBytes};
 use crate::matcher::string_pattern::StringPattern;

@@ -27,14 +27,16 @@ use crate::matcher::clause::Quantifier;
 use crate::test_support::fake_request::FakeRequest;
 use crate::test_support::protobuf_writer::metadata;
 use crate::test_support::random::pick;
+use crate::test_support::yaml::json;
 
+/// An AuthorizationPolicy of this name, with this `spec` as YAML.
 fn read(name: &str, spec: &str) -> AuthorizationPolicy {
-    let json = format!(
-        r#"{{"apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy",
-            "metadata": {{"name": "{name}", "namespace": "shop"}}, "spec": {spec}}}"#
-    );
+    let configuration = json(&format!(
+        r#"{{apiVersion: security.istio.io/v1, kind: AuthorizationPolicy,
+            metadata: {{name: "{name}", namespace: shop}}, spec: {spec}}}"#
+    ));
     let diagnostics = Diagnostics::default();
-    let document = Value::parse(json.as_bytes()).expect("JSON");
+    let document = Value::parse(configuration.as_bytes()).expect("JSON");
     let trust_domains = TrustDomains::new("cluster.local".to_owned(), Vec::new());
     let resource = Resource::read(
         &ConfigNode::root(&document, &diagnostics),
@@ -110,7 +112,7 @@ fn in_words(decision: &Decision<Denial<'_>>) -> String {
     }
 }
 
-/// A JSON list of one to four of these.
+/// A list of one to four of these.
 fn list(rng: &mut Rng, of: &[&str]) -> String {
     let values: Vec<_> = (0..=rng.usize(..3)).map(|_| format!("{:?}", pick(rng, of))).collect();
     format!("[{}]", values.join(", "))
@@ -226,7 +228,7 @@ fn random_object(rng: &mut Rng, fields: &[(&str, &str, &[&str])]) -> String {
         for (key, not_key, values) in fields {
             for (key, odds) in [(key, 3), (not_key, 6)] {
                 if rng.usize(..odds) == 0 {
-                    keys.push(format!("\"{key}\": {}", list(rng, values)));
+                    keys.push(format!("{key}: {}", list(rng, values)));
                 }
             }
         }
@@ -241,10 +243,9 @@ fn random_policy(rng: &mut Rng, number: usize) -> AuthorizationPolicy {
             let mut parts = Vec::new();
             for (list, key, fields) in [("from", "source", &SOURCES[..]), ("to", "operation", &OPERATIONS[..])] {
                 if rng.usize(..3) > 0 {
-                    let items: Vec<_> = (0..=rng.usize(..3))
-                        .map(|_| format!("{{\"{key}\": {}}}", random_object(rng, fields)))
-                        .collect();
-                    parts.push(format!("\"{list}\": [{}]", items.join(", ")));
+                    let items: Vec<_> =
+                        (0..=rng.usize(..3)).map(|_| format!("{{{key}: {}}}", random_object(rng, fields))).collect();
+                    parts.push(format!("{list}: [{}]", items.join(", ")));
                 }
             }
             if rng.usize(..3) == 0 {
@@ -252,15 +253,15 @@ fn random_policy(rng: &mut Rng, number: usize) -> AuthorizationPolicy {
                     .map(|_| {
                         let (key, values) = CONDITIONS[rng.usize(..CONDITIONS.len())];
                         let lists = random_object(rng, &[("values", "notValues", values)]);
-                        format!("{{\"key\": \"{key}\", {}", &lists[1..])
+                        format!("{{key: \"{key}\", {}", &lists[1..])
                     })
                     .collect();
-                parts.push(format!("\"when\": [{}]", conditions.join(", ")));
+                parts.push(format!("when: [{}]", conditions.join(", ")));
             }
             format!("{{{}}}", parts.join(", "))
         })
         .collect();
-    read(&format!("p{number}"), &format!(r#"{{"action": "{action}", "rules": [{}]}}"#, rules.join(", ")))
+    read(&format!("p{number}"), &format!(r#"{{action: "{action}", rules: [{}]}}"#, rules.join(", ")))
 }
 
 /// Values of headers, with blanks around them and lists among them.
@@ -389,10 +390,8 @@ fn the_index_agrees_with_walking_every_rule() {
 
 #[test]
 fn a_decision_asks_for_what_its_rules_need_and_once() {
-    let by_principal = compile(&[read(
-        "a",
-        r#"{"rules": [{"from": [{"source": {"principals": ["cluster.local/ns/shop/sa/web"]}}]}]}"#,
-    )]);
+    let by_principal =
+        compile(&[read("a", "{rules: [{from: [{source: {principals: [cluster.local/ns/shop/sa/web]}}]}]}")]);
     let mut request = FakeRequest::new("spiffe://cluster.local/ns/shop/sa/web");
     assert_eq!(by_principal.decide(&mut request), Decision::Allow);
     assert_eq!(request.read, ["peer"]);
@@ -400,12 +399,9 @@ fn a_decision_asks_for_what_its_rules_need_and_once() {
     let policies = [
         read(
             "a",
-            r#"{"rules": [{"from": [{"source": {"principals": ["cluster.local/ns/shop/sa/web"]}}], "to": [{"operation": {"methods": ["GET"], "paths": ["/a", "/b"], "notPaths": ["/c"]}}]}]}"#,
+            "{rules: [{from: [{source: {principals: [cluster.local/ns/shop/sa/web]}}], to: [{operation: {methods: [GET], paths: [/a, /b], notPaths: [/c]}}]}]}",
         ),
-        read(
-            "b",
-            r#"{"action": "DENY", "rules": [{"to": [{"operation": {"paths": ["/admin/{**}"], "notMethods": ["GET"]}}]}]}"#,
-        ),
+        read("b", r#"{action: DENY, rules: [{to: [{operation: {paths: ["/admin/{**}"], notMethods: [GET]}}]}]}"#),
     ];
     let by_all = compile(&policies);
     let mut request = FakeRequest::new("spiffe://cluster.local/ns/shop/sa/web").with_path("/b");
@@ -422,7 +418,7 @@ fn a_decision_asks_for_what_its_rules_need_and_once() {
 fn a_failure_of_the_proxy_denies_whatever_it_is_about() {
     let policies = [read(
         "a",
-        r#"{"rules": [{"from": [{"source": {"notPrincipals": ["x/y"]}}], "to": [{"operation": {"notMethods": ["PUT"], "notPaths": ["/c"], "notHosts": ["h"], "notPorts": ["1"]}}]}]}"#,
+        r#"{rules: [{from: [{source: {notPrincipals: [x/y]}}], to: [{operation: {notMethods: [PUT], notPaths: [/c], notHosts: [h], notPorts: ["1"]}}]}]}"#,
     )];
     let policy = compile(&policies);
     for attribute in ["peer", "port", "method", "host", "path"] {
@@ -441,9 +437,8 @@ fn a_dry_run_never_changes_the_answer() {
         policy
     };
     let web = "spiffe://cluster.local/ns/shop/sa/web";
-    let allow = || read("allow", r#"{"rules": [{"to": [{"operation": {"methods": ["GET", "POST"]}}]}]}"#);
-    let deny_posts =
-        || read("deny", r#"{"action": "DENY", "rules": [{"to": [{"operation": {"methods": ["POST"]}}]}]}"#);
+    let allow = || read("allow", "{rules: [{to: [{operation: {methods: [GET, POST]}}]}]}");
+    let deny_posts = || read("deny", "{action: DENY, rules: [{to: [{operation: {methods: [POST]}}]}]}");
     let deny_name = RuleName::new(deny_posts().name, RuleLabel::Number(0));
     let rows: [(&str, Vec<AuthorizationPolicy>, &str, Decision<Denial<'_>>); 5] = [
         (
@@ -482,7 +477,7 @@ fn in_report_mode_every_denial_is_only_reported() {
         CompiledPolicy::new(policies.iter().map(Cow::Borrowed).collect(), DefaultAction::Deny, EnforcementMode::Report);
     assert_eq!(policy.decide(&mut FakeRequest::new("")), Decision::WouldDeny(Denial::NoAllowMatches));
     let failing = FakeRequest { failing: vec!["peer"], ..FakeRequest::new("") };
-    let by_principal = [read("a", r#"{"rules": [{"from": [{"source": {"principals": ["x/y"]}}]}]}"#)];
+    let by_principal = [read("a", "{rules: [{from: [{source: {principals: [x/y]}}]}]}")];
     let policy = CompiledPolicy::new(
         by_principal.iter().map(Cow::Borrowed).collect(),
         DefaultAction::Deny,
@@ -496,12 +491,12 @@ fn a_denial_says_what_was_missing() {
     let policies = [
         read(
             "orders-l7",
-            r#"{"rules": [{"from": [{"source": {"principals": ["cluster.local/ns/shop/sa/web"]}}], "to": [{"operation": {"methods": ["GET", "POST"], "paths": ["/api/*"]}}]}]}"#,
+            r#"{rules: [{from: [{source: {principals: [cluster.local/ns/shop/sa/web]}}], to: [{operation: {methods: [GET, POST], paths: ["/api/*"]}}]}]}"#,
         ),
-        read("no-ghosts", r#"{"action": "DENY", "rules": [{"from": [{"source": {"notPrincipals": ["*"]}}]}]}"#),
+        read("no-ghosts", r#"{action: DENY, rules: [{from: [{source: {notPrincipals: ["*"]}}]}]}"#),
         read(
             "five",
-            r#"{"rules": [{"from": [{"source": {"namespaces": ["a", "b", "c", "d", "e"]}}], "to": [{"operation": {"methods": ["PUT"]}}]}]}"#,
+            "{rules: [{from: [{source: {namespaces: [a, b, c, d, e]}}], to: [{operation: {methods: [PUT]}}]}]}",
         ),
     ];
     let policy = compile(&policies);
@@ -540,15 +535,12 @@ fn a_denial_says_what_was_missing() {
 fn a_certificate_that_proves_nothing_is_denied_where_it_matters_who_asks() {
     use crate::identity::error::SpiffeIdError;
     let by_identity = [
-        read("deny", r#"{"action": "DENY", "rules": [{"from": [{"source": {"namespaces": ["dev"]}}]}]}"#),
-        read(
-            "deny",
-            r#"{"action": "DENY", "rules": [{"from": [{"source": {"principals": ["cluster.local/ns/dev/*"]}}]}]}"#,
-        ),
-        read("deny", r#"{"action": "DENY", "rules": [{"from": [{"source": {"notPrincipals": ["*"]}}]}]}"#),
-        read("allow", r#"{"rules": [{"from": [{"source": {"notNamespaces": ["dev"]}}]}]}"#),
+        read("deny", "{action: DENY, rules: [{from: [{source: {namespaces: [dev]}}]}]}"),
+        read("deny", r#"{action: DENY, rules: [{from: [{source: {principals: ["cluster.local/ns/dev/*"]}}]}]}"#),
+        read("deny", r#"{action: DENY, rules: [{from: [{source: {notPrincipals: ["*"]}}]}]}"#),
+        read("allow", "{rules: [{from: [{source: {notNamespaces: [dev]}}]}]}"),
     ];
-    let by_path = read("deny", r#"{"action": "DENY", "rules": [{"to": [{"operation": {"paths": ["/admin"]}}]}]}"#);
+    let by_path = read("deny", "{action: DENY, rules: [{to: [{operation: {paths: [/admin]}}]}]}");
     for reason in [
         UnauthenticatedReason::NotValidated,
         UnauthenticatedReason::InvalidSpiffeId(SpiffeIdError::UpperCase),
@@ -573,19 +565,18 @@ fn of_a_connection_is_known_what_its_handshake_settles_and_nothing_else() {
     const WEB: &str = "spiffe://cluster.local/ns/shop/sa/web";
     let authorization = |rule: &str| {
         format!(
-            r#"{{"apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy", "metadata": {{"name": "a", "namespace": "shop"}}, "spec": {{"rules": [{rule}]}}}}"#
+            "{{apiVersion: security.istio.io/v1, kind: AuthorizationPolicy, metadata: {{name: a, namespace: shop}}, spec: {{rules: [{rule}]}}}}"
         )
     };
     let mutual_tls = |spec: &str| {
         format!(
-            r#"{{"apiVersion": "security.istio.io/v1", "kind": "PeerAuthentication", "metadata": {{"name": "p", "namespace": "shop"}}, "spec": {spec}}}"#
+            "{{apiVersion: security.istio.io/v1, kind: PeerAuthentication, metadata: {{name: p, namespace: shop}}, spec: {spec}}}"
         )
     };
-    let by_principal = authorization(r#"{"from": [{"source": {"principals": ["cluster.local/ns/shop/*"]}}]}"#);
-    let by_path = authorization(r#"{"to": [{"operation": {"paths": ["/a"]}}]}"#);
-    let strict = mutual_tls(r#"{"mtls": {"mode": "STRICT"}}"#);
-    let port =
-        mutual_tls(r#"{"selector": {"matchLabels": {"app": "a"}}, "portLevelMtls": {"80": {"mode": "STRICT"}}}"#);
+    let by_principal = authorization(r#"{from: [{source: {principals: ["cluster.local/ns/shop/*"]}}]}"#);
+    let by_path = authorization("{to: [{operation: {paths: [/a]}}]}");
+    let strict = mutual_tls("{mtls: {mode: STRICT}}");
+    let port = mutual_tls(r#"{selector: {matchLabels: {app: a}}, portLevelMtls: {"80": {mode: STRICT}}}"#);
     let caller = |peer: Peer| FakeRequest { peer, ..FakeRequest::new("") };
     let callers = [
         FakeRequest::new(WEB),
@@ -603,11 +594,9 @@ fn of_a_connection_is_known_what_its_handshake_settles_and_nothing_else() {
     ];
     for (resources, expected) in rows {
         let resources: Vec<_> = resources.iter().map(|resource| resource.as_str()).collect();
-        let configuration = format!(
-            r#"{{"workload": {{"namespace": "shop", "labels": {{"app": "a"}}}}, "resources": [{}]}}"#,
-            resources.join(", ")
-        );
-        let policy = crate::IdentityAuthz::parse(&configuration).expect("a configuration");
+        let configuration =
+            format!("{{workload: {{namespace: shop, labels: {{app: a}}}}, resources: [{}]}}", resources.join(", "));
+        let policy = crate::IdentityAuthz::parse(json(&configuration)).expect("a configuration");
         let known = callers.clone().map(|mut caller| policy.policy().precompute_connection(&mut caller).is_some());
         assert_eq!(known, expected, "{configuration}");
     }
@@ -615,10 +604,8 @@ fn of_a_connection_is_known_what_its_handshake_settles_and_nothing_else() {
 
 #[test]
 fn connections_match_alike_if_their_callers_are_alike_to_the_policy() {
-    let policy = compile(&[read(
-        "a",
-        r#"{"rules": [{"from": [{"source": {"namespaces": ["shop"]}}], "to": [{"operation": {"paths": ["/a"]}}]}]}"#,
-    )]);
+    let policy =
+        compile(&[read("a", "{rules: [{from: [{source: {namespaces: [shop]}}], to: [{operation: {paths: [/a]}}]}]}")]);
     let of = |uri| policy.precompute_connection(&mut FakeRequest::new(uri));
     let web = of("spiffe://cluster.local/ns/shop/sa/web");
     assert!(web.is_some());

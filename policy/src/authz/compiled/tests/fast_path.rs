@@ -19,19 +19,19 @@ fn is_fast(policy: &CompiledPolicy, request: &mut FakeRequest) -> bool {
 /// An ALLOW policy of rules for the callers of the namespace `shop`, each with what it wants of the operation.
 fn from_the_shop(operations: &[&str]) -> String {
     let rule = |operation: &&str| {
-        format!(r#"{{"from": [{{"source": {{"namespaces": ["shop"]}}}}], "to": [{{"operation": {{{operation}}}}}]}}"#)
+        format!("{{from: [{{source: {{namespaces: [shop]}}}}], to: [{{operation: {{{operation}}}}}]}}")
     };
     let rules: Vec<_> = operations.iter().map(rule).collect();
-    format!(r#"{{"rules": [{}]}}"#, rules.join(", "))
+    format!("{{rules: [{}]}}", rules.join(", "))
 }
 
 #[test]
 fn exact_methods_hosts_and_paths_take_the_fast_path() {
     let policy = policies(&[&from_the_shop(&[
-        r#""methods": ["GET", "HEAD"], "paths": ["/a", "/b/c"]"#,
-        r#""methods": ["POST"], "hosts": ["orders"], "paths": ["/a"]"#,
-        r#""hosts": ["health"]"#,
-        r#""methods": ["P*"], "hosts": ["pay*"], "paths": ["/api/*", "/x"]"#,
+        "methods: [GET, HEAD], paths: [/a, /b/c]",
+        "methods: [POST], hosts: [orders], paths: [/a]",
+        "hosts: [health]",
+        r#"methods: ["P*"], hosts: ["pay*"], paths: ["/api/*", /x]"#,
     ])]);
     let asked = |method: &str, host: &str, path: &str| {
         let host = Some(host.as_bytes().to_vec());
@@ -100,54 +100,47 @@ fn of_callers(count: usize) -> Vec<String> {
         ["cluster.local/ns/shop/sa/web", "cluster.local/ns/shop/*", "cluster.local/*", "other/x", "other/y"];
     let rule = |number: usize| {
         let principal = principals[number / 4];
-        let operation = format!(r#"{{"methods": ["GET", "M{number}"]}}"#);
-        format!(
-            r#"{{"from": [{{"source": {{"principals": ["{principal}"]}}}}], "to": [{{"operation": {operation}}}]}}"#
-        )
+        let operation = format!(r#"{{methods: [GET, "M{number}"]}}"#);
+        format!(r#"{{from: [{{source: {{principals: ["{principal}"]}}}}], to: [{{operation: {operation}}}]}}"#)
     };
     let rules: Vec<_> = (0..count).chain(12..20).map(rule).collect();
-    vec![format!(r#"{{"rules": [{}]}}"#, rules.join(", "))]
+    vec![format!("{{rules: [{}]}}", rules.join(", "))]
 }
 
 #[test]
 fn no_fast_path_where_rules_need_more() {
-    let get = from_the_shop(&[r#""methods": ["GET"]"#]);
-    let deny = |rule: &str| format!(r#"{{"action": "DENY", "rules": [{rule}]}}"#);
+    let get = from_the_shop(&["methods: [GET]"]);
+    let deny = |rule: &str| format!("{{action: DENY, rules: [{rule}]}}");
     let many = |count: usize, form: fn(usize) -> String| (0..count).map(form).collect::<Vec<_>>();
-    let listed = |count| format!(r#""paths": [{}]"#, many(count, |n| format!("\"/p{n}\"")).join(", "));
+    let listed = |count| format!("paths: [{}]", many(count, |n| format!("\"/p{n}\"")).join(", "));
     let prefixes = |count| {
         let paths = many(count, |n| format!("\"/p{n}/*\"")).join(", ");
-        let from = r#"[{"source": {"namespaces": ["dev"]}}]"#;
-        format!(r#"{{"rules": [{{"from": {from}, "to": [{{"operation": {{"paths": [{paths}]}}}}]}}]}}"#)
+        let from = "[{source: {namespaces: [dev]}}]";
+        format!("{{rules: [{{from: {from}, to: [{{operation: {{paths: [{paths}]}}}}]}}]}}")
     };
-    let hosts = many(9, |n| format!(r#""hosts": ["orders", "h{n}"]"#));
+    let hosts = many(9, |n| format!(r#"hosts: [orders, "h{n}"]"#));
     let hosts: Vec<_> = hosts.iter().map(String::as_str).collect();
     let rows = [
         (vec![get.clone()], true),
-        (vec![get.clone(), deny(r#"{"from": [{"source": {"namespaces": ["dev"]}}]}"#)], true),
-        (vec![get.clone(), deny(r#"{"from": [{"source": {"notNamespaces": ["shop"]}}]}"#)], true),
-        (vec![get.clone(), deny(r#"{"to": [{"operation": {"paths": ["/never"]}}]}"#)], false),
+        (vec![get.clone(), deny("{from: [{source: {namespaces: [dev]}}]}")], true),
+        (vec![get.clone(), deny("{from: [{source: {notNamespaces: [shop]}}]}")], true),
+        (vec![get.clone(), deny("{to: [{operation: {paths: [/never]}}]}")], false),
         (
-            vec![
-                get.clone(),
-                deny(
-                    r#"{"from": [{"source": {"namespaces": ["shop"]}}], "to": [{"operation": {"methods": ["PUT"]}}]}"#,
-                ),
-            ],
+            vec![get.clone(), deny("{from: [{source: {namespaces: [shop]}}], to: [{operation: {methods: [PUT]}}]}")],
             false,
         ),
-        (vec![get.clone(), from_the_shop(&[r#""methods": ["PUT"], "ports": ["1"]"#])], false),
-        (vec![from_the_shop(&[r#""notMethods": ["PUT"]"#])], false),
-        (vec![from_the_shop(&[r#""methods": ["GET"], "notPaths": ["/never"]"#])], false),
-        (vec![from_the_shop(&[r#""methods": ["G*"]"#])], true),
-        (vec![from_the_shop(&[r#""methods": ["*T"]"#])], false),
-        (vec![from_the_shop(&[r#""methods": ["*"]"#])], false),
-        (vec![from_the_shop(&[r#""paths": ["/api", "/*"]"#])], true),
-        (vec![from_the_shop(&[r#""paths": ["/*"]"#]), prefixes(63)], true),
-        (vec![from_the_shop(&[r#""paths": ["/*"]"#]), prefixes(64)], false),
-        (vec![from_the_shop(&[r#""paths": ["/", "/{*}/a"]"#])], false),
-        (vec![from_the_shop(&[r#""paths": ["/", "*"]"#])], false),
-        (vec![from_the_shop(&[&format!("{}, {}", listed(3), r#""methods": ["GET"]"#)]), get.clone()], true),
+        (vec![get.clone(), from_the_shop(&[r#"methods: [PUT], ports: ["1"]"#])], false),
+        (vec![from_the_shop(&["notMethods: [PUT]"])], false),
+        (vec![from_the_shop(&["methods: [GET], notPaths: [/never]"])], false),
+        (vec![from_the_shop(&[r#"methods: ["G*"]"#])], true),
+        (vec![from_the_shop(&[r#"methods: ["*T"]"#])], false),
+        (vec![from_the_shop(&[r#"methods: ["*"]"#])], false),
+        (vec![from_the_shop(&[r#"paths: [/api, "/*"]"#])], true),
+        (vec![from_the_shop(&[r#"paths: ["/*"]"#]), prefixes(63)], true),
+        (vec![from_the_shop(&[r#"paths: ["/*"]"#]), prefixes(64)], false),
+        (vec![from_the_shop(&[r#"paths: [/, "/{*}/a"]"#])], false),
+        (vec![from_the_shop(&[r#"paths: [/, "*"]"#])], false),
+        (vec![from_the_shop(&[&format!("{}, {}", listed(3), "methods: [GET]")]), get.clone()], true),
         (vec![from_the_shop(&[&listed(5)]), get.clone()], false),
         (vec![from_the_shop(&hosts[..4])], true),
         (vec![from_the_shop(&hosts)], false),
@@ -164,9 +157,9 @@ fn no_fast_path_where_rules_need_more() {
 
 #[test]
 fn no_fast_path_past_a_denial_in_report_mode() {
-    let deny = r#"{"action": "DENY", "rules": [{"to": [{"operation": {"methods": ["GET"]}}]}]}"#;
+    let deny = "{action: DENY, rules: [{to: [{operation: {methods: [GET]}}]}]}";
     let dry_run = AuthorizationPolicy { mode: EnforcementMode::Report, ..read("deny", deny) };
-    let policy = compile(&[read("allow", &from_the_shop(&[r#""methods": ["GET"]"#])), dry_run]);
+    let policy = compile(&[read("allow", &from_the_shop(&["methods: [GET]"])), dry_run]);
     let mut request = FakeRequest::new(WEB);
     let matches = policy.precompute_connection(&mut request).expect("nothing fails");
     let decision = policy.evaluate(Some(&matches), &mut request).decision;
@@ -183,7 +176,7 @@ fn simple_policy(rng: &mut Rng, number: usize) -> AuthorizationPolicy {
                 [("principals", &PRINCIPALS[..], 2), ("notNamespaces", &NAMESPACES, 2), ("ipBlocks", &ADDRESSES, 8)]
             {
                 if rng.usize(..odds) == 0 {
-                    source.push(format!("\"{key}\": {}", list(rng, values)));
+                    source.push(format!("{key}: {}", list(rng, values)));
                 }
             }
             let mut operation = Vec::new();
@@ -194,24 +187,24 @@ fn simple_policy(rng: &mut Rng, number: usize) -> AuthorizationPolicy {
                 ("paths", &["/", "/api/orders", "/health", "/api/*"], 2),
             ] {
                 if rng.usize(..odds) == 0 {
-                    operation.push(format!("\"{key}\": {}", list(rng, values)));
+                    operation.push(format!("{key}: {}", list(rng, values)));
                 }
             }
             let mut parts = Vec::new();
             if !source.is_empty() {
-                parts.push(format!(r#""from": [{{"source": {{{}}}}}]"#, source.join(", ")));
+                parts.push(format!("from: [{{source: {{{}}}}}]", source.join(", ")));
             }
             if !operation.is_empty() {
-                parts.push(format!(r#""to": [{{"operation": {{{}}}}}]"#, operation.join(", ")));
+                parts.push(format!("to: [{{operation: {{{}}}}}]", operation.join(", ")));
             }
             if rng.usize(..4) == 0 {
                 let values = list(rng, &SERVER_NAMES);
-                parts.push(format!(r#""when": [{{"key": "connection.sni", "values": {values}}}]"#));
+                parts.push(format!("when: [{{key: connection.sni, values: {values}}}]"));
             }
             format!("{{{}}}", parts.join(", "))
         })
         .collect();
-    read(&format!("p{number}"), &format!(r#"{{"action": "{action}", "rules": [{}]}}"#, rules.join(", ")))
+    read(&format!("p{number}"), &format!(r#"{{action: "{action}", rules: [{}]}}"#, rules.join(", ")))
 }
 
 #[test]

@@ -15,19 +15,19 @@ struct Shape {
 }
 
 fn from(source: &str) -> String {
-    format!(r#"{{"from": [{{"source": {{{source}}}}}]}}"#)
+    format!("{{from: [{{source: {{{source}}}}}]}}")
 }
 
 fn to(operation: &str) -> String {
-    format!(r#"{{"to": [{{"operation": {{{operation}}}}}]}}"#)
+    format!("{{to: [{{operation: {{{operation}}}}}]}}")
 }
 
 fn from_to(source: &str, operation: &str) -> String {
-    format!(r#"{{"from": [{{"source": {{{source}}}}}], "to": [{{"operation": {{{operation}}}}}]}}"#)
+    format!("{{from: [{{source: {{{source}}}}}], to: [{{operation: {{{operation}}}}}]}}")
 }
 
 fn when(key: &str, values: &str) -> String {
-    format!(r#"{{"when": [{{"key": "{key}", {values}}}]}}"#)
+    format!(r#"{{when: [{{key: "{key}", {values}}}]}}"#)
 }
 
 const WEB: &str = "spiffe://cluster.local/ns/shop/sa/web";
@@ -67,31 +67,31 @@ const SHAPES: &[Shape] = &[
     Shape {
         name: "a principal each",
         action: "ALLOW",
-        rule: |n| from(&format!(r#""principals": ["cluster.local/ns/n{n}/sa/web"]"#)),
+        rule: |n| from(&format!(r#"principals: ["cluster.local/ns/n{n}/sa/web"]"#)),
         requests: |count| some(count).map(workload).to_vec(),
     },
     Shape {
         name: "a principal each, to deny",
         action: "DENY",
-        rule: |n| from(&format!(r#""principals": ["cluster.local/ns/n{n}/sa/web"]"#)),
+        rule: |n| from(&format!(r#"principals: ["cluster.local/ns/n{n}/sa/web"]"#)),
         requests: |count| some(count).map(workload).to_vec(),
     },
     Shape {
         name: "a prefix of a principal each",
         action: "ALLOW",
-        rule: |n| from(&format!(r#""principals": ["cluster.local/ns/n{n}/*"]"#)),
+        rule: |n| from(&format!(r#"principals: ["cluster.local/ns/n{n}/*"]"#)),
         requests: |count| some(count).map(workload).to_vec(),
     },
     Shape {
         name: "a namespace each",
         action: "ALLOW",
-        rule: |n| from(&format!(r#""namespaces": ["n{n}"]"#)),
+        rule: |n| from(&format!(r#"namespaces: ["n{n}"]"#)),
         requests: |count| some(count).map(workload).to_vec(),
     },
     Shape {
         name: "a path each under one principal",
         action: "ALLOW",
-        rule: |n| from_to(r#""principals": ["cluster.local/ns/shop/sa/web"]"#, &format!(r#""paths": ["/p{n}"]"#)),
+        rule: |n| from_to("principals: [cluster.local/ns/shop/sa/web]", &format!(r#"paths: ["/p{n}"]"#)),
         requests: |count| {
             let mut requests = paths(&some(count).map(|n| format!("/p{n}")));
             requests.push(workload(1).with_path("/p1"));
@@ -101,27 +101,27 @@ const SHAPES: &[Shape] = &[
     Shape {
         name: "a prefix of a path each",
         action: "DENY",
-        rule: |n| to(&format!(r#""paths": ["/p{n}/*"], "methods": ["GET"]"#)),
+        rule: |n| to(&format!(r#"paths: ["/p{n}/*"], methods: [GET]"#)),
         requests: |count| paths(&some(count).map(|n| format!("/p{n}/x"))),
     },
     Shape {
         name: "an end of a path each",
         action: "ALLOW",
-        rule: |n| to(&format!(r#""paths": ["*/p{n}"]"#)),
+        rule: |n| to(&format!(r#"paths: ["*/p{n}"]"#)),
         requests: |count| paths(&some(count).map(|n| format!("/x/p{n}"))),
     },
     Shape {
         name: "a template each",
         action: "ALLOW",
-        rule: |n| to(&format!(r#""paths": ["/{{*}}/p{n}"], "methods": ["GET"]"#)),
+        rule: |n| to(&format!(r#"paths: ["/{{*}}/p{n}"], methods: [GET]"#)),
         requests: |count| paths(&some(count).map(|n| format!("/x/p{n}"))),
     },
     Shape {
         name: "a grid of principals and paths",
         action: "ALLOW",
         rule: |n| {
-            let principal = format!(r#""principals": ["cluster.local/ns/n{}/sa/web"]"#, n / 45);
-            from_to(&principal, &format!(r#""paths": ["/p{}"]"#, n % 45))
+            let principal = format!(r#"principals: ["cluster.local/ns/n{}/sa/web"]"#, n / 45);
+            from_to(&principal, &format!(r#"paths: ["/p{}"]"#, n % 45))
         },
         requests: |count| some(count).map(|n| workload(n / 45).with_path(&format!("/p{}", n % 45))).to_vec(),
     },
@@ -129,21 +129,21 @@ const SHAPES: &[Shape] = &[
         name: "half by namespace, half by path",
         action: "DENY",
         rule: |n| match n % 2 {
-            0 => from(&format!(r#""namespaces": ["n{n}"]"#)),
-            _ => to(&format!(r#""paths": ["/p{n}"]"#)),
+            0 => from(&format!(r#"namespaces: ["n{n}"]"#)),
+            _ => to(&format!(r#"paths: ["/p{n}"]"#)),
         },
         requests: |count| some(count).map(|n| workload(n).with_path(&format!("/p{}", n + 1))).to_vec(),
     },
     Shape {
         name: "a network each",
         action: "ALLOW",
-        rule: |n| from(&format!(r#""ipBlocks": ["10.{}.{}.0/24"]"#, n / 256, n % 256)),
+        rule: |n| from(&format!(r#"ipBlocks: ["10.{}.{}.0/24"]"#, n / 256, n % 256)),
         requests: |count| some(count).map(from_address).to_vec(),
     },
     Shape {
         name: "a header value each",
         action: "ALLOW",
-        rule: |n| when("request.headers[x-role]", &format!(r#""values": ["r{n}"]"#)),
+        rule: |n| when("request.headers[x-role]", &format!(r#"values: ["r{n}"]"#)),
         requests: |count| {
             let mut requests = some(count).map(|n| with_header(&format!("r{n}"))).to_vec();
             requests.push(with_headers(["r1", "r2"]));
@@ -153,46 +153,46 @@ const SHAPES: &[Shape] = &[
     Shape {
         name: "something within a header value each",
         action: "DENY",
-        rule: |n| when("request.headers[x-role]", &format!(r#""values": ["*-r{n}-*"]"#)),
+        rule: |n| when("request.headers[x-role]", &format!(r#"values: ["*-r{n}-*"]"#)),
         requests: |count| some(count).map(|n| with_header(&format!("a-r{n}-z"))).to_vec(),
     },
     Shape {
         name: "a claim each",
         action: "ALLOW",
-        rule: |n| when("request.auth.claims[group]", &format!(r#""values": ["g{n}"]"#)),
+        rule: |n| when("request.auth.claims[group]", &format!(r#"values: ["g{n}"]"#)),
         requests: |count| some(count).map(|n| with_claim(&format!("g{n}"))).to_vec(),
     },
     Shape {
         name: "not one path each",
         action: "ALLOW",
-        rule: |n| to(&format!(r#""notPaths": ["/p{n}"]"#)),
+        rule: |n| to(&format!(r#"notPaths: ["/p{n}"]"#)),
         requests: |count| paths(&some(count).map(|n| format!("/p{n}"))),
     },
     Shape {
         name: "not one path each, to deny",
         action: "DENY",
-        rule: |n| to(&format!(r#""notPaths": ["/p{n}"]"#)),
+        rule: |n| to(&format!(r#"notPaths: ["/p{n}"]"#)),
         requests: |count| paths(&some(count).map(|n| format!("/p{n}"))),
     },
     Shape {
         name: "not one principal each, for another method",
         action: "ALLOW",
-        rule: |n| from_to(&format!(r#""notPrincipals": ["cluster.local/ns/n{n}/sa/web"]"#), r#""methods": ["PUT"]"#),
+        rule: |n| from_to(&format!(r#"notPrincipals: ["cluster.local/ns/n{n}/sa/web"]"#), "methods: [PUT]"),
         requests: |count| some(count).map(workload).to_vec(),
     },
     Shape {
         name: "not one principal each, for another method, but for the first",
         action: "DENY",
         rule: |n| {
-            let operation = if n == 0 { r#""notPaths": ["/"]"# } else { r#""methods": ["PUT"]"# };
-            from_to(&format!(r#""notPrincipals": ["cluster.local/ns/n{n}/sa/web"]"#), operation)
+            let operation = if n == 0 { "notPaths: [/]" } else { "methods: [PUT]" };
+            from_to(&format!(r#"notPrincipals: ["cluster.local/ns/n{n}/sa/web"]"#), operation)
         },
         requests: |count| some(count).map(workload).to_vec(),
     },
     Shape {
         name: "not the same namespace, and not one path each",
         action: "DENY",
-        rule: |n| from_to(r#""notNamespaces": ["shop", "other"]"#, &format!(r#""notPaths": ["/p{n}", "/all"]"#)),
+        rule: |n| from_to("notNamespaces: [shop, other]", &format!(r#"notPaths: ["/p{n}", /all]"#)),
         requests: |count| {
             let mut requests = paths(&some(count).map(|n| format!("/p{n}")));
             requests.extend([
@@ -206,7 +206,7 @@ const SHAPES: &[Shape] = &[
     Shape {
         name: "not one network each, nor a common one",
         action: "ALLOW",
-        rule: |n| from(&format!(r#""notIpBlocks": ["10.{}.{}.0/24", "10.200.0.0/16"]"#, n / 256, n % 256)),
+        rule: |n| from(&format!(r#"notIpBlocks: ["10.{}.{}.0/24", "10.200.0.0/16"]"#, n / 256, n % 256)),
         requests: |count| {
             let mut requests = some(count).map(from_address).to_vec();
             requests.push(from_address(200 * 256));
@@ -216,7 +216,7 @@ const SHAPES: &[Shape] = &[
     Shape {
         name: "not one header value each, nor a common one",
         action: "ALLOW",
-        rule: |n| when("request.headers[x-role]", &format!(r#""notValues": ["r{n}", "none"]"#)),
+        rule: |n| when("request.headers[x-role]", &format!(r#"notValues: ["r{n}", none]"#)),
         requests: |count| {
             let mut requests = some(count).map(|n| with_header(&format!("r{n}"))).to_vec();
             requests.extend([with_header("none"), with_headers(["none", "r1"]), with_headers(["r0", "x"])]);
@@ -226,7 +226,7 @@ const SHAPES: &[Shape] = &[
     Shape {
         name: "not one header value each, nor a common one, to deny",
         action: "DENY",
-        rule: |n| when("request.headers[x-role]", &format!(r#""notValues": ["r{n}", "none"]"#)),
+        rule: |n| when("request.headers[x-role]", &format!(r#"notValues: ["r{n}", none]"#)),
         requests: |count| {
             let mut requests = some(count).map(|n| with_header(&format!("r{n}"))).to_vec();
             requests.extend([with_header("none"), with_headers(["none", "r1"]), with_headers(["none", "none"])]);
@@ -236,7 +236,7 @@ const SHAPES: &[Shape] = &[
     Shape {
         name: "all the same",
         action: "DENY",
-        rule: |_| to(r#""methods": ["PUT"], "notPaths": ["/a"]"#),
+        rule: |_| to("methods: [PUT], notPaths: [/a]"),
         requests: |_| {
             vec![
                 FakeRequest::new(WEB),
@@ -256,7 +256,7 @@ fn however_many_rules_there_are_a_few_are_checked() {
                 .chunks(rules_a_policy)
                 .enumerate()
                 .map(|(number, rules)| {
-                    let spec = format!(r#"{{"action": "{}", "rules": [{}]}}"#, shape.action, rules.join(", "));
+                    let spec = format!(r#"{{action: "{}", rules: [{}]}}"#, shape.action, rules.join(", "));
                     read(&format!("p{number}"), &spec)
                 })
                 .collect();
@@ -281,12 +281,12 @@ fn however_many_rules_there_are_a_few_are_checked() {
 fn what_two_conditions_exclude_they_do_not_exclude_together() {
     let not = |values: &[&str]| {
         let conditions =
-            values.iter().map(|value| format!(r#"{{"key": "request.headers[x-role]", "notValues": [{value}]}}"#));
-        format!(r#"{{"when": [{}]}}"#, conditions.collect::<Vec<_>>().join(", "))
+            values.iter().map(|value| format!(r#"{{key: "request.headers[x-role]", notValues: [{value}]}}"#));
+        format!("{{when: [{}]}}", conditions.collect::<Vec<_>>().join(", "))
     };
-    let mut rules = vec![not(&[r#""a", "b""#]); 6];
-    rules.insert(3, not(&[r#""a""#, r#""b""#]));
-    let policies = [read("p", &format!(r#"{{"action": "DENY", "rules": [{}]}}"#, rules.join(", ")))];
+    let mut rules = vec![not(&["a, b"]); 6];
+    rules.insert(3, not(&["a", "b"]));
+    let policies = [read("p", &format!("{{action: DENY, rules: [{}]}}", rules.join(", ")))];
     let mut request = with_headers(["a", "b"]);
     assert_eq!(linear(&policies, &mut request), "denied by ns[shop]-policy[p]-rule[3]");
     assert_eq!(indexed(&compile(&policies), &mut request), "denied by ns[shop]-policy[p]-rule[3]");
@@ -299,28 +299,28 @@ fn excluding_policy(rng: &mut Rng, number: usize) -> AuthorizationPolicy {
         .map(|_| {
             let not_paths = list(rng, &["/", "/api/orders", "/api/*", "/health"]);
             let mut rule = match rng.usize(..4) {
-                0 => vec![format!(r#""to": [{{"operation": {{"notPaths": {not_paths}, "methods": ["GET"]}}}}]"#)],
-                1 => vec![format!(r#""to": [{{"operation": {{"notPaths": {not_paths}, "notMethods": ["PUT"]}}}}]"#)],
-                2 => vec![format!(r#""to": [{{"operation": {{"notPaths": {not_paths}}}}}]"#)],
+                0 => vec![format!("to: [{{operation: {{notPaths: {not_paths}, methods: [GET]}}}}]")],
+                1 => vec![format!("to: [{{operation: {{notPaths: {not_paths}, notMethods: [PUT]}}}}]")],
+                2 => vec![format!("to: [{{operation: {{notPaths: {not_paths}}}}}]")],
                 _ => vec![],
             };
             if rule.is_empty() || rng.usize(..2) == 0 {
                 let not_namespaces = list(rng, &["shop", "pay", "a", "s*"]);
-                rule.push(format!(r#""from": [{{"source": {{"notNamespaces": {not_namespaces}}}}}]"#));
+                rule.push(format!("from: [{{source: {{notNamespaces: {not_namespaces}}}}}]"));
             }
             if rng.usize(..2) == 0 {
                 let conditions: Vec<_> = (0..=rng.usize(..2))
                     .map(|_| {
                         let values = list(rng, &["admin", "user", "guest", "ad*", "*er"]);
-                        format!(r#"{{"key": "request.headers[x-role]", "notValues": {values}}}"#)
+                        format!(r#"{{key: "request.headers[x-role]", notValues: {values}}}"#)
                     })
                     .collect();
-                rule.push(format!(r#""when": [{}]"#, conditions.join(", ")));
+                rule.push(format!("when: [{}]", conditions.join(", ")));
             }
             format!("{{{}}}", rule.join(", "))
         })
         .collect();
-    read(&format!("p{number}"), &format!(r#"{{"action": "{action}", "rules": [{}]}}"#, rules.join(", ")))
+    read(&format!("p{number}"), &format!(r#"{{action: "{action}", rules: [{}]}}"#, rules.join(", ")))
 }
 
 #[test]
@@ -344,11 +344,11 @@ fn stretches_of_rules_that_exclude_agree_with_walking_them() {
 fn a_principal_that_every_rule_shares_does_not_make_the_others_dear() {
     let rule = |number: usize| {
         format!(
-            r#"{{"from": [{{"source": {{"principals": ["cluster.local/ns/n{number}/sa/web", "cluster.local/ns/ops/sa/admin"]}}}}], "to": [{{"operation": {{"paths": ["/api/*"]}}}}]}}"#
+            r#"{{from: [{{source: {{principals: ["cluster.local/ns/n{number}/sa/web", cluster.local/ns/ops/sa/admin]}}}}], to: [{{operation: {{paths: ["/api/*"]}}}}]}}"#
         )
     };
     let rules: Vec<_> = (0..500).map(rule).collect();
-    let policy = compile(&[read("p", &format!(r#"{{"rules": [{}]}}"#, rules.join(", ")))]);
+    let policy = compile(&[read("p", &format!("{{rules: [{}]}}", rules.join(", ")))]);
     let mut asked = FakeRequest::new("spiffe://cluster.local/ns/n7/sa/web").with_path("/other");
     let mut lookups = policy.rules.lookups(None, &mut asked);
     let checked = policy.rules.allow.enforced.checked_clauses(&policy.rules.sets, &mut lookups);
@@ -361,16 +361,16 @@ fn lists_under_lists_do_not_multiply() {
     let mut list = |name: &str, form: &dyn Fn(usize) -> String| {
         let values: Vec<_> =
             (0..300).filter(|_| rng.usize(..5) < 2).map(|number| format!("{:?}", form(number))).collect();
-        format!("\"{name}\": [{}]", values.join(", "))
+        format!("{name}: [{}]", values.join(", "))
     };
     let mut rule = || {
         let principals = list("principals", &|number| format!("cluster.local/ns/n{number}/sa/web"));
         let paths = list("paths", &|number| format!("/p{number}"));
         let hosts = list("hosts", &|number| format!("h{number}"));
-        format!(r#"{{"from": [{{"source": {{{principals}}}}}], "to": [{{"operation": {{{paths}, {hosts}}}}}]}}"#)
+        format!("{{from: [{{source: {{{principals}}}}}], to: [{{operation: {{{paths}, {hosts}}}}}]}}")
     };
     let rules: Vec<_> = (0..30).map(|_| rule()).collect();
-    let policy = compile(&[read("p", &format!(r#"{{"rules": [{}]}}"#, rules.join(", ")))]);
+    let policy = compile(&[read("p", &format!("{{rules: [{}]}}", rules.join(", ")))]);
     let entries = policy.rules.allow.enforced.leaf_entries();
     assert!(entries < 60_000, "30 rules with lists of 120 values make {entries} entries");
 }

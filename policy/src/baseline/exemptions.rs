@@ -40,7 +40,7 @@ impl Exemptions {
         Some(Self { user_agents, paths, any_path, any_user_agent })
     }
 
-    /// Says by which reading of its path a request is not exempt, where it is as it came.
+    /// Describes the reading of the path by which a request is not exempt, if its original path is.
     pub(crate) fn describe_reading(&self, request: &mut dyn Request) -> Option<String> {
         let path = request.path().ok()??;
         let list = ValueList { of: Quantifier::All, meets: &|matched| !matched.is_empty() };
@@ -60,7 +60,7 @@ impl Exemptions {
         if !self.any_user_agent {
             return Ok(false);
         }
-        // A decoy beside a tool's own header exempts nothing: every header has to be exempt.
+        // Every header has to be exempt, so that adding an exempt header does not help.
         let values = request.header(USER_AGENT)?;
         let mut headers = values.iter().flat_map(|value| joined_headers(trimmed(value))).peekable();
         Ok(headers.peek().is_some() && headers.all(|header| self.user_agents.matches_whole(header)))

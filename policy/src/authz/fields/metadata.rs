@@ -82,8 +82,8 @@ impl MetadataPattern {
     }
 }
 
-/// The definition of whether a claim is among some patterns, by trying each with each element; the index must agree with
-/// it. A number that cannot be known is any of them for what keeps out, and none for what lets in.
+/// Reports whether a claim matches one of some patterns. Reference for the index, which must agree with it. An
+/// ambiguous number matches all of them to deny, and none to allow.
 #[cfg(test)]
 pub(crate) fn lists_claim(patterns: &[MetadataPattern], value: &Value, of: Quantifier, is_words: bool) -> bool {
     let elements: Vec<Value> = match value {
@@ -165,8 +165,7 @@ impl Index {
         Self { alone: index(Shape::Listed), listed, all, claim }
     }
 
-    /// Fills in what matches a value, for what keeps a request out and for what lets it in: of a number that cannot be
-    /// known the one is every pattern, the other none.
+    /// Adds the patterns that match a value. An ambiguous number matches every pattern to deny, and none to allow.
     pub(crate) fn lookup(&self, value: Option<&Value>, found: &mut FieldMatch) {
         let Some(value) = value else { return };
         if let Some(is_words) = self.claim {

@@ -21,7 +21,7 @@ const MAX_TAGGED_RESULTS: usize = 16;
 
 /// Cache of one plugin: the peers of its connections, and the results of its policy for them.
 ///
-/// What the handshake fixes for all requests of a connection is computed once: that all are allowed, if no rule depends
+/// Results that the handshake fixes for all requests of a connection are computed once: that all are allowed, if no rule depends
 /// on what can change from one request to the next, otherwise the lookups of the fields that it fixes. A denial is never
 /// cached.
 #[derive(Debug)]

@@ -15,7 +15,7 @@ use crate::matcher::readings_index::ValueList;
 use crate::matcher::value_ids::ValueId;
 
 /// The most values of a list.
-const MOST: usize = 100_000;
+const MAX_ITEMS: usize = 100_000;
 
 /// User agents and paths that beat every denial.
 pub(crate) struct Exemptions {
@@ -91,7 +91,7 @@ fn patterns<P>(
     let Some(node) = object.optional(key) else { return Some(Vec::new()) };
     let mut patterns = Vec::new();
     let mut complete = true;
-    for (number, item) in (0..).zip(node.items_up_to(MOST)?) {
+    for (number, item) in (0..).zip(node.items_up_to(MAX_ITEMS)?) {
         match item.non_empty_str().map(&parse) {
             Some(Ok(pattern)) => patterns.push((pattern, ValueId(number))),
             Some(Err(problem)) => {

@@ -296,7 +296,8 @@ fn read_to_ports(node: &ConfigNode<'_>) -> Option<Entry> {
         })
     });
     let ports = object.required("ports", "list the ports, as in [{port: \"443\"}]").and_then(|node| {
-        let ports: Vec<_> = node.non_empty_list(MAX_VALUES, "and the entry with it")?.map(|item| read_port(&item)).collect();
+        let ports: Vec<_> =
+            node.non_empty_list(MAX_VALUES, "and the entry with it")?.map(|item| read_port(&item)).collect();
         ports.into_iter().collect()
     });
     for key in ["rules", "listener", "originatingTLS", "terminatingTLS"] {

@@ -19,8 +19,8 @@ const MAX_PAIRS: usize = 32;
 
 /// Reads the identity that the last element names. Several headers are read as one, joined by commas.
 ///
-/// There is none without a header, and without a URI in the element; whatever is malformed proves nothing and stops a
-/// decision that asks for an identity: an open quote, a pair without `=`, a key that is not one of Envoy's, a key other
+/// Without a header, or without a URI in the element, there is no identity. A malformed header denies any request whose
+/// decision refers to identity: an open quote, a pair without `=`, a key that is not one of Envoy's, a key other
 /// than `By` and `DNS` that comes twice, a URI that is no SPIFFE ID. Blanks between a comma and an element are none
 /// (RFC 9110, section 5.6.1).
 pub fn forwarded_peer(values: &[&[u8]]) -> Peer {

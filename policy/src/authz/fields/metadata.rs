@@ -43,11 +43,11 @@ enum Shape {
 }
 
 impl MetadataPattern {
-    /// The value of a claim is a text, or a list of which one item has to match. The value of a filter's metadata is a
-    /// list where the policy writes it in brackets, otherwise a text (Istio 1.31,
+    /// Parses a pattern. A claim is a string, or a list with an item that has to match. Metadata of other filters is a
+    /// list if the policy writes brackets, otherwise a string (Istio 1.31,
     /// `pilot/pkg/security/authz/model/generator.go`).
     ///
-    /// Fails on what no value is compared with: `claims` say which of them are lists of words.
+    /// Fails if the pattern can never match; `claims` says which claims are space-delimited lists.
     pub(crate) fn parse(text: &str, key: &MetadataKey, claims: &ClaimSource) -> Result<Self, String> {
         if let MetadataKey::Claim(names) = key {
             check_claim(text, claims.is_space_delimited(names))?;

@@ -33,9 +33,9 @@ use crate::config::value::Value;
 use crate::identity::error::AttributeError;
 use crate::identity::trust_domains::TrustDomains;
 
-/// A configuration of `baseline-deny`, read without a fault and compiled.
+/// Valid, compiled configuration of `baseline-deny`.
 ///
-/// It denies what its policies and built-in lists match, lets everything else go on, and reads header values without
+/// It denies what its policies and built-in lists match, allows everything else, and reads header values without
 /// regard to case and as globs. An exemption beats every denial.
 pub struct BaselineDeny {
     policy: CompiledPolicy,

@@ -29,7 +29,7 @@ use crate::identity::settings::{
     CertificateValidation, DirectRemoteAddress, read_certificate_identity, read_remote_address, read_trust_domains,
 };
 
-/// A configuration of `egress-allowlist`, read without a fault and compiled.
+/// Valid, compiled configuration of `egress-allowlist`.
 pub struct EgressAllowlist {
     policy: EgressPolicy,
     reply: DenyResponse,

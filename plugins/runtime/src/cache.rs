@@ -21,9 +21,8 @@ const MAX_TAGGED_RESULTS: usize = 16;
 
 /// Cache of one plugin: the peers of its connections, and the results of its policy for them.
 ///
-/// Everything that the handshake fixes for all requests of a connection is computed once: that all are allowed, if no
-/// rule depends on what can change from one request to the next, otherwise the lookups of the fields that it fixes. A
-/// denial is never cached.
+/// Results that the handshake fixes for all requests of a connection are computed once: that all are allowed,
+/// if no rule depends on request attributes, otherwise the lookups of the fields that it fixes. Denials are never cached.
 #[derive(Debug)]
 pub struct PolicyCache<H> {
     needs: RequestNeeds,

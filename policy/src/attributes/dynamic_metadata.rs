@@ -6,9 +6,8 @@ use crate::identity::error::AttributeError;
 
 const MALFORMED: AttributeError = AttributeError { attribute: "metadata", status: "it is malformed" };
 
-/// Envoy's dynamic metadata, as its attribute `metadata` gives it: the wire form of
-/// `envoy.config.core.v3.Metadata`. Single values have attributes of their own, but there a text cannot be told from a
-/// list, and so could be written by a client to pass for one.
+/// Dynamic metadata: the wire form of `envoy.config.core.v3.Metadata`, from Envoy's attribute `metadata`. Attributes of
+/// single values are not used, because they do not distinguish a string from a list, so a client could forge a list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DynamicMetadata(Vec<u8>);
 

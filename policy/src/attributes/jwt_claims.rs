@@ -101,10 +101,10 @@ impl ClaimSource {
         }
     }
 
-    /// The claims of the request's token, none of them where it has no token.
+    /// Returns the claims of the request's token, or empty claims without a token.
     ///
-    /// Fails where a payload is there and cannot be told to be the one that policies are about: it is under a key that is
-    /// not listed, there are several, or it is no JSON object.
+    /// Fails if the payload is ambiguous or invalid: it is under a key that is not listed, there are several, or it is
+    /// not a JSON object.
     pub(crate) fn claims<R: Request + ?Sized>(&self, request: &mut R) -> Result<Claims, EvalError> {
         match &self.location {
             PayloadLocation::Metadata(keys) => {

@@ -11,11 +11,11 @@ use crate::collections::bytes::memchr2;
 use crate::identity::error::AttributeError;
 use crate::identity::peer::Peer;
 
-/// A request as its proxy sees it. A compiled policy asks for what its rules need and for nothing else; where it has to
-/// look at method, host or path twice it asks for them twice, so an implementation keeps what is dear to know.
+/// Request as the proxy sees it. A compiled policy reads only the attributes that its rules need. It can read method,
+/// host or path twice, so implementations cache expensive attributes.
 ///
-/// `Ok(None)` means that the request has no such thing: a positive match on it is false, a negative one true. An
-/// error stops the decision, and the request is denied. What an implementation leaves out fails in this way.
+/// `Ok(None)` means that the request lacks the attribute: a positive match on it is false, a negative one true. An
+/// error prevents a decision, and the request is denied. The default implementations return an error.
 pub trait Request {
     /// Reports whether this is a TCP connection rather than an HTTP request.
     fn is_connection(&self) -> bool {
@@ -106,7 +106,7 @@ impl PseudoHeader {
 /// Values of one header, usually one.
 pub type HeaderValues<'v> = SmallVec<[&'v [u8]; 2]>;
 
-/// A path without query and fragment, as Envoy's path matcher has it (`PathUtil::removeQueryAndFragment`).
+/// Returns a path without query and fragment, as in Envoy's path matcher (`PathUtil::removeQueryAndFragment`).
 pub(crate) fn without_query(path: &[u8]) -> &[u8] {
     let end = memchr2(path, b'?', b'#');
     end.and_then(|end| path.get(..end)).unwrap_or(path)

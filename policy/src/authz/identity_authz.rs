@@ -25,7 +25,7 @@ use crate::identity::settings::{
     read_remote_address, read_trust_domains,
 };
 
-/// A configuration of `identity-authz`, read without a fault and compiled.
+/// Valid, compiled configuration of `identity-authz`.
 pub struct IdentityAuthz {
     policy: CompiledPolicy,
     /// Policy for TCP connections, if it differs from the one for HTTP requests.

@@ -27,13 +27,13 @@ pub(crate) struct Resources {
     pub(crate) peer_authentications: Vec<PeerAuthentication>,
 }
 
-/// Reads a list of AuthorizationPolicy and PeerAuthentication resources, of which the items are apart.
+/// Reads a streamed list of AuthorizationPolicy and PeerAuthentication resources.
 pub(crate) fn read_resources(
     node: &ConfigNode<'_>,
     items: &StreamedList<'_>,
     context: &Context<'_>,
 ) -> Option<Resources> {
-    // Where it is no list, that is a fault, and there are no items.
+    // If it is not a list, that is reported, and there are no items.
     let _empty = node.items()?;
     if items.count() > MAX_RESOURCES {
         node.error(format!("has {} items, the limit is {MAX_RESOURCES}", items.count()));

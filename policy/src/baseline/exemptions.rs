@@ -15,7 +15,7 @@ use crate::matcher::readings_index::ValueList;
 use crate::matcher::value_ids::ValueId;
 
 /// The most values of a list.
-const MOST: usize = 100_000;
+const MAX_ITEMS: usize = 100_000;
 
 /// User agents and paths that beat every denial.
 pub(crate) struct Exemptions {
@@ -40,7 +40,7 @@ impl Exemptions {
         Some(Self { user_agents, paths, any_path, any_user_agent })
     }
 
-    /// Says by which reading of its path a request is not exempt, where it is as it came.
+    /// Describes the reading of the path by which a request is not exempt, if its original path is.
     pub(crate) fn describe_reading(&self, request: &mut dyn Request) -> Option<String> {
         let path = request.path().ok()??;
         let list = ValueList { of: Quantifier::All, meets: &|matched| !matched.is_empty() };
@@ -60,7 +60,7 @@ impl Exemptions {
         if !self.any_user_agent {
             return Ok(false);
         }
-        // A decoy beside a tool's own header exempts nothing: every header has to be exempt.
+        // Every header has to be exempt, so that adding an exempt header does not help.
         let values = request.header(USER_AGENT)?;
         let mut headers = values.iter().flat_map(|value| joined_headers(trimmed(value))).peekable();
         Ok(headers.peek().is_some() && headers.all(|header| self.user_agents.matches_whole(header)))
@@ -91,7 +91,7 @@ fn patterns<P>(
     let Some(node) = object.optional(key) else { return Some(Vec::new()) };
     let mut patterns = Vec::new();
     let mut complete = true;
-    for (number, item) in (0..).zip(node.items_up_to(MOST)?) {
+    for (number, item) in (0..).zip(node.items_up_to(MAX_ITEMS)?) {
         match item.non_empty_str().map(&parse) {
             Some(Ok(pattern)) => patterns.push((pattern, ValueId(number))),
             Some(Err(problem)) => {

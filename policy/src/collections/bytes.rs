@@ -3,12 +3,12 @@
 
 use std::cmp::Ordering;
 
-/// Reports whether bytes are the same.
+/// Reports whether two byte strings are equal.
 pub fn bytes_eq(one: &[u8], other: &[u8]) -> bool {
     if one.len() != other.len() {
         return false;
     }
-    // The last ones are compared together with some that were compared before, if there are so many.
+    // The last eight bytes are compared as one group, which can overlap the one before.
     if let ([.., a, b, c, d, e, f, g, h], [.., i, j, k, l, m, n, o, p]) = (one, other) {
         return eight([a, b, c, d, e, f, g, h]) == eight([i, j, k, l, m, n, o, p]) && same_eights(one, other);
     }

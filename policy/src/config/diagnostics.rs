@@ -8,7 +8,7 @@ use crate::config::printable::printable_line;
 /// Maximum number of errors that [`ConfigErrors`] prints; the rest are counted.
 ///
 /// This keeps the log readable when a generated configuration repeats a mistake thousands of times.
-const PRINTED: usize = 100;
+const MAX_ERRORS_LOGGED: usize = 100;
 
 /// Error in a configuration: its path and the fix.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,13 +18,13 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    /// A fault of `path`, as in `resources[2].spec.action`; an empty path stands for the whole configuration. Texts of the
-    /// configuration stand between backticks.
+    /// Builds the error at `path`, such as `resources[2].spec.action`; an empty path is the whole configuration. Quoted
+    /// configuration text is between backticks.
     pub(crate) fn new(path: impl Into<String>, problem: impl Into<String>) -> Self {
         Self::of_text(path, &problem.into(), None)
     }
 
-    /// The same, of a value that is the text `own`, which `problem` may quote.
+    /// Builds the error of a string value `own`, which `problem` may quote.
     pub(crate) fn of_text(path: impl Into<String>, problem: &str, own: Option<&str>) -> Self {
         Self { path: printable_line(&path.into(), None), problem: printable_line(problem, own) }
     }
@@ -50,8 +50,8 @@ impl Default for Diagnostics {
 }
 
 impl Diagnostics {
-    pub(crate) fn add(&self, fault: ConfigError) {
-        self.0.borrow_mut().add(fault);
+    pub(crate) fn add(&self, error: ConfigError) {
+        self.0.borrow_mut().add(error);
     }
 
     /// `value` if nothing was wrong, all the diagnostics otherwise.
@@ -78,18 +78,18 @@ pub struct ConfigErrors {
 }
 
 impl ConfigErrors {
-    pub(crate) fn of(fault: ConfigError) -> Self {
-        Self { diagnostics: vec![fault], hidden: 0 }
+    pub(crate) fn of(error: ConfigError) -> Self {
+        Self { diagnostics: vec![error], hidden: 0 }
     }
 
-    fn add(&mut self, fault: ConfigError) {
-        match self.diagnostics.len() < PRINTED {
-            true => self.diagnostics.push(fault),
+    fn add(&mut self, error: ConfigError) {
+        match self.diagnostics.len() < MAX_ERRORS_LOGGED {
+            true => self.diagnostics.push(error),
             false => self.hidden += 1,
         }
     }
 
-    /// The lines to log: one for each fault, with a last line that counts those beyond the first hundred.
+    /// Returns the lines to log: one for each error, and a last line that counts those beyond the first hundred.
     pub fn lines(&self) -> impl Iterator<Item = String> + '_ {
         let last = (self.hidden > 0).then(|| format!("and {} more", self.hidden));
         self.diagnostics.iter().map(ConfigError::to_string).chain(last)

@@ -20,7 +20,7 @@ impl Value {
         read(bytes, &ReadMode::whole).map(|(document, _)| document)
     }
 
-    /// The same, of which the list under `key` stays empty: its items are checked, and read one by one later.
+    /// Reads a configuration without the items of the list under `key`, which are checked, and read one by one later.
     pub(crate) fn parse_streaming<'b>(
         bytes: &'b [u8],
         key: &'static str,

@@ -1,7 +1,7 @@
-//! Reads a [`Value`] key by key, and reports everything that is not as it must be.
+//! Reading of a [`Value`] key by key, with an error for everything that is invalid.
 //!
-//! A reading method returns `None` when it has reported a fault. The reading goes on elsewhere, so that all the
-//! diagnostics come out together.
+//! Methods return `None` after they report an error. Reading continues with other values, so that all errors are
+//! reported together.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -62,7 +62,7 @@ impl<'a> ConfigNode<'a> {
         Self { document, path: Path { parent: None, step: Step::Root }, diagnostics }
     }
 
-    /// Reports a fault of this value.
+    /// Reports an error at this value.
     pub(crate) fn error(&self, problem: impl Into<String>) {
         let own = match self.document {
             Value::Text(text) => Some(text.as_str()),
@@ -117,8 +117,8 @@ impl<'a> ConfigNode<'a> {
         }
     }
 
-    /// Gives `read` the items of a list that were left out of it, each with its place, and drops each when it has been
-    /// read. False where not all of them came.
+    /// Calls `read` with each item of a streamed list and its index, one item in memory at a time. Returns false if
+    /// items are missing.
     pub(crate) fn for_each_item(&self, items: &StreamedList<'_>, read: &dyn Fn(usize, &ConfigNode<'_>)) -> bool {
         let next = Cell::new(0);
         items.each(&|item| {

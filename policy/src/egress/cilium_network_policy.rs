@@ -14,7 +14,7 @@ use crate::egress::port::{PortPattern, ProtocolSet};
 use crate::identity::trust_domains::TrustDomains;
 
 /// Maximum number of values in a list.
-const MOST: usize = 1_000_000;
+const MAX_VALUES: usize = 1_000_000;
 
 /// The label under which Cilium knows a workload's service account.
 const SERVICE_ACCOUNT: &str = "io.cilium.k8s.policy.serviceaccount";
@@ -110,7 +110,7 @@ impl CiliumNetworkPolicy {
         let egress = spec.required("egress", "write toPorts with serverNames");
         let rules = egress.and_then(|node| {
             let rules: Vec<_> =
-                node.non_empty_list(MOST, "and the policy with it")?.map(|item| read_egress(&item)).collect();
+                node.non_empty_list(MAX_VALUES, "and the policy with it")?.map(|item| read_egress(&item)).collect();
             rules.into_iter().collect::<Option<Vec<_>>>()
         });
         spec.finish();
@@ -189,7 +189,7 @@ fn read_requirements(node: &ConfigNode<'_>) -> Option<Vec<Requirement>> {
     let labels = transpose(object.optional("matchLabels").as_ref().map(read_labels));
     let expressions = transpose(object.optional("matchExpressions").map(|node| {
         let read: Vec<_> =
-            node.non_empty_list(MOST, "to ask for nothing")?.map(|item| read_expression(&item)).collect();
+            node.non_empty_list(MAX_VALUES, "to ask for nothing")?.map(|item| read_expression(&item)).collect();
         read.into_iter().collect::<Option<Vec<_>>>()
     }));
     object.finish();
@@ -253,7 +253,7 @@ fn read_egress(node: &ConfigNode<'_>) -> Option<Vec<Entry>> {
     let entries = match rule.optional("toPorts") {
         Some(ports) => {
             let entries: Vec<_> =
-                ports.non_empty_list(MOST, "and the rule with it")?.map(|item| read_to_ports(&item)).collect();
+                ports.non_empty_list(MAX_VALUES, "and the rule with it")?.map(|item| read_to_ports(&item)).collect();
             entries.into_iter().collect::<Option<Vec<_>>>()
         }
         None => {
@@ -269,7 +269,7 @@ fn read_egress(node: &ConfigNode<'_>) -> Option<Vec<Entry>> {
 
 fn read_entities(node: &ConfigNode<'_>) -> Option<()> {
     let mut complete = true;
-    for item in node.non_empty_list(MOST, "to mean the world")? {
+    for item in node.non_empty_list(MAX_VALUES, "to mean the world")? {
         match item.non_empty_str() {
             Some("world" | "all") => {}
             Some(other) => {
@@ -296,7 +296,8 @@ fn read_to_ports(node: &ConfigNode<'_>) -> Option<Entry> {
         })
     });
     let ports = object.required("ports", "list the ports, as in [{port: \"443\"}]").and_then(|node| {
-        let ports: Vec<_> = node.non_empty_list(MOST, "and the entry with it")?.map(|item| read_port(&item)).collect();
+        let ports: Vec<_> =
+            node.non_empty_list(MAX_VALUES, "and the entry with it")?.map(|item| read_port(&item)).collect();
         ports.into_iter().collect()
     });
     for key in ["rules", "listener", "originatingTLS", "terminatingTLS"] {
@@ -324,5 +325,5 @@ fn read_port(node: &ConfigNode<'_>) -> Option<PortPattern> {
         protocol.error("server names are seen on TCP alone, write TCP");
     }
     object.finish();
-    Some(PortPattern::Number { port: port?, via: ProtocolSet::ConnectOrTls })
+    Some(PortPattern::Number { port: port?, protocols: ProtocolSet::ConnectOrTls })
 }

@@ -16,7 +16,7 @@ pub(crate) enum ProtocolSet {
 }
 
 impl ProtocolSet {
-    fn accesses(self) -> &'static [EgressProtocol] {
+    fn members(self) -> &'static [EgressProtocol] {
         match self {
             Self::Any => &[EgressProtocol::Http, EgressProtocol::Connect, EgressProtocol::Tls],
             Self::HttpOrConnect => &[EgressProtocol::Http, EgressProtocol::Connect],
@@ -32,18 +32,18 @@ pub(crate) enum PortPattern {
     DefaultPort,
     Number {
         port: u16,
-        via: ProtocolSet,
+        protocols: ProtocolSet,
     },
 }
 
 impl PortPattern {
     /// Returns the protocols and ports of the pattern.
     fn targets(self) -> impl Iterator<Item = (EgressProtocol, u16)> {
-        let (accesses, number) = match self {
-            Self::DefaultPort => (ProtocolSet::Any.accesses(), None),
-            Self::Number { port, via } => (via.accesses(), Some(port)),
+        let (protocols, number) = match self {
+            Self::DefaultPort => (ProtocolSet::Any.members(), None),
+            Self::Number { port, protocols } => (protocols.members(), Some(port)),
         };
-        accesses.iter().map(move |access| (*access, number.unwrap_or(access.default_port())))
+        protocols.iter().map(move |protocol| (*protocol, number.unwrap_or(protocol.default_port())))
     }
 }
 
@@ -51,9 +51,9 @@ impl fmt::Display for PortPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::DefaultPort => f.write_str("80 for HTTP, 443 for CONNECT and TLS"),
-            Self::Number { port, via: ProtocolSet::Any } => port.fmt(f),
-            Self::Number { port, via: ProtocolSet::HttpOrConnect } => write!(f, "{port} by HTTP or CONNECT"),
-            Self::Number { port, via: ProtocolSet::ConnectOrTls } => write!(f, "{port} by CONNECT or TLS"),
+            Self::Number { port, protocols: ProtocolSet::Any } => port.fmt(f),
+            Self::Number { port, protocols: ProtocolSet::HttpOrConnect } => write!(f, "{port} by HTTP or CONNECT"),
+            Self::Number { port, protocols: ProtocolSet::ConnectOrTls } => write!(f, "{port} by CONNECT or TLS"),
         }
     }
 }
@@ -73,8 +73,8 @@ impl PortIndex {
     }
 
     /// Adds at most one entry for each [`ProtocolSet`], and the usual one.
-    pub(crate) fn lookup(&self, access: EgressProtocol, port: u16, matched: &mut Matched) {
-        if let Some(ids) = self.0.get(&(access, port)) {
+    pub(crate) fn lookup(&self, protocol: EgressProtocol, port: u16, matched: &mut Matched) {
+        if let Some(ids) = self.0.get(&(protocol, port)) {
             matched.extend_from_slice(ids);
         }
     }

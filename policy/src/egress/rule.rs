@@ -86,7 +86,7 @@ fn read_ports(node: &ConfigNode<'_>) -> Option<Vec<PortPattern>> {
     let ports: Vec<_> =
         items.map(|item| item.whole_number(1, 65_535).and_then(|port| u16::try_from(port).ok())).collect();
     let ports: Option<Vec<_>> = ports.into_iter().collect();
-    Some(ports?.into_iter().map(|port| PortPattern::Number { port, via: ProtocolSet::Any }).collect())
+    Some(ports?.into_iter().map(|port| PortPattern::Number { port, protocols: ProtocolSet::Any }).collect())
 }
 
 impl Rules {
@@ -145,9 +145,9 @@ impl Rules {
     }
 }
 
-/// Whoever proves one of these principals.
+/// Returns the source of clients with one of these principals.
 fn source(principals: impl Iterator<Item = String>, context: &EgressContext<'_>) -> Dnf {
-    // What cannot be a principal is nobody's, so leaving it out lets nobody out.
+    // An invalid principal matches no one, so dropping it allows nothing.
     let principals =
         principals.flat_map(|text| PrincipalPattern::parse(&text, context.trust_domains)).flatten().collect();
     vec![vec![Predicate::among(FieldValues::shared(Principal, principals))]]

@@ -102,7 +102,7 @@ fn read_port(node: &ConfigNode<'_>) -> Option<PortPattern> {
     if let Some(name) = object.optional("name") {
         name.non_empty_str();
     }
-    let via = match object.optional("protocol") {
+    let protocols = match object.optional("protocol") {
         // Without one Istio looks at the bytes.
         None => Some(ProtocolSet::Any),
         Some(node) => node.enum_value(&[
@@ -125,7 +125,7 @@ fn read_port(node: &ConfigNode<'_>) -> Option<PortPattern> {
         target.error("the gateway sends to the port that the client names; remove it, and route in Envoy");
     }
     object.finish();
-    Some(PortPattern::Number { port: number?, via: via? })
+    Some(PortPattern::Number { port: number?, protocols: protocols? })
 }
 
 /// `exportTo`: `*`, `.` for the entry's own namespace, or names.

@@ -133,15 +133,15 @@ pub enum UnauthenticatedReason {
     /// Plaintext, or TLS without a client certificate.
     NoCertificate,
     /// A certificate was presented, and `connection.peer_certificate_valid` is false: it was not validated, or the TLS
-    /// session is resumed, of which Envoy no longer knows.
+    /// session was resumed, for which Envoy does not know the validation.
     NotValidated,
     /// A certificate was presented, and there is no `connection.peer_certificate_valid`, as in Envoy before 1.39.
     ValidationUnknown,
-    /// The certificate has ended, before the connection was first seen or since.
+    /// The certificate has expired, before the connection was first seen or since.
     CertificateExpired,
     /// TLS passes through this proxy unread, so no certificate is seen.
     TlsPassthrough,
-    /// The proxy before this one forwards nothing about who asks.
+    /// The previous proxy forwarded no identity.
     NoForwardedIdentity,
     /// Malformed identity forwarded by the previous proxy.
     MalformedForwarding(XfccError),
@@ -152,7 +152,7 @@ pub enum UnauthenticatedReason {
 }
 
 impl UnauthenticatedReason {
-    /// Setting that may be missing, where the fault can lie with the proxy's configuration.
+    /// Returns the setting that may be missing, if the proxy's configuration can be the cause.
     pub fn remedy(self) -> Option<&'static str> {
         match self {
             Self::NotValidated => Some(

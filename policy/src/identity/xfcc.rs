@@ -8,17 +8,19 @@ use crate::identity::error::{UnauthenticatedReason, XfccElementError, XfccError}
 use crate::identity::peer::Peer;
 use crate::identity::spiffe_id::SpiffeId;
 
-/// A header of more bytes is refused: chains of certificates and all, Envoy's own stay below.
-const LONGEST: usize = 16 * 1024;
+/// Maximum size of a header in bytes; headers that Envoy writes, including certificate chains, are smaller.
+const MAX_BYTES: usize = 16 * 1024;
 
 /// Maximum number of elements (hops) that are parsed.
 const MAX_ELEMENTS: usize = 32;
+
+/// Maximum number of pairs of an element.
 const MAX_PAIRS: usize = 32;
 
 /// Reads the identity that the last element names. Several headers are read as one, joined by commas.
 ///
-/// There is none without a header, and without a URI in the element; whatever is malformed proves nothing and stops a
-/// decision that asks for an identity: an open quote, a pair without `=`, a key that is not one of Envoy's, a key other
+/// Without a header, or without a URI in the element, there is no identity. A malformed header denies any request whose
+/// decision refers to identity: an open quote, a pair without `=`, a key that is not one of Envoy's, a key other
 /// than `By` and `DNS` that comes twice, a URI that is no SPIFFE ID. Blanks between a comma and an element are none
 /// (RFC 9110, section 5.6.1).
 pub fn forwarded_peer(values: &[&[u8]]) -> Peer {
@@ -37,7 +39,7 @@ pub fn forwarded_peer(values: &[&[u8]]) -> Peer {
 
 /// The URI of the last element, empty where it has none.
 fn uri_of_the_last(header: &[u8]) -> Result<Vec<u8>, XfccError> {
-    if header.len() > LONGEST {
+    if header.len() > MAX_BYTES {
         return Err(XfccError::TooLong);
     }
     let elements = split(header, b',').ok_or(XfccError::OpenQuote)?;
@@ -136,7 +138,7 @@ mod tests {
 
     #[test]
     fn rows() {
-        let long = format!("URI={WEB};Cert=\"{}\"", "x".repeat(LONGEST));
+        let long = format!("URI={WEB};Cert=\"{}\"", "x".repeat(MAX_BYTES));
         let many = format!("{}URI={WEB}", "Hash=a,".repeat(32));
         let pairs = format!("{}URI={WEB}", "DNS=a;".repeat(32));
         const KEY_1: &str = "element 1 has a key in pair 1 that is none of By, Hash, Cert, Chain, Subject, URI and DNS";

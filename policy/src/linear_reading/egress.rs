@@ -29,9 +29,9 @@ impl Matches<(EgressProtocol, u16)> for PortPattern {
     fn matches(&self, (protocol, port): &(EgressProtocol, u16)) -> bool {
         match *self {
             Self::DefaultPort => *port == if *protocol == EgressProtocol::Http { 80 } else { 443 },
-            Self::Number { port: listed, via } => {
+            Self::Number { port: listed, protocols } => {
                 *port == listed
-                    && match via {
+                    && match protocols {
                         ProtocolSet::Any => true,
                         ProtocolSet::HttpOrConnect => *protocol != EgressProtocol::Tls,
                         ProtocolSet::ConnectOrTls => *protocol != EgressProtocol::Http,

@@ -8,10 +8,10 @@ const MAX_OPERATORS: usize = 5;
 /// Class of bytes that an operator stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum SegmentBytes {
-    /// Envoy's class for variables (`source/extensions/path/uri_template_lib/uri_template_internal.cc`, 1.40): what
-    /// an ALLOW lets in is what Envoy's own filter would.
+    /// Envoy's class for variables (`source/extensions/path/uri_template_lib/uri_template_internal.cc`, 1.40), so that
+    /// an ALLOW allows what Envoy's own filter would.
     Envoy,
-    /// Any byte but `/`: what keeps someone out cannot be walked past with a byte that Envoy's class lacks.
+    /// Any byte but `/`, so that a DENY cannot be bypassed with a byte outside Envoy's class.
     Any,
 }
 

@@ -83,7 +83,8 @@ impl<I: ValueIndex> ReadPatterns<I> {
 }
 
 impl<I: ValueIndex> ReadingsIndex<I> {
-    /// `is_plain` says of a pattern that no reading changes it; `read` reads the others in the reading of a number.
+    /// Builds the index. `is_plain` reports whether no reading changes a pattern; `read` applies a reading to the
+    /// others.
     pub(crate) fn new(
         patterns: Vec<(I::Pattern, ValueId)>,
         numbers: impl Iterator<Item = u8>,
@@ -133,8 +134,8 @@ impl<I: ValueIndex> ReadingsIndex<I> {
         &self.written
     }
 
-    /// The reading by which a list matches a value that it does not match as it came, or with [`Quantifier::All`] does not
-    /// match one that it does.
+    /// Returns the reading that makes a list match a value whose original it does not match or, with
+    /// [`Quantifier::All`], the reading that keeps it from matching.
     pub(crate) fn deciding<'r>(
         &self,
         value: &[u8],
@@ -162,7 +163,7 @@ impl<I: ValueIndex> ReadingsIndex<I> {
         }
     }
 
-    /// Looks up a value as it came and in its other readings, each with its number.
+    /// Looks up the original value and its other readings, each with its number.
     #[inline(never)]
     pub(crate) fn lookup(&self, value: &[u8], readings: &[(u8, Vec<u8>)], found: &mut FieldMatch) {
         self.written.lookup(value, &mut found.any);

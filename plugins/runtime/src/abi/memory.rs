@@ -14,7 +14,7 @@ const ARENA_CAPACITY: usize = 2048;
 
 /// Bump allocator for short values.
 ///
-/// It starts anew when the last live value in it is dropped, so a live value is never overwritten.
+/// The arena restarts when the last live value in it is dropped, so a live value is never overwritten.
 struct Arena {
     memory: UnsafeCell<[u8; ARENA_CAPACITY]>,
     /// Bytes handed out since the arena last started anew.

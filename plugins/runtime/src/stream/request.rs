@@ -87,7 +87,7 @@ impl<'c, H: Host> CurrentStream<'c, H> {
 
     /// Connection of the stream, `None` if its peer does not tell the caller or is not known yet.
     ///
-    /// It is counted when it is first seen, whether or not a policy depends on its peer.
+    /// The connection is counted when it is first seen, whether or not a policy depends on its peer.
     pub(crate) fn connection(&mut self) -> Option<Rc<CachedConnection>> {
         if self.is_handshake_pending() != Ok(false) {
             return None;

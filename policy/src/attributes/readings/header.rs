@@ -1,8 +1,8 @@
-//! Readings of a header: each of its lines, and for what keeps a request out also their join and the elements of lists.
+//! Readings of a header: each of its lines, and to deny also their join and the elements of lists.
 
 use crate::collections::bytes::memchr2;
 
-/// A header value without the blanks around it, which are no part of it (RFC 9110, section 5.5).
+/// Trims the whitespace around a header value, which is not part of it (RFC 9110, section 5.5).
 pub(crate) fn trimmed(mut value: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
         value = rest;

@@ -1,5 +1,5 @@
-//! Readings of a host: as it came, without its port, without its final dot, and without both. A server name (SNI) has
-//! no port.
+//! Readings of a host: unchanged, without its port, without its final dot, and without both. A server name (SNI) has no
+//! port.
 
 use crate::collections::bytes::any_eight;
 
@@ -16,7 +16,7 @@ pub(crate) const HOST_READINGS: [u8; 3] = [WITHOUT_PORT, WITHOUT_DOT, WITHOUT_BO
 /// Numbers of the readings of a server name.
 pub(crate) const SERVER_NAME_READINGS: [u8; 1] = [WITHOUT_DOT];
 
-/// Reports whether a host has one reading and is in small letters.
+/// Reports whether a host has one reading and is in lower case.
 pub(crate) fn is_plain(host: &[u8]) -> bool {
     const ONES: u64 = u64::from_le_bytes([1; 8]);
     const COLONS: u64 = ONES * 0x3a;

@@ -1,9 +1,9 @@
-//! Readings of a method: as it came, and in capitals, which is how many servers read `delete`.
+//! Readings of a method: unchanged, and in upper case, because many servers treat `delete` as `DELETE`.
 
 /// Number of the reading in capitals.
 pub(crate) const CAPITALS: u8 = 0;
 
-/// Reports whether a method has one reading: it is without small letters.
+/// Reports whether a method has one reading: it has no lower-case letters.
 pub(crate) fn is_plain(method: &[u8]) -> bool {
     !method.iter().any(u8::is_ascii_lowercase)
 }

@@ -1,7 +1,7 @@
 //! Readings of a path without query and fragment.
 //!
-//! A path is brought into one spelling of RFC 3986, section 6.2.2: hex digits are capitals, unreserved characters
-//! are decoded, and what a path may not hold as it is, is encoded. Then it is read as upstreams read it: with `%2F`,
+//! A path is normalized (RFC 3986, section 6.2.2): hex digits are upper case, unreserved characters are decoded, and
+//! characters that a path cannot contain are encoded. Then it is read as upstreams do: with `%2F`,
 //! `%5C` and `\` as `/`, without `;parameters`, with runs of slashes merged, and without dot segments. What decoding
 //! yields is not decoded again.
 
@@ -13,7 +13,7 @@ use crate::config::reader::ConfigNode;
 /// The longest path with several readings that is compared, in bytes.
 pub(crate) const MAX_COMPARED: usize = 8 << 10;
 
-/// `pathReadings`: which readings of a path the upstream is taken to make. Dot segments are removed in any case.
+/// `pathReadings`: readings of a path that the upstream can make. Dot segments are always removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PathReadings {
     /// Runs of slashes are merged.
@@ -282,8 +282,8 @@ impl Ends {
     pub(crate) const CLOSED: Self = Self { open_start: false, open_end: false };
 }
 
-/// A path, or the text of a pattern for paths, in the reading of this number; `None` for a pattern of which that cannot
-/// be said, since its dot segments reach what a star stands for.
+/// Applies reading `number` to a path, or to the text of a path pattern; `None` for a pattern whose dot segments would
+/// remove text that a star stands for.
 pub(crate) fn read(number: u8, path: &[u8], ends: Ends) -> Option<Vec<u8>> {
     let (steps, merge) = parts(number)?;
     after_dots(&after_steps(steps, path), merge, ends)

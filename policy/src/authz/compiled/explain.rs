@@ -40,7 +40,7 @@ pub(crate) fn explain(rules: &RuleSet, names_repeat: bool, denial: &Denial<'_>, 
     }
 }
 
-/// The ALLOW policy in dry run that would let a request in if it were enforced, in words. Empty where none would.
+/// Describes the ALLOW policy in report mode that would allow the request if it were enforced; empty if there is none.
 fn dry_run_allow(rules: &RuleSet, request: &mut dyn Request) -> String {
     match rules.first(&rules.allow.reported, &mut rules.lookups(None, request)) {
         Ok(Some(rule)) => {
@@ -57,8 +57,7 @@ fn missing_token(rules: &RuleSet, rule: &RuleName, request: &mut dyn Request) ->
     negated.filter_map(|condition| rules.fields.index(condition.field).ok()?.describe_token(request)).next()
 }
 
-/// The ALLOW rule of which most conditions hold, among the first ones: what it wants beyond them, and what this request
-/// has instead.
+/// Describes the closest of the first ALLOW rules: its unmet requirements, and the request's values.
 fn closest_rule(rules: &RuleSet, names_repeat: bool, request: &mut dyn Request) -> Result<String, EvalError> {
     let group = &rules.allow;
     let index = if group.has_enforced { &group.enforced } else { &group.reported };

@@ -82,8 +82,8 @@ pub(crate) trait FieldIndex {
         false
     }
 
-    /// The reading of the request's value by which a list matches or does not, in words. None where the value as it came
-    /// decides. `has_template` says whether a path template is in the list.
+    /// Describes the reading of the request's value that decides whether a list matches; `None` if the original value
+    /// decides. `has_template` is true if the list has a path template.
     fn describe_reading(
         &self,
         _request: &mut dyn Request,

@@ -19,8 +19,8 @@ use crate::matcher::value_set::ValueSets;
 
 /// The rules of one configuration, compiled for lookup.
 ///
-/// The cost of a decision does not depend on how many policies, rules and values there are. Each match field that a
-/// request has to be asked for is looked up once. Only clauses that list a matching value are evaluated; runs of clauses
+/// The cost of a decision does not depend on the number of policies, rules and values. Each match field that is needed
+/// is looked up once. Only clauses that list a matching value are evaluated; runs of clauses
 /// that one value excludes are skipped in one step.
 pub(crate) struct RuleSet {
     pub(crate) fields: FieldSet,
@@ -178,7 +178,7 @@ impl RuleSet {
         Ok(matching.map_or(&[][..], Clause::conditions))
     }
 
-    /// The reading of the request by which a DENY rule matches, in words. None where the request as it came matches.
+    /// Describes the reading of the request by which a DENY rule matches; `None` if the original request matches.
     pub(crate) fn deny_reading(&self, rule: &RuleName, request: &mut dyn Request) -> Option<String> {
         if !self.fields.has_several_readings(request) {
             return None;
@@ -187,7 +187,7 @@ impl RuleSet {
         conditions.iter().find_map(|condition| self.describe_reading(condition, request))
     }
 
-    /// The reading of the request by which a condition holds or does not, in words.
+    /// Describes the reading of the request that decides a condition.
     pub(crate) fn describe_reading(&self, condition: &Condition<FieldId>, request: &mut dyn Request) -> Option<String> {
         let meets = |matched: &[ValueId]| self.sets.meets(condition.set, matched);
         let list = ValueList { of: condition.of, meets: &meets };
@@ -195,8 +195,8 @@ impl RuleSet {
         self.fields.index(condition.field).ok()?.describe_reading(request, &list, has_template)
     }
 
-    /// The clause among the first ones of an index of which most conditions hold. Clauses in which a condition that is
-    /// `decisive` fails come last.
+    /// Returns the clause with the most holding conditions among the first ones of an index. Clauses in which a
+    /// `decisive` condition fails come last.
     pub(crate) fn closest<'p>(
         &'p self,
         index: &'p ClauseIndex<FieldId>,

@@ -107,8 +107,7 @@ impl RuleSetBuilder {
         let mut conditions = Vec::with_capacity(predicates.len());
         for predicate in predicates {
             let (field, set) = self.intern(predicate, explained);
-            // Where a value can be read in several ways, one that matches keeps a request out, and one that does not
-            // keeps it from being let in.
+            // If a value has several readings, one that matches is enough to deny, and all have to match to allow.
             let of = match (action, predicate.negated) {
                 (Action::Deny | Action::Audit, false) | (Action::Allow, true) => Quantifier::Any,
                 (Action::Deny | Action::Audit, true) | (Action::Allow, false) => Quantifier::All,

@@ -20,7 +20,7 @@ use crate::matcher::value_ids::ValueId;
 
 /// A pattern for the `:authority`, without regard to case (RFC 9110, section 4.2.3).
 ///
-/// As in Istio the port is part of the value: `shop.example` does not let `shop.example:8080` in. A DENY of it keeps that
+/// As in Istio, the port is part of the value: an ALLOW of `shop.example` does not allow `shop.example:8080`. A DENY of it keeps that
 /// out, since it is a reading of it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct HostPattern(StringPattern);

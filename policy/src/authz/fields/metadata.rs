@@ -39,11 +39,11 @@ enum Shape {
 }
 
 impl MetadataPattern {
-    /// The value of a claim is a text, or a list of which one item has to match. The value of a filter's metadata is a
-    /// list where the policy writes it in brackets, otherwise a text (Istio 1.31,
+    /// Parses a pattern. A claim is a string, or a list with an item that has to match. Metadata of other filters is a
+    /// list if the policy writes brackets, otherwise a string (Istio 1.31,
     /// `pilot/pkg/security/authz/model/generator.go`).
     ///
-    /// Fails on what no value is compared with: `claims` say which of them are lists of words.
+    /// Fails if the pattern can never match; `claims` says which claims are space-delimited lists.
     pub(crate) fn parse(text: &str, key: &MetadataKey, claims: &ClaimSource) -> Result<Self, String> {
         if let MetadataKey::Claim(names) = key {
             check_claim(text, claims.is_space_delimited(names))?;
@@ -118,8 +118,7 @@ impl Index {
         Self { alone: index(Shape::Listed), listed, all, claim }
     }
 
-    /// Fills in what matches a value, for what keeps a request out and for what lets it in: of a number that cannot be
-    /// known the one is every pattern, the other none.
+    /// Adds the patterns that match a value. An ambiguous number matches every pattern to deny, and none to allow.
     pub(crate) fn lookup(&self, value: Option<&Value>, found: &mut FieldMatch) {
         let Some(value) = value else { return };
         if let Some(is_words) = self.claim {

@@ -198,7 +198,7 @@ impl Index {
         }
     }
 
-    /// The reading of `path` by which a list matches or does not, in words. None where the path as it came decides.
+    /// Describes the reading of `path` that decides whether a list matches; `None` if the original path decides.
     pub(crate) fn deciding_reading(&self, path: &[u8], list: &ValueList<'_>, has_template: bool) -> Option<String> {
         let path = without_query(path);
         if path::is_too_long(path, self.made) {

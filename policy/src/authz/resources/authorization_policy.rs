@@ -32,7 +32,7 @@ pub(crate) struct Context<'c> {
     pub(crate) peer_authentication: Option<fn(&Object<'_>) -> Option<PeerAuthentication>>,
 }
 
-/// A policy that was read without a fault.
+/// Valid AuthorizationPolicy.
 #[derive(Clone)]
 pub(crate) struct AuthorizationPolicy {
     pub(crate) name: PolicyName,

@@ -47,8 +47,8 @@ impl RuleFieldReader<'_> {
     }
 }
 
-/// The bytes that a path template's operators stand for: Envoy's class where a match lets a request in, any byte where a
-/// match keeps it out.
+/// Returns the bytes that a path template's operators stand for: Envoy's class if a match allows, any byte if it
+/// denies.
 fn operator_bytes(action: Action, negated: bool) -> SegmentBytes {
     match (action, negated) {
         (Action::Allow, false) | (Action::Deny, true) | (Action::Audit, _) => SegmentBytes::Envoy,

@@ -33,8 +33,8 @@ pub(crate) fn read_namespace(node: &ConfigNode<'_>) -> Option<String> {
     label(node, 63, false)
 }
 
-/// A DNS label or, with `dots`, a DNS subdomain, as Kubernetes has it: no other character can be smuggled into
-/// counters and details.
+/// Reads a DNS label or, with `dots`, a DNS subdomain (Kubernetes object names), so that counters and response code
+/// details contain no other characters.
 pub(crate) fn label(node: &ConfigNode<'_>, most: usize, dots: bool) -> Option<String> {
     let text = node.non_empty_str()?;
     let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || (dots && byte == b'.');

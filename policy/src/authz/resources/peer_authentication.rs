@@ -16,7 +16,7 @@ pub(crate) enum MtlsMode {
     Disable,
 }
 
-/// A PeerAuthentication that was read without a fault.
+/// Valid PeerAuthentication.
 pub(crate) struct PeerAuthentication {
     pub(crate) name: PolicyName,
     pub(crate) target: Target,

@@ -176,8 +176,8 @@ impl Target {
     /// Reports whether a policy of `namespace` selects `workload`.
     ///
     /// Follows Istio (1.31, `pilot/pkg/model/policyattachment.go`): policies of the workload's namespace and of the root
-    /// namespace, narrowed by the selector; references reach objects of the policy's own namespace only, but for a
-    /// class of gateways, which is of no namespace.
+    /// namespace, narrowed by the selector; references reach objects of the policy's own namespace only, except for a
+    /// GatewayClass, which is cluster-scoped.
     pub(crate) fn selects(&self, namespace: &str, root_namespace: &str, workload: &Workload) -> bool {
         let same = namespace == workload.namespace;
         match self {

@@ -141,7 +141,7 @@ fn structure(bytes: &[u8], deepest: usize, mut reading: ReadMode<'_>) -> Option<
 
 /// `Value { oneof kind { NullValue 1; double 2; string 3; bool 4; Struct 5; ListValue 6; } }`
 ///
-/// `None` where there is more than one kind: protobuf takes the last, or puts two lists together, and nobody writes that.
+/// Returns `None` if there is more than one kind, which protobuf would merge and no serializer writes.
 fn value(bytes: &[u8], deepest: usize, reading: ReadMode<'_>) -> Option<Value> {
     let mut message = Message(bytes);
     if message.is_empty() {

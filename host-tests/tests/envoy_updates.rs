@@ -88,7 +88,7 @@ fn check_refused(configuration: &str, line: &str) -> Result<()> {
         bail!("Envoy started with {configuration}");
     };
     let error = format!("{error:#}");
-    ensure!(error.contains("Envoy ended with exit status: 1"), "{error}");
+    ensure!(error.contains("Envoy exited with exit status: 1"), "{error}");
     ensure!(error.contains(line), "{line} is not in:\n{error}");
     Ok(())
 }

@@ -173,7 +173,7 @@ fn decisions_with_their_reasons() {
         ),
         (
             Asked { host: None, ..Asked::new(EgressProtocol::Tls, "") },
-            "denied: a connection that passes through has to name its server by SNI in TLS: a connection without a server name by a client without identity (it presented no certificate)",
+            "denied: a connection that passes through has to name its server by SNI in TLS, which the listener filter tls_inspector reads: a connection without a server name by a client without identity (it presented no certificate)",
         ),
         (
             Asked {

@@ -71,7 +71,9 @@ fn check_mode(mode: &str, plaintext: u16) -> Result<()> {
         let reason = |entry: &Value| entry.get("reason").and_then(Value::as_str).unwrap_or_default().to_owned();
         let log = folder.path().join("envoy.out");
         let found = reason(&access_log::find(&log, |entry| reason(entry).contains("STRICT"))?);
-        let expected = "PeerAuthentication istio-system/default is STRICT, and the connection has no validated certificate: GET / by";
+        let expected = "PeerAuthentication istio-system/default is STRICT, and the connection has no validated certificate; \
+                        a listener asks for one by a validation_context, and insists on it by \
+                        require_client_certificate: GET / by";
         ensure!(found.starts_with(expected), "{found}");
     }
     Ok(())

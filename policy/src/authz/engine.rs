@@ -6,6 +6,7 @@
 pub(crate) mod descriptions;
 pub(crate) mod field;
 pub(crate) mod field_set;
+pub(crate) mod identity_remedy;
 pub(crate) mod lookups;
 pub(crate) mod rule;
 pub(crate) mod rule_set;

@@ -1,6 +1,7 @@
 //! Reasons of denials, in words. Nothing here runs for a request that is allowed.
 
 use crate::authz::engine::field_set::FieldId;
+use crate::authz::engine::identity_remedy::identity_remedy;
 use crate::authz::engine::lookups::Lookups;
 use crate::authz::engine::rule_set::{ClosestClause, RuleSet};
 use crate::config::printable::printable;
@@ -24,7 +25,10 @@ pub(crate) fn explain(
             format!("no destination can be read from it, {problem}: {described}")
         }
         EgressDenial::NoServerName => {
-            format!("a connection that passes through has to name its server by SNI in TLS: {described}")
+            format!(
+                "a connection that passes through has to name its server by SNI in TLS, which the listener filter \
+                 tls_inspector reads: {described}"
+            )
         }
         EgressDenial::NoPort => format!("CONNECT has to name a port: {described}"),
         EgressDenial::ServerNameDiffers => {
@@ -58,9 +62,10 @@ fn closest_rule(
     let is_host = |condition: &Condition<FieldId>| condition.field.rank() == DestinationHost::RANK;
     Ok(match rules.closest(&rules.allow.enforced, &mut lookups, is_host)? {
         Some(ClosestClause { clause, failing }) if !failing.iter().any(|condition| is_host(condition)) => {
-            let requirements = rules.descriptions.join_requirements(failing.into_iter());
+            let requirements = rules.descriptions.join_requirements(failing.iter().copied());
             let name = rules.rule(clause.rule).map(|rule| rule.policy().to_string()).unwrap_or_default();
-            format!("no rule allows it: {name} wants {requirements}, this was {described}")
+            let remedy = identity_remedy(rules, failing.into_iter(), &mut outbound);
+            format!("no rule allows it: {name} wants {requirements}, this was {described}{remedy}")
         }
         _ => format!("no rule that lists this host allows it: {described}"),
     })

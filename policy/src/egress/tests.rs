@@ -80,7 +80,7 @@ fn decisions_with_their_reasons() {
         ),
         (
             FakeRequest { server_name: None, ..FakeRequest::egress(EgressProtocol::Tls, "") },
-            "denied: a connection that passes through has to name its server by SNI in TLS: a connection without a server name by a client without identity (it presented no certificate)",
+            "denied: a connection that passes through has to name its server by SNI in TLS, which the listener filter tls_inspector reads: a connection without a server name by a client without identity (it presented no certificate)",
         ),
         (
             FakeRequest {

@@ -5,6 +5,7 @@ use crate::attributes::wording::{describe_operation, describe_request};
 use crate::authz::denial::Denial;
 use crate::authz::engine::field::Phrase;
 use crate::authz::engine::field_set::FieldId;
+use crate::authz::engine::identity_remedy::identity_remedy;
 use crate::authz::engine::rule_set::{ClosestClause, RuleSet};
 use crate::authz::policy_name::{PolicyName, RuleName};
 use crate::identity::error::EvalError;
@@ -23,7 +24,7 @@ pub(crate) fn explain(rules: &RuleSet, names_repeat: bool, denial: &Denial<'_>, 
             let text = format!("DENY policy {name} matches with rule {label}: {}{reading}", describe_request(request));
             match missing_token(rules, rule, request) {
                 Some(token) => format!("{text} {token}"),
-                None => text,
+                None => format!("{text}{}", missing_identity(rules, rule, request)),
             }
         }
         Denial::MtlsRequired(name) => {
@@ -57,6 +58,12 @@ fn missing_token(rules: &RuleSet, rule: &RuleName, request: &mut dyn Request) ->
     negated.filter_map(|condition| rules.fields.index(condition.field).ok()?.describe_token(request)).next()
 }
 
+/// Names the listener's setting that may be missing, if a DENY rule matches for want of an identity.
+fn missing_identity(rules: &RuleSet, rule: &RuleName, request: &mut dyn Request) -> String {
+    let conditions = rules.matching_deny_conditions(rule, &mut rules.lookups(None, request)).unwrap_or_default();
+    identity_remedy(rules, conditions.iter().filter(|condition| condition.negated), request)
+}
+
 /// Describes the closest of the first ALLOW rules: its unmet requirements, and the request's values.
 fn closest_rule(rules: &RuleSet, names_repeat: bool, request: &mut dyn Request) -> Result<String, EvalError> {
     let group = &rules.allow;
@@ -79,7 +86,8 @@ fn closest_rule(rules: &RuleSet, names_repeat: bool, request: &mut dyn Request) 
     };
     let reading = reading.map(|reading| format!(", {reading}")).unwrap_or_default();
     let mismatch = describe_mismatch(rules, &failing, request);
-    Ok(format!("{name} wants {requirements}, this was {mismatch}{reading}"))
+    let remedy = identity_remedy(rules, failing.iter().copied(), request);
+    Ok(format!("{name} wants {requirements}, this was {mismatch}{reading}{remedy}"))
 }
 
 /// A policy's name, with its namespace where names repeat.

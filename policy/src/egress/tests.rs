@@ -7,7 +7,7 @@ mod refused;
 use super::*;
 use crate::authz::decision::Decision;
 use crate::egress::decision::EgressDenial;
-use crate::egress::request::EgressProtocol;
+use crate::egress::request::EgressProtocol::{self, Connect, Http, Tls};
 use crate::identity::error::AttributeError;
 use crate::test_support::fake_request::FakeRequest;
 
@@ -37,92 +37,80 @@ const STRIPE: &str = r#"{"rules": [
     {"name": "planned", "mode": "report", "hosts": ["new.example.com"]}
 ]}"#;
 
-#[test]
-fn decisions_with_their_reasons() {
-    let payments = "cluster.local/ns/shop/sa/payments";
-    let rows = [
-        (FakeRequest::egress(EgressProtocol::Connect, "api.stripe.com:443").by_principal(payments), "allowed"),
-        (FakeRequest::egress(EgressProtocol::Http, "API.stripe.com.").by_principal(payments), "allowed"),
-        (FakeRequest::egress(EgressProtocol::Tls, "status.example.com"), "allowed"),
-        (FakeRequest::egress(EgressProtocol::Http, "status.example.com:8080"), "allowed"),
-        (
-            FakeRequest::egress(EgressProtocol::Http, "status.example.com"),
-            "denied: no rule allows it: rules/anyone wants port 443 or 8080, this was HTTP to status.example.com:80 by a client without identity (it presented no certificate)",
-        ),
-        (
-            FakeRequest::egress(EgressProtocol::Connect, "api.stripe.com:443")
-                .by_principal("cluster.local/ns/shop/sa/web"),
-            "denied: no rule allows it: rules/payments wants principal cluster.local/ns/shop/sa/payments, this was CONNECT to api.stripe.com:443 by cluster.local/ns/shop/sa/web",
-        ),
-        (
-            FakeRequest::egress(EgressProtocol::Connect, "uploads.stripe.com:443").by_principal(payments),
-            "denied: DENY rule rules/no-uploads matches: CONNECT to uploads.stripe.com:443 by cluster.local/ns/shop/sa/payments",
-        ),
-        (
-            FakeRequest::egress(EgressProtocol::Connect, "evil.test:443").by_principal(payments),
-            "denied: no rule lists this host: CONNECT to evil.test:443 by cluster.local/ns/shop/sa/payments",
-        ),
-        (
-            FakeRequest::egress(EgressProtocol::Connect, "b.stripe.com:443").by_principal(payments),
-            "would deny: DENY rule rules/watched matches: CONNECT to b.stripe.com:443 by cluster.local/ns/shop/sa/payments",
-        ),
-        (
-            FakeRequest::egress(EgressProtocol::Connect, "new.example.com:443").by_principal(payments),
-            "denied: the rule rules/planned would allow it, and is in report mode: CONNECT to new.example.com:443 by cluster.local/ns/shop/sa/payments",
-        ),
-        (
-            FakeRequest::egress(EgressProtocol::Connect, "api.stripe.com").by_principal(payments),
-            "denied: CONNECT has to name a port: CONNECT to api.stripe.com by cluster.local/ns/shop/sa/payments",
-        ),
-        (
-            FakeRequest::egress(EgressProtocol::Http, "api.stripe.com@evil.test").by_principal(payments),
-            "denied: no destination can be read from it, it has an `@`, and what stands before that is not the host: GET to api.stripe.com@evil.test by cluster.local/ns/shop/sa/payments",
-        ),
-        (
-            FakeRequest { server_name: None, ..FakeRequest::egress(EgressProtocol::Tls, "") },
-            "denied: a connection that passes through has to name its server by SNI in TLS, which the listener filter tls_inspector reads: a connection without a server name by a client without identity (it presented no certificate)",
-        ),
-        (
-            FakeRequest {
-                server_name: Some(b"front.example".to_vec()),
-                ..FakeRequest::egress(EgressProtocol::Http, "status.example.com:8080")
-            },
-            "denied: the TLS connection is for SNI front.example, the request is not: GET to status.example.com:8080 by a client without identity (it presented no certificate)",
-        ),
-        (
-            FakeRequest {
-                server_name: Some(b"STATUS.example.com".to_vec()),
-                ..FakeRequest::egress(EgressProtocol::Http, "status.example.com:8080")
-            },
-            "allowed",
-        ),
-        // The server name of CONNECT is that of the proxy.
-        (
-            FakeRequest {
-                server_name: Some(b"egress.example".to_vec()),
-                ..FakeRequest::egress(EgressProtocol::Connect, "status.example.com:443")
-            },
-            "allowed",
-        ),
-    ];
-    let configuration = load(STRIPE);
-    for (mut request, expected) in rows {
-        assert_eq!(answer(&configuration, &mut request), expected, "{request:?}");
-    }
-    let loose = load(&STRIPE.replacen('{', r#"{"sniMustMatchHost": false, "#, 1));
-    let mut fronted = FakeRequest {
-        server_name: Some(b"x.test".to_vec()),
-        ..FakeRequest::egress(EgressProtocol::Http, "status.example.com:8080")
+const PAYMENTS: &str = "cluster.local/ns/shop/sa/payments";
+
+fn by_payments(protocol: EgressProtocol, authority: &str) -> FakeRequest {
+    FakeRequest::egress(protocol, authority).by_principal(PAYMENTS)
+}
+
+fn with_server_name(name: Option<&str>, protocol: EgressProtocol, authority: &str) -> FakeRequest {
+    FakeRequest { server_name: name.map(|name| name.as_bytes().to_vec()), ..FakeRequest::egress(protocol, authority) }
+}
+
+/// One test a row: a request and the answer of `STRIPE` with its reason.
+macro_rules! decisions {
+    ($($name:ident: $request:expr => $expected:expr;)*) => {
+        mod decisions {
+            use super::*;
+
+            $(
+                #[test]
+                fn $name() {
+                    assert_eq!(answer(&load(STRIPE), &mut $request), $expected);
+                }
+            )*
+        }
     };
-    assert_eq!(answer(&loose, &mut fronted), "allowed");
-    assert_eq!(configuration.summary(), "loaded 5 rules and 0 resources with 6 hosts, 2 rules only report");
+}
+
+decisions! {
+    listed_host: by_payments(Connect, "api.stripe.com:443") => "allowed";
+    capitals_and_final_dot: by_payments(Http, "API.stripe.com.") => "allowed";
+    default_port_of_tls: FakeRequest::egress(Tls, "status.example.com") => "allowed";
+    listed_port: FakeRequest::egress(Http, "status.example.com:8080") => "allowed";
+    other_port: FakeRequest::egress(Http, "status.example.com") =>
+        "denied: no rule allows it: rules/anyone wants port 443 or 8080, this was HTTP to status.example.com:80 by a client without identity (it presented no certificate)";
+    other_workload: FakeRequest::egress(Connect, "api.stripe.com:443").by_principal("cluster.local/ns/shop/sa/web") =>
+        "denied: no rule allows it: rules/payments wants principal cluster.local/ns/shop/sa/payments, this was CONNECT to api.stripe.com:443 by cluster.local/ns/shop/sa/web";
+    deny_rule: by_payments(Connect, "uploads.stripe.com:443") =>
+        "denied: DENY rule rules/no-uploads matches: CONNECT to uploads.stripe.com:443 by cluster.local/ns/shop/sa/payments";
+    unlisted_host: by_payments(Connect, "evil.test:443") =>
+        "denied: no rule lists this host: CONNECT to evil.test:443 by cluster.local/ns/shop/sa/payments";
+    deny_rule_in_report_mode: by_payments(Connect, "b.stripe.com:443") =>
+        "would deny: DENY rule rules/watched matches: CONNECT to b.stripe.com:443 by cluster.local/ns/shop/sa/payments";
+    allow_rule_in_report_mode: by_payments(Connect, "new.example.com:443") =>
+        "denied: the rule rules/planned would allow it, and is in report mode: CONNECT to new.example.com:443 by cluster.local/ns/shop/sa/payments";
+    connect_without_port: by_payments(Connect, "api.stripe.com") =>
+        "denied: CONNECT has to name a port: CONNECT to api.stripe.com by cluster.local/ns/shop/sa/payments";
+    user_information_in_the_authority: by_payments(Http, "api.stripe.com@evil.test") =>
+        "denied: no destination can be read from it, it has an `@`, and what stands before that is not the host: GET to api.stripe.com@evil.test by cluster.local/ns/shop/sa/payments";
+    tls_without_server_name: with_server_name(None, Tls, "") =>
+        "denied: a connection that passes through has to name its server by SNI in TLS, which the listener filter tls_inspector reads: a connection without a server name by a client without identity (it presented no certificate)";
+    host_differs_from_server_name: with_server_name(Some("front.example"), Http, "status.example.com:8080") =>
+        "denied: the TLS connection is for SNI front.example, the request is not: GET to status.example.com:8080 by a client without identity (it presented no certificate)";
+    host_equals_server_name_in_capitals: with_server_name(Some("STATUS.example.com"), Http, "status.example.com:8080") =>
+        "allowed";
+    connect_does_not_compare_the_server_name: with_server_name(Some("egress.example"), Connect, "status.example.com:443") =>
+        "allowed";
+}
+
+#[test]
+fn server_name_and_host_may_differ_if_configured() {
+    let configuration = load(&STRIPE.replacen('{', r#"{"sniMustMatchHost": false, "#, 1));
+    let mut request = with_server_name(Some("x.test"), Http, "status.example.com:8080");
+    assert_eq!(answer(&configuration, &mut request), "allowed");
+}
+
+#[test]
+fn summary_counts_rules_and_hosts() {
+    assert_eq!(load(STRIPE).summary(), "loaded 5 rules and 0 resources with 6 hosts, 2 rules only report");
 }
 
 #[test]
 fn empty_lists_deny_everything_and_report_mode_nothing() {
     for json in [r#"{"rules": []}"#, r#"{"resources": []}"#, r#"{"rules": [], "resources": []}"#] {
-        for access in [EgressProtocol::Http, EgressProtocol::Connect, EgressProtocol::Tls] {
-            let host = if access == EgressProtocol::Connect { "x.com:443" } else { "x.com" };
+        for access in [Http, Connect, Tls] {
+            let host = if access == Connect { "x.com:443" } else { "x.com" };
             assert!(
                 answer(&load(json), &mut FakeRequest::egress(access, host))
                     .starts_with("denied: no rule lists this host: ")
@@ -131,7 +119,7 @@ fn empty_lists_deny_everything_and_report_mode_nothing() {
     }
     let report = load(r#"{"rules": [], "mode": "report"}"#);
     for host in ["x.com:443", "x.com:0443", ""] {
-        assert!(answer(&report, &mut FakeRequest::egress(EgressProtocol::Connect, host)).starts_with("would deny: "));
+        assert!(answer(&report, &mut FakeRequest::egress(Connect, host)).starts_with("would deny: "));
     }
 }
 
@@ -141,11 +129,11 @@ fn a_failure_of_the_proxy_denies_whatever_it_is_about() {
         r#"{"rules": [{"name": "a", "from": [{"source": {"notPrincipals": ["x/y"], "notIpBlocks": ["10.0.0.0/8"]}}], "hosts": ["x.com"]}]}"#,
     );
     for (access, attributes) in [
-        (EgressProtocol::Http, &["peer", "source", "method", "host", "server name"][..]),
-        (EgressProtocol::Connect, &["peer", "source", "method", "host"]),
-        (EgressProtocol::Tls, &["peer", "source", "port", "server name"]),
+        (Http, &["peer", "source", "method", "host", "server name"][..]),
+        (Connect, &["peer", "source", "method", "host"]),
+        (Tls, &["peer", "source", "port", "server name"]),
     ] {
-        let host = if access == EgressProtocol::Connect { "x.com:443" } else { "x.com" };
+        let host = if access == Connect { "x.com:443" } else { "x.com" };
         assert_eq!(configuration.policy().decide(&mut FakeRequest::egress(access, host)), Decision::Allow);
         for attribute in attributes {
             let mut request = FakeRequest { failing: vec![attribute], ..FakeRequest::egress(access, host) };
@@ -156,19 +144,18 @@ fn a_failure_of_the_proxy_denies_whatever_it_is_about() {
             );
         }
     }
-    let mut nowhere = FakeRequest { port: None, ..FakeRequest::egress(EgressProtocol::Tls, "x.com") };
+    let mut nowhere = FakeRequest { port: None, ..FakeRequest::egress(Tls, "x.com") };
     assert!(matches!(configuration.policy().decide(&mut nowhere), Decision::Deny(EgressDenial::Undecidable(_))));
 }
 
 #[test]
 fn a_decision_asks_for_what_it_needs_and_once() {
     let rows: [(FakeRequest, &[&str]); 4] = [
-        (FakeRequest::egress(EgressProtocol::Connect, "status.example.com:443"), &["method", "host"]),
-        (FakeRequest::egress(EgressProtocol::Connect, "evil.test:443"), &["method", "host"]),
-        (FakeRequest::egress(EgressProtocol::Tls, "status.example.com"), &["server name", "port"]),
+        (FakeRequest::egress(Connect, "status.example.com:443"), &["method", "host"]),
+        (FakeRequest::egress(Connect, "evil.test:443"), &["method", "host"]),
+        (FakeRequest::egress(Tls, "status.example.com"), &["server name", "port"]),
         (
-            FakeRequest::egress(EgressProtocol::Connect, "api.stripe.com:443")
-                .by_principal("cluster.local/ns/shop/sa/payments"),
+            FakeRequest::egress(Connect, "api.stripe.com:443").by_principal("cluster.local/ns/shop/sa/payments"),
             &["method", "host", "peer"],
         ),
     ];

@@ -1,4 +1,4 @@
-//! The macro [`rows!`](crate::rows).
+//! Table of cases, one named test a row.
 
 /// Declares a module of tests, one for each row: `row: arguments;` becomes the test `module::row`, which calls the
 /// function with these arguments. The function returns `anyhow::Result<()>`.

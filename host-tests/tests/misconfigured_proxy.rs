@@ -386,11 +386,11 @@ fn a_payload_that_is_kept_nowhere_is_no_token() -> Result<()> {
     let start = |action: &str, rule: &Value| with_tokens(File::ingress(&policy(action, rule))?, &issuer, None)?.start();
     let proxy = start("ALLOW", &json!({"when": [{"key": "request.auth.claims[group]", "values": ["staff"]}]}))?;
     ensure!(ask_with_token(&proxy, &issuer, "staff")? == 403, "a claim of nowhere");
-    proxy.ensure_reason(&["without a token"])?;
+    proxy.ensure_reason(&["without a token", "payload_in_metadata"])?;
     // What a DENY by a claim cannot see, one for want of a token does.
     let proxy = start("DENY", &json!({"from": [{"source": {"notRequestPrincipals": ["*"]}}]}))?;
     ensure!(ask_with_token(&proxy, &issuer, "guest")? == 403, "a token of nowhere");
-    proxy.ensure_reason(&["without a token"])
+    proxy.ensure_reason(&["without a token", "payload_in_metadata"])
 }
 
 const MAIL: &str = "/static_resources/listeners/1";

@@ -129,9 +129,11 @@ impl ClaimSource {
             let is_bearer =
                 |value: &&[u8]| value.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"Bearer "));
             let unvalidated = request.header("authorization").is_ok_and(|values| values.iter().any(is_bearer));
-            return Some(
-                if unvalidated { "with a token that was not validated" } else { "without a token" }.to_owned(),
-            );
+            let token = if unvalidated { "with a token that was not validated" } else { "without a token" };
+            return Some(match &self.location {
+                PayloadLocation::Metadata(_) => format!("{token} (jwt_authn passed none on by payload_in_metadata)"),
+                PayloadLocation::Header(name) => format!("{token} (header {} is absent)", name.as_str()),
+            });
         }
         let claim = |name: &'static str| match claims.value(&[name]).and_then(Value::as_str) {
             Some(text) => format!("{name} {}", printable(text.as_bytes())),

@@ -109,10 +109,14 @@ pub(crate) fn paths(patterns: &[PathPattern], path: &[u8], of: Quantifier) -> bo
                 PathTemplate::parse(&written, template.bytes).is_ok_and(|read| read.matches(value.as_bytes()))
             }
             PathPattern::Text(_) => {
-                let read = read.map_or(written.clone(), |read| read(&written));
-                // A parameter ends with its segment, the star goes on.
-                let star = written.ends_with('*') && !read.ends_with('*');
-                StringPattern::new(&(read + if star { "*" } else { "" })).matches(value.as_bytes())
+                let Some(read) = read else { return StringPattern::new(&written).matches(value.as_bytes()) };
+                let as_read = read(&written);
+                // A star inside a parameter goes with it: the parameter ends the path, or a slash follows.
+                let readings = match written.strip_suffix('*') {
+                    Some(start) if !as_read.ends_with('*') => vec![read(start), read(&format!("{start}/*"))],
+                    _ => vec![as_read],
+                };
+                readings.iter().any(|read| StringPattern::new(read).matches(value.as_bytes()))
             }
         }
     })

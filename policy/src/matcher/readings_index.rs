@@ -37,9 +37,8 @@ impl ValueIndex for StringIndex {
 /// Pattern after a reading.
 pub(crate) enum ReadPattern<P> {
     Same,
-    Other(P),
-    /// A value in this reading can never match.
-    Never,
+    /// Any of these; without one, a value in this reading can never match.
+    Others(Vec<P>),
 }
 
 /// A list of a policy that a value is compared with.
@@ -100,8 +99,11 @@ impl<I: ValueIndex> ReadingsIndex<I> {
             for (pattern, id) in &changing {
                 match read(number, pattern) {
                     ReadPattern::Same => continue,
-                    ReadPattern::Other(other) => others.entry_or_insert_with(other, Vec::new, |ids| ids.push(*id)),
-                    ReadPattern::Never => {}
+                    ReadPattern::Others(read) => {
+                        for other in read {
+                            others.entry_or_insert_with(other, Vec::new, |ids| ids.push(*id));
+                        }
+                    }
                 }
                 changed.push(*id);
             }

@@ -289,6 +289,14 @@ pub(crate) fn read(number: u8, path: &[u8], ends: Ends) -> Option<Vec<u8>> {
     after_dots(&after_steps(steps, path), merge, ends)
 }
 
+/// Reports whether reading `number` removes the end of a prefix as part of a parameter.
+pub(crate) fn ends_in_parameter(number: u8, prefix: &[u8]) -> bool {
+    let Some((steps, _)) = parts(number) else { return false };
+    let Some(at) = steps.iter().position(|step| *step == Step::Parameters) else { return false };
+    let read = after_steps(steps.get(..at).unwrap_or_default(), prefix);
+    read.rsplit(|byte| *byte == b'/').next().is_some_and(|segment| segment.contains(&b';'))
+}
+
 fn after_steps(steps: &[Step], path: &[u8]) -> Vec<u8> {
     let mut path = path.to_vec();
     for step in steps {

@@ -37,6 +37,11 @@ impl HostPattern {
         if let Some((host, _)) = text.split_once('/') {
             return Err(format!("bad host `{text}`: a host has no path, write `{host}` and use paths for the rest"));
         }
+        if let Some(wrong) = text.chars().find(|character| "?#\\".contains(*character)) {
+            return Err(format!(
+                "bad host `{text}`: no host contains `{wrong}`, write the name and, if needed, the port"
+            ));
+        }
         if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(format!(
                 "bad host `{text}`: hosts are ASCII without blanks, write an international name as xn--…"
@@ -81,8 +86,8 @@ pub(crate) fn host_index(
         let written = pattern.to_string();
         match std::str::from_utf8(host::read(number, written.as_bytes())) {
             Ok(read) if read == written => ReadPattern::Same,
-            Ok(read) if !read.is_empty() => ReadPattern::Other(StringPattern::new(read)),
-            _ => ReadPattern::Never,
+            Ok(read) if !read.is_empty() => ReadPattern::Others(vec![StringPattern::new(read)]),
+            _ => ReadPattern::Others(Vec::new()),
         }
     })
 }

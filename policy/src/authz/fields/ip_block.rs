@@ -77,6 +77,13 @@ impl IpBlock {
             None => Some(most),
         };
         let bits = bits.ok_or_else(bad)?;
+        if let IpAddr::V6(v6) = address
+            && let Some(v4) = v6.to_ipv4_mapped().filter(|v4| bits <= 32 && !v4.is_unspecified())
+        {
+            return Err(format!(
+                "bad IP block `{text}`: an IPv6 block shorter than /96 holds no IPv4 address, write `{v4}/{bits}`"
+            ));
+        }
         let (family, first, bits) = match (of_address(address), address, bits.checked_sub(MAPPED)) {
             ((Family::V4, first), IpAddr::V6(_), Some(bits)) => (Family::V4, first, bits),
             ((Family::V4, _), IpAddr::V6(address), None) => (Family::V6, address.to_bits(), bits),
@@ -329,5 +336,9 @@ mod tests {
         for text in ["10.0.0.0/33", "10.0.0/8", "10.0.0.0/+8", "010.0.0.0/8", "x", "", "10.0.0.0/", "::/129"] {
             assert!(IpBlock::parse(text).is_err(), "{text}");
         }
+        assert_eq!(
+            IpBlock::parse("::ffff:10.0.0.0/8"),
+            Err("bad IP block `::ffff:10.0.0.0/8`: an IPv6 block shorter than /96 holds no IPv4 address, write `10.0.0.0/8`".to_owned())
+        );
     }
 }

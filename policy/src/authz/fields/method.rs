@@ -61,7 +61,7 @@ impl MatchField for Method {
     fn index(self, patterns: Vec<(MethodPattern, ValueId)>) -> Box<dyn FieldIndex> {
         let is_plain = |pattern: &StringPattern| method::is_plain(pattern.to_string().as_bytes());
         let in_capitals = |_, pattern: &StringPattern| {
-            ReadPattern::Other(StringPattern::new(&pattern.to_string().to_ascii_uppercase()))
+            ReadPattern::Others(vec![StringPattern::new(&pattern.to_string().to_ascii_uppercase())])
         };
         let readings = [method::CAPITALS].into_iter();
         Box::new(MethodIndex(ReadingsIndex::new(unwrap_patterns(patterns), readings, is_plain, in_capitals)))

@@ -71,30 +71,40 @@ impl PathPattern {
 
     /// Applies reading `number` to the pattern.
     fn read(&self, number: u8) -> ReadPattern<Self> {
-        let read = |text: &[u8], open_start, open_end, pattern: &dyn Fn(Vec<u8>) -> Option<Self>| match path::read(
-            number,
-            text,
-            Ends { open_start, open_end },
-        ) {
-            Some(read) if read == text => ReadPattern::Same,
-            Some(read) => pattern(read).map_or(ReadPattern::Never, ReadPattern::Other),
-            None => ReadPattern::Never,
-        };
+        if let Self::Text(StringPattern::Prefix(prefix)) = self
+            && path::ends_in_parameter(number, prefix)
+        {
+            // The star is part of the parameter, which ends the path or is followed by a slash.
+            let exact = Self::Text(StringPattern::Exact(prefix.clone()));
+            let under = Self::Text(StringPattern::Prefix([prefix, b"/".as_slice()].concat().into()));
+            return ReadPattern::Others(
+                [exact, under].iter().filter_map(|pattern| pattern.read_text(number)).collect(),
+            );
+        }
+        match self.read_text(number) {
+            Some(read) if read == *self => ReadPattern::Same,
+            read => ReadPattern::Others(read.into_iter().collect()),
+        }
+    }
+
+    /// Applies reading `number` to the literal text of the pattern; `None` if the result can never match.
+    fn read_text(&self, number: u8) -> Option<Self> {
+        let read = |text: &[u8], open_start, open_end| path::read(number, text, Ends { open_start, open_end });
         match self {
             Self::Text(StringPattern::Exact(text)) => {
-                read(text, false, false, &|read| Some(Self::Text(StringPattern::Exact(read.into()))))
+                read(text, false, false).map(|read| Self::Text(StringPattern::Exact(read.into())))
             }
             Self::Text(StringPattern::Prefix(text)) => {
-                read(text, false, true, &|read| Some(Self::Text(StringPattern::Prefix(read.into()))))
+                read(text, false, true).map(|read| Self::Text(StringPattern::Prefix(read.into())))
             }
             Self::Text(StringPattern::Suffix(text)) => {
-                read(text, true, false, &|read| Some(Self::Text(StringPattern::Suffix(read.into()))))
+                read(text, true, false).map(|read| Self::Text(StringPattern::Suffix(read.into())))
             }
-            Self::NotEmpty | Self::Text(_) => ReadPattern::Same,
-            Self::Template(template) => read(template.to_string().as_bytes(), false, false, &|read| {
-                let text = String::from_utf8(read).ok()?;
+            Self::NotEmpty | Self::Text(_) => Some(self.clone()),
+            Self::Template(template) => {
+                let text = String::from_utf8(read(template.to_string().as_bytes(), false, false)?).ok()?;
                 PathTemplate::parse(&text, template.bytes).ok().map(Self::Template)
-            }),
+            }
         }
     }
 

@@ -19,7 +19,7 @@ use crate::matcher::value_ids::ValueId;
 
 /// A pattern for SPIFFE IDs, with or without their scheme.
 ///
-/// `*` is any SPIFFE ID; in Istio it is any validated certificate (design, section 2.3).
+/// `*` is any SPIFFE ID; in Istio it is any validated certificate.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct PrincipalPattern(StringPattern);
 

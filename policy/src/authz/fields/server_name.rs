@@ -20,18 +20,23 @@ use crate::matcher::string_pattern::{StringPattern, string_pattern_newtype};
 use crate::matcher::value_ids::ValueId;
 
 /// A pattern for server names, without regard to case: Envoy lower-cases the client's, so in Istio a value with
-/// capitals never matches (design, section 2.3).
+/// capitals never matches.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ServerNamePattern(StringPattern);
 
 impl ServerNamePattern {
-    /// Fails on what no server name contains.
+    /// Fails on what no server name contains: it is a DNS name (RFC 6066, section 3).
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         if let Some(wrong) = text.chars().find(|character| !character.is_ascii_graphic()) {
             return Err(format!(
                 "bad server name `{}`: no SNI contains `{}`, write an international name as xn--…",
                 text.escape_debug(),
                 wrong.escape_debug()
+            ));
+        }
+        if let Some(wrong) = text.chars().find(|character| ":/?#[]@\\,".contains(*character)) {
+            return Err(format!(
+                "bad server name `{text}`: no SNI contains `{wrong}`, write the DNS name alone, as in `shop.example`"
             ));
         }
         Ok(Self(StringPattern::new(&text.to_ascii_lowercase())))

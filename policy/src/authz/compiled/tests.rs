@@ -11,7 +11,6 @@ use super::*;
 use crate::attributes::dynamic_metadata::DynamicMetadata;
 use crate::authz::engine::rule::{Action, Predicate};
 use crate::authz::fields::ALL_FIELDS;
-
 use crate::authz::policy_name::RuleLabel;
 use crate::authz::resources::Resource;
 use crate::authz::resources::authorization_policy::Context;
@@ -386,6 +385,23 @@ fn the_index_agrees_with_walking_every_rule() {
         let met = answers.get(answer).copied().unwrap_or_default();
         assert!(met > 500, "{answer} was met {met} times only: {answers:?}");
     }
+}
+
+#[test]
+fn ranks_of_fields_are_unique() {
+    let mut rng = Rng::with_seed(5);
+    let mut fields = Vec::new();
+    for policy in (0..200).map(|number| random_policy(&mut rng, number)) {
+        for values in policy.rules.iter().flatten().flatten().map(|predicate| &predicate.values) {
+            fields.push((values.rank(), (**values).type_id()));
+        }
+    }
+    fields.sort_unstable();
+    fields.dedup();
+    let (ranks, types): (Vec<_>, Vec<_>) = fields.into_iter().unzip();
+    let distinct: std::collections::BTreeSet<_> = ranks.iter().collect();
+    assert_eq!(distinct.len(), types.len(), "two fields share a rank: {ranks:?}");
+    assert!(ranks.len() >= 15, "{ranks:?}");
 }
 
 #[test]

@@ -203,8 +203,8 @@ fn check_counter(spec: &str, dry_run: &str, counter: &str) -> Result<()> {
 
 rows! {
     a_request_takes_few_instructions: check_instructions;
-    by_principal: "", 400;
-    by_method_and_path: "{methods: [GET], paths: [/a]}", 4_500;
+    by_principal: "", 180;
+    by_method_and_path: "{methods: [GET], paths: [/a]}", 1_700;
 }
 
 fn check_instructions(operation: &str, limit: u64) -> Result<()> {

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use crate::attributes::request::without_query;
 use crate::authz::fields::host::HostPattern;
 use crate::authz::fields::method::MethodPattern;
-use crate::authz::fields::path::PathPattern;
+use crate::authz::fields::path::pattern::PathPattern;
 use crate::authz::fields::server_name::ServerNamePattern;
 use crate::linear_reading::matches::Matches;
 use crate::matcher::clause::Quantifier;

@@ -1,4 +1,5 @@
 use super::*;
+use crate::attributes::readings::path::spelling::one_spelling;
 
 const ALL: PathReadings = PathReadings { slashes: true, separators: true, parameters: true };
 const NONE: PathReadings = PathReadings { slashes: false, separators: false, parameters: false };

@@ -1,5 +1,5 @@
-//! How a real Envoy's certificates count as validated: by its attribute and by its listener, on resumed TLS sessions, and
-//! after a certificate has ended.
+//! Validation of certificates in a real Envoy: by its attribute and by its listener, on resumed TLS sessions, and after a
+//! certificate has expired.
 
 use std::fs;
 use std::path::Path;
@@ -153,7 +153,7 @@ fn a_certificate_that_has_ended_proves_nothing_on_any_connection() -> Result<()>
     Ok(())
 }
 
-/// What makes `validation: listener` safe: a session that began where no certificate was verified is none elsewhere.
+/// `validation: listener` is safe because a session that began without verification is not resumed elsewhere.
 #[test]
 fn a_session_of_a_listener_that_takes_any_certificate_is_not_resumed_by_one_that_verifies() -> Result<()> {
     testbed::build_filters()?;

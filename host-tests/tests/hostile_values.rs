@@ -1,4 +1,4 @@
-//! What the dearest values cost that a request can have: counted in instructions of the module, linear in their bytes.
+//! Cost of the most expensive values that a request can have, in instructions of the module: linear in their bytes.
 
 use anyhow::{Result, ensure};
 use host_tests::filter;

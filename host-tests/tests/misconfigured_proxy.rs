@@ -334,7 +334,7 @@ fn a_foreign_trust_domain_is_no_friend_without_match_typed_subject_alt_names() -
     Ok(())
 }
 
-/// How Envoy's JWT filter keeps the payload of a token: under `key`, or not at all.
+/// Adds Envoy's JWT filter, which keeps the payload of a token under `key`, or not at all.
 fn with_tokens(mut file: File, issuer: &TokenIssuer, key: Option<&str>) -> Result<File> {
     let mut provider = json!({
         "issuer": "https://issuer.example",
@@ -408,7 +408,7 @@ fn layer4() -> Result<(File, SmtpServer)> {
 }
 
 impl Proxy {
-    /// Whether the mail server's greeting reaches a client.
+    /// Reports whether the mail server's greeting reaches a client.
     fn is_greeted(&self, uri: &str) -> Result<bool> {
         let mut stream = Client::tls(self.envoy.listener("mail")?, Some(&self.identity(uri)?))?.connect()?;
         let mut greeting = vec![0; SmtpServer::GREETING.len()];

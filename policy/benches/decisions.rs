@@ -1,4 +1,4 @@
-//! What a decision costs under 10, 1,000 and 100,000 rules, and what it costs to load them, without a proxy.
+//! Cost of a decision under 10, 1,000 and 100,000 rules, and of loading them, without a proxy.
 use std::hint::black_box;
 use std::net::IpAddr;
 
@@ -59,7 +59,7 @@ fn asked() -> Option<Asked> {
     SpiffeId::parse(format!("spiffe://{CALLER}").as_bytes()).ok().map(|id| Asked(Peer::Authenticated(id)))
 }
 
-/// So many values, the wanted one in the middle.
+/// Joins `size` values, the wanted one in the middle.
 fn join_values(size: usize, wanted: &str, other: impl Fn(usize) -> String) -> impl Iterator<Item = String> {
     (0..size).map(move |number| if number == size / 2 { wanted.to_owned() } else { other(number) })
 }

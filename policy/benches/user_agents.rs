@@ -1,4 +1,4 @@
-//! What a request costs under 10, 100 and 5,000 patterns for user agents.
+//! Cost of a request under 10, 100 and 5,000 patterns for user agents.
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};

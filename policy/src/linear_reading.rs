@@ -36,7 +36,7 @@ use crate::matcher::clause::Quantifier;
 
 pub(crate) use matches::Matches;
 
-/// Whether a request's value of a field is among `values`.
+/// Reports whether a request's value of a field is among `values`.
 pub(crate) fn matches(
     values: &dyn AnyFieldValues,
     request: &mut dyn Request,

@@ -21,7 +21,7 @@ const ACK: u8 = 1;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 
-/// How a stream ended.
+/// End of a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StreamOutcome {
     /// A complete response with this body. The status is not decoded: that needs all of HPACK (RFC 7541), and the server's

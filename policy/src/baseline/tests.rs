@@ -1,4 +1,4 @@
-//! Who is turned away and who is not, and the compiled form against each pattern by itself.
+//! Denied and allowed clients, and the compiled form against each pattern by itself.
 
 use super::*;
 use crate::authz::fields::header::HeaderPatterns;

@@ -25,7 +25,7 @@ fn matches_text(pattern: &str, text: &str) -> bool {
     !text.is_empty() && StringPattern::new(pattern).matches(text.as_bytes())
 }
 
-/// Whether one of the patterns matches one of a claim's elements. A number that has no exact value equals every pattern
+/// Reports whether one of the patterns matches one of a claim's elements. A number that has no exact value equals every pattern
 /// of a rule that denies, and none of a rule that allows.
 pub(crate) fn lists_claim(patterns: &[MetadataPattern], value: &Value, of: Quantifier, is_words: bool) -> bool {
     let elements: Vec<Value> = match value {

@@ -13,10 +13,11 @@ use crate::matcher::clause::Quantifier;
 use crate::matcher::path_template::{PathTemplate, SegmentBytes};
 use crate::matcher::string_pattern::StringPattern;
 
-/// What makes a reading of a value, and of a pattern.
+/// Function that applies a reading to a value or to a pattern.
 type Read = Box<dyn Fn(&str) -> String>;
 
-/// Whether a list matches a value: in any reading as it is written, or in every reading as it is read likewise.
+/// Reports whether a list matches a value: the written patterns in any reading, or in every reading the patterns after
+/// the same reading.
 fn listed<P>(
     patterns: &[P],
     value: &str,
@@ -122,7 +123,7 @@ pub(crate) fn paths(patterns: &[PathPattern], path: &[u8], of: Quantifier) -> bo
     })
 }
 
-/// Whether any reading of a path differs from it; tests ask about the same few paths again and again.
+/// Reports whether any reading of a path differs from it. Cached: tests ask about the same few paths again and again.
 fn has_several_readings(path: &str) -> bool {
     thread_local!(static KNOWN: RefCell<HashMap<String, bool>> = RefCell::default());
     let find_out = || all_path_readings().any(|read| read(path) != path);

@@ -11,7 +11,7 @@ use crate::matcher::string_index::StringIndex;
 use crate::matcher::string_pattern::{Glob, StringPattern};
 use crate::matcher::value_ids::{Matched, ValueId, once_each};
 
-/// What stands before and after each element.
+/// Byte before and after each element.
 const SEPARATOR: u8 = b',';
 
 /// Patterns that are tied to the start or the end of an element. Others match the whole list where they match an
@@ -25,18 +25,18 @@ pub(crate) struct ElementIndex {
 enum Literals {
     /// Of what such an element has at its ends, each with the separator.
     Automaton(Box<NFA>),
-    /// Where an automaton would take too much memory, each element is looked up.
+    /// Lookup of each element, if an automaton would take too much memory.
     Large(Box<StringIndex>),
 }
 
-/// How many bytes the literals of an automaton may have: it takes some twenty times as many.
+/// Most bytes of the literals of an automaton, which takes some twenty times as many.
 const MAX_BYTES: usize = 256 << 10;
 
 struct Tied {
     id: ValueId,
     /// Each pattern has a number of its own.
     number: usize,
-    /// What else the element has to match, where the literal is not all.
+    /// Glob that the element has to match as well, if the literal is not all of the pattern.
     glob: Option<Glob>,
 }
 

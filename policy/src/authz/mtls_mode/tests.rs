@@ -8,7 +8,7 @@ use crate::identity::peer::Peer;
 use crate::identity::spiffe_id::SpiffeId;
 use crate::test_support::fake_request::FakeRequest;
 
-/// What is written of one scope: nothing, or a mode, of which UNSET is none.
+/// Policy of one scope: none, or its mode, which is none for UNSET.
 type Written = Option<Option<MtlsMode>>;
 
 const WRITTEN: [Written; 5] =

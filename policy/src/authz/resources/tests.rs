@@ -1,4 +1,4 @@
-//! What Istio's validation refuses, one by one: its webhook (`pkg/config/validation/validation.go`, master of August
+//! Refusals of Istio's validation, one by one: its webhook (`pkg/config/validation/validation.go`, master of August
 //! 2026) and the schema of its CRDs (istio/api `security/v1beta1`, `type/v1beta1/selector.proto`).
 
 use crate::IdentityAuthz;
@@ -97,7 +97,7 @@ fn template(path: &str) -> String {
 /// A test for each kind of fault that Istio's webhook refuses, with specs that have it.
 macro_rules! refused {
     ($($(#[$doc:meta])* $name:ident: [$($spec:expr),* $(,)?];)*) => {
-        /// What the webhook refuses of AuthorizationPolicy, in the order in which it looks.
+        /// Refusals of AuthorizationPolicy by the webhook, in the order of its checks.
         mod refused {
             use super::*;
 
@@ -338,7 +338,7 @@ fn a_dry_run_is_for_allow_and_deny() {
     assert_ne!(annotated("true", "{action: AUDIT, rules: [{}]}"), "", "AUDIT has a dry run");
 }
 
-/// What the webhook and the schema refuse of PeerAuthentication.
+/// Refusals of PeerAuthentication by the webhook and the schema.
 #[test]
 fn what_is_refused_of_peer_authentication() {
     for spec in [

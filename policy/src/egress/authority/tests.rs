@@ -133,7 +133,7 @@ fn every_reason_is_told_apart() {
     assert_eq!(texts.len(), all.len());
 }
 
-/// What is taken is written in one way only, and that way is taken for the same.
+/// An accepted authority has one spelling, which is accepted as the same authority.
 #[test]
 fn what_is_taken_has_one_spelling() {
     let alphabet = b"a0A1.-:[]x_%@,\xff9 f";

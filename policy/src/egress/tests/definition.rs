@@ -235,10 +235,10 @@ fn the_compiled_rules_agree_with_walking_every_rule() {
     }
 }
 
-/// So many rules are a few to check: those of one host, one port and one source.
+/// Most rules that are checked one by one: those of one host, one port and one source.
 const LINEAR_SCAN_MAX: usize = 8;
 
-/// What tells one rule from the others, by its number.
+/// Difference of one rule from the others, by its number.
 type Difference = fn(usize) -> String;
 
 const SHAPES: [(&str, Difference); 9] = [

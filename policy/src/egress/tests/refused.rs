@@ -1,4 +1,4 @@
-//! What is refused, with every line that says why.
+//! Refused configurations, with every line of their errors.
 
 use super::*;
 use crate::authz::decision::Decision;

@@ -10,7 +10,7 @@ fn policies(specs: &[&str]) -> CompiledPolicy {
     compile(&specs.iter().enumerate().map(read).collect::<Vec<_>>())
 }
 
-/// Whether the fast path admits a request.
+/// Reports whether the fast path allows a request.
 fn is_fast(policy: &CompiledPolicy, request: &mut FakeRequest) -> bool {
     let matches = policy.precompute_connection(request).expect("nothing fails");
     matches.fast_path(&policy.rules).admits(request)
@@ -94,7 +94,7 @@ fn exact_methods_hosts_and_paths_take_the_fast_path() {
     }
 }
 
-/// So many rules that a caller can match, in leaves of four by what they want of the caller.
+/// Builds `count` rules that a caller can match, in leaves of four by their source.
 fn of_callers(count: usize) -> Vec<String> {
     let principals =
         ["cluster.local/ns/shop/sa/web", "cluster.local/ns/shop/*", "cluster.local/*", "other/x", "other/y"];

@@ -1,8 +1,8 @@
-//! How many rules one request is checked against, counted: a few, however many there are and whatever they list.
+//! Number of rules that one request is checked against: a few, however many there are and whatever they list.
 
 use super::*;
 
-/// So many are a few: those of one value of each field.
+/// Most rules that are checked one by one: those of one value of each field.
 const LINEAR_SCAN_MAX: usize = 8;
 
 /// Rules that differ in one thing, and requests that meet one of them, another, and none.

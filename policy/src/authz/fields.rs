@@ -9,6 +9,7 @@ pub(crate) mod metadata;
 pub(crate) mod method;
 pub(crate) mod namespace;
 pub(crate) mod path;
+pub(crate) mod peer_index;
 pub(crate) mod port;
 pub(crate) mod principal;
 pub(crate) mod reader;

@@ -22,10 +22,7 @@ pub(crate) fn explain(rules: &RuleSet, names_repeat: bool, denial: &Denial<'_>, 
             let (name, label) = (rule.policy(), rule.label());
             let reading = rules.deny_reading(rule, request).map(|reading| format!(", {reading}")).unwrap_or_default();
             let text = format!("DENY policy {name} matches with rule {label}: {}{reading}", describe_request(request));
-            match missing_token(rules, rule, request) {
-                Some(token) => format!("{text} {token}"),
-                None => format!("{text}{}", missing_identity(rules, rule, request)),
-            }
+            format!("{text}{}", missing(rules, rule, request))
         }
         Denial::MtlsRequired(name) => {
             let remedy = request.peer().ok().and_then(Peer::remedy);
@@ -51,17 +48,13 @@ fn dry_run_allow(rules: &RuleSet, request: &mut dyn Request) -> String {
     }
 }
 
-/// The request's token in words, where a DENY rule matches for want of another.
-fn missing_token(rules: &RuleSet, rule: &RuleName, request: &mut dyn Request) -> Option<String> {
-    let conditions = rules.matching_deny_conditions(rule, &mut rules.lookups(None, request)).ok()?;
-    let negated = conditions.iter().filter(|condition| condition.negated);
-    negated.filter_map(|condition| rules.fields.index(condition.field).ok()?.describe_token(request)).next()
-}
-
-/// Names the listener's setting that may be missing, if a DENY rule matches for want of an identity.
-fn missing_identity(rules: &RuleSet, rule: &RuleName, request: &mut dyn Request) -> String {
+/// Describes what a request lacks that a DENY rule matches by the absence of: its token in words, or the listener's setting
+/// by which it may have no identity.
+fn missing(rules: &RuleSet, rule: &RuleName, request: &mut dyn Request) -> String {
     let conditions = rules.matching_deny_conditions(rule, &mut rules.lookups(None, request)).unwrap_or_default();
-    identity_remedy(rules, conditions.iter().filter(|condition| condition.negated), request)
+    let negated = || conditions.iter().filter(|condition| condition.negated);
+    let token = negated().find_map(|condition| rules.fields.index(condition.field).ok()?.describe_token(request));
+    token.map_or_else(|| identity_remedy(rules, negated(), request), |token| format!(" {token}"))
 }
 
 /// Describes the closest of the first ALLOW rules: its unmet requirements, and the request's values.

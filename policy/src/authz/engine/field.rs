@@ -93,6 +93,11 @@ pub(crate) trait FieldIndex {
         None
     }
 
+    /// Reports whether the field is about the identity of the peer.
+    fn is_about_peer(&self) -> bool {
+        false
+    }
+
     /// The request's token in words, for a field that is about it.
     fn describe_token(&self, _request: &mut dyn Request) -> Option<String> {
         None

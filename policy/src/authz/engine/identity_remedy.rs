@@ -1,7 +1,6 @@
 //! The listener's setting that may be missing where a decision went by an identity that nobody proved.
 
 use crate::attributes::request::Request;
-use crate::attributes::wording::describe_peer;
 use crate::authz::engine::field_set::FieldId;
 use crate::authz::engine::rule_set::RuleSet;
 use crate::identity::peer::Peer;
@@ -15,10 +14,7 @@ pub(crate) fn identity_remedy<'c>(
     request: &mut dyn Request,
 ) -> String {
     let Some(remedy) = request.peer().ok().and_then(Peer::remedy) else { return String::new() };
-    let peer = describe_peer(request);
-    let is_about_peer = conditions.any(|condition| {
-        let index = rules.fields.index(condition.field).ok();
-        index.and_then(|index| index.describe_actual(request)).is_some_and(|actual| actual == peer)
-    });
+    let is_about_peer =
+        conditions.any(|condition| rules.fields.index(condition.field).is_ok_and(|index| index.is_about_peer()));
     if is_about_peer { format!("; {remedy}") } else { String::new() }
 }

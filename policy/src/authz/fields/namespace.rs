@@ -4,17 +4,13 @@ use std::borrow::Cow;
 use std::fmt;
 use std::rc::Rc;
 
-use crate::attributes::request::Request;
-use crate::attributes::wording::describe_peer;
 use crate::authz::engine::field::{AnyFieldValues, FieldIndex, FieldValues, MatchField};
+use crate::authz::fields::peer_index::PeerIndex;
 use crate::authz::fields::reader::{ConditionReader, FieldContext, FieldReader};
 use crate::collections::map::OrderedMap;
 use crate::config::reader::ConfigNode;
 use crate::config::string_list::read_values;
-use crate::identity::error::EvalError;
-use crate::identity::peer::Peer;
 use crate::identity::spiffe_id::SpiffeId;
-use crate::matcher::field_match::FieldMatch;
 use crate::matcher::string_index::StringIndex;
 use crate::matcher::string_pattern::StringPattern;
 use crate::matcher::value_ids::{Matched, ValueId};
@@ -62,9 +58,10 @@ impl Index {
             starred: StringIndex::new(starred.into_iter().map(|(pattern, id)| (pattern.over_the_id(), id)).collect()),
         }
     }
+}
 
-    pub(crate) fn lookup(&self, peer: &Peer, matched: &mut Matched) {
-        let Some(id) = peer.id() else { return };
+impl PeerIndex for Index {
+    fn lookup_id(&self, id: &SpiffeId, matched: &mut Matched) {
         for namespace in namespaces(id) {
             matched.extend(self.exact.get(namespace).copied());
         }
@@ -80,17 +77,6 @@ fn namespaces(id: &SpiffeId) -> impl Iterator<Item = &[u8]> {
         .zip(segments().skip(2))
         .filter(|((marker, _), _)| *marker == b"ns")
         .map(|((_, namespace), _)| namespace)
-}
-
-impl FieldIndex for Index {
-    fn lookup(&self, request: &mut dyn Request, found: &mut FieldMatch) -> Result<(), EvalError> {
-        Index::lookup(self, request.peer()?.require_verified()?, &mut found.any);
-        Ok(())
-    }
-
-    fn describe_actual(&self, request: &mut dyn Request) -> Option<String> {
-        Some(describe_peer(request))
-    }
 }
 
 /// The namespace of the peer.
@@ -126,6 +112,8 @@ fn read(node: &ConfigNode<'_>, _: &FieldContext<'_>) -> Option<Rc<dyn AnyFieldVa
 mod tests {
     use super::*;
     use crate::linear_reading::Matches;
+    use crate::matcher::field_match::FieldMatch;
+    use crate::test_support::fake_request::FakeRequest;
 
     #[test]
     fn the_index_agrees_with_istios_expression() {
@@ -152,7 +140,7 @@ mod tests {
                 .map(|(number, _)| number)
                 .collect();
             let mut found = Matched::new();
-            index.lookup(&Peer::Authenticated(id), &mut found);
+            index.lookup_id(&id, &mut found);
             found.sort();
             found.dedup();
             assert_eq!(found.to_vec(), expected, "{uri}");
@@ -162,9 +150,9 @@ mod tests {
     #[test]
     fn no_identity_is_in_no_namespace() {
         let index = Index::new(NamespacePattern::parse("*").into_iter().zip([ValueId(0)]));
-        let mut found = Matched::new();
-        index.lookup(&Peer::Unauthenticated(crate::identity::error::UnauthenticatedReason::NoCertificate), &mut found);
-        assert!(found.is_empty());
+        let mut found = FieldMatch::default();
+        index.lookup(&mut FakeRequest::new(""), &mut found).expect("a peer without a certificate");
+        assert!(found.any.is_empty());
     }
 
     #[test]

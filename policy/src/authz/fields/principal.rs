@@ -3,19 +3,16 @@
 use std::borrow::Cow;
 use std::rc::Rc;
 
-use crate::attributes::request::Request;
-use crate::attributes::wording::describe_peer;
 use crate::authz::engine::field::{AnyFieldValues, FieldIndex, FieldValues, MatchField};
+use crate::authz::fields::peer_index::PeerIndex;
 use crate::authz::fields::reader::{ConditionReader, FieldContext, FieldReader};
 use crate::config::reader::ConfigNode;
 use crate::config::string_list::read_expanded;
-use crate::identity::error::EvalError;
-use crate::identity::spiffe_id::{MAX_PRINCIPAL, MAX_TRUST_DOMAIN};
+use crate::identity::spiffe_id::{MAX_PRINCIPAL, MAX_TRUST_DOMAIN, SpiffeId};
 use crate::identity::trust_domains::{MESH, TrustDomains};
-use crate::matcher::field_match::FieldMatch;
 use crate::matcher::string_index::{StringIndex, unwrap_patterns};
 use crate::matcher::string_pattern::{StringPattern, string_pattern_newtype};
-use crate::matcher::value_ids::ValueId;
+use crate::matcher::value_ids::{Matched, ValueId};
 
 /// A pattern for SPIFFE IDs, with or without their scheme.
 ///
@@ -117,16 +114,9 @@ impl MatchField for Principal {
 
 struct PrincipalIndex(StringIndex);
 
-impl FieldIndex for PrincipalIndex {
-    fn lookup(&self, request: &mut dyn Request, found: &mut FieldMatch) -> Result<(), EvalError> {
-        if let Some(id) = request.peer()?.require_verified()?.id() {
-            self.0.lookup(id.principal().as_bytes(), &mut found.any);
-        }
-        Ok(())
-    }
-
-    fn describe_actual(&self, request: &mut dyn Request) -> Option<String> {
-        Some(describe_peer(request))
+impl PeerIndex for PrincipalIndex {
+    fn lookup_id(&self, id: &SpiffeId, matched: &mut Matched) {
+        self.0.lookup(id.principal().as_bytes(), matched);
     }
 }
 

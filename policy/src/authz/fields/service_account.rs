@@ -4,17 +4,13 @@ use std::borrow::Cow;
 use std::fmt;
 use std::rc::Rc;
 
-use crate::attributes::request::Request;
-use crate::attributes::wording::describe_peer;
 use crate::authz::engine::field::{AnyFieldValues, FieldIndex, FieldValues, MatchField};
+use crate::authz::fields::peer_index::PeerIndex;
 use crate::authz::fields::reader::{ConditionReader, FieldContext, FieldReader};
 use crate::collections::map::OrderedMap;
 use crate::config::reader::ConfigNode;
 use crate::config::string_list::read_values;
-use crate::identity::error::EvalError;
-use crate::identity::peer::Peer;
 use crate::identity::spiffe_id::SpiffeId;
-use crate::matcher::field_match::FieldMatch;
 use crate::matcher::value_ids::{Matched, ValueId};
 
 /// Istio's limit on `serviceAccounts` (istio/api `security/v1beta1/authorization_policy.proto`).
@@ -70,9 +66,10 @@ impl Index {
     pub(crate) fn new(accounts: impl Iterator<Item = (ServiceAccount, ValueId)>) -> Self {
         Self(accounts.map(|(account, id)| (account.0.into_bytes().into(), id)).collect())
     }
+}
 
-    pub(crate) fn lookup(&self, peer: &Peer, matched: &mut Matched) {
-        let Some(id) = peer.id() else { return };
+impl PeerIndex for Index {
+    fn lookup_id(&self, id: &SpiffeId, matched: &mut Matched) {
         for account in accounts(id) {
             matched.extend(self.0.get(account.as_slice()).copied());
         }
@@ -91,17 +88,6 @@ fn accounts(id: &SpiffeId) -> impl Iterator<Item = Vec<u8>> {
             .filter(move |(later, _)| *later >= at + 2)
             .map(move |(_, (_, name))| format!("{namespace}/{name}").into_bytes())
     })
-}
-
-impl FieldIndex for Index {
-    fn lookup(&self, request: &mut dyn Request, found: &mut FieldMatch) -> Result<(), EvalError> {
-        Index::lookup(self, request.peer()?.require_verified()?, &mut found.any);
-        Ok(())
-    }
-
-    fn describe_actual(&self, request: &mut dyn Request) -> Option<String> {
-        Some(describe_peer(request))
-    }
 }
 
 /// The service account of the peer.
@@ -175,7 +161,7 @@ mod tests {
                 .map(|(number, _)| number)
                 .collect();
             let mut found = Matched::new();
-            index.lookup(&Peer::Authenticated(id), &mut found);
+            index.lookup_id(&id, &mut found);
             found.sort();
             found.dedup();
             assert_eq!(found.to_vec(), expected, "{uri}");

@@ -3,18 +3,16 @@
 use std::borrow::Cow;
 use std::rc::Rc;
 
-use crate::attributes::request::Request;
-use crate::attributes::wording::describe_peer;
 use crate::authz::engine::field::{AnyFieldValues, FieldIndex, FieldValues, MatchField};
+use crate::authz::fields::peer_index::PeerIndex;
 use crate::authz::fields::reader::{ConditionReader, FieldContext, FieldReader};
 use crate::config::reader::ConfigNode;
 use crate::config::string_list::read_expanded;
-use crate::identity::error::EvalError;
+use crate::identity::spiffe_id::SpiffeId;
 use crate::identity::trust_domains::TrustDomains;
-use crate::matcher::field_match::FieldMatch;
 use crate::matcher::string_index::{StringIndex, unwrap_patterns};
 use crate::matcher::string_pattern::{StringPattern, string_pattern_newtype};
-use crate::matcher::value_ids::ValueId;
+use crate::matcher::value_ids::{Matched, ValueId};
 
 /// A pattern for trust domains: with one star at most, which stands for any run of characters of a trust domain
 /// (Istio 1.31, `pilot/pkg/security/authz/model/generator.go` and its validation).
@@ -70,16 +68,9 @@ impl MatchField for TrustDomain {
 
 struct TrustDomainIndex(StringIndex);
 
-impl FieldIndex for TrustDomainIndex {
-    fn lookup(&self, request: &mut dyn Request, found: &mut FieldMatch) -> Result<(), EvalError> {
-        if let Some(id) = request.peer()?.require_verified()?.id() {
-            self.0.lookup(id.trust_domain().as_bytes(), &mut found.any);
-        }
-        Ok(())
-    }
-
-    fn describe_actual(&self, request: &mut dyn Request) -> Option<String> {
-        Some(describe_peer(request))
+impl PeerIndex for TrustDomainIndex {
+    fn lookup_id(&self, id: &SpiffeId, matched: &mut Matched) {
+        self.0.lookup(id.trust_domain().as_bytes(), matched);
     }
 }
 
@@ -97,7 +88,6 @@ fn read(node: &ConfigNode<'_>, context: &FieldContext<'_>) -> Option<Rc<dyn AnyF
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::identity::spiffe_id::SpiffeId;
     use crate::linear_reading::Matches;
 
     fn mesh() -> TrustDomains {

@@ -43,6 +43,9 @@ impl Exemptions {
 
     /// Describes the reading of the path by which a request is not exempt, if its original path is.
     pub(crate) fn describe_reading(&self, request: &mut dyn Request) -> Option<String> {
+        if !self.any_path {
+            return None;
+        }
         let path = request.path().ok()??;
         let list = ValueList { of: Quantifier::All, meets: &|matched| !matched.is_empty() };
         self.paths.deciding_reading(path, &list, false)

@@ -7,6 +7,7 @@ use crate::linear_reading::Matches;
 use crate::matcher::field_match::FieldMatch;
 use crate::matcher::value_ids::ValueId;
 use crate::test_support::fake_request::FakeRequest;
+use crate::test_support::yaml::json;
 
 /// A request with these values of `user-agent`.
 fn with_user_agents(values: &[&[u8]]) -> FakeRequest {
@@ -20,13 +21,13 @@ fn scanners() -> BaselineDeny {
 #[test]
 fn a_hostile_user_agent_costs_bounded_time() {
     let patterns: Vec<_> = (0..2000).map(|number| format!("\"*a*b{number}*\", \"x?[a-z]*{number}\"")).collect();
-    let json = format!(
-        r#"{{"presets": ["scanners"], "resources": [{{"apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy",
-            "metadata": {{"name": "p", "namespace": "n"}}, "spec": {{"action": "DENY",
-            "rules": [{{"when": [{{"key": "request.headers[user-agent]", "values": [{}]}}]}}]}}}}]}}"#,
+    let configuration = json(&format!(
+        "{{presets: [scanners], resources: [{{apiVersion: security.istio.io/v1, kind: AuthorizationPolicy,
+            metadata: {{name: p, namespace: shop}}, spec: {{action: DENY,
+            rules: [{{when: [{{key: 'request.headers[user-agent]', values: [{}]}}]}}]}}}}]}}",
         patterns.join(", ")
-    );
-    let filter = BaselineDeny::parse(json.as_bytes()).unwrap_or_else(|refusal| panic!("{refusal}"));
+    ));
+    let filter = BaselineDeny::parse(configuration.as_bytes()).unwrap_or_else(|refusal| panic!("{refusal}"));
     let ordinary = b"Mozilla/5.0 (X11; Linux x86_64; rv:144.0) Gecko/20100101 Firefox/144.0".repeat(800);
     let time = |agent: &[u8]| {
         let mut client = with_user_agents(&[agent]);

@@ -1,4 +1,5 @@
 use sallyport_policy::{DirectRemoteAddress, IdentityAuthz};
+use serde_json::{Value, json};
 
 use super::*;
 use crate::fake_host::{FakeHost, START_OF_2030};
@@ -9,23 +10,30 @@ const WEB: &str = "spiffe://cluster.local/ns/shop/sa/web";
 const CART: &str = "spiffe://cluster.local/ns/shop/sa/cart";
 
 /// Configuration of policies with these actions and rules, each named by its place.
-fn configuration(policies: &[(&str, &str)]) -> IdentityAuthz {
-    let policy = |(number, (action, rules)): (usize, &(&str, &str))| {
-        format!(
-            r#"{{"apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy",
-                "metadata": {{"name": "p{number}", "namespace": "shop"}},
-                "spec": {{"action": "{action}", "rules": [{rules}]}}}}"#
-        )
+fn configuration(policies: &[(&str, Value)]) -> IdentityAuthz {
+    let policy = |(number, (action, rules)): (usize, &(&str, Value))| {
+        json!({
+            "apiVersion": "security.istio.io/v1",
+            "kind": "AuthorizationPolicy",
+            "metadata": {"name": format!("p{number}"), "namespace": "shop"},
+            "spec": {"action": action, "rules": rules},
+        })
     };
     let resources: Vec<_> = policies.iter().enumerate().map(policy).collect();
-    let resources = resources.join(",");
-    let json = format!(r#"{{"directRemoteAddress": "connection", "resources": [{resources}]}}"#);
-    IdentityAuthz::parse(json).expect("a configuration")
+    let configuration = json!({"directRemoteAddress": "connection", "resources": resources});
+    IdentityAuthz::parse(configuration.to_string()).expect("a configuration")
 }
 
-const BY_PRINCIPAL: &str = r#"{"from": [{"source": {"principals": ["cluster.local/ns/shop/sa/web"]}}]}"#;
-const BY_PATH: &str = r#"{"from": [{"source": {"principals": ["cluster.local/ns/shop/sa/web"]}}],
-    "to": [{"operation": {"methods": ["GET"], "paths": ["/orders"]}}]}"#;
+fn by_principal() -> Value {
+    json!([{"from": [{"source": {"principals": ["cluster.local/ns/shop/sa/web"]}}]}])
+}
+
+fn by_path() -> Value {
+    json!([{
+        "from": [{"source": {"principals": ["cluster.local/ns/shop/sa/web"]}}],
+        "to": [{"operation": {"methods": ["GET"], "paths": ["/orders"]}}],
+    }])
+}
 
 struct Filter<'h> {
     host: &'h FakeHost,
@@ -34,7 +42,7 @@ struct Filter<'h> {
 }
 
 impl<'h> Filter<'h> {
-    fn new(host: &'h FakeHost, policies: &[(&str, &str)]) -> Self {
+    fn new(host: &'h FakeHost, policies: &[(&str, Value)]) -> Self {
         let configuration = configuration(policies);
         let cache = PolicyCache::new(host, "f", &configuration);
         host.take_calls();
@@ -79,7 +87,7 @@ impl<'h> Filter<'h> {
 #[test]
 fn a_repeated_caller_is_allowed_by_one_host_call_where_the_connection_decides() {
     let host = FakeHost::default();
-    let filter = Filter::new(&host, &[("ALLOW", BY_PRINCIPAL)]);
+    let filter = Filter::new(&host, &[("ALLOW", by_principal())]);
     assert!(filter.is_allowed(1, WEB, "/"));
     assert_eq!(filter.get(1, WEB, "/x"), (true, false, vec!["has_property +".to_owned()]));
 }
@@ -87,7 +95,7 @@ fn a_repeated_caller_is_allowed_by_one_host_call_where_the_connection_decides() 
 #[test]
 fn a_repeated_caller_is_decided_with_cached_lookups_where_requests_differ() {
     let host = FakeHost::default();
-    let filter = Filter::new(&host, &[("ALLOW", BY_PATH)]);
+    let filter = Filter::new(&host, &[("ALLOW", by_path())]);
     assert!(filter.is_allowed(1, WEB, "/orders"));
     let calls = ["has_property +", "request_headers "].map(str::to_owned).to_vec();
     assert_eq!(filter.get(1, WEB, "/orders"), (true, false, calls));
@@ -97,7 +105,7 @@ fn a_repeated_caller_is_decided_with_cached_lookups_where_requests_differ() {
 #[test]
 fn connections_with_equal_results_share_a_tag() {
     let host = FakeHost::default();
-    let filter = Filter::new(&host, &[("ALLOW", BY_PRINCIPAL)]);
+    let filter = Filter::new(&host, &[("ALLOW", by_principal())]);
     for connection in 1..=20 {
         assert!(filter.is_allowed(connection, WEB, "/"));
         assert_eq!(filter.get(connection, WEB, "/").2, ["has_property +"]);
@@ -107,7 +115,7 @@ fn connections_with_equal_results_share_a_tag() {
 #[test]
 fn callers_that_take_turns_get_their_own_decisions() {
     let host = FakeHost::default();
-    let filter = Filter::new(&host, &[("ALLOW", BY_PATH)]);
+    let filter = Filter::new(&host, &[("ALLOW", by_path())]);
     for _ in 0..3 {
         assert!(filter.is_allowed(1, WEB, "/orders"));
         assert!(!filter.is_allowed(2, CART, "/orders"));
@@ -120,7 +128,7 @@ fn callers_that_take_turns_get_their_own_decisions() {
 #[test]
 fn a_denial_is_never_cached() {
     let host = FakeHost::default();
-    let filter = Filter::new(&host, &[("ALLOW", BY_PRINCIPAL)]);
+    let filter = Filter::new(&host, &[("ALLOW", by_principal())]);
     for _ in 0..2 {
         let (allowed, _, calls) = filter.get(1, CART, "/");
         assert!(!allowed);
@@ -131,15 +139,14 @@ fn a_denial_is_never_cached() {
 #[test]
 fn more_results_than_tags_are_found_by_the_token() {
     let host = FakeHost::default();
-    let rules: Vec<_> = (0..40)
-        .map(|n| {
-            format!(
-                r#"{{"from": [{{"source": {{"principals": ["cluster.local/ns/shop/sa/c{n}"]}}}}],
-                    "to": [{{"operation": {{"paths": ["/{n}"]}}}}]}}"#
-            )
+    let rule = |n: usize| {
+        json!({
+            "from": [{"source": {"principals": [format!("cluster.local/ns/shop/sa/c{n}")]}}],
+            "to": [{"operation": {"paths": [format!("/{n}")]}}],
         })
-        .collect();
-    let filter = Filter::new(&host, &[("ALLOW", &rules.join(","))]);
+    };
+    let rules: Vec<_> = (0..40).map(rule).collect();
+    let filter = Filter::new(&host, &[("ALLOW", json!(rules))]);
     for round in 0..3 {
         for caller in 0..40 {
             let uri = format!("spiffe://cluster.local/ns/shop/sa/c{caller}");
@@ -155,7 +162,7 @@ fn more_results_than_tags_are_found_by_the_token() {
 #[test]
 fn a_host_that_reports_every_tag_is_not_relied_on() {
     let host = FakeHost::default();
-    let filter = Filter::new(&host, &[("ALLOW", BY_PRINCIPAL)]);
+    let filter = Filter::new(&host, &[("ALLOW", by_principal())]);
     // Whatever is declared from now on is there before it is set.
     host.reports_all_tags.set(true);
     for _ in 0..3 {
@@ -168,7 +175,7 @@ fn a_host_that_reports_every_tag_is_not_relied_on() {
 fn a_connection_keeps_sixteen_tags_at_most() {
     let host = FakeHost::default();
     for configuration in 0..40 {
-        let filter = Filter::new(&host, &[("ALLOW", BY_PRINCIPAL)]);
+        let filter = Filter::new(&host, &[("ALLOW", by_principal())]);
         for _ in 0..2 {
             assert!(filter.is_allowed(1, WEB, "/"), "configuration {configuration}");
             assert!(!filter.is_allowed(2, CART, "/"), "configuration {configuration}");
@@ -182,8 +189,8 @@ fn a_connection_keeps_sixteen_tags_at_most() {
 #[test]
 fn another_configuration_does_not_take_over_what_one_decided() {
     let host = FakeHost::default();
-    let lenient = Filter::new(&host, &[("ALLOW", BY_PRINCIPAL)]);
-    let strict = Filter::new(&host, &[("DENY", BY_PRINCIPAL), ("ALLOW", "{}")]);
+    let lenient = Filter::new(&host, &[("ALLOW", by_principal())]);
+    let strict = Filter::new(&host, &[("DENY", by_principal()), ("ALLOW", json!([{}]))]);
     for _ in 0..3 {
         assert!(lenient.is_allowed(1, WEB, "/"));
         assert!(!strict.is_allowed(1, WEB, "/"));
@@ -193,8 +200,8 @@ fn another_configuration_does_not_take_over_what_one_decided() {
 #[test]
 fn an_audit_is_found_together_with_the_decision() {
     let host = FakeHost::default();
-    let audit = r#"{"to": [{"operation": {"paths": ["/orders"]}}]}"#;
-    let filter = Filter::new(&host, &[("ALLOW", BY_PRINCIPAL), ("AUDIT", audit)]);
+    let audit = json!([{"to": [{"operation": {"paths": ["/orders"]}}]}]);
+    let filter = Filter::new(&host, &[("ALLOW", by_principal()), ("AUDIT", audit)]);
     for _ in 0..3 {
         let rows = [(WEB, "/orders", (true, true)), (WEB, "/x", (true, false)), (CART, "/orders", (false, true))];
         for (number, (uri, path, expected)) in rows.into_iter().enumerate() {
@@ -209,7 +216,7 @@ fn failures_of_the_host_never_allow_what_is_denied() {
     for failing in ["has_property", "property", "set_filter_state", "request_headers", "single_header", "current_time"]
     {
         let host = FakeHost::default();
-        let filter = Filter::new(&host, &[("ALLOW", BY_PATH)]);
+        let filter = Filter::new(&host, &[("ALLOW", by_path())]);
         filter.is_allowed(1, WEB, "/orders");
         host.failing.set(Some(failing));
         for _ in 0..3 {
@@ -223,7 +230,7 @@ fn failures_of_the_host_never_allow_what_is_denied() {
 fn a_tag_is_retired_with_the_certificate_of_one_of_its_connections() {
     let host = FakeHost::default();
     host.seconds.set(START_OF_2030 - 3600);
-    let filter = Filter::new(&host, &[("ALLOW", BY_PRINCIPAL)]);
+    let filter = Filter::new(&host, &[("ALLOW", by_principal())]);
     let fast = vec!["has_property +".to_owned()];
     host.mtls(1, WEB);
     host.set_certificate();
@@ -251,7 +258,7 @@ fn a_tag_is_retired_with_the_certificate_of_one_of_its_connections() {
 fn a_certificate_that_ends_soon_gets_no_tag_and_is_checked_all_the_same() {
     let host = FakeHost::default();
     host.seconds.set(START_OF_2030 - 60);
-    let filter = Filter::new(&host, &[("ALLOW", BY_PRINCIPAL)]);
+    let filter = Filter::new(&host, &[("ALLOW", by_principal())]);
     host.mtls(1, WEB);
     host.set_certificate();
     for _ in 0..2 {
@@ -266,7 +273,7 @@ fn a_certificate_that_ends_soon_gets_no_tag_and_is_checked_all_the_same() {
 #[test]
 fn tags_that_take_the_place_of_retired_ones_are_bounded() {
     let host = FakeHost::default();
-    let filter = Filter::new(&host, &[("ALLOW", BY_PRINCIPAL)]);
+    let filter = Filter::new(&host, &[("ALLOW", by_principal())]);
     for connection in 0..2_000 {
         host.seconds.set(START_OF_2030 - 3600);
         filter.cache.on_tick();
@@ -283,7 +290,7 @@ fn tags_that_take_the_place_of_retired_ones_are_bounded() {
 #[test]
 fn a_connection_at_its_first_bytes_is_counted_and_decided() {
     let host = FakeHost::default();
-    let filter = Filter::new(&host, &[("ALLOW", BY_PRINCIPAL)]);
+    let filter = Filter::new(&host, &[("ALLOW", by_principal())]);
     for (number, uri, from, expected) in
         [(1, WEB, Side::Downstream, true), (2, CART, Side::Downstream, false), (3, WEB, Side::Upstream, true)]
     {

@@ -1,4 +1,5 @@
 use sallyport_policy::IdentityAuthz;
+use serde_json::json;
 
 use super::*;
 use crate::fake_host::FakeHost;
@@ -14,14 +15,15 @@ fn denial(enforced: bool) -> DenialReport<'static> {
 /// Configuration with one DENY and one AUDIT policy.
 fn configuration() -> IdentityAuthz {
     let policy = |name: &str, action: &str| {
-        format!(
-            r#"{{"apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy",
-                "metadata": {{"name": "{name}", "namespace": "shop"}}, "spec": {{"action": "{action}", "rules": [{{}}]}}}}"#
-        )
+        json!({
+            "apiVersion": "security.istio.io/v1",
+            "kind": "AuthorizationPolicy",
+            "metadata": {"name": name, "namespace": "shop"},
+            "spec": {"action": action, "rules": [{}]},
+        })
     };
-    let resources = [policy("deny.all", "DENY"), policy("audit-all", "AUDIT")].join(",");
-    IdentityAuthz::parse(format!(r#"{{"defaultAction": "DENY", "resources": [{resources}]}}"#))
-        .expect("a configuration")
+    let resources = [policy("deny.all", "DENY"), policy("audit-all", "AUDIT")];
+    IdentityAuthz::parse(json!({"defaultAction": "DENY", "resources": resources}).to_string()).expect("a configuration")
 }
 
 fn filter_state(host: &FakeHost, key: &str) -> Option<String> {

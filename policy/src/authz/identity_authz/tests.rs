@@ -7,12 +7,19 @@ fn refused(json: &str) -> String {
     IdentityAuthz::parse(json.as_bytes()).err().map(|refusal| refusal.to_string()).unwrap_or_default()
 }
 
-/// A configuration of one policy with this `spec`.
+/// A configuration of one policy with this `spec`, and these keys beside `resources`, as YAML.
+fn policy_beside(keys: &str, spec: &str) -> String {
+    json(&format!(
+        "{{{keys} resources: [{{apiVersion: security.istio.io/v1, kind: AuthorizationPolicy,
+            metadata: {{name: p, namespace: shop}}, spec: {spec}}}]}}"
+    ))
+}
+
+/// A configuration of one policy with this `spec`, as YAML.
 fn policy(spec: &str) -> String {
-    format!(
-        r#"{{"resources": [{{"apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy",
-            "metadata": {{"name": "p", "namespace": "shop"}}, "spec": {spec}}}]}}"#
-    )
+    // A block of its own, since some of the specs are mappings without braces.
+    let spec = json(spec);
+    policy_beside("", &spec)
 }
 
 /// A test for each row: its name, a text that `$configuration` makes a configuration of, and all of its diagnostics.
@@ -27,13 +34,8 @@ macro_rules! refused {
     };
 }
 
-/// A configuration of one policy with this `spec`, as YAML.
-fn policy_of(spec: &str) -> String {
-    policy(&json(spec))
-}
-
 refused! {
-    policy_of:
+    policy:
     source_with_an_unknown_field: "rules: [{from: [{source: {principal: [a/b]}}]}]" =>
         "resources[0].spec.rules[0].from[0].source.principal: unknown field, did you mean \"principals\"?";
     principals_empty: "rules: [{from: [{source: {principals: []}}]}]" =>
@@ -161,19 +163,22 @@ refused! {
 
 #[test]
 fn two_policies_of_one_name_are_refused() {
-    let one = r#"{"apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy", "metadata": {"name": "p", "namespace": "shop"}, "spec": {}}"#;
-    let json = format!(r#"{{"resources": [{one}, {one}]}}"#);
-    assert_eq!(refused(&json), "resources[1]: duplicate resource shop/p, already defined at resources[0]");
+    let one =
+        "{apiVersion: security.istio.io/v1, kind: AuthorizationPolicy, metadata: {name: p, namespace: shop}, spec: {}}";
+    assert_eq!(
+        refused(&json(&format!("resources: [{one}, {one}]"))),
+        "resources[1]: duplicate resource shop/p, already defined at resources[0]"
+    );
 }
 
 #[test]
 fn without_an_enforced_allow_the_default_must_be_said() {
-    let deny = policy(r#"{"action": "DENY", "rules": [{}]}"#);
+    let deny = policy("{action: DENY, rules: [{}]}");
     assert!(
         refused(&deny)
             .starts_with("defaultAction: missing, and none of the policies for this workload is an enforced ALLOW")
     );
-    let elsewhere = policy("{}").replacen('{', r#"{"workload": {"namespace": "other"}, "#, 1);
+    let elsewhere = policy_beside("workload: {namespace: other},", "{}");
     assert!(
         refused(&elsewhere).starts_with("defaultAction: missing, and none of the policies is meant for this workload")
     );
@@ -184,10 +189,9 @@ fn without_an_enforced_allow_the_default_must_be_said() {
 fn what_is_loaded_is_said_in_a_line() {
     let loaded =
         |json: &str| IdentityAuthz::parse(json.as_bytes()).map(|loaded| (loaded.summary(), loaded.warnings().to_vec()));
-    let selected = policy(r#"{"selector": {"matchLabels": {"app": "orders"}}}"#).replacen(
-        '{',
-        r#"{"workload": {"namespace": "shop"}, "defaultAction": "DENY", "mode": "report", "#,
-        1,
+    let selected = policy_beside(
+        "workload: {namespace: shop}, defaultAction: DENY, mode: report,",
+        "{selector: {matchLabels: {app: orders}}}",
     );
     assert_eq!(
         loaded(&selected),
@@ -204,17 +208,14 @@ fn what_is_loaded_is_said_in_a_line() {
 
 #[test]
 fn of_many_rules_that_are_of_http_alone_some_are_named_and_the_rest_counted() {
-    let rules = vec![r#"{"to": [{"operation": {"paths": ["/a"]}}]}"#; MAX_WARNINGS + 3].join(", ");
-    let json = format!(
-        r#"{{"resources": [{{"apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy",
-            "metadata": {{"name": "a", "namespace": "shop"}}, "spec": {{"rules": [{rules}]}}}}]}}"#
-    );
+    let rules = vec!["{to: [{operation: {paths: [/a]}}]}"; MAX_WARNINGS + 3].join(", ");
+    let json = policy(&format!("rules: [{rules}]"));
     let warnings = IdentityAuthz::parse(json).map(|loaded| loaded.connection_warnings().to_vec()).expect("no fault");
     assert_eq!(warnings.len(), MAX_WARNINGS + 1);
     assert_eq!(
         [warnings.first(), warnings.last()].map(|line| line.map(String::as_str)),
         [
-            Some("shop/a rule 0: HTTP-only field `paths` never matches TCP, so this ALLOW rule allows no connection"),
+            Some("shop/p rule 0: HTTP-only field `paths` never matches TCP, so this ALLOW rule allows no connection"),
             Some("3 more rules are affected")
         ]
     );

@@ -16,6 +16,7 @@ use crate::egress::request::EgressProtocol;
 use crate::linear_reading::{self, Matches};
 use crate::matcher::clause::Quantifier;
 use crate::test_support::random::pick;
+use crate::test_support::yaml::json;
 
 /// Reads a configuration's rules without compiling them.
 fn rules_of(json: &str) -> Vec<Rule> {
@@ -84,37 +85,31 @@ fn compiled(configuration: &EgressAllowlist, request: &mut FakeRequest) -> Strin
     }
 }
 
-/// One to four of these, between commas.
+/// One to four of these as a YAML list.
 fn list(rng: &mut Rng, of: &[&str]) -> String {
-    (0..=rng.usize(..3)).map(|_| pick(rng, of)).collect::<Vec<_>>().join(", ")
+    format!("{:?}", (0..=rng.usize(..3)).map(|_| pick(rng, of)).collect::<Vec<_>>())
 }
 
 const HOSTS: [&str; 12] = [
-    r#""x.com""#,
-    r#""a.x.com""#,
-    r#""*.x.com""#,
-    r#""*.a.x.com""#,
-    r#""a.*.x.com""#,
-    r#""*.b.*.x.com""#,
-    r#""Y.com""#,
-    r#""_a.x.com""#,
-    r#""localhost""#,
-    r#""192.0.2.1""#,
-    r#""::1""#,
-    r#""*.y.com""#,
+    "x.com",
+    "a.x.com",
+    "*.x.com",
+    "*.a.x.com",
+    "a.*.x.com",
+    "*.b.*.x.com",
+    "Y.com",
+    "_a.x.com",
+    "localhost",
+    "192.0.2.1",
+    "::1",
+    "*.y.com",
 ];
-const PORTS: [&str; 4] = ["80", "443", "8080", "22"];
-const PRINCIPALS: [&str; 5] = [
-    r#""cluster.local/ns/shop/sa/web""#,
-    r#""cluster.local/ns/shop/*""#,
-    r#""*""#,
-    r#""*/sa/api""#,
-    r#""cluster.local/ns/pay/sa/api""#,
-];
-const NAMESPACES: [&str; 3] = [r#""shop""#, r#""pay""#, r#""s*""#];
-const ACCOUNTS: [&str; 3] = [r#""shop/web""#, r#""pay/api""#, r#""pay/web""#];
-const BLOCKS: [&str; 5] =
-    [r#""10.0.0.0/8""#, r#""10.1.0.0/16""#, r#""198.51.100.1""#, r#""::/0""#, r#""::ffff:10.9.0.0/112""#];
+const PORTS: [u16; 4] = [80, 443, 8080, 22];
+const PRINCIPALS: [&str; 5] =
+    ["cluster.local/ns/shop/sa/web", "cluster.local/ns/shop/*", "*", "*/sa/api", "cluster.local/ns/pay/sa/api"];
+const NAMESPACES: [&str; 3] = ["shop", "pay", "s*"];
+const ACCOUNTS: [&str; 3] = ["shop/web", "pay/api", "pay/web"];
+const BLOCKS: [&str; 5] = ["10.0.0.0/8", "10.1.0.0/16", "198.51.100.1", "::/0", "::ffff:10.9.0.0/112"];
 
 fn random_source(rng: &mut Rng) -> String {
     let fields: [(&str, &str, &[&str]); 4] = [
@@ -128,45 +123,49 @@ fn random_source(rng: &mut Rng) -> String {
         for (key, not_key, values) in fields {
             for (key, odds) in [(key, 4), (not_key, 8)] {
                 if rng.usize(..odds) == 0 {
-                    keys.push(format!("\"{key}\": [{}]", list(rng, values)));
+                    keys.push(format!("{key}: {}", list(rng, values)));
                 }
             }
         }
     }
-    format!(r#"{{"source": {{{}}}}}"#, keys.join(", "))
+    format!("{{source: {{{}}}}}", keys.join(", "))
 }
 
 fn random_configuration(rng: &mut Rng) -> String {
     let rule = |rng: &mut Rng, number| {
-        let mut keys = vec![format!(r#""name": "r{number}", "hosts": [{}]"#, list(rng, &HOSTS))];
+        let mut keys = vec![format!("name: r{number}, hosts: {}", list(rng, &HOSTS))];
         if rng.usize(..3) == 0 {
-            keys.push(r#""action": "DENY""#.to_owned());
+            keys.push("action: DENY".to_owned());
         }
         if rng.usize(..3) == 0 {
-            keys.push(r#""mode": "report""#.to_owned());
+            keys.push("mode: report".to_owned());
         }
         if rng.usize(..3) == 0 {
-            keys.push(format!(r#""ports": [{}]"#, list(rng, &PORTS)));
+            keys.push(format!(
+                "ports: {:?}",
+                (0..=rng.usize(..3)).map(|_| PORTS[rng.usize(..PORTS.len())]).collect::<Vec<_>>()
+            ));
         }
         if rng.usize(..2) == 0 {
             let sources: Vec<_> = (0..=rng.usize(..2)).map(|_| random_source(rng)).collect();
-            keys.push(format!(r#""from": [{}]"#, sources.join(", ")));
+            keys.push(format!("from: [{}]", sources.join(", ")));
         }
         format!("{{{}}}", keys.join(", "))
     };
     let entry = |rng: &mut Rng, number| {
         let namespace = pick(rng, &["shop", "pay"]);
-        let port = pick(rng, &PORTS);
+        let port = PORTS[rng.usize(..PORTS.len())];
         let protocol = pick(rng, &["HTTP", "HTTPS", "TCP"]);
-        let export = pick(rng, &[r#""*""#, r#"".""#, r#""pay", ".""#]);
+        let export = pick(rng, &["['*']", "[.]", "[pay, .]"]);
         let hosts = list(rng, &HOSTS);
         format!(
-            r#"{{"apiVersion": "networking.istio.io/v1", "kind": "ServiceEntry", "metadata": {{"name": "e{number}", "namespace": "{namespace}"}}, "spec": {{"hosts": [{hosts}], "ports": [{{"number": {port}, "name": "p", "protocol": "{protocol}"}}], "exportTo": [{export}]}}}}"#
+            "{{apiVersion: networking.istio.io/v1, kind: ServiceEntry, metadata: {{name: e{number}, namespace: {namespace}}},
+               spec: {{hosts: {hosts}, ports: [{{number: {port}, name: p, protocol: {protocol}}}], exportTo: {export}}}}}"
         )
     };
     let rules: Vec<_> = (0..rng.usize(..9)).map(|number| rule(rng, number)).collect();
     let entries: Vec<_> = (0..rng.usize(..4)).map(|number| entry(rng, number)).collect();
-    format!(r#"{{"ipAddresses": "allow", "rules": [{}], "resources": [{}]}}"#, rules.join(", "), entries.join(", "))
+    json(&format!("{{ipAddresses: allow, rules: [{}], resources: [{}]}}", rules.join(", "), entries.join(", ")))
 }
 
 fn random_request(rng: &mut Rng) -> FakeRequest {
@@ -242,19 +241,19 @@ const LINEAR_SCAN_MAX: usize = 8;
 type Difference = fn(usize) -> String;
 
 const SHAPES: [(&str, Difference); 9] = [
-    ("a host each", |n| format!(r#""hosts": ["h{n}.example.com"]"#)),
-    ("a wildcard each", |n| format!(r#""hosts": ["*.h{n}.example.com"]"#)),
-    ("an open label each", |n| format!(r#""hosts": ["a.*.h{n}.example.com"]"#)),
-    ("a port each for one host", |n| format!(r#""hosts": ["x.com"], "ports": [{}]"#, n + 1)),
-    ("a source each for one host", |n| of_source(&format!(r#""principals": ["cluster.local/ns/n{n}/sa/a"]"#))),
-    ("a network each for one host", |n| of_source(&format!(r#""ipBlocks": ["10.{}.{}.0/24"]"#, n / 256, n % 256))),
-    ("not one source each for one host", |n| of_source(&format!(r#""notPrincipals": ["cluster.local/ns/n{n}/sa/a"]"#))),
-    ("not one namespace each, nor a common one", |n| of_source(&format!(r#""notNamespaces": ["n{n}", "none"]"#))),
-    ("all the same", |_| of_source(r#""notNamespaces": ["n1"]"#)),
+    ("a host each", |n| format!("hosts: [h{n}.example.com]")),
+    ("a wildcard each", |n| format!("hosts: ['*.h{n}.example.com']")),
+    ("an open label each", |n| format!("hosts: [a.*.h{n}.example.com]")),
+    ("a port each for one host", |n| format!("hosts: [x.com], ports: [{}]", n + 1)),
+    ("a source each for one host", |n| of_source(&format!("principals: [cluster.local/ns/n{n}/sa/a]"))),
+    ("a network each for one host", |n| of_source(&format!("ipBlocks: [10.{}.{}.0/24]", n / 256, n % 256))),
+    ("not one source each for one host", |n| of_source(&format!("notPrincipals: [cluster.local/ns/n{n}/sa/a]"))),
+    ("not one namespace each, nor a common one", |n| of_source(&format!("notNamespaces: [n{n}, none]"))),
+    ("all the same", |_| of_source("notNamespaces: [n1]")),
 ];
 
 fn of_source(source: &str) -> String {
-    format!(r#""from": [{{"source": {{{source}}}}}], "hosts": ["x.com"]"#)
+    format!("from: [{{source: {{{source}}}}}], hosts: [x.com]")
 }
 
 #[test]
@@ -262,8 +261,8 @@ fn however_many_rules_there_are_a_few_are_checked() {
     for (shape, difference) in SHAPES {
         for (count, action) in [(40, "ALLOW"), (1_000, "ALLOW"), (1_000, "DENY")] {
             let rules: Vec<_> =
-                (0..count).map(|n| format!(r#"{{"name": "r{n}", "action": "{action}", {}}}"#, difference(n))).collect();
-            let json = format!(r#"{{"rules": [{}]}}"#, rules.join(", "));
+                (0..count).map(|n| format!("{{name: r{n}, action: {action}, {}}}", difference(n))).collect();
+            let json = json(&format!("rules: [{}]", rules.join(", ")));
             let (configuration, rules) = (load(&json), rules_of(&json));
             let policy = configuration.policy();
             for n in [0, count / 2, count - 1, count] {

@@ -1,6 +1,11 @@
 //! The fast path allows what full evaluation would allow, and is taken where it is meant to be.
 
+use fastrand::Rng;
+
+use super::definition::{by_connection, linear};
+use super::random::*;
 use super::*;
+use crate::test_support::random::pick;
 
 const WEB: &str = "spiffe://cluster.local/ns/shop/sa/web";
 

@@ -1,6 +1,12 @@
 //! Number of rules that one request is checked against: a few, however many there are and whatever they list.
 
+use fastrand::Rng;
+
+use super::definition::{indexed, linear};
+use super::random::*;
 use super::*;
+use crate::test_support::protobuf_writer::metadata;
+use crate::test_support::random::pick;
 
 /// Most rules that are checked one by one: those of one value of each field.
 const LINEAR_SCAN_MAX: usize = 8;

@@ -2,6 +2,8 @@
 //! 2026) and the schema of its CRDs (istio/api `security/v1beta1`, `type/v1beta1/selector.proto`).
 
 use crate::IdentityAuthz;
+use crate::authz::fields::ALL_FIELDS;
+use crate::authz::resources::conditions;
 use crate::test_support::yaml::json;
 
 /// The diagnostics of a configuration with one policy of this `metadata` beside its name and this `spec`, as YAML.
@@ -359,4 +361,10 @@ fn what_is_refused_of_peer_authentication() {
             format!(r#"{{selector: {{matchLabels: {{app: x}}}}, portLevelMtls: {{"{port}": {{mode: STRICT}}}}}}"#);
         assert_eq!(diagnostics("PeerAuthentication", "", &spec), "", "{spec}");
     }
+}
+
+#[test]
+fn the_keys_of_error_messages_are_those_of_the_registry() {
+    let registered: Vec<_> = ALL_FIELDS.conditions.iter().map(|condition| condition.key).collect();
+    assert_eq!(registered, conditions::KEYS);
 }

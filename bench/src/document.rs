@@ -67,7 +67,8 @@ fn write_comparisons(page: &mut String, comparisons: &[Comparison]) -> Result<()
         page,
         "\n## Comparisons with a floor\n\n\
          These ratios are bounded by the cost of Envoy's own host calls and by the machine, so they have no threshold. \
-         The floor is the same ratio of the handwritten connection tag (see Requests), the least that a Wasm filter with \
+         The floor is the same ratio of the handwritten module (see Requests; with headers where the row matches method \
+         and path), the least that a Wasm filter with \
          a cached decision can cost.\n\n\
          | ratio of added CPU time | identity-authz | floor |\n| --- | ---: | ---: |"
     )?;

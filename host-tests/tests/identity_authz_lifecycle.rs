@@ -2,8 +2,8 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result, ensure};
-use host_tests::policy::{allow_web, authorization_policy, only_allow_web};
+use anyhow::{Context, Result, bail, ensure};
+use host_tests::policy::{allow_web, authorization_policy, configuration, only_allow_web};
 use host_tests::wasm_host::{Connection, Request, Vm};
 use host_tests::{filter, rows};
 use serde_json::json;
@@ -155,6 +155,30 @@ fn the_loaded_policies_are_logged() -> Result<()> {
         "{line:?}"
     );
     ensure!(line.level == 2, "{line:?}");
+    Ok(())
+}
+
+#[test]
+fn what_is_passed_over_is_logged_for_information_and_what_may_surprise_as_a_warning() -> Result<()> {
+    let yaml = "
+        defaultAction: DENY
+        resources:
+        - {apiVersion: v1, kind: Service, metadata: {name: orders}}
+        - {apiVersion: security.istio.io/v1, kind: PeerAuthentication, metadata: {name: p, namespace: shop}}
+        - {apiVersion: security.istio.io/v1, kind: AuthorizationPolicy, metadata: {name: p, namespace: pay}}
+    ";
+    let (vm, _) = Vm::configured(&filter::load("identity-authz")?, &configuration(yaml)?)?;
+    let logged: Vec<_> = vm.log().iter().map(|line| (line.level, line.message.as_str())).collect();
+    let [(2, counts), (2, passed_over), (3, warning)] = logged.as_slice() else { bail!("{logged:?}") };
+    ensure!(counts.contains(": loaded 2 resources, 2 apply here"), "{counts}");
+    ensure!(
+        passed_over.ends_with(": passed over 1 resource that this filter does not read: 1 Service"),
+        "{passed_over}"
+    );
+    ensure!(
+        warning.contains(": no workload is set, so the policies of the namespaces pay, shop all apply here"),
+        "{warning}"
+    );
     Ok(())
 }
 

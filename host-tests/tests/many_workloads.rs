@@ -108,7 +108,7 @@ fn of_1000_policies_each_of_50_workloads_applies_its_own() -> Result<()> {
     let mut roots = Vec::new();
     for workload in Workload::all() {
         roots.push((workload, vm.configure(configuration(workload, &resources).to_string().as_bytes())??));
-        let line = vm.log().last().context("no log")?;
+        let line = vm.log().iter().rfind(|line| line.message.contains(": loaded ")).context("no log")?;
         let expected = "sallyport identity_authz: loaded 1000 resources, 20 apply here, 20 enforced, 0 only reported";
         ensure!(line.message == expected, "{line:?}");
     }

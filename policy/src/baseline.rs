@@ -6,6 +6,7 @@ pub(crate) mod header_field;
 mod preset;
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use exemptions::Exemptions;
@@ -21,12 +22,16 @@ use crate::authz::denial::Denial;
 use crate::authz::engine::rule::DefaultAction;
 use crate::authz::policy_name::{PolicyName, RuleLabel, RuleName};
 use crate::authz::resources::authorization_policy::{AuthorizationPolicy, Context};
-use crate::authz::resources::read_resources;
+use crate::authz::resources::kinds::OwnKinds;
+use crate::authz::resources::object_meta::{DefaultNamespace, read_default_namespace};
+use crate::authz::resources::{Resource, ResourceReader};
 use crate::baseline::fields::CLIENT_FIELDS;
 use crate::config::deny_response::DenyResponse;
 use crate::config::diagnostics::{ConfigError, ConfigErrors, Diagnostics};
 use crate::config::document::StreamedList;
 use crate::config::enforcement_mode::EnforcementMode;
+use crate::config::load_report::LoadReport;
+use crate::config::passed_over::PassedOver;
 use crate::config::printable::printable_text;
 use crate::config::reader::{ConfigNode, Object};
 use crate::config::value::Value;
@@ -44,8 +49,11 @@ pub struct BaselineDeny {
     empty: Option<RuleName>,
     mode: EnforcementMode,
     reply: DenyResponse,
-    summary: String,
+    load_report: LoadReport,
 }
+
+/// The kinds of resources that it reads.
+const OWN_KINDS: OwnKinds = OwnKinds(&["AuthorizationPolicy"]);
 
 impl BaselineDeny {
     /// Reads and compiles a configuration. Fails with all its diagnostics, each with its path.
@@ -59,7 +67,7 @@ impl BaselineDeny {
         let (document, resources) = Value::parse_streaming(json, "resources")?;
         let diagnostics = Diagnostics::default();
         let read = read(&ConfigNode::root(&document, &diagnostics), &resources);
-        let Configuration { presets, mut policies, exempt, missing, empty, path_readings, mode, reply } =
+        let Configuration { presets, mut policies, passed_over, exempt, missing, empty, path_readings, mode, reply } =
             diagnostics.into_result(read)?;
         let mut lists = Vec::new();
         for preset in presets {
@@ -73,6 +81,7 @@ impl BaselineDeny {
             policies.push(policy);
         }
         let summary = summary(&policies, &lists, mode) + &path_readings.left_out();
+        let load_report = LoadReport::new(summary, passed_over);
         let policies = policies.into_iter().map(Cow::Owned).collect();
         let policy = CompiledPolicy::new(policies, DefaultAction::Allow, mode);
         let rule = |label: &str| RuleName::new(PolicyName::of_setting("userAgent"), RuleLabel::Name(label.to_owned()));
@@ -83,7 +92,7 @@ impl BaselineDeny {
             empty: empty.then(|| rule("empty")),
             mode,
             reply,
-            summary,
+            load_report,
         })
     }
 
@@ -157,9 +166,9 @@ impl BaselineDeny {
         self.policy.denying_policies().chain(setting)
     }
 
-    /// Returns one log line of what was loaded, with the version of every built-in list.
-    pub fn summary(&self) -> &str {
-        &self.summary
+    /// Returns the lines for the log about what was loaded, with the version of every built-in list.
+    pub fn load_report(&self) -> &LoadReport {
+        &self.load_report
     }
 
     fn without_user_agent(&self, request: &mut dyn Request) -> Result<Option<&RuleName>, AttributeError> {
@@ -202,6 +211,7 @@ fn describe_request(request: &mut dyn Request) -> String {
 struct Configuration {
     presets: Vec<Preset>,
     policies: Vec<AuthorizationPolicy>,
+    passed_over: PassedOver,
     exempt: Option<Exemptions>,
     /// True if a request without a user agent is denied.
     missing: bool,
@@ -218,10 +228,7 @@ fn read(node: &ConfigNode<'_>, items: &StreamedList<'_>) -> Option<Configuration
         Some(node) => read_presets(node),
         None => Some(Vec::new()),
     };
-    let user_agent = match object.optional("userAgent") {
-        Some(node) => read_user_agent(&node),
-        None => Some((false, false)),
-    };
+    let user_agent = object.optional("userAgent").map_or(Some((false, false)), |node| read_user_agent(&node));
     let path_readings = PathReadings::read(object.optional("pathReadings").as_ref());
     let exempt = match object.optional("exempt") {
         Some(node) => Exemptions::read(&node, path_readings.unwrap_or_default()).map(Some),
@@ -238,20 +245,30 @@ fn read(node: &ConfigNode<'_>, items: &StreamedList<'_>) -> Option<Configuration
         trusts_remote_address: false,
         registry: &CLIENT_FIELDS,
         denies_only: true,
-        peer_authentication: None,
+        is_for_others: &|_, _| false,
     };
-    let policies = match &resources {
-        Some(node) => read_resources(node, items, &context).map(|resources| resources.policies),
-        None => Some(Vec::new()),
+    let default_namespace = read_default_namespace(&object, None);
+    let policies = RefCell::new(Vec::new());
+    let reader = ResourceReader {
+        own_kinds: &OWN_KINDS,
+        default_namespace: DefaultNamespace::new(default_namespace.as_ref(), "defaultNamespace"),
+        read: &|Resource { object, metadata, .. }| {
+            let policy = AuthorizationPolicy::read(object, metadata, &context);
+            policy.map(|policy| policies.borrow_mut().push(policy)).is_some()
+        },
     };
+    let passed_over =
+        resources.as_ref().map_or_else(|| Some(PassedOver::default()), |node| reader.read_all(node, items));
     if presets_node.is_none() && resources.is_none() && user_agent == Some((false, false)) {
         object.error("denies nothing: write presets: [scanners], or resources");
     }
     object.finish();
+    default_namespace.as_ref()?;
     let (missing, empty) = user_agent?;
     Some(Configuration {
         presets: presets?,
-        policies: policies?,
+        policies: policies.into_inner(),
+        passed_over: passed_over?,
         exempt: exempt?,
         missing,
         empty,

@@ -4,6 +4,8 @@ pub(crate) mod deny_response;
 pub(crate) mod diagnostics;
 pub(crate) mod document;
 pub(crate) mod enforcement_mode;
+pub(crate) mod load_report;
+pub(crate) mod passed_over;
 pub(crate) mod printable;
 pub(crate) mod reader;
 pub(crate) mod string_list;

@@ -15,16 +15,22 @@ pub(crate) mod request;
 pub(crate) mod rule;
 pub(crate) mod service_entry;
 
-use crate::authz::resources::MAX_RESOURCES;
+use std::cell::RefCell;
+
+use crate::authz::resources::object_meta::{DefaultNamespace, read_default_namespace};
+use crate::authz::resources::{MAX_RESOURCES, ResourceReader};
 use crate::config::deny_response::DenyResponse;
 use crate::config::diagnostics::{ConfigErrors, Diagnostics};
+use crate::config::document::StreamedList;
 use crate::config::enforcement_mode::EnforcementMode;
+use crate::config::load_report::LoadReport;
+use crate::config::passed_over::PassedOver;
 use crate::config::reader::ConfigNode;
 use crate::config::value::Value;
 use crate::egress::cilium_network_policy::LabelledWorkload;
 use crate::egress::compiled::EgressPolicy;
 use crate::egress::context::EgressContext;
-use crate::egress::rule::{Rule, Rules};
+use crate::egress::rule::{OWN_KINDS, Rule, Rules};
 use crate::identity::settings::{
     CertificateValidation, DirectRemoteAddress, read_certificate_identity, read_remote_address, read_trust_domains,
 };
@@ -35,16 +41,7 @@ pub struct EgressAllowlist {
     reply: DenyResponse,
     certificate_validation: CertificateValidation,
     direct_remote_address: DirectRemoteAddress,
-    summary: Summary,
-}
-
-/// Counts of what was loaded, for the log.
-struct Summary {
-    rules: usize,
-    resources: usize,
-    hosts: usize,
-    reported: usize,
-    report_only: bool,
+    load_report: LoadReport,
 }
 
 impl EgressAllowlist {
@@ -59,29 +56,25 @@ impl EgressAllowlist {
     /// );
     /// ```
     pub fn parse(json: &[u8]) -> Result<Self, ConfigErrors> {
-        let document = Value::parse(json)?;
+        let (document, resources) = Value::parse_streaming(json, "resources")?;
         let diagnostics = Diagnostics::default();
-        let read = read(&ConfigNode::root(&document, &diagnostics));
+        let read = read(&ConfigNode::root(&document, &diagnostics), &resources);
         // The memory of a VM does not shrink: what is made of the tree goes where the tree was.
         drop(document);
         let Configuration {
             rules,
             written,
+            passed_over,
             reply,
             certificate_validation,
             direct_remote_address,
             mode,
             server_name_must_match,
         } = diagnostics.into_result(read)?;
-        let summary = Summary {
-            rules: written,
-            resources: rules.resources,
-            hosts: rules.hosts(),
-            reported: rules.list.iter().filter(|rule| rule.mode == EnforcementMode::Report).count(),
-            report_only: mode == EnforcementMode::Report,
-        };
+        let summary = summary(&rules, written, mode) + certificate_validation.note();
+        let load_report = LoadReport::new(summary, passed_over);
         let policy = EgressPolicy::new(&rules.list, server_name_must_match, mode);
-        Ok(Self { policy, reply, certificate_validation, direct_remote_address, summary })
+        Ok(Self { policy, reply, certificate_validation, direct_remote_address, load_report })
     }
 
     /// Returns the policy for requests.
@@ -104,21 +97,25 @@ impl EgressAllowlist {
         self.direct_remote_address
     }
 
-    /// Returns one log line: rules, resources and hosts, and which only report.
-    pub fn summary(&self) -> String {
-        let Summary { rules, resources, hosts, reported, report_only } = &self.summary;
-        let mode = if *report_only { ", mode: report, nothing is denied" } else { "" };
-        let validation = self.certificate_validation.note();
-        format!(
-            "loaded {rules} rules and {resources} resources with {hosts} hosts, {reported} rules only report{mode}{validation}"
-        )
+    /// Returns the lines for the log about what was loaded.
+    pub fn load_report(&self) -> &LoadReport {
+        &self.load_report
     }
+}
+
+/// Returns one line: rules, resources and hosts, and which only report.
+fn summary(rules: &Rules, written: usize, mode: EnforcementMode) -> String {
+    let (resources, hosts) = (rules.resources, rules.hosts());
+    let reported = rules.list.iter().filter(|rule| rule.mode == EnforcementMode::Report).count();
+    let mode = if mode == EnforcementMode::Report { ", mode: report, nothing is denied" } else { "" };
+    format!("loaded {written} rules and {resources} resources with {hosts} hosts, {reported} rules only report{mode}")
 }
 
 struct Configuration {
     rules: Rules,
     /// Number of rules that are not derived from resources.
     written: usize,
+    passed_over: PassedOver,
     reply: DenyResponse,
     direct_remote_address: DirectRemoteAddress,
     mode: EnforcementMode,
@@ -126,7 +123,7 @@ struct Configuration {
     certificate_validation: CertificateValidation,
 }
 
-fn read(node: &ConfigNode<'_>) -> Option<Configuration> {
+fn read(node: &ConfigNode<'_>, items: &StreamedList<'_>) -> Option<Configuration> {
     let object = node.object()?;
     let trust_domains = read_trust_domains(&object);
     let certificate_validation = match object.optional("identity") {
@@ -164,13 +161,18 @@ fn read(node: &ConfigNode<'_>) -> Option<Configuration> {
         addresses: addresses.unwrap_or(true),
         remote_address_is_trusted: remote_address_is_trusted.unwrap_or(true),
     });
-    let rules = context.as_ref().and_then(|context| read_all(written.as_ref(), resources.as_ref(), context));
+    let default_namespace = read_default_namespace(&object, None);
+    let default = DefaultNamespace::new(default_namespace.as_ref(), "defaultNamespace");
+    let resources = resources.as_ref().map(|node| (node, items, default));
+    let rules = context.as_ref().and_then(|context| read_all(written.as_ref(), resources, context));
     object.finish();
+    default_namespace.as_ref()?;
     remote_address_is_trusted?;
-    let (rules, written) = rules?;
+    let (rules, written, passed_over) = rules?;
     Some(Configuration {
         rules,
         written,
+        passed_over,
         reply: reply?,
         direct_remote_address: direct_remote_address?,
         mode: mode?,
@@ -179,24 +181,27 @@ fn read(node: &ConfigNode<'_>) -> Option<Configuration> {
     })
 }
 
-/// Returns the rules and those of resources, in the order in which they are reported.
+/// Returns the rules and those of resources, in the order in which they are reported, the number of the first, and counts
+/// of resources of other kinds.
 fn read_all(
     rules: Option<&ConfigNode<'_>>,
-    resources: Option<&ConfigNode<'_>>,
+    resources: Option<(&ConfigNode<'_>, &StreamedList<'_>, DefaultNamespace<'_>)>,
     context: &EgressContext<'_>,
-) -> Option<(Rules, usize)> {
+) -> Option<(Rules, usize, PassedOver)> {
     let mut read = Rules::default();
-    let mut complete = true;
-    if let Some(rules) = rules {
-        complete &= read_rules(rules, context, &mut read).is_some();
-    }
+    let complete = rules.is_none_or(|rules| read_rules(rules, context, &mut read).is_some());
     let written = read.list.len();
-    if let Some(resources) = resources {
-        for item in resources.items_up_to(MAX_RESOURCES)? {
-            complete &= read.add_resource(&item, context).is_some();
+    let read = RefCell::new(read);
+    let passed_over = match resources {
+        Some((node, items, default_namespace)) => ResourceReader {
+            own_kinds: &OWN_KINDS,
+            default_namespace,
+            read: &|resource| read.borrow_mut().add_resource(resource, context).is_some(),
         }
-    }
-    complete.then_some((read, written))
+        .read_all(node, items),
+        None => Some(PassedOver::default()),
+    };
+    complete.then_some((read.into_inner(), written, passed_over?))
 }
 
 fn read_rules(node: &ConfigNode<'_>, context: &EgressContext<'_>, read: &mut Rules) -> Option<()> {

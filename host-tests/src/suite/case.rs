@@ -189,6 +189,10 @@ pub struct Expectation {
     /// The lines with which the configuration is refused: all of them, in order.
     #[serde(default)]
     pub refused: Option<Vec<String>>,
+    /// Lines that the filter logs when it loads the configuration, without `sallyport <filter>: ` before them; others may
+    /// stand beside them.
+    #[serde(default)]
+    pub loaded: Vec<String>,
     /// `%RESPONSE_CODE_DETAILS%` of a denial. Absent: not checked.
     #[serde(default)]
     pub details: Option<String>,

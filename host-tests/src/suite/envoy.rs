@@ -93,6 +93,12 @@ impl EnvoyFixture {
     /// compared by [`check_counters`](Self::check_counters) once all are played.
     pub fn play(&self, case: &Case) -> Result<()> {
         let configuration = case.configuration_bytes()?;
+        for line in &case.expect.loaded {
+            let expected = format!(": sallyport {}: {line}\n", self.counters);
+            if !self.envoy.log()?.contains(&expected) {
+                bail!("not logged at load:{expected}");
+            }
+        }
         let (_, listener) = self
             .listeners
             .iter()

@@ -29,6 +29,12 @@ pub fn play(module: &Module, counters: &str, case: &Case) -> Result<()> {
         return Ok(());
     }
     let root = configured?;
+    for line in &case.expect.loaded {
+        let expected = format!("sallyport {counters}: {line}");
+        if !vm.log().iter().any(|logged| logged.message == expected) {
+            bail!("loaded with {:#?}, expected {expected}", vm.log());
+        }
+    }
     let prefix = format!("wasm.sallyport.{counters}.");
     let observed = match (&case.passthrough, case.speaks_first) {
         (Some(passthrough), _) => run_passthrough(&mut vm, root, &prefix, case, passthrough)?,

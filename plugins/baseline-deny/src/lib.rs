@@ -8,7 +8,7 @@ mod client_request;
 
 use sallyport_policy::{BaselineDeny, CertificateValidation, ConfigErrors, Decision, Denial, DirectRemoteAddress};
 use sallyport_runtime::{
-    Action, Bytes, CurrentStream, DenialReport, Host, Level, PeerCache, Plugin, ProxyHost, Reporter, StreamContext,
+    Action, Bytes, CurrentStream, DenialReport, Host, PeerCache, Plugin, ProxyHost, Reporter, StreamContext, log_loaded,
 };
 
 use crate::client_request::ClientRequest;
@@ -28,7 +28,7 @@ impl<H: Host + 'static> Plugin for BaselineDenyPlugin<H> {
 
     fn configure(host: H, configuration: Bytes) -> Result<Self, ConfigErrors> {
         let configuration = BaselineDeny::parse(&configuration)?;
-        host.log(Level::Info, &format!("sallyport {}: {}", Self::NAME, configuration.summary()));
+        log_loaded(host, Self::NAME, configuration.load_report());
         let reporter = Reporter::new(host, Self::NAME, configuration.denying_policies());
         Ok(Self { configuration, peers: PeerCache::new(host, CertificateValidation::default()), reporter })
     }

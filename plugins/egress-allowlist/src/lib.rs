@@ -6,8 +6,8 @@
 
 use sallyport_policy::{ConfigErrors, Decision, EgressAllowlist, EgressRequest};
 use sallyport_runtime::{
-    Action, Bytes, ConnectionPlugin, CurrentStream, DenialReport, Host, Level, PassthroughConnection, PeerCache,
-    Plugin, ProxyHost, Reporter, StreamContext,
+    Action, Bytes, ConnectionPlugin, CurrentStream, DenialReport, Host, PassthroughConnection, PeerCache, Plugin,
+    ProxyHost, Reporter, StreamContext, log_loaded,
 };
 
 sallyport_runtime::filter!(EgressAllowlistPlugin<ProxyHost>, connections);
@@ -26,7 +26,7 @@ impl<H: Host + 'static> Plugin for EgressAllowlistPlugin<H> {
 
     fn configure(host: H, configuration: Bytes) -> Result<Self, ConfigErrors> {
         let configuration = EgressAllowlist::parse(&configuration)?;
-        host.log(Level::Info, &format!("sallyport {}: {}", Self::NAME, configuration.summary()));
+        log_loaded(host, Self::NAME, configuration.load_report());
         let reporter = Reporter::new(host, Self::NAME, configuration.policy().denying_rules());
         let peers = PeerCache::new(host, configuration.certificate_validation());
         Ok(Self { host, configuration, peers, reporter })

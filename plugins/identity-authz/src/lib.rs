@@ -9,7 +9,7 @@ use std::cell::Cell;
 use sallyport_policy::{CompiledPolicy, ConfigErrors, Decision, Evaluation, IdentityAuthz, Request};
 use sallyport_runtime::{
     Action, Bytes, BytesPlugin, CurrentStream, DenialReport, Host, Level, Plugin, PolicyCache, ProxyHost, Reporter,
-    Side, StreamContext,
+    Side, StreamContext, log_lines, log_loaded,
 };
 
 sallyport_runtime::filter!(IdentityAuthzPlugin<ProxyHost>, bytes);
@@ -30,8 +30,7 @@ impl<H: Host + 'static> Plugin for IdentityAuthzPlugin<H> {
 
     fn configure(host: H, configuration: Bytes) -> Result<Self, ConfigErrors> {
         let configuration = IdentityAuthz::parse(configuration)?;
-        host.log(Level::Info, &format!("sallyport {}: {}", Self::NAME, configuration.summary()));
-        warn(host, configuration.warnings());
+        log_loaded(host, Self::NAME, configuration.load_report());
         let policy = configuration.policy();
         let reporter = Reporter::new(host, Self::NAME, policy.denying_policies());
         Ok(Self {
@@ -64,19 +63,13 @@ impl<H: Host + 'static> BytesPlugin for IdentityAuthzPlugin<H> {
     fn on_first_bytes(&self, from: Side) -> Action {
         // The first connection is what tells that this is a network filter.
         if !self.l4_warned.replace(true) {
-            warn(self.host, self.configuration.connection_warnings());
+            log_lines(self.host, Self::NAME, Level::Warn, self.configuration.connection_warnings());
         }
         let policy = self.configuration.connection_policy();
         let mut connection = CurrentStream::first_bytes(self.context(), from);
         let evaluation = self.cache.evaluate_connection(policy, &mut connection);
         let deny = |denial: &DenialReport<'_>| self.reporter.deny_connection(denial);
         self.carry_out(policy, &evaluation, &mut connection, &deny)
-    }
-}
-
-fn warn(host: impl Host, warnings: &[String]) {
-    for warning in warnings {
-        host.log(Level::Warn, &format!("sallyport {}: {warning}", IdentityAuthzPlugin::<ProxyHost>::NAME));
     }
 }
 

@@ -1,6 +1,10 @@
 //! The configuration of the filter `identity-authz`.
 
+mod identity;
+mod load_notes;
+
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use crate::attributes::jwt_claims::ClaimSource;
@@ -8,21 +12,24 @@ use crate::attributes::readings::path::PathReadings;
 use crate::authz::compiled::CompiledPolicy;
 use crate::authz::engine::rule::{Action, DefaultAction};
 use crate::authz::fields::ALL_FIELDS;
-use crate::authz::mtls_mode::MutualTls;
+use crate::authz::identity_authz::identity::read_identity;
+use crate::authz::mtls_mode::{Applicable, MutualTls};
 use crate::authz::resources::authorization_policy::{AuthorizationPolicy, Context};
-use crate::authz::resources::object_meta::read_namespace;
+use crate::authz::resources::kinds::OwnKinds;
+use crate::authz::resources::object_meta::{DefaultNamespace, read_default_namespace, read_namespace};
 use crate::authz::resources::peer_authentication::PeerAuthentication;
-use crate::authz::resources::workload::Workload;
-use crate::authz::resources::{Resources, read_resources};
+use crate::authz::resources::workload::{Workload, transpose};
+use crate::authz::resources::{Resource, ResourceReader};
 use crate::config::deny_response::DenyResponse;
 use crate::config::diagnostics::{ConfigError, ConfigErrors, Diagnostics};
 use crate::config::document::StreamedList;
 use crate::config::enforcement_mode::EnforcementMode;
+use crate::config::load_report::LoadReport;
+use crate::config::passed_over::PassedOver;
 use crate::config::reader::ConfigNode;
 use crate::config::value::Value;
 use crate::identity::settings::{
-    CertificateValidation, DirectRemoteAddress, IdentitySource, PEER_PRINCIPAL, REMOTE_ADDRESS, read_filter_state_key,
-    read_remote_address, read_trust_domains,
+    CertificateValidation, DirectRemoteAddress, IdentitySource, REMOTE_ADDRESS, read_remote_address, read_trust_domains,
 };
 
 /// Valid, compiled configuration of `identity-authz`.
@@ -35,21 +42,14 @@ pub struct IdentityAuthz {
     identity_source: IdentitySource,
     certificate_validation: CertificateValidation,
     direct_remote_address: DirectRemoteAddress,
-    summary: Summary,
+    load_report: LoadReport,
 }
 
 /// Maximum number of warnings about rules of one kind.
 const MAX_WARNINGS: usize = 20;
 
-/// Counts of what was loaded, for the log.
-struct Summary {
-    resources: usize,
-    applicable: usize,
-    dry_run: usize,
-    path_readings: PathReadings,
-    mode: EnforcementMode,
-    warnings: Vec<String>,
-}
+/// The kinds of resources that it reads.
+const OWN_KINDS: OwnKinds = OwnKinds(&["AuthorizationPolicy", "PeerAuthentication"]);
 
 impl IdentityAuthz {
     /// Reads and compiles a configuration. Fails with all its diagnostics, each with its path.
@@ -106,24 +106,18 @@ impl IdentityAuthz {
         self.direct_remote_address
     }
 
-    /// Returns one log line: resources, how many apply here, and which are enforced or only reported.
-    pub fn summary(&self) -> String {
-        let Summary { resources, applicable, dry_run, mode, path_readings, .. } = &self.summary;
-        let (enforced, reported) = match mode {
-            EnforcementMode::Report => (0, *applicable),
-            EnforcementMode::Enforce => (applicable - dry_run, *dry_run),
-        };
-        let mode = if *mode == EnforcementMode::Report { ", mode: report, nothing is denied" } else { "" };
-        let (omitted, validation) = (path_readings.left_out(), self.certificate_validation.note());
-        format!(
-            "loaded {resources} resources, {applicable} apply here, {enforced} enforced, {reported} only reported{mode}{omitted}{validation}"
-        )
+    /// Returns the lines for the log about what was loaded.
+    pub fn load_report(&self) -> &LoadReport {
+        &self.load_report
     }
+}
 
-    /// Lines about what is accepted and may surprise.
-    pub fn warnings(&self) -> &[String] {
-        &self.summary.warnings
-    }
+/// The resources of a configuration, by kind.
+#[derive(Default)]
+struct Resources {
+    policies: Vec<AuthorizationPolicy>,
+    peer_authentications: Vec<PeerAuthentication>,
+    passed_over: PassedOver,
 }
 
 struct Configuration {
@@ -142,8 +136,9 @@ struct Configuration {
 
 impl Configuration {
     /// Compiles what applies here. Fails with the errors that only all resources together show.
-    fn compile(self) -> Result<IdentityAuthz, ConfigErrors> {
+    fn compile(mut self) -> Result<IdentityAuthz, ConfigErrors> {
         let diagnostics = Diagnostics::default();
+        let passed_over = std::mem::take(&mut self.loaded.passed_over);
         let applies = |policy: &AuthorizationPolicy| {
             self.workload.as_ref().is_none_or(|workload| {
                 let selects = |namespace| policy.target.selects(namespace, &self.root_namespace, workload);
@@ -158,22 +153,16 @@ impl Configuration {
         let warnings = self.check_targets(enforced_allow, &diagnostics);
         self.check_remote_address(&applicable, &diagnostics);
         let peer_authentications = &self.loaded.peer_authentications;
-        let (mutual_tls, applicable_peer_authentications) =
-            MutualTls::new(peer_authentications, self.workload.as_ref(), &self.root_namespace, &diagnostics);
+        let for_mutual_tls =
+            Applicable::new(peer_authentications, self.workload.as_ref(), &self.root_namespace, &diagnostics);
         diagnostics.into_result(Some(()))?;
         let default_action = match (self.default_action, enforced_allow) {
             (Some(action), _) => action,
             (None, true) => DefaultAction::Deny,
             (None, false) => return Err(ConfigErrors::of(no_allow_policy(policies.is_empty(), applicable.is_empty()))),
         };
-        let summary = Summary {
-            resources: policies.len() + peer_authentications.len(),
-            applicable: applicable.len() + applicable_peer_authentications,
-            dry_run: applicable.iter().filter(|policy| policy.mode == EnforcementMode::Report).count(),
-            path_readings: self.path_readings,
-            mode: self.mode,
-            warnings,
-        };
+        let load_report = self.load_report(&applicable, &for_mutual_tls, &warnings, passed_over);
+        let mutual_tls = MutualTls::new(&for_mutual_tls);
         let compile = |policies: Vec<Cow<'_, AuthorizationPolicy>>, mutual_tls| {
             CompiledPolicy::new(policies, default_action, self.mode).with_mutual_tls(mutual_tls)
         };
@@ -191,7 +180,7 @@ impl Configuration {
             identity_source: self.identity_source,
             certificate_validation: self.certificate_validation,
             direct_remote_address: self.direct_remote_address,
-            summary,
+            load_report,
         })
     }
 
@@ -217,14 +206,29 @@ impl Configuration {
         let mut warnings = Vec::new();
         let (policies, root_namespace) = (&self.loaded.policies, &self.root_namespace);
         let undecidable = self.workload.iter().flat_map(|workload| undecidable(policies, workload, root_namespace));
+        let let_in_without = self.default_action != Some(DefaultAction::Deny) && !enforced_allow;
         for (policy, missing) in undecidable {
             let name = &policy.name;
-            let allows_all = self.default_action == Some(DefaultAction::Allow) && !enforced_allow;
             match policy.action {
-                Action::Deny => diagnostics.add(ConfigError::new(missing, format!("missing: required to decide whether the DENY policy {name} applies"))),
+                Action::Deny => diagnostics.add(ConfigError::new(
+                    missing,
+                    format!("missing: required to decide whether the DENY policy {name} applies"),
+                )),
                 // If the policy applies, it denies every request that it does not allow.
-                Action::Allow if allows_all && policy.mode == EnforcementMode::Enforce => diagnostics.add(ConfigError::new(missing, format!("missing: required to decide whether the ALLOW policy {name} applies; without that policy defaultAction allows every request"))),
-                Action::Allow | Action::Audit => warnings.push(format!("policy {name} ignored: {missing} is required to decide whether it applies")),
+                Action::Allow if let_in_without && policy.mode == EnforcementMode::Enforce => {
+                    let otherwise = if self.default_action.is_some() {
+                        "; without that policy defaultAction allows every request"
+                    } else {
+                        ""
+                    };
+                    diagnostics.add(ConfigError::new(
+                        missing,
+                        format!("missing: required to decide whether the ALLOW policy {name} applies{otherwise}"),
+                    ));
+                }
+                Action::Allow | Action::Audit => {
+                    warnings.push(format!("policy {name} ignored: {missing} is required to decide whether it applies"))
+                }
             }
         }
         for policy in policies {
@@ -280,8 +284,12 @@ fn read(node: &ConfigNode<'_>, items: &StreamedList<'_>) -> Option<Configuration
     let reply = DenyResponse::read(object.optional("deny").as_ref());
     // Where they could not be read, that is an error already.
     let claims = Rc::new(claims.unwrap_or_default());
+    let known = workload.as_ref().and_then(Option::as_ref);
+    let own_namespace = known.map(|workload| workload.namespace.as_str());
+    let default_namespace = read_default_namespace(&object, own_namespace);
     let resources = object.required("resources", "list the policies, or write [] for none");
     let loaded = resources.as_ref().zip(trust_domains.as_ref()).and_then(|(node, trust_domains)| {
+        let root_namespace = root_namespace.as_deref().unwrap_or_default();
         let context = Context {
             trust_domains,
             claims: &claims,
@@ -290,11 +298,16 @@ fn read(node: &ConfigNode<'_>, items: &StreamedList<'_>) -> Option<Configuration
             trusts_remote_address: true,
             registry: &ALL_FIELDS,
             denies_only: false,
-            peer_authentication: Some(PeerAuthentication::read),
+            is_for_others: &|namespace, target| {
+                known.is_some_and(|workload| target.is_for_others(namespace, root_namespace, workload))
+            },
         };
-        read_resources(node, items, &context)
+        let default_namespace =
+            DefaultNamespace::new(default_namespace.as_ref(), "defaultNamespace or workload.namespace");
+        read_resources(node, items, &context, default_namespace)
     });
     object.finish();
+    default_namespace?;
     Some(Configuration {
         loaded: loaded?,
         reply: reply?,
@@ -302,54 +315,36 @@ fn read(node: &ConfigNode<'_>, items: &StreamedList<'_>) -> Option<Configuration
         certificate_validation: certificate_validation?,
         direct_remote_address: direct_remote_address?,
         remote_address_is_trusted: remote_address_is_trusted?,
-        default_action: match default_action {
-            Some(action) => Some(action?),
-            None => None,
-        },
+        default_action: transpose(default_action)?,
         path_readings: path_readings?,
         mode: mode?,
-        workload: match workload {
-            Some(workload) => Some(workload?),
-            None => None,
-        },
+        workload: transpose(workload)?,
         root_namespace: root_namespace?,
     })
 }
 
-/// Reads `identity`.
-fn read_identity(
+/// Reads the streamed resources.
+fn read_resources(
     node: &ConfigNode<'_>,
-) -> (Option<ClaimSource>, Option<IdentitySource>, Option<CertificateValidation>) {
-    let Some(object) = node.object() else { return (None, None, None) };
-    let claims = ClaimSource::read(&object);
-    let source = match object.optional("source") {
-        None => Some("peerCertificate"),
-        Some(source) => {
-            source.enum_value(&["peerCertificate", "filterState", "forwardedClientCert"].map(|source| (source, source)))
-        }
-    };
-    let source = match source {
-        Some("filterState") => match object.optional("key") {
-            None => Some(IdentitySource::FilterState(PEER_PRINCIPAL.to_owned())),
-            Some(key) => read_filter_state_key(&key).map(IdentitySource::FilterState),
+    items: &StreamedList<'_>,
+    context: &Context<'_>,
+    default_namespace: DefaultNamespace<'_>,
+) -> Option<Resources> {
+    let read = RefCell::new(Resources::default());
+    let reader = ResourceReader {
+        own_kinds: &OWN_KINDS,
+        default_namespace,
+        read: &|Resource { kind, object, metadata, .. }| match kind {
+            "PeerAuthentication" => PeerAuthentication::read(object, metadata)
+                .map(|one| read.borrow_mut().peer_authentications.push(one))
+                .is_some(),
+            _ => AuthorizationPolicy::read(object, metadata, context)
+                .map(|policy| read.borrow_mut().policies.push(policy))
+                .is_some(),
         },
-        other => {
-            object.unsupported("key", "is for the source filterState, remove it");
-            match other {
-                Some("forwardedClientCert") => Some(IdentitySource::ForwardedClientCert),
-                other => other.map(|_| IdentitySource::PeerCertificate),
-            }
-        }
     };
-    let validation = match source {
-        Some(IdentitySource::FilterState(_) | IdentitySource::ForwardedClientCert) => {
-            object.unsupported("validation", "is for the source peerCertificate, remove it");
-            Some(CertificateValidation::default())
-        }
-        Some(IdentitySource::PeerCertificate) | None => CertificateValidation::read(&object),
-    };
-    object.finish();
-    (claims, source, validation)
+    let passed_over = reader.read_all(node, items)?;
+    Some(Resources { passed_over, ..read.into_inner() })
 }
 
 fn no_allow_policy(none_loaded: bool, none_here: bool) -> ConfigError {

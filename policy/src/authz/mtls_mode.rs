@@ -21,23 +21,37 @@ type Requirement = Option<PolicyName>;
 /// Scopes of a PeerAuthentication, widest first; the narrowest one that sets a mode decides.
 const SCOPES: [&str; 3] = ["the whole mesh", "its whole namespace", "this workload"];
 
-impl MutualTls {
-    /// Merges the resources that apply to `workload`, and returns their number.
+/// The PeerAuthentication resources that apply to a workload.
+#[derive(Default)]
+pub(crate) struct Applicable<'p> {
+    /// The one that counts in each scope.
+    scopes: [Option<&'p PeerAuthentication>; 3],
+    pub(crate) count: usize,
+    /// Lines about those that do not count because an older one does.
+    pub(crate) warnings: Vec<String>,
+}
+
+impl<'p> Applicable<'p> {
+    /// Finds those that apply to `workload`.
     ///
-    /// Follows Istio (1.31, `pilot/pkg/security/authn/policy_applier.go`): PERMISSIVE, over that the mesh's, over that
-    /// the namespace's, over that the one that selects the workload, and over that its ports; UNSET changes nothing.
-    /// Two resources with the same scope are rejected: Istio picks the older one, and a configuration has no creation time.
+    /// Follows Istio (1.31, `pilot/pkg/model/authentication.go`, `sortConfigByCreationTime`): of two with one scope the
+    /// older one counts, of two of the same second the one whose name comes first. Where a time is missing both are
+    /// rejected.
     pub(crate) fn new(
-        all: &[PeerAuthentication],
+        all: &'p [PeerAuthentication],
         workload: Option<&Workload>,
         root_namespace: &str,
         diagnostics: &Diagnostics,
-    ) -> (Self, usize) {
-        let mut scopes: [Option<&PeerAuthentication>; 3] = [None; 3];
-        let mut here = 0;
+    ) -> Self {
+        let mut applicable = Self::default();
         for one in all {
             let namespace = one.name.namespace().unwrap_or_default();
             let name = &one.name;
+            let is_for_others =
+                workload.is_some_and(|workload| one.target.is_for_others(namespace, root_namespace, workload));
+            if is_for_others {
+                continue;
+            }
             let scope = match one.target {
                 Target::All if namespace == root_namespace => 0,
                 Target::All => 1,
@@ -47,34 +61,65 @@ impl MutualTls {
                 }
                 _ => 2,
             };
-            if let Some(workload) = workload {
-                if scope == 2 && namespace == workload.namespace && one.target.missing_attribute(workload).is_some() {
-                    diagnostics.add(ConfigError::new(
-                        "workload.labels",
-                        format!("missing: required to decide whether {name} applies"),
-                    ));
-                    continue;
-                }
-                if !one.target.selects(namespace, root_namespace, workload) {
-                    continue;
-                }
+            if workload.is_some_and(|workload| one.target.missing_attribute(workload).is_some()) {
+                diagnostics.add(ConfigError::new(
+                    "workload.labels",
+                    format!("missing: required to decide whether {name} applies"),
+                ));
+                continue;
             }
-            here += 1;
-            let [mesh, of_namespace, of_workload] = &mut scopes;
-            let slot = [mesh, of_namespace, of_workload].into_iter().nth(scope);
-            if let Some(earlier) = slot.and_then(|slot| slot.replace(one)) {
-                let scope = SCOPES.get(scope).copied().unwrap_or_default();
-                diagnostics.add(ConfigError::new("resources", format!("{} and {name} are both for {scope}; Istio picks the older one, and a static configuration carries no creation time; keep one", earlier.name)));
-            }
+            applicable.add(one, scope, workload.is_none(), diagnostics);
         }
+        applicable
+    }
+
+    /// Adds one to its scope, where the older one counts. `any_workload` says that it was not selected for one workload.
+    fn add(&mut self, one: &'p PeerAuthentication, scope: usize, any_workload: bool, diagnostics: &Diagnostics) {
+        self.count += 1;
+        let Some(slot) = self.scopes.get_mut(scope) else { return };
+        let Some(other) = *slot else {
+            *slot = Some(one);
+            return;
+        };
+        let (name, earlier) = (&one.name, &other.name);
+        if any_workload && (name.namespace() != earlier.namespace() || one.target != other.target) {
+            diagnostics.add(ConfigError::new(
+                "workload",
+                format!("missing: required to decide which of {earlier} and {name} applies"),
+            ));
+            return;
+        }
+        let scope = SCOPES.get(scope).copied().unwrap_or_default();
+        let age = |one: &'p PeerAuthentication| Some((one.created?, one.name.name()));
+        let (Some(own), Some(of_other)) = (age(one), age(other)) else {
+            diagnostics.add(ConfigError::new("resources", format!("{earlier} and {name} are both for {scope}; Istio picks the older one, and metadata.creationTimestamp does not say which; keep one")));
+            return;
+        };
+        let newer = if own < of_other { slot.replace(one) } else { Some(one) };
+        if let (Some(older), Some(newer)) = (slot, newer) {
+            self.warnings.push(format!(
+                "{} is passed over: {} is for {scope} too and older, so that one counts, as in Istio",
+                newer.name, older.name
+            ));
+        }
+    }
+}
+
+impl MutualTls {
+    /// Merges the resources that apply to a workload.
+    ///
+    /// Follows Istio (1.31, `pilot/pkg/security/authn/policy_applier.go`): PERMISSIVE, over that the mesh's, over that
+    /// the namespace's, over that the one that selects the workload, and over that its ports; UNSET changes nothing.
+    pub(crate) fn new(applicable: &Applicable<'_>) -> Self {
+        let scopes = || applicable.scopes.iter().flatten();
         let requirement = |mode: MtlsMode, name: &PolicyName| (mode == MtlsMode::Strict).then(|| name.clone());
         let mut composed = Self::default();
-        for one in scopes.into_iter().flatten() {
+        for one in scopes() {
             if let Some(mode) = one.mode {
                 composed.elsewhere = requirement(mode, &one.name);
             }
         }
-        for one in scopes.into_iter().flatten() {
+        for one in scopes() {
             for (port, mode) in &one.ports {
                 let required = match mode {
                     Some(mode) => requirement(*mode, &one.name),
@@ -83,7 +128,7 @@ impl MutualTls {
                 composed.ports.insert(*port, required);
             }
         }
-        (composed, here)
+        composed
     }
 
     /// Reports whether some port has a requirement of its own.

@@ -3,112 +3,161 @@
 pub(crate) mod authorization_policy;
 pub(crate) mod conditions;
 pub(crate) mod field_reader;
+pub(crate) mod kinds;
 pub(crate) mod object_meta;
 pub(crate) mod peer_authentication;
 pub(crate) mod rules;
 pub(crate) mod tcp;
 pub(crate) mod workload;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
-use crate::authz::resources::authorization_policy::{AuthorizationPolicy, Context};
-use crate::authz::resources::peer_authentication::PeerAuthentication;
+use crate::authz::policy_name::PolicyName;
+use crate::authz::resources::kinds::{OwnKinds, Reading, is_cluster_scoped};
+use crate::authz::resources::object_meta::{DefaultNamespace, Metadata};
 use crate::collections::map::OrderedMap;
 use crate::config::document::StreamedList;
-use crate::config::reader::ConfigNode;
+use crate::config::document::position::Position;
+use crate::config::passed_over::PassedOver;
+use crate::config::reader::{ConfigNode, Object};
 
 /// Maximum number of resources in a configuration.
 pub(crate) const MAX_RESOURCES: usize = 1_000_000;
 
-/// The resources of a configuration, by kind.
+/// Resource of a kind that the filter reads.
+pub(crate) struct Resource<'r> {
+    pub(crate) kind: &'static str,
+    pub(crate) node: &'r ConfigNode<'r>,
+    pub(crate) object: &'r Object<'r>,
+    /// `metadata`; `None` if it is invalid. That of a cluster-scoped kind is left to its reader.
+    pub(crate) metadata: Option<Metadata>,
+}
+
+/// The reading of `resources` by one filter.
+pub(crate) struct ResourceReader<'r> {
+    pub(crate) own_kinds: &'r OwnKinds,
+    pub(crate) default_namespace: DefaultNamespace<'r>,
+    /// Reads one resource. Returns false after it reported an error.
+    pub(crate) read: &'r dyn Fn(Resource<'_>) -> bool,
+}
+
+/// Kind, group and version that the items of a list have where they do not say.
+struct Inherited<'l> {
+    kind: &'l str,
+    version: Option<&'l ConfigNode<'l>>,
+}
+
+/// Kind and name of a resource.
+type ResourceKey = (&'static str, PolicyName);
+
+/// The item of the list that a resource is, and whether it is an item of that item.
+type Place = (usize, bool);
+
+/// What is known of the resources that were read so far.
 #[derive(Default)]
-pub(crate) struct Resources {
-    pub(crate) policies: Vec<AuthorizationPolicy>,
-    pub(crate) peer_authentications: Vec<PeerAuthentication>,
+struct Progress {
+    places: RefCell<OrderedMap<ResourceKey, Place>>,
+    passed_over: RefCell<PassedOver>,
+    count: Cell<usize>,
+    failed: Cell<bool>,
 }
 
-/// Reads a streamed list of AuthorizationPolicy and PeerAuthentication resources.
-pub(crate) fn read_resources(
-    node: &ConfigNode<'_>,
-    items: &StreamedList<'_>,
-    context: &Context<'_>,
-) -> Option<Resources> {
-    // If it is not a list, that is reported, and there are no items.
-    let _empty = node.items()?;
-    if items.count() > MAX_RESOURCES {
-        node.error(format!("has {} items, the limit is {MAX_RESOURCES}", items.count()));
-        return None;
-    }
-    let read = RefCell::new(Some(Resources::default()));
-    let names = RefCell::new(OrderedMap::default());
-    let all_came = node.for_each_item(items, &|position, item| {
-        let Some(resource) = Resource::read(item, context) else {
-            read.take();
-            return;
-        };
-        let name = match &resource {
-            Resource::AuthorizationPolicy(policy) => &policy.name,
-            Resource::PeerAuthentication(resource) => &resource.name,
-        };
-        if let Some(earlier) = names.borrow_mut().insert(name.clone(), position) {
-            let list = node.path();
-            item.error(format!("duplicate resource {name}, already defined at {list}[{earlier}]"));
-        }
-        let mut read = read.borrow_mut();
-        match (resource, read.as_mut()) {
-            (Resource::AuthorizationPolicy(policy), Some(resources)) => resources.policies.push(policy),
-            (Resource::PeerAuthentication(resource), Some(resources)) => resources.peer_authentications.push(resource),
-            (_, None) => {}
-        }
-    });
-    read.take().filter(|_| all_came)
-}
-
-/// The groups that resources come from. Any version of a group is accepted.
-const SECURITY_GROUP: &str = "security.istio.io";
-
-/// Item of `resources`.
-pub(crate) enum Resource {
-    AuthorizationPolicy(AuthorizationPolicy),
-    PeerAuthentication(PeerAuthentication),
-}
-
-impl Resource {
-    pub(crate) fn read(node: &ConfigNode<'_>, context: &Context<'_>) -> Option<Self> {
-        let object = node.object()?;
-        let kind = object.required("kind", "write kind: AuthorizationPolicy");
-        let version = object.required("apiVersion", "write apiVersion: security.istio.io/v1");
-        let kind = kind.as_ref().and_then(|kind| match kind.text()? {
-            known @ ("AuthorizationPolicy" | "PeerAuthentication") => Some((kind, known)),
-            "RequestAuthentication" => {
-                kind.error("RequestAuthentication is the work of envoy.filters.http.jwt_authn, configure that filter before this one");
-                None
-            }
-            other => {
-                kind.error(format!("unknown kind `{other}`, expected AuthorizationPolicy or PeerAuthentication"));
-                None
+impl ResourceReader<'_> {
+    /// Reads the streamed list of resources, and returns counts of those of other kinds. `None` after an error.
+    pub(crate) fn read_all(&self, node: &ConfigNode<'_>, items: &StreamedList<'_>) -> Option<PassedOver> {
+        // If it is not a list, that is reported, and there are no items.
+        let _empty = node.items()?;
+        let progress = Progress::default();
+        let all_came = node.for_each_item(items, &|position, item| {
+            let count = progress.count.get() + 1;
+            progress.count.set(count);
+            if count <= MAX_RESOURCES && self.read_item(node, position, item, None, &progress).is_none() {
+                progress.failed.set(true);
             }
         });
-        let (kind, name) = kind?;
-        if name == "PeerAuthentication" && context.peer_authentication.is_none() {
-            kind.error("this filter knows no identities, use identity-authz for PeerAuthentication");
+        if progress.count.get() > MAX_RESOURCES {
+            node.error(format!("has {} items, the limit is {MAX_RESOURCES}", progress.count.get()));
             return None;
         }
-        if let Some(version) = &version
-            && let Some(text) = version.text()
-            && text.split('/').next() != Some(SECURITY_GROUP)
-        {
-            version.error(format!("`{text}` has no {name}, write {SECURITY_GROUP}/v1"));
+        (all_came && !progress.failed.get()).then(|| progress.passed_over.into_inner())
+    }
+
+    /// Reads an item of `resources` or of a list in it. Returns `None` after it reported an error.
+    fn read_item(
+        &self,
+        list: &ConfigNode<'_>,
+        position: &Position<'_>,
+        node: &ConfigNode<'_>,
+        inherited: Option<&Inherited<'_>>,
+        progress: &Progress,
+    ) -> Option<()> {
+        if node.is_null() {
+            return Some(());
         }
-        object.optional("status");
-        let resource = match name {
-            "PeerAuthentication" => {
-                context.peer_authentication.and_then(|read| read(&object)).map(Self::PeerAuthentication)
+        let object = node.object()?;
+        let (kind, version) = (object.optional("kind"), object.optional("apiVersion"));
+        let version = version.as_ref().or(inherited.and_then(|list| list.version));
+        let name = match (&kind, inherited) {
+            (Some(kind), _) => kind.text()?,
+            (None, Some(inherited)) => inherited.kind,
+            (None, None) => {
+                object.missing("kind", "write the kind of the resource, as in kind: AuthorizationPolicy");
+                return None;
             }
-            _ => AuthorizationPolicy::read(&object, context).map(Self::AuthorizationPolicy),
         };
+        if let Some(of_items) = name.strip_suffix("List")
+            && inherited.is_none()
+            && (of_items.is_empty() || object.names("items"))
+        {
+            return self.read_list(list, position, &object, &Inherited { kind: of_items, version }, progress);
+        }
+        let reading = self.own_kinds.reading(kind.as_ref().unwrap_or(node), name, version, &object)?;
+        let kind = match reading {
+            Reading::Own(kind) => kind,
+            Reading::PassedOver(purpose) => {
+                progress.passed_over.borrow_mut().add(name, purpose);
+                return Some(());
+            }
+        };
+        object.optional("status");
+        let metadata = match is_cluster_scoped(kind) {
+            true => None,
+            false => Metadata::read(&object, &self.default_namespace),
+        };
+        let key = metadata.as_ref().map(|metadata| (kind, metadata.name.clone()));
+        let complete = (self.read)(Resource { kind, node, object: &object, metadata });
         object.finish();
-        resource
+        if let Some((kind, name)) = key
+            && complete
+        {
+            let earlier = progress.places.borrow_mut().insert((kind, name.clone()), position.top());
+            if let Some((earlier, within)) = earlier {
+                let at = if within { "in" } else { "at" };
+                node.error(format!("duplicate {kind} {name}, already defined {at} {}[{earlier}]", list.path()));
+            }
+        }
+        complete.then_some(())
+    }
+
+    /// Reads a `List`, whose items with a kind were read before, or an `XList`, whose items need none.
+    fn read_list(
+        &self,
+        list: &ConfigNode<'_>,
+        position: &Position<'_>,
+        object: &Object<'_>,
+        inherited: &Inherited<'_>,
+        progress: &Progress,
+    ) -> Option<()> {
+        object.optional("metadata");
+        let inherited = Some(inherited).filter(|inherited| !inherited.kind.is_empty());
+        let mut complete = true;
+        if let Some(items) = object.optional("items") {
+            for item in items.items()? {
+                complete &= self.read_item(list, position, &item, inherited, progress).is_some();
+            }
+        }
+        object.finish();
+        complete.then_some(())
     }
 }
 

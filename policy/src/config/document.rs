@@ -1,14 +1,18 @@
 //! Configurations as a proxy hands them over: JSON, or the wire form of a `google.protobuf.Struct`.
 
+pub(crate) mod position;
 pub(crate) mod protobuf_struct;
 mod read_mode;
+mod yaml_text;
 
 use std::cell::Cell;
 
 use serde::de::DeserializeSeed;
 
 use crate::config::diagnostics::{ConfigError, ConfigErrors};
+use crate::config::document::position::Position;
 use crate::config::document::read_mode::{ReadMode, Stream};
+use crate::config::document::yaml_text::is_yaml;
 use crate::config::value::Value;
 
 impl Value {
@@ -21,15 +25,18 @@ impl Value {
     }
 
     /// Reads a configuration without the items of the list under `key`, which are checked, and read one by one later.
+    ///
+    /// An item with a list of its own under `items`, as a Kubernetes `List` has, is opened: those of its items that have
+    /// a `kind` come one by one as well, before it, and are null where they stood.
     pub(crate) fn parse_streaming<'b>(
         bytes: &'b [u8],
         key: &'static str,
     ) -> Result<(Self, StreamedList<'b>), ConfigErrors> {
         let count = Cell::new(0);
-        let counting = |_| count.set(count.get() + 1);
+        let counting = |_: &Position<'_>, _| count.set(count.get() + 1);
         let (document, form) = read(bytes, &|| {
             count.set(0);
-            ReadMode { retain: true, stream: Stream::Under(key), retain_items: false, sink: Some(&counting) }
+            ReadMode { stream: Stream::Under(key), retain_items: false, sink: Some(&counting), ..ReadMode::whole() }
         })?;
         Ok((document, StreamedList { bytes, key, form, count: count.get() }))
     }
@@ -50,14 +57,15 @@ pub(crate) struct StreamedList<'b> {
 }
 
 impl StreamedList<'_> {
-    /// Returns the number of items; 0 if there is no such list.
+    /// Returns the number of items, without those of opened items; 0 if there is no such list.
     pub(crate) fn count(&self) -> usize {
         self.count
     }
 
     /// Reads them one after the other; `sink` gets each before the next one is read.
-    pub(crate) fn each(&self, sink: &dyn Fn(Value)) {
-        let reading = ReadMode { retain: false, stream: Stream::Under(self.key), retain_items: true, sink: Some(sink) };
+    pub(crate) fn each(&self, sink: &dyn Fn(&Position<'_>, Value)) {
+        let reading =
+            ReadMode { retain: false, stream: Stream::Under(self.key), sink: Some(sink), ..ReadMode::whole() };
         // It was read before, and is the same.
         let _nothing = match self.form {
             Form::Json => read_json(self.bytes, reading).ok(),
@@ -84,6 +92,9 @@ fn read<'r>(bytes: &[u8], reading: &dyn Fn() -> ReadMode<'r>) -> Result<(Value, 
         Ok(document) => Ok((document, Form::Json)),
         Err(error) => match protobuf_struct::read_struct(bytes, reading()) {
             Some(document) => Ok((document, Form::Struct)),
+            None if is_yaml(bytes) => refused(
+                "the configuration is YAML, and a google.protobuf.StringValue has to hold JSON; give it as a google.protobuf.Struct, whose value can be written as YAML, or convert it to JSON".to_owned(),
+            ),
             None => refused(format!("the configuration is not valid JSON: {error}")),
         },
     }
@@ -120,10 +131,8 @@ mod tests {
     fn apart(bytes: &[u8]) -> Result<(Value, Vec<Value>), ConfigErrors> {
         let (document, items) = Value::parse_streaming(bytes, "list")?;
         let read = std::cell::RefCell::new(Vec::new());
-        items.each(&|item| read.borrow_mut().push(item));
-        let read = read.into_inner();
-        assert_eq!(read.len(), items.count());
-        Ok((document, read))
+        items.each(&|_, item| read.borrow_mut().push(item));
+        Ok((document, read.into_inner()))
     }
 
     #[test]
@@ -156,6 +165,41 @@ mod tests {
     }
 
     #[test]
+    fn the_items_of_an_item_come_before_it_with_their_places() {
+        let json = r#"{"list": [
+            {"items": [{"kind": "A"}, {"a": 1}, null, {"items": [{"kind": "B"}], "kind": "L"}, {"kind": null}], "kind": "L"},
+            {"kind": "C", "b": {"items": [{"kind": "D"}]}}
+        ]}"#;
+        let expected = [
+            ("[0].items[0]", r#"{"kind": "A"}"#),
+            ("[0].items[3].items[0]", r#"{"kind": "B"}"#),
+            ("[0].items[3]", r#"{"items": [null], "kind": "L"}"#),
+            ("[0]", r#"{"items": [null, {"a": 1}, null, null, {"kind": null}], "kind": "L"}"#),
+            ("[1]", r#"{"kind": "C", "b": {"items": [{"kind": "D"}]}}"#),
+        ];
+        let expected = expected.map(|(place, json)| (place.to_owned(), Value::parse(json.as_bytes()).expect("JSON")));
+        let structure = crate::test_support::protobuf_writer::structure(&Value::parse(json.as_bytes()).expect("JSON"));
+        for bytes in [json.as_bytes(), &structure] {
+            let (_, items) = Value::parse_streaming(bytes, "list").expect("a configuration");
+            let read = std::cell::RefCell::new(Vec::new());
+            items.each(&|position, item| read.borrow_mut().push((position.to_string(), item)));
+            assert_eq!(read.into_inner(), expected);
+            assert_eq!(items.count(), 2);
+        }
+    }
+
+    #[test]
+    fn yaml_is_told_from_broken_json() {
+        let refusal = Value::parse(b"resources:\n- kind: AuthorizationPolicy\n").err();
+        assert_eq!(
+            refusal.map(|refusal| refusal.to_string()).as_deref(),
+            Some(
+                "the configuration is YAML, and a google.protobuf.StringValue has to hold JSON; give it as a google.protobuf.Struct, whose value can be written as YAML, or convert it to JSON"
+            )
+        );
+    }
+
+    #[test]
     fn what_cannot_be_read_is_refused_in_the_same_words_when_items_are_apart() {
         let json = r#"{"a": [1, "\u00e4\n"], "list": [{"b": [true, -1.5e3, null]}, "\ud83d\ude00"], "c": {}}"#;
         let deep = format!(r#"{{"list": [{}]}}"#, "[".repeat(200));
@@ -180,7 +224,7 @@ mod tests {
 
     #[test]
     fn what_is_neither_json_nor_a_struct_is_refused_as_json() {
-        for bytes in [&b"resources: []"[..], b"\n", b"\n\x03abc", b"{\"a\": }", b"\xff\xfe"] {
+        for bytes in [&b"resources"[..], b"\n", b"\n\x03abc", b"{\"a\": }", b"\xff\xfe"] {
             let refusal = Value::parse(bytes).err().map(|refusal| refusal.to_string()).unwrap_or_default();
             assert!(refusal.starts_with("the configuration is not valid JSON: "), "{refusal}");
         }

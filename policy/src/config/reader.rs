@@ -9,6 +9,7 @@ use std::fmt;
 use crate::collections::map::OrderedMap;
 use crate::config::diagnostics::{ConfigError, Diagnostics};
 use crate::config::document::StreamedList;
+use crate::config::document::position::Position;
 use crate::config::printable::printable_text;
 use crate::config::value::{Number, Value};
 
@@ -27,6 +28,7 @@ enum Step<'a> {
     Root,
     Key(&'a str),
     Item(usize),
+    Streamed(&'a Position<'a>),
 }
 
 impl fmt::Display for Path<'_> {
@@ -37,6 +39,7 @@ impl fmt::Display for Path<'_> {
         match self.step {
             Step::Root => Ok(()),
             Step::Item(index) => write!(f, "[{index}]"),
+            Step::Streamed(position) => position.fmt(f),
             Step::Key(key) => {
                 let below_root = self.parent.is_none_or(|parent| matches!(parent.step, Step::Root));
                 let plain = key.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
@@ -73,7 +76,7 @@ impl<'a> ConfigNode<'a> {
 
     fn wrong_type(&self, wanted: &str) {
         match self.document {
-            Value::Null => self.error(format!("is null, expected {wanted}; remove the key if it is not wanted")),
+            Value::Null => self.error(format!("is null, expected {wanted}; remove the item if it is not wanted")),
             other => self.error(format!("expected {wanted}, this is {}", other.type_name())),
         }
     }
@@ -117,15 +120,21 @@ impl<'a> ConfigNode<'a> {
         }
     }
 
-    /// Calls `read` with each item of a streamed list and its index, one item in memory at a time. Returns false if
+    /// Calls `read` with each item of a streamed list and its position, one item in memory at a time. Returns false if
     /// items are missing.
-    pub(crate) fn for_each_item(&self, items: &StreamedList<'_>, read: &dyn Fn(usize, &ConfigNode<'_>)) -> bool {
-        let next = Cell::new(0);
-        items.each(&|item| {
-            let index = next.replace(next.get() + 1);
-            read(index, &self.child(Step::Item(index), &item));
+    pub(crate) fn for_each_item(
+        &self,
+        items: &StreamedList<'_>,
+        read: &dyn Fn(&Position<'_>, &ConfigNode<'_>),
+    ) -> bool {
+        let came = Cell::new(0);
+        items.each(&|position, item| {
+            if position.within.is_none() {
+                came.set(came.get() + 1);
+            }
+            read(position, &self.child(Step::Streamed(position), &item));
         });
-        next.get() == items.count()
+        came.get() == items.count()
     }
 
     /// Returns the items of a list of one to `most`; `meaning` is what an absent key would mean, for the error.
@@ -135,6 +144,11 @@ impl<'a> ConfigNode<'a> {
             return None;
         }
         self.items_up_to(most)
+    }
+
+    /// The string, if the value is one. Reports nothing.
+    pub(crate) fn as_str(&self) -> Option<&str> {
+        self.document.as_str()
     }
 
     pub(crate) fn text(&self) -> Option<&str> {
@@ -147,6 +161,10 @@ impl<'a> ConfigNode<'a> {
                     Number::NonInteger | Number::Inexact => "put it in quotes".to_owned(),
                 };
                 self.error(format!("expected a string, this is a number; {fix}"));
+                None
+            }
+            Value::Bool(value) => {
+                self.error(format!("expected a string, this is true or false; write \"{value}\""));
                 None
             }
             _ => {
@@ -233,21 +251,36 @@ pub(crate) struct Object<'a> {
 }
 
 impl Object<'_> {
-    /// The value of a key that may be absent.
+    /// The value of a key that may be absent. Null counts as absent, as in Kubernetes.
     pub(crate) fn optional(&self, key: &'static str) -> Option<ConfigNode<'_>> {
         self.known.borrow_mut().push(key);
-        let (key, value) = self.entries.iter().find(|(name, _)| name == key)?;
+        let (key, value) = self.given().find(|(name, _)| name == key)?;
         Some(self.node.child(Step::Key(key), value))
+    }
+
+    /// The entries whose value is not null.
+    fn given(&self) -> impl Iterator<Item = &(String, Value)> {
+        self.entries.iter().filter(|(_, value)| *value != Value::Null)
+    }
+
+    /// Reports whether the key is written, with a value or null.
+    pub(crate) fn names(&self, key: &str) -> bool {
+        self.entries.iter().any(|(name, _)| name == key)
     }
 
     /// Returns the value of a required key; `fix` says what to write.
     pub(crate) fn required(&self, key: &'static str, fix: &str) -> Option<ConfigNode<'_>> {
         let found = self.optional(key);
         if found.is_none() {
-            let path = Path { parent: Some(&self.node.path), step: Step::Key(key) };
-            self.node.diagnostics.add(ConfigError::new(path.to_string(), format!("missing, {fix}")));
+            self.missing(key, fix);
         }
         found
+    }
+
+    /// Reports that a key is missing; `fix` says what to write.
+    pub(crate) fn missing(&self, key: &str, fix: &str) {
+        let path = Path { parent: Some(&self.node.path), step: Step::Key(key) };
+        self.node.diagnostics.add(ConfigError::new(path.to_string(), format!("missing, {fix}")));
     }
 
     /// Reports a key that means something in Istio and that this filter cannot carry out, where it is given.
@@ -259,7 +292,7 @@ impl Object<'_> {
 
     /// Returns all entries, for objects with arbitrary keys, such as labels.
     pub(crate) fn all(&self) -> impl Iterator<Item = (&str, ConfigNode<'_>)> {
-        self.entries.iter().map(|(key, value)| (key.as_str(), self.node.child(Step::Key(key), value)))
+        self.given().map(|(key, value)| (key.as_str(), self.node.child(Step::Key(key), value)))
     }
 
     /// Reports the object itself.
@@ -268,13 +301,13 @@ impl Object<'_> {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.given().next().is_none()
     }
 
     /// Reports every key that was not read.
-    pub(crate) fn finish(self) {
+    pub(crate) fn finish(&self) {
         let known = self.known.borrow();
-        for (key, value) in self.entries {
+        for (key, value) in self.given() {
             if known.iter().any(|name| name == key) {
                 continue;
             }
@@ -288,17 +321,30 @@ impl Object<'_> {
 }
 
 /// The candidate that is most like `word`, without regard to case, if one is like enough.
-pub(crate) fn closest_match<'w>(word: &str, candidates: impl Iterator<Item = &'w str>) -> Option<&'w str> {
+pub(crate) fn closest_match<'w>(word: &str, mut candidates: impl Iterator<Item = &'w str>) -> Option<&'w str> {
+    closest(word, &mut candidates)
+}
+
+/// The same for any iterator, compiled once.
+fn closest<'w>(word: &str, candidates: &mut dyn Iterator<Item = &'w str>) -> Option<&'w str> {
     let word = word.to_ascii_lowercase();
-    candidates
-        .map(|candidate| (strsim::jaro_winkler(&word, &candidate.to_ascii_lowercase()), candidate))
-        .filter(|(alike, _)| *alike >= MIN_SIMILARITY)
-        .max_by(|(one, _), (other, _)| one.total_cmp(other))
-        .map(|(_, candidate)| candidate)
+    let mut found = (MIN_SIMILARITY, None);
+    for candidate in candidates {
+        let alike = strsim::jaro_winkler(&word, &candidate.to_ascii_lowercase());
+        if alike >= found.0 {
+            found = (alike, Some(candidate));
+        }
+    }
+    found.1
 }
 
 /// `a`, `a or b`, `a, b or c`.
-pub(crate) fn one_of<'w>(words: impl Iterator<Item = &'w str>) -> String {
+pub(crate) fn one_of<'w>(mut words: impl Iterator<Item = &'w str>) -> String {
+    listed(&mut words)
+}
+
+/// The same for any iterator, compiled once.
+fn listed(words: &mut dyn Iterator<Item = &str>) -> String {
     let words: Vec<_> = words.collect();
     match words.split_last() {
         None => "no key".to_owned(),
@@ -308,52 +354,4 @@ pub(crate) fn one_of<'w>(words: impl Iterator<Item = &'w str>) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn diagnostics(json: &str, read: impl Fn(&ConfigNode<'_>) -> Option<()>) -> String {
-        let diagnostics = Diagnostics::default();
-        let document = Value::parse(json.as_bytes());
-        let value = document.as_ref().ok().and_then(|document| read(&ConfigNode::root(document, &diagnostics)));
-        diagnostics.into_result(value).err().map(|refusal| refusal.to_string()).unwrap_or_default()
-    }
-
-    #[test]
-    fn every_fault_names_its_place_and_its_fix() {
-        let rows: [(&str, &str); 7] = [
-            (r#"{"mode": "Report"}"#, "mode: unknown value `Report`, did you mean \"report\"?"),
-            (r#"{"mode": "off"}"#, "mode: unknown value `off`, expected enforce or report"),
-            (r#"{"mode": 7}"#, "mode: expected a string, this is a number; write \"7\""),
-            (r#"{"mode": null}"#, "mode: is null, expected a string; remove the key if it is not wanted"),
-            (r#"{"mode": "enforce", "mod": 1}"#, "mod: unknown field, did you mean \"mode\"?"),
-            (r#"{"mode": "enforce", "a b": 1}"#, "[\"a b\"]: unknown field, expected mode"),
-            (r#"{"mode": "enforce", "mode": "report"}"#, "mode: given twice, keep one"),
-        ];
-        for (json, expected) in rows {
-            let found = diagnostics(json, |node| {
-                let object = node.object()?;
-                let mode = object
-                    .required("mode", "write enforce")
-                    .and_then(|node| node.enum_value(&[("enforce", 1), ("report", 2)]));
-                object.finish();
-                mode.map(|_| ())
-            });
-            assert_eq!(found, expected, "{json}");
-        }
-    }
-
-    #[test]
-    fn a_place_is_written_as_people_write_it() {
-        let found = diagnostics(r#"{"a": [{"b-c": [0, ""]}]}"#, |node| {
-            let object = node.object()?;
-            for item in object.optional("a")?.items()? {
-                let item = item.object()?;
-                for item in item.optional("b-c")?.items()? {
-                    item.non_empty_str();
-                }
-            }
-            Some(())
-        });
-        assert_eq!(found, "a[0].b-c[0]: expected a string, this is a number; write \"0\"\na[0].b-c[1]: empty string");
-    }
-}
+mod tests;

@@ -54,6 +54,11 @@ impl Value {
         }
     }
 
+    /// Reports whether the value is an object that says of which kind it is.
+    pub(crate) fn has_kind(&self) -> bool {
+        matches!(self, Self::Object(entries) if entries.iter().any(|(key, value)| key == "kind" && *value != Self::Null))
+    }
+
     /// Returns the name of the value's type, as YAML users know it.
     pub(crate) fn type_name(&self) -> &'static str {
         match self {

@@ -84,8 +84,7 @@ pub(crate) struct Entry {
 
 impl CiliumNetworkPolicy {
     /// Reads the object of a resource whose kind is known.
-    pub(crate) fn read(resource: &Object<'_>, cluster: &Cluster<'_>) -> Option<Self> {
-        let metadata = Metadata::read(resource);
+    pub(crate) fn read(resource: &Object<'_>, metadata: Option<Metadata>, cluster: &Cluster<'_>) -> Option<Self> {
         resource.unsupported("specs", "write one policy for each of the specs");
         let node = resource.required("spec", "write endpointSelector and egress")?;
         let spec = node.object()?;

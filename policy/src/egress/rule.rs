@@ -8,10 +8,12 @@ use crate::authz::engine::rule::{Action, Dnf, Predicate};
 use crate::authz::fields::principal::{Principal, PrincipalPattern};
 use crate::authz::fields::reader::FieldContext;
 use crate::authz::policy_name::{PolicyName, RuleLabel, RuleName};
+use crate::authz::resources::Resource;
 use crate::authz::resources::field_reader::RuleFieldReader;
+use crate::authz::resources::kinds::OwnKinds;
 use crate::authz::resources::object_meta::label;
 use crate::config::enforcement_mode::EnforcementMode;
-use crate::config::reader::{ConfigNode, Object};
+use crate::config::reader::ConfigNode;
 use crate::config::string_list::read_listed;
 use crate::egress::cilium_network_policy::CiliumNetworkPolicy;
 use crate::egress::context::EgressContext;
@@ -20,6 +22,10 @@ use crate::egress::host_pattern::{DestinationPattern, WildcardScope};
 use crate::egress::port::{PortPattern, ProtocolSet};
 use crate::egress::service_entry::{ExportedTo, ServiceEntry};
 use crate::matcher::path_template::SegmentBytes;
+
+/// The kinds of resources that rules come from.
+pub(crate) const OWN_KINDS: OwnKinds =
+    OwnKinds(&["ServiceEntry", "CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy"]);
 
 /// The namespace under which the rules of `rules` are reported.
 const RULES: &str = "rules";
@@ -95,19 +101,23 @@ impl Rules {
         self.list.iter().map(|rule| rule.hosts.len()).sum()
     }
 
-    /// Reads an item of `resources` and adds its rules.
-    pub(crate) fn add_resource(&mut self, node: &ConfigNode<'_>, context: &EgressContext<'_>) -> Option<()> {
-        let object = node.object()?;
-        let read = match read_kind(&object)? {
-            "ServiceEntry" => {
-                ServiceEntry::read(&object, context.addresses).map(|entry| self.add_service_entry(entry, context))
+    /// Reads a resource and adds its rules.
+    pub(crate) fn add_resource(&mut self, resource: Resource<'_>, context: &EgressContext<'_>) -> Option<()> {
+        let Resource { kind, node, object, metadata } = resource;
+        match kind {
+            "ServiceEntry" => ServiceEntry::read(object, metadata, context.addresses)
+                .map(|entry| self.add_service_entry(entry, context))?,
+            "CiliumNetworkPolicy" => CiliumNetworkPolicy::read(object, metadata, &context.cluster())
+                .map(|policy| self.add_network_policy(policy, context))?,
+            _ => {
+                object.optional("metadata");
+                object.optional("spec");
+                node.error(format!("{kind} is not supported, write a CiliumNetworkPolicy for each namespace"));
+                return None;
             }
-            _ => CiliumNetworkPolicy::read(&object, &context.cluster())
-                .map(|policy| self.add_network_policy(policy, context)),
-        };
-        object.finish();
+        }
         self.resources += 1;
-        read
+        Some(())
     }
 
     fn add_service_entry(&mut self, entry: ServiceEntry, context: &EgressContext<'_>) {
@@ -168,33 +178,4 @@ fn read_sources(node: &ConfigNode<'_>, context: &EgressContext<'_>) -> Option<Dn
         },
     };
     reader.read_sources(node)
-}
-
-/// Reads the kind of an item of `resources`, with its API group.
-fn read_kind(object: &Object<'_>) -> Option<&'static str> {
-    let kind = object.required("kind", "write kind: ServiceEntry or CiliumNetworkPolicy");
-    let version = object.required("apiVersion", "write apiVersion: networking.istio.io/v1 or cilium.io/v2");
-    let (kind, group) = kind.and_then(|node| match node.text()? {
-        "ServiceEntry" => Some(("ServiceEntry", "networking.istio.io")),
-        "CiliumNetworkPolicy" => Some(("CiliumNetworkPolicy", "cilium.io")),
-        "CiliumClusterwideNetworkPolicy" => {
-            node.error(
-                "CiliumClusterwideNetworkPolicy is not supported, write a CiliumNetworkPolicy for each namespace",
-            );
-            None
-        }
-        other => {
-            node.error(format!("unknown kind `{other}`, expected ServiceEntry or CiliumNetworkPolicy"));
-            None
-        }
-    })?;
-    let version = version?;
-    let text = version.text()?;
-    if text.split('/').next() != Some(group) {
-        version
-            .error(format!("`{text}` has no {kind}, write {group}/{}", if group == "cilium.io" { "v2" } else { "v1" }));
-        return None;
-    }
-    object.optional("status");
-    Some(kind)
 }

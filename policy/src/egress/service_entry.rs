@@ -29,8 +29,7 @@ pub(crate) struct ServiceEntry {
 
 impl ServiceEntry {
     /// Reads the object of a resource whose kind is known. `addresses` is whether IP literals may be listed.
-    pub(crate) fn read(resource: &Object<'_>, addresses: bool) -> Option<Self> {
-        let metadata = Metadata::read(resource);
+    pub(crate) fn read(resource: &Object<'_>, metadata: Option<Metadata>, addresses: bool) -> Option<Self> {
         let node = resource.required("spec", "write the hosts and ports that it declares")?;
         let spec = node.object()?;
         let hosts =

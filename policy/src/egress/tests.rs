@@ -103,7 +103,10 @@ fn server_name_and_host_may_differ_if_configured() {
 
 #[test]
 fn summary_counts_rules_and_hosts() {
-    assert_eq!(load(STRIPE).summary(), "loaded 5 rules and 0 resources with 6 hosts, 2 rules only report");
+    assert_eq!(
+        load(STRIPE).load_report().summary(),
+        "loaded 5 rules and 0 resources with 6 hosts, 2 rules only report"
+    );
 }
 
 #[test]

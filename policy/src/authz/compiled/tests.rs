@@ -8,8 +8,8 @@ mod work;
 use super::*;
 use crate::authz::fields::ALL_FIELDS;
 use crate::authz::policy_name::RuleLabel;
-use crate::authz::resources::Resource;
 use crate::authz::resources::authorization_policy::Context;
+use crate::authz::resources::object_meta::{DefaultNamespace, Metadata};
 use crate::config::diagnostics::Diagnostics;
 use crate::config::reader::ConfigNode;
 use crate::config::value::Value;
@@ -29,21 +29,22 @@ fn read(name: &str, spec: &str) -> AuthorizationPolicy {
     let diagnostics = Diagnostics::default();
     let document = Value::parse(configuration.as_bytes()).expect("JSON");
     let trust_domains = TrustDomains::new("cluster.local".to_owned(), Vec::new());
-    let resource = Resource::read(
-        &ConfigNode::root(&document, &diagnostics),
-        &Context {
-            trust_domains: &trust_domains,
-            claims: &Rc::default(),
-            path_readings: Default::default(),
-            trusts_remote_address: true,
-            registry: &ALL_FIELDS,
-            denies_only: false,
-            peer_authentication: None,
-        },
-    );
-    match diagnostics.into_result(resource) {
-        Ok(Resource::AuthorizationPolicy(policy)) => policy,
-        Ok(Resource::PeerAuthentication(_)) => panic!("{spec} is no AuthorizationPolicy"),
+    let context = Context {
+        trust_domains: &trust_domains,
+        claims: &Rc::default(),
+        path_readings: Default::default(),
+        trusts_remote_address: true,
+        registry: &ALL_FIELDS,
+        denies_only: false,
+        is_for_others: &|_, _| false,
+    };
+    let node = ConfigNode::root(&document, &diagnostics);
+    let policy = node.object().and_then(|object| {
+        let metadata = Metadata::read(&object, &DefaultNamespace::new(Some(&None), ""));
+        AuthorizationPolicy::read(&object, metadata, &context)
+    });
+    match diagnostics.into_result(policy) {
+        Ok(policy) => policy,
         Err(refusal) => panic!("{refusal} in {spec}"),
     }
 }

@@ -52,8 +52,8 @@ refused! {
         "resources[0].spec.rules[0].to[0].operation: empty, add a field, or remove to to mean any operation";
     source_missing: "rules: [{from: [{}]}]" =>
         "resources[0].spec.rules[0].from[0].source: missing, an item of from is written source: {…}";
-    from_null: "rules: [{from: null}]" =>
-        "resources[0].spec.rules[0].from: is null, expected a list; remove the key if it is not wanted";
+    from_of_null: "rules: [{from: [null]}]" =>
+        "resources[0].spec.rules[0].from[0]: is null, expected an object; remove the item if it is not wanted";
     principals_not_a_list: "rules: [{from: [{source: {principals: a/b}}]}]" =>
         "resources[0].spec.rules[0].from[0].source.principals: expected a list, this is a string";
     principal_empty: r#"rules: [{from: [{source: {principals: [""]}}]}]"# =>
@@ -69,7 +69,9 @@ refused! {
     deny_without_rules: "action: DENY" =>
         "resources[0].spec: a DENY without rules denies nothing; write rules: [{}] to deny everything";
     custom_action: "{action: CUSTOM, provider: {name: x}, rules: [{}]}" =>
-        "resources[0].spec.action: CUSTOM is not supported; use envoy.filters.http.ext_authz before this filter\nresources[0].spec.provider: is for the action CUSTOM, which is not supported; use envoy.filters.http.ext_authz before this filter";
+        "resources[0].spec.action: CUSTOM is not supported; use envoy.filters.http.ext_authz before this filter";
+    provider_of_another_action: "{action: DENY, provider: {name: x}, rules: [{}]}" =>
+        "resources[0].spec.provider: is for the action CUSTOM, remove it";
     policy_with_an_unknown_field: "rule: [{}]" =>
         "resources[0].spec.rule: unknown field, did you mean \"rules\"?";
     operation_within_from: "rules: [{from: [{source: {principals: [a/b]}, operation: {}}]}]" =>
@@ -141,13 +143,13 @@ refused! {
     deny_status_as_a_string: r#"{resources: [], defaultAction: DENY, deny: {status: "403"}}"# =>
         "deny.status: expected a number of 400 to 599, this is a string";
     peer_authentication_without_metadata_and_spec: "{resources: [{kind: PeerAuthentication, apiVersion: security.istio.io/v1}], defaultAction: DENY}" =>
-        "resources[0].metadata: missing, write its name and namespace\nresources[0].spec: missing, write spec: {mtls: {mode: STRICT}} to require mTLS";
+        "resources[0].metadata: missing, write its name and namespace";
     policy_of_another_api_version: r#"resources: [{kind: AuthorizationPolicy, apiVersion: v1, metadata: {name: p, namespace: "n"}, spec: {}}]"# =>
-        "resources[0].apiVersion: `v1` has no AuthorizationPolicy, write security.istio.io/v1";
+        "resources[0].apiVersion: `v1` is not of the group of AuthorizationPolicy, which is security.istio.io; write security.istio.io/v1 if that one is meant, or leave the resource out";
     several_faults_of_one_resource: r#"resources: [{kind: AuthorizationPolicy, apiVersion: security.istio.io/v1, metadata: {name: "a[b", annotations: {istio.io/dry-run: "yes"}}}]"# =>
-        "resources[0].metadata.namespace: missing, write the namespace; it decides where the policy applies\nresources[0].metadata.name: bad name `a[b`: Kubernetes names are of a-z, 0-9, `-` and `.`, start and end with a letter or digit, and have at most 253 characters\nresources[0].metadata.annotations[\"istio.io/dry-run\"]: unknown value `yes`, expected \"true\" or \"false\"\nresources[0].spec: missing, write spec: {} to allow nothing";
+        "resources[0].metadata.name: bad name `a[b`: Kubernetes names are of a-z, 0-9, `-` and `.`, start and end with a letter or digit, and have at most 253 characters\nresources[0].metadata.namespace: missing, write the namespace, which decides where the policy applies, or defaultNamespace or workload.namespace for all resources without one\nresources[0].metadata.annotations[\"istio.io/dry-run\"]: unknown value `yes`, expected \"true\" or \"false\"";
     default_action_null: "{resources: [], defaultAction: null}" =>
-        "defaultAction: is null, expected a string; remove the key if it is not wanted";
+        "defaultAction: missing, and there are no policies; say what happens to a request then, DENY or ALLOW (Istio would let it through)";
 }
 
 // Texts that are JSON or nothing.
@@ -167,7 +169,7 @@ fn two_policies_of_one_name_are_refused() {
         "{apiVersion: security.istio.io/v1, kind: AuthorizationPolicy, metadata: {name: p, namespace: shop}, spec: {}}";
     assert_eq!(
         refused(&json(&format!("resources: [{one}, {one}]"))),
-        "resources[1]: duplicate resource shop/p, already defined at resources[0]"
+        "resources[1]: duplicate AuthorizationPolicy shop/p, already defined at resources[0]"
     );
 }
 
@@ -187,8 +189,12 @@ fn without_an_enforced_allow_the_default_must_be_said() {
 
 #[test]
 fn what_is_loaded_is_said_in_a_line() {
-    let loaded =
-        |json: &str| IdentityAuthz::parse(json.as_bytes()).map(|loaded| (loaded.summary(), loaded.warnings().to_vec()));
+    let loaded = |json: &str| {
+        IdentityAuthz::parse(json.as_bytes()).map(|loaded| {
+            let report = loaded.load_report();
+            (report.summary().to_owned(), report.warnings().to_vec())
+        })
+    };
     let selected = policy_beside(
         "workload: {namespace: shop}, defaultAction: DENY, mode: report,",
         "{selector: {matchLabels: {app: orders}}}",

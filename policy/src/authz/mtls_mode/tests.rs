@@ -54,10 +54,17 @@ fn orders() -> Workload {
 fn resource(namespace: &str, name: &str, target: Target, mode: Option<MtlsMode>, port: Written) -> PeerAuthentication {
     PeerAuthentication {
         name: PolicyName::of_resource(namespace, name),
+        created: None,
         target,
         mode,
         ports: port.map(|mode| (NAMED, mode)).into_iter().collect(),
     }
+}
+
+/// What applies to [`orders`], and the number of resources that do.
+fn merged(all: &[PeerAuthentication], diagnostics: &Diagnostics) -> (MutualTls, usize) {
+    let applicable = Applicable::new(all, Some(&orders()), "istio-system", diagnostics);
+    (MutualTls::new(&applicable), applicable.count)
 }
 
 /// The resources of one combination. A port is named by the workload's resource alone.
@@ -111,7 +118,7 @@ fn every_combination_means_what_the_plain_reading_says() {
                         all.reverse();
                     }
                     let diagnostics = Diagnostics::default();
-                    let (mutual_tls, here) = MutualTls::new(&all, Some(&orders()), "istio-system", &diagnostics);
+                    let (mutual_tls, here) = merged(&all, &diagnostics);
                     assert!(diagnostics.into_result(Some(())).is_ok(), "{mesh:?} {namespace:?} {workload:?}");
                     assert_eq!(here, all.len(), "{mesh:?} {namespace:?} {workload:?}");
                     for port in [Some(NAMED), Some(OTHER), None] {
@@ -144,7 +151,7 @@ fn what_is_meant_for_others_does_not_count() {
         resource("pay", "workload", Target::Labels(labels("orders")), strict, None),
     ];
     let diagnostics = Diagnostics::default();
-    let (mutual_tls, here) = MutualTls::new(&all, Some(&orders()), "istio-system", &diagnostics);
+    let (mutual_tls, here) = merged(&all, &diagnostics);
     assert!(diagnostics.into_result(Some(())).is_ok());
     assert_eq!(here, 0);
     assert_eq!(mutual_tls.names().count(), 0);
@@ -162,8 +169,7 @@ fn what_the_proxy_does_not_tell_stops_only_what_asks_for_it() {
     };
     let strict = Some(MtlsMode::Strict);
     let permissive = Some(MtlsMode::Permissive);
-    let of =
-        |all: &[PeerAuthentication]| MutualTls::new(all, Some(&orders()), "istio-system", &Diagnostics::default()).0;
+    let of = |all: &[PeerAuthentication]| merged(all, &Diagnostics::default()).0;
 
     // Without ports none is asked for, and without STRICT nobody.
     let none = of(&written(Some(permissive), None, None));
@@ -183,7 +189,7 @@ fn the_counters_are_of_those_that_can_turn_a_connection_away() {
     let strict = Some(MtlsMode::Strict);
     let permissive = Some(MtlsMode::Permissive);
     let names = |all: &[PeerAuthentication]| {
-        let (mutual_tls, _) = MutualTls::new(all, Some(&orders()), "istio-system", &Diagnostics::default());
+        let (mutual_tls, _) = merged(all, &Diagnostics::default());
         mutual_tls.names().map(|name| name.name().to_owned()).collect::<Vec<_>>()
     };
     assert_eq!(names(&written(Some(strict), Some(permissive), None)), Vec::<String>::new());

@@ -11,10 +11,9 @@ use crate::authz::fields::reader::{FieldContext, Registry};
 use crate::authz::policy_name::{PolicyName, RuleLabel};
 use crate::authz::resources::field_reader::RuleFieldReader;
 use crate::authz::resources::object_meta::Metadata;
-use crate::authz::resources::peer_authentication::PeerAuthentication;
 use crate::authz::resources::workload::Target;
 use crate::config::enforcement_mode::EnforcementMode;
-use crate::config::reader::Object;
+use crate::config::reader::{ConfigNode, Object};
 use crate::identity::trust_domains::TrustDomains;
 use crate::matcher::path_template::SegmentBytes;
 
@@ -28,8 +27,8 @@ pub(crate) struct Context<'c> {
     pub(crate) registry: &'c Registry,
     /// True if the filter only denies.
     pub(crate) denies_only: bool,
-    /// The reader of PeerAuthentication, in a filter that knows identities.
-    pub(crate) peer_authentication: Option<fn(&Object<'_>) -> Option<PeerAuthentication>>,
+    /// Tells of a policy of this namespace with this target that it is for other workloads alone.
+    pub(crate) is_for_others: &'c dyn Fn(&str, &Target) -> bool,
 }
 
 /// Valid AuthorizationPolicy.
@@ -60,16 +59,34 @@ impl AuthorizationPolicy {
         self.rule_names.get(number).map_or(RuleLabel::Number(number), |name| RuleLabel::Name(name.clone()))
     }
 
-    pub(crate) fn read(resource: &Object<'_>, context: &Context<'_>) -> Option<Self> {
-        let metadata = Metadata::read(resource);
-        let node = resource.required("spec", "write spec: {} to allow nothing")?;
+    /// Reads the object of a resource whose kind is known. Without `spec` it allows nothing.
+    pub(crate) fn read(resource: &Object<'_>, metadata: Option<Metadata>, context: &Context<'_>) -> Option<Self> {
+        let Some(node) = resource.optional("spec") else {
+            if context.denies_only {
+                resource.missing("spec", "write action: DENY and the rules");
+                return None;
+            }
+            return Some(Self::without_rules(metadata?, Action::Allow, Target::All));
+        };
         let spec = node.object()?;
-        let action = read_action(&spec, context);
+        let action = spec.optional("action");
+        let word = action.as_ref().and_then(ConfigNode::as_str);
+        match (&action, word) {
+            // What else such a policy says is for that filter too.
+            (None, _) if context.denies_only => {
+                spec.error("has no action, which means ALLOW, and this filter only denies; write action: DENY");
+                return None;
+            }
+            (Some(node), Some(word @ ("ALLOW" | "AUDIT" | "CUSTOM"))) if context.denies_only => {
+                node.error(format!("this filter only denies, use identity-authz for {word}"));
+                return None;
+            }
+            (Some(node), Some("CUSTOM")) => return Self::read_custom(&spec, node, metadata, context),
+            _ => {}
+        }
+        let action = read_action(action.as_ref());
         let target = Target::read(&spec);
-        spec.unsupported(
-            "provider",
-            "is for the action CUSTOM, which is not supported; use envoy.filters.http.ext_authz before this filter",
-        );
+        spec.unsupported("provider", "is for the action CUSTOM, remove it");
         let namespace = metadata.as_ref().and_then(|metadata| metadata.name.namespace()).map(str::to_owned);
         let reader = RuleFieldReader {
             registry: context.registry,
@@ -97,27 +114,33 @@ impl AuthorizationPolicy {
             spec.error("a DENY without rules denies nothing; write rules: [{}] to deny everything");
         }
         spec.finish();
-        let Metadata { name, mode } = metadata?;
+        let Metadata { name, mode, .. } = metadata?;
         Some(Self { name, mode, action: action?, target: target?, rules: rules?, rule_names: Vec::new() })
+    }
+
+    /// Reads a policy with `action: CUSTOM`, which is taken if it is for other workloads.
+    fn read_custom(
+        spec: &Object<'_>,
+        action: &ConfigNode<'_>,
+        metadata: Option<Metadata>,
+        context: &Context<'_>,
+    ) -> Option<Self> {
+        let (metadata, target) = (metadata?, Target::read(spec)?);
+        if metadata.name.namespace().is_some_and(|namespace| (context.is_for_others)(namespace, &target)) {
+            // It is counted, and has no part in any decision.
+            return Some(Self::without_rules(metadata, Action::Audit, target));
+        }
+        action.error("CUSTOM is not supported; use envoy.filters.http.ext_authz before this filter");
+        None
+    }
+
+    fn without_rules(metadata: Metadata, action: Action, target: Target) -> Self {
+        let Metadata { name, mode, .. } = metadata;
+        Self { name, mode, action, target, rules: Vec::new(), rule_names: Vec::new() }
     }
 }
 
-fn read_action(spec: &Object<'_>, context: &Context<'_>) -> Option<Action> {
-    let Some(node) = spec.optional("action") else {
-        if context.denies_only {
-            spec.error("has no action, which means ALLOW, and this filter only denies; write action: DENY");
-        }
-        return Some(Action::Allow);
-    };
-    match node.text()? {
-        "CUSTOM" => {
-            node.error("CUSTOM is not supported; use envoy.filters.http.ext_authz before this filter");
-            None
-        }
-        text @ ("ALLOW" | "AUDIT") if context.denies_only => {
-            node.error(format!("this filter only denies, use identity-authz for {text}"));
-            None
-        }
-        _ => node.enum_value(&[("ALLOW", Action::Allow), ("DENY", Action::Deny), ("AUDIT", Action::Audit)]),
-    }
+fn read_action(node: Option<&ConfigNode<'_>>) -> Option<Action> {
+    let Some(node) = node else { return Some(Action::Allow) };
+    node.enum_value(&[("ALLOW", Action::Allow), ("DENY", Action::Deny), ("AUDIT", Action::Audit)])
 }

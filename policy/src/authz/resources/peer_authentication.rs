@@ -1,7 +1,7 @@
 //! PeerAuthentication (istio/api `security/v1beta1/peer_authentication.proto`).
 
 use crate::authz::policy_name::PolicyName;
-use crate::authz::resources::object_meta::Metadata;
+use crate::authz::resources::object_meta::{CreationTime, Metadata};
 use crate::authz::resources::workload::Target;
 use crate::config::reader::{ConfigNode, Object};
 
@@ -19,6 +19,7 @@ pub(crate) enum MtlsMode {
 /// Valid PeerAuthentication.
 pub(crate) struct PeerAuthentication {
     pub(crate) name: PolicyName,
+    pub(crate) created: Option<CreationTime>,
     pub(crate) target: Target,
     pub(crate) mode: Option<MtlsMode>,
     /// Modes by destination port.
@@ -26,22 +27,22 @@ pub(crate) struct PeerAuthentication {
 }
 
 impl PeerAuthentication {
-    pub(crate) fn read(resource: &Object<'_>) -> Option<Self> {
-        let metadata = Metadata::read(resource);
-        let node = resource.required("spec", "write spec: {mtls: {mode: STRICT}} to require mTLS")?;
-        let spec = node.object()?;
-        let target = Target::read_selector(&spec);
-        let mode = match spec.optional("mtls") {
-            Some(node) => read_mode(&node),
-            None => Some(None),
-        };
-        let ports = match spec.optional("portLevelMtls") {
-            Some(node) => read_ports(&node, target.as_ref()),
-            None => Some(Vec::new()),
-        };
-        spec.finish();
-        let name = metadata.map(|metadata| metadata.name.into_peer_authentication());
-        Some(Self { name: name?, target: target?, mode: mode?, ports: ports? })
+    /// Reads the object of a resource whose kind is known. Without `spec` it sets no mode.
+    pub(crate) fn read(resource: &Object<'_>, metadata: Option<Metadata>) -> Option<Self> {
+        let (mut target, mut mode, mut ports) = (Some(Target::All), Some(None), Some(Vec::new()));
+        if let Some(node) = resource.optional("spec") {
+            let spec = node.object()?;
+            target = Target::read_selector(&spec);
+            if let Some(node) = spec.optional("mtls") {
+                mode = read_mode(&node);
+            }
+            if let Some(node) = spec.optional("portLevelMtls") {
+                ports = read_ports(&node, target.as_ref());
+            }
+            spec.finish();
+        }
+        let Metadata { name, created, .. } = metadata?;
+        Some(Self { name: name.into_peer_authentication(), created, target: target?, mode: mode?, ports: ports? })
     }
 }
 

@@ -1,5 +1,7 @@
 //! Workload behind this proxy, and the selection of policies for it.
 
+mod mismatch;
+
 use crate::authz::resources::object_meta::read_namespace;
 use crate::collections::map::HashMap;
 use crate::config::reader::{ConfigNode, Object};
@@ -192,6 +194,12 @@ impl Target {
                 within && workload.own(reference.kind) == Some(&reference.name)
             }),
         }
+    }
+
+    /// Reports whether a policy of `namespace` is surely for other workloads.
+    pub(crate) fn is_for_others(&self, namespace: &str, root_namespace: &str, workload: &Workload) -> bool {
+        let in_reach = [root_namespace, workload.namespace.as_str()].contains(&namespace);
+        !(self.selects(namespace, root_namespace, workload) || in_reach && self.missing_attribute(workload).is_some())
     }
 
     /// Reports whether Istio ignores this target in a policy of `namespace`: only policies of the root namespace can

@@ -166,9 +166,14 @@ fn value(bytes: &[u8], deepest: usize, reading: ReadMode<'_>) -> Option<Value> {
 fn list(bytes: &[u8], deepest: usize, reading: ReadMode<'_>) -> Option<Value> {
     let mut message = Message(bytes);
     let mut items = Vec::new();
-    while !message.is_empty() {
+    for index in 0.. {
+        if message.is_empty() {
+            break;
+        }
         let (1, Field::Bytes(item)) = message.field()? else { return None };
-        reading.put_item(value(item, deepest.checked_sub(1)?, reading.of_item())?, &mut items);
+        let position = reading.position_of(index);
+        let item = value(item, deepest.checked_sub(1)?, reading.of_item(&position))?;
+        reading.put_item(&position, item, &mut items);
     }
     Some(Value::List(items))
 }

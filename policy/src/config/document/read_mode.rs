@@ -4,7 +4,14 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
+use crate::config::document::position::Position;
 use crate::config::value::{Number, Value};
+
+/// The key under which a Kubernetes `List` has its items.
+const ITEMS: &str = "items";
+
+/// The consumer of streamed items, each with its position.
+pub(crate) type Sink<'r> = dyn Fn(&Position<'_>, Value) + 'r;
 
 /// Mode in which a value is read.
 #[derive(Clone, Copy)]
@@ -14,8 +21,9 @@ pub(crate) struct ReadMode<'r> {
     pub(crate) stream: Stream,
     /// Same as `retain`, for the streamed items.
     pub(crate) retain_items: bool,
-    /// The consumer of the streamed items.
-    pub(crate) sink: Option<&'r dyn Fn(Value)>,
+    pub(crate) sink: Option<&'r Sink<'r>>,
+    /// The place of the streamed item that this value is.
+    pub(crate) position: Option<&'r Position<'r>>,
 }
 
 /// The part of a value that is streamed, item by item.
@@ -26,11 +34,15 @@ pub(crate) enum Stream {
     Under(&'static str),
     /// The items of this list.
     Items,
+    /// What is under `items` of this streamed item.
+    Opened,
+    /// The items of this list that have a kind.
+    OpenedItems,
 }
 
-impl ReadMode<'_> {
+impl<'r> ReadMode<'r> {
     pub(crate) fn whole() -> Self {
-        Self { retain: true, stream: Stream::Nothing, retain_items: true, sink: None }
+        Self { retain: true, stream: Stream::Nothing, retain_items: true, sink: None, position: None }
     }
 
     /// Returns the mode for the value of an object's key.
@@ -40,29 +52,48 @@ impl ReadMode<'_> {
                 self.stream = Stream::Nothing;
                 Stream::Items
             }
+            Stream::Opened if key == ITEMS => {
+                self.stream = Stream::Nothing;
+                Stream::OpenedItems
+            }
             _ => Stream::Nothing,
         };
         Self { stream, ..*self }
     }
 
-    /// Returns the mode for an item of a list.
-    pub(crate) fn of_item(self) -> Self {
-        match self.stream {
-            Stream::Items => Self { retain: self.retain_items, stream: Stream::Nothing, ..self },
-            _ => Self { stream: Stream::Nothing, ..self },
-        }
+    /// Returns the position of item `index` of a list.
+    pub(crate) fn position_of(self, index: usize) -> Position<'r> {
+        Position { within: self.position, index }
+    }
+
+    /// Returns the mode for an item of a list, at this position.
+    pub(crate) fn of_item<'p>(self, position: &'p Position<'p>) -> ReadMode<'p>
+    where
+        'r: 'p,
+    {
+        let (stream, retain) = match self.stream {
+            Stream::Items => (Stream::Opened, self.retain_items),
+            Stream::OpenedItems => (Stream::Opened, self.retain),
+            _ => (Stream::Nothing, self.retain),
+        };
+        ReadMode { retain, stream, position: Some(position), ..self }
     }
 
     /// Adds an item to the list, or passes it to the consumer.
-    pub(crate) fn put_item(self, item: Value, items: &mut Vec<Value>) {
-        match self.stream {
-            Stream::Items => {
-                if let Some(sink) = self.sink {
-                    sink(item);
-                }
+    pub(crate) fn put_item(self, position: &Position<'_>, item: Value, items: &mut Vec<Value>) {
+        let is_streamed = match self.stream {
+            Stream::Items => true,
+            Stream::OpenedItems => item.has_kind(),
+            _ => false,
+        };
+        if let Some(sink) = self.sink.filter(|_| is_streamed) {
+            sink(position, item);
+            // The place of an opened item is kept, so that the others keep theirs.
+            if matches!(self.stream, Stream::OpenedItems) {
+                items.push(Value::Null);
             }
-            _ if self.retain => items.push(item),
-            _ => {}
+        } else if self.retain {
+            items.push(item);
         }
     }
 
@@ -116,8 +147,10 @@ impl<'de> Visitor<'de> for ReadMode<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
         // For the most there is one.
         let mut items = Vec::with_capacity(usize::from(self.retain));
-        while let Some(item) = list.next_element_seed(self.of_item())? {
-            self.put_item(item, &mut items);
+        for index in 0.. {
+            let position = self.position_of(index);
+            let Some(item) = list.next_element_seed(self.of_item(&position))? else { break };
+            self.put_item(&position, item, &mut items);
         }
         // Policies are small objects by the thousand: room for more would be most of the memory.
         items.shrink_to_fit();

@@ -20,9 +20,9 @@ use crate::test_support::yaml::json;
 
 /// Reads a configuration's rules without compiling them.
 fn rules_of(json: &str) -> Vec<Rule> {
-    let document = Value::parse(json.as_bytes()).expect("JSON");
+    let (document, resources) = Value::parse_streaming(json.as_bytes(), "resources").expect("JSON");
     let diagnostics = Diagnostics::default();
-    let read = read(&ConfigNode::root(&document, &diagnostics));
+    let read = read(&ConfigNode::root(&document, &diagnostics), &resources);
     match diagnostics.into_result(read) {
         Ok(configuration) => configuration.rules.list,
         Err(refusal) => panic!("{refusal} in {json}"),

@@ -85,10 +85,10 @@ refused! {
         "rules[0].hosts[0]: bad host `*`: it would let everything out; list the hosts, as in `api.x.com` or `*.x.com`\nrules[2]: the name a is that of rules[1] already, denials are reported under it";
     workload_labels_without_workload: json("{rules: [], workloads: [{principal: cluster.local/billing, labels: {}}]}") =>
         "workloads[0].principal: bad principal `cluster.local/billing`: labels are those of a Kubernetes workload, write trust-domain/ns/namespace/sa/name";
-    kind_unknown: json("{resources: [{apiVersion: v1, kind: NetworkPolicy, metadata: {name: a, namespace: b}}]}") =>
-        "resources[0].kind: unknown kind `NetworkPolicy`, expected ServiceEntry or CiliumNetworkPolicy";
+    kind_unknown: json("{resources: [{apiVersion: cilium.io/v2, kind: CiliumNetworkPolicies, metadata: {name: a, namespace: b}}]}") =>
+        "resources[0].kind: unknown kind `CiliumNetworkPolicies` of cilium.io, did you mean \"CiliumNetworkPolicy\"?";
     kind_of_another_group: json("{resources: [{apiVersion: cilium.io/v2, kind: ServiceEntry, metadata: {name: a, namespace: b}}]}") =>
-        "resources[0].apiVersion: `cilium.io/v2` has no ServiceEntry, write networking.istio.io/v1";
+        "resources[0].apiVersion: `cilium.io/v2` is not of the group of ServiceEntry, which is networking.istio.io; write networking.istio.io/v1 if that one is meant, or leave the resource out";
 }
 
 const ENTRY: &str = "hosts: [x.com], ports: [{number: 443, name: tls, protocol: TLS}]";

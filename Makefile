@@ -77,6 +77,10 @@ test-all: test reproducible ## Run all tests, and compare two builds of the filt
 oracle: ## Compare identity-authz with Envoy's RBAC filter on 20,000 random policies and requests
 	ORACLE_PAIRS=$${ORACLE_PAIRS:-20000} cargo test --locked --package host-tests --test oracle -- --nocapture
 
+.PHONY: manifests
+manifests: ## Count by kind what of the manifests of FOLDER the filters load, pass over and refuse
+	@cargo run --quiet --locked --package host-tests --bin manifests -- "$${FOLDER:?is missing, as in make manifests FOLDER=/etc/policies}"
+
 .PHONY: check
 check: ## Check formatting, lints and documentation
 	cargo fmt --all --check

@@ -70,7 +70,11 @@ impl Shop {
         let (folder, ingress, admin) = (self.folder.display(), self.ingress, self.envoy.admin());
         println!("\nEnvoy is running. The certificates of all clients are in {folder}. For example:\n");
         for client in ["frontend", "intruder-in-the-shop"] {
-            println!("  curl -k --cert {folder}/{client}.pem --key {folder}/{client}.key https://{ingress}/orders/17");
+            println!(
+                "  curl --cacert {folder}/trusted.pem --cert {folder}/{client}.pem --key {folder}/{client}.key \
+                 https://localhost:{}/orders/17",
+                ingress.port()
+            );
         }
         println!("\nAccess log: {folder}/envoy.out\nMetrics: http://{admin}/stats/prometheus?filter=sallyport");
         println!("To stop it: make down");

@@ -66,10 +66,15 @@ fn check_mode(mode: &str, plaintext: u16) -> Result<()> {
         let response = Client::tls(address, identity.as_ref())?.get("/");
         ensure!(!response.is_ok_and(|response| response.status != 0), "{name} gets a response");
     }
+    let log = folder.path().join("envoy.out");
+    for failure in ["PEER_DID_NOT_RETURN_A_CERTIFICATE", "CERTIFICATE_VERIFY_FAILED"] {
+        access_log::find(&log, |entry| {
+            entry.get("refused_handshake").and_then(Value::as_str).is_some_and(|reason| reason.contains(failure))
+        })?;
+    }
     wait::until("the connections to be counted", LIMIT, || Ok((connections(&envoy)? == [2, 1]).then_some(())))?;
     if mode == "STRICT" {
         let reason = |entry: &Value| entry.get("reason").and_then(Value::as_str).unwrap_or_default().to_owned();
-        let log = folder.path().join("envoy.out");
         let found = reason(&access_log::find(&log, |entry| reason(entry).contains("STRICT"))?);
         let expected = "PeerAuthentication istio-system/default is STRICT, and the connection has no validated certificate; \
                         a listener asks for one by a validation_context, and insists on it by \

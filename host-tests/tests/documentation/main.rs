@@ -1,8 +1,10 @@
 //! The pages of the repository are true: links lead somewhere, cases and tests that they name exist, snippets load, keys
-//! and counters are those of the filters, and quoted messages are those that the suites expect.
+//! and counters are those of the filters, and quoted messages are those that the suites expect. The examples in
+//! `envoy-config/` agree in what dashboards and operators rely on.
 
 mod demo_table;
 mod envoy;
+mod examples;
 mod messages;
 mod page;
 mod reference;

@@ -17,23 +17,28 @@ use crate::config::value::Value;
 pub(crate) enum Preset {
     /// Attack and scanner tools that name themselves: only what no ordinary client sends.
     Scanners,
+    /// Scanning services and their products that name themselves, which people also have scan their own sites.
+    ScanServices,
 }
 
 /// The most tools of a list.
 const MAX_TOOLS: usize = 10_000;
 
 impl Preset {
-    pub(crate) const NAMES: [(&'static str, Self); 1] = [("scanners", Self::Scanners)];
+    pub(crate) const NAMES: [(&'static str, Self); 2] =
+        [("scanners", Self::Scanners), ("scan-services", Self::ScanServices)];
 
     fn name(self) -> &'static str {
         match self {
             Self::Scanners => "scanners",
+            Self::ScanServices => "scan-services",
         }
     }
 
     fn data(self) -> &'static str {
         match self {
             Self::Scanners => include_str!("scanners.json"),
+            Self::ScanServices => include_str!("scan_services.json"),
         }
     }
 
@@ -67,8 +72,8 @@ impl Preset {
     }
 }
 
-/// `{version, tools: [{tool, contains | word, why}]}`: the tool's name for details and counters, what its user agent
-/// contains or which word stands in it with no letter beside it, and why it is in the list.
+/// `{version, tools: [{tool, contains | word | begins, why}]}`: the tool's name for details and counters; what its user
+/// agent contains, which word stands in it with no letter beside it, or how it begins; and why it is in the list.
 fn read(node: &ConfigNode<'_>) -> Option<(u64, Vec<(String, HeaderGlob)>)> {
     let list = node.object()?;
     let version = list.required("version", "count the list's versions").and_then(|node| node.whole_number(1, u64::MAX));
@@ -77,13 +82,13 @@ fn read(node: &ConfigNode<'_>) -> Option<(u64, Vec<(String, HeaderGlob)>)> {
         let tool = item.object()?;
         let name = tool.required("tool", "name the tool")?.non_empty_str()?.to_owned();
         tool.required("why", "say why it is here")?.non_empty_str()?;
-        let contains = tool.optional("contains").map(|node| node.non_empty_str().map(str::to_owned));
-        let word = tool.optional("word").map(|node| node.non_empty_str().map(str::to_owned));
-        let pattern = match (contains, word) {
-            (Some(text), None) => HeaderGlob::parse_glob(&format!("*{}*", text?)).ok()?,
-            (None, Some(text)) => HeaderGlob::word(&text?),
+        let text = |key| tool.optional(key).map(|node| node.non_empty_str().map(str::to_owned));
+        let pattern = match (text("contains"), text("word"), text("begins")) {
+            (Some(text), None, None) => HeaderGlob::parse_glob(&format!("*{}*", text?)).ok()?,
+            (None, Some(text), None) => HeaderGlob::word(&text?),
+            (None, None, Some(text)) => HeaderGlob::parse_glob(&format!("{}*", text?)).ok()?,
             _ => {
-                item.error("has neither or both of contains and word");
+                item.error("needs one of contains, word and begins");
                 return None;
             }
         };
@@ -103,12 +108,16 @@ mod tests {
     use crate::linear_reading::Matches;
 
     #[test]
-    fn the_list_is_well_formed_and_names_each_tool_once() {
-        let (policy, version) = Preset::Scanners.policy().expect("a list");
-        assert!(version >= 1);
-        assert!(policy.rule_names.len() > 40, "{} tools", policy.rule_names.len());
-        for (number, tool) in policy.rule_names.iter().enumerate() {
-            assert!(!policy.rule_names[..number].contains(tool), "{tool} stands twice");
+    fn the_lists_are_well_formed_and_name_each_tool_once() {
+        let mut tools = Vec::new();
+        for (preset, least) in [(Preset::Scanners, 100), (Preset::ScanServices, 20)] {
+            let (policy, version) = preset.policy().expect("a list");
+            assert!(version >= 1);
+            assert!(policy.rule_names.len() > least, "{} tools", policy.rule_names.len());
+            tools.extend(policy.rule_names);
+        }
+        for (number, tool) in tools.iter().enumerate() {
+            assert!(!tools[..number].contains(tool), "{tool} stands twice");
             assert!(
                 tool.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'),
                 "{tool}"
@@ -123,11 +132,11 @@ mod tests {
 
     #[test]
     fn no_pattern_is_a_word_of_ordinary_clients() {
-        let (policy, _) = Preset::Scanners.policy().expect("a list");
-        let first = patterns(&policy.rules[0]);
-        assert_eq!(first.len(), 1);
-        for rule in &policy.rules {
+        let rules = Preset::NAMES.map(|(_, preset)| preset.policy().expect("a list").0.rules).concat();
+        assert!(rules.len() > 120);
+        for rule in &rules {
             let patterns = patterns(rule);
+            assert_eq!(patterns.len(), 1);
             for word in [
                 "bot",
                 "java",
@@ -141,6 +150,15 @@ mod tests {
                 "libwww",
                 "go-http-client",
                 "okhttp",
+                "paros",
+                "panoptic",
+                "tsunami",
+                "securityagent",
+                "user-agent",
+                "3bfac9",
+                "sustenable",
+                "whatsappspider",
+                "kantinja",
             ] {
                 assert!(!patterns[0].matches(word.as_bytes()), "{} matches {word}", patterns[0]);
             }

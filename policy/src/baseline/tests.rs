@@ -91,7 +91,7 @@ fn the_index_agrees_with_each_pattern_by_itself() {
 #[test]
 fn the_log_line_names_the_version_of_the_list() {
     let summary = scanners().load_report().summary().to_owned();
-    assert!(summary.starts_with("loaded 0 resources and preset/scanners version 1 with "), "{summary}");
+    assert!(summary.starts_with("loaded 0 resources and preset/scanners version 2 with "), "{summary}");
 }
 
 #[test]

@@ -53,7 +53,7 @@ pub(super) const CHECKS: [Check; 14] = [
     Check {
         claim: "an attack tool is on the dashboard, by the preset that lists it",
         run: |s| {
-            let of = [("workload", "gateway"), ("preset", "scanners.v1")];
+            let of = [("workload", "gateway"), ("preset", "scanners.v2")];
             grows(s, "Denials by policy", &of, &["http", "gateway:8080", "user-agent: sqlmap/1.8"])
         },
     },

@@ -242,3 +242,40 @@ fn a_hundred_thousand_hosts_cost_what_ten_do() -> Result<()> {
     ensure!(bytes_per_host < 1000, "{bytes_per_host} bytes a host");
     Ok(())
 }
+
+#[test]
+fn what_resources_do_not_open_is_logged_at_load() -> Result<()> {
+    let (vm, _) = configured(
+        "
+resources:
+- apiVersion: networking.istio.io/v1
+  kind: ServiceEntry
+  metadata: {name: within, namespace: shop}
+  spec: {hosts: [x.com], ports: [{number: 443}], location: MESH_INTERNAL, exportTo: [\"*\"]}
+- apiVersion: cilium.io/v2
+  kind: CiliumNetworkPolicy
+  metadata: {name: web, namespace: shop}
+  spec: {endpointSelector: {}, egress: [{toEntities: [world]}]}
+",
+    )?;
+    let lines: Vec<_> = vm.log().iter().map(|line| (line.level, line.message.as_str())).collect();
+    let prefix = "sallyport egress_allowlist:";
+    let expected = [
+        (2, format!("{prefix} loaded 0 rules and 2 resources with 0 hosts, 0 rules only report")),
+        (
+            2,
+            format!(
+                "{prefix} passed over, ServiceEntries or parts of them that open nothing here: 1 with location: MESH_INTERNAL"
+            ),
+        ),
+        (
+            3,
+            format!(
+                "{prefix} opens the world without naming hosts, which opens nothing here; list them in toFQDNs or serverNames: shop/web"
+            ),
+        ),
+    ];
+    let expected: Vec<_> = expected.iter().map(|(level, message)| (*level, message.as_str())).collect();
+    ensure!(lines == expected, "{lines:#?}");
+    Ok(())
+}

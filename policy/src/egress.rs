@@ -5,15 +5,20 @@ pub(crate) mod cilium_network_policy;
 pub(crate) mod compiled;
 pub(crate) mod context;
 pub(crate) mod decision;
+pub(crate) mod entry;
 pub(crate) mod explain;
 pub(crate) mod fields;
+pub(crate) mod fqdn_pattern;
 pub(crate) mod host_index;
 pub(crate) mod host_pattern;
+pub(crate) mod load_notes;
+pub(crate) mod name_glob;
 pub(crate) mod outbound;
 pub(crate) mod port;
 pub(crate) mod request;
 pub(crate) mod rule;
 pub(crate) mod service_entry;
+pub(crate) mod workloads;
 
 use std::cell::RefCell;
 
@@ -27,10 +32,10 @@ use crate::config::load_report::LoadReport;
 use crate::config::passed_over::PassedOver;
 use crate::config::reader::ConfigNode;
 use crate::config::value::Value;
-use crate::egress::cilium_network_policy::LabelledWorkload;
 use crate::egress::compiled::EgressPolicy;
-use crate::egress::context::EgressContext;
+use crate::egress::context::{DefaultExport, EgressContext};
 use crate::egress::rule::{OWN_KINDS, Rule, Rules};
+use crate::egress::workloads::Workloads;
 use crate::identity::settings::{
     CertificateValidation, DirectRemoteAddress, read_certificate_identity, read_remote_address, read_trust_domains,
 };
@@ -72,7 +77,9 @@ impl EgressAllowlist {
             server_name_must_match,
         } = diagnostics.into_result(read)?;
         let summary = summary(&rules, written, mode) + certificate_validation.note();
-        let load_report = LoadReport::new(summary, passed_over);
+        let mut load_report = LoadReport::new(summary, passed_over);
+        rules.notes.lines().iter().for_each(|line| load_report.note(line));
+        rules.notes.warnings().iter().for_each(|line| load_report.warn(line));
         let policy = EgressPolicy::new(&rules.list, server_name_must_match, mode);
         Ok(Self { policy, reply, certificate_validation, direct_remote_address, load_report })
     }
@@ -142,24 +149,24 @@ fn read(node: &ConfigNode<'_>, items: &StreamedList<'_>) -> Option<Configuration
         None => Some(true),
     };
     let reply = DenyResponse::read(object.optional("deny").as_ref());
-    let workloads = match object.optional("workloads") {
-        Some(node) => {
-            let workloads: Vec<_> = node.items()?.map(|item| LabelledWorkload::read(&item)).collect();
-            workloads.into_iter().collect::<Option<Vec<_>>>()
-        }
-        None => Some(Vec::new()),
+    let workloads =
+        object.optional("workloads").map_or_else(|| Some(Workloads::default()), |node| Workloads::read(&node));
+    let default_export = match object.optional("serviceEntryExport") {
+        Some(node) => node.enum_value(&[("namespace", DefaultExport::Namespace), ("all", DefaultExport::All)]),
+        None => Some(DefaultExport::Namespace),
     };
     let written = object.optional("rules");
     let resources = object.optional("resources");
     if written.is_none() && resources.is_none() {
         object.error("has neither rules nor resources; list the hosts that may be reached, or write rules: [] to deny everything");
     }
-    let context = trust_domains.as_ref().zip(workloads.as_deref()).map(|(trust_domains, workloads)| EgressContext {
+    let context = trust_domains.as_ref().zip(workloads.as_ref()).map(|(trust_domains, workloads)| EgressContext {
         trust_domains,
         workloads,
         // Where such a key is unreadable, what it would allow is no further error.
         addresses: addresses.unwrap_or(true),
         remote_address_is_trusted: remote_address_is_trusted.unwrap_or(true),
+        default_export: default_export.unwrap_or(DefaultExport::All),
     });
     let default_namespace = read_default_namespace(&object, None);
     let default = DefaultNamespace::new(default_namespace.as_ref(), "defaultNamespace");
@@ -168,6 +175,7 @@ fn read(node: &ConfigNode<'_>, items: &StreamedList<'_>) -> Option<Configuration
     object.finish();
     default_namespace.as_ref()?;
     remote_address_is_trusted?;
+    default_export?;
     let (rules, written, passed_over) = rules?;
     Some(Configuration {
         rules,

@@ -334,7 +334,7 @@ fn read_resources(
     let reader = ResourceReader {
         own_kinds: &OWN_KINDS,
         default_namespace,
-        read: &|Resource { kind, object, metadata, .. }| match kind {
+        read: &|Resource { kind, object, metadata }| match kind {
             "PeerAuthentication" => PeerAuthentication::read(object, metadata)
                 .map(|one| read.borrow_mut().peer_authentications.push(one))
                 .is_some(),

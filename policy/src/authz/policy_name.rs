@@ -17,6 +17,8 @@ enum Origin {
     Namespace(String),
     /// `metadata.namespace` of a PeerAuthentication.
     PeerAuthentication(String),
+    /// A resource that is in no namespace.
+    Cluster,
     /// Version of the built-in list.
     Preset(u64),
     /// A key of the filter's own configuration.
@@ -26,6 +28,10 @@ enum Origin {
 impl PolicyName {
     pub(crate) fn of_resource(namespace: &str, name: &str) -> Self {
         Self { origin: Origin::Namespace(namespace.to_owned()), name: name.to_owned() }
+    }
+
+    pub(crate) fn of_cluster_resource(name: &str) -> Self {
+        Self { origin: Origin::Cluster, name: name.to_owned() }
     }
 
     pub(crate) fn into_peer_authentication(self) -> Self {
@@ -43,11 +49,11 @@ impl PolicyName {
         Self { origin: Origin::Setting, name: key.to_owned() }
     }
 
-    /// Returns `metadata.namespace`; a built-in list has none.
+    /// Returns `metadata.namespace`; a built-in list has none, nor has a resource of the whole cluster.
     pub fn namespace(&self) -> Option<&str> {
         match &self.origin {
             Origin::Namespace(namespace) | Origin::PeerAuthentication(namespace) => Some(namespace),
-            Origin::Preset(_) | Origin::Setting => None,
+            Origin::Cluster | Origin::Preset(_) | Origin::Setting => None,
         }
     }
 
@@ -57,12 +63,13 @@ impl PolicyName {
     }
 
     /// Returns the part of counter names for the policy: `policy.<namespace>.<name>`,
-    /// `peer_authentication.<namespace>.<name>`, `preset.<name>.v<version>` or
+    /// `peer_authentication.<namespace>.<name>`, `cluster_policy.<name>`, `preset.<name>.v<version>` or
     /// `setting.<key>`.
     pub fn counter(&self) -> String {
         match &self.origin {
             Origin::Namespace(namespace) => format!("policy.{namespace}.{}", self.name),
             Origin::PeerAuthentication(namespace) => format!("peer_authentication.{namespace}.{}", self.name),
+            Origin::Cluster => format!("cluster_policy.{}", self.name),
             Origin::Preset(version) => format!("preset.{}.v{version}", self.name),
             Origin::Setting => format!("setting.{}", self.name),
         }
@@ -72,18 +79,21 @@ impl PolicyName {
         match &self.origin {
             Origin::Namespace(namespace) => format!("ns[{namespace}]-policy[{}]", self.name),
             Origin::PeerAuthentication(namespace) => format!("ns[{namespace}]-peer_authentication[{}]", self.name),
+            Origin::Cluster => format!("cluster-policy[{}]", self.name),
             Origin::Preset(_) => format!("preset[{}]", self.name),
             Origin::Setting => format!("setting[{}]", self.name),
         }
     }
 }
 
-/// `shop/no-deletes`, `PeerAuthentication shop/strict`, `preset/scanners` or `setting/userAgent`.
+/// `shop/no-deletes`, `PeerAuthentication shop/strict`, `cluster policy updates`, `preset/scanners` or
+/// `setting/userAgent`.
 impl fmt::Display for PolicyName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.origin {
             Origin::Namespace(namespace) => write!(f, "{namespace}/{}", self.name),
             Origin::PeerAuthentication(namespace) => write!(f, "PeerAuthentication {namespace}/{}", self.name),
+            Origin::Cluster => write!(f, "cluster policy {}", self.name),
             Origin::Preset(_) => write!(f, "preset/{}", self.name),
             Origin::Setting => write!(f, "setting/{}", self.name),
         }

@@ -27,7 +27,6 @@ pub(crate) const MAX_RESOURCES: usize = 1_000_000;
 /// Resource of a kind that the filter reads.
 pub(crate) struct Resource<'r> {
     pub(crate) kind: &'static str,
-    pub(crate) node: &'r ConfigNode<'r>,
     pub(crate) object: &'r Object<'r>,
     /// `metadata`; `None` if it is invalid. That of a cluster-scoped kind is left to its reader.
     pub(crate) metadata: Option<Metadata>,
@@ -125,7 +124,7 @@ impl ResourceReader<'_> {
             false => Metadata::read(&object, &self.default_namespace),
         };
         let key = metadata.as_ref().map(|metadata| (kind, metadata.name.clone()));
-        let complete = (self.read)(Resource { kind, node, object: &object, metadata });
+        let complete = (self.read)(Resource { kind, object: &object, metadata });
         object.finish();
         if let Some((kind, name)) = key
             && complete

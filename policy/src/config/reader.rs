@@ -81,6 +81,11 @@ impl<'a> ConfigNode<'a> {
         }
     }
 
+    /// The value itself, for those that may be of several types.
+    pub(crate) fn value(&self) -> &Value {
+        self.document
+    }
+
     pub(crate) fn is_null(&self) -> bool {
         matches!(self.document, Value::Null)
     }

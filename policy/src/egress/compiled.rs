@@ -9,6 +9,7 @@ use crate::authz::policy_name::{PolicyName, RuleName};
 use crate::config::enforcement_mode::EnforcementMode;
 use crate::egress::authority::{Authority, Host};
 use crate::egress::decision::EgressDenial;
+use crate::egress::entry::Entry;
 use crate::egress::explain::explain;
 use crate::egress::fields::{DestinationHost, DestinationPort};
 use crate::egress::outbound::{Destination, OutboundRequest};
@@ -125,12 +126,16 @@ impl EgressPolicy {
     }
 }
 
-/// The rule's sources, each with its hosts and ports.
+/// Each source of the rule with each of its entries.
 fn conjunctions(rule: &Rule) -> Vec<Vec<Predicate>> {
-    let hosts = Predicate::among(FieldValues::shared(DestinationHost, rule.hosts.clone()));
-    let ports = Predicate::among(FieldValues::shared(DestinationPort, rule.ports.clone()));
-    let destination = [hosts, ports];
-    rule.sources.iter().map(|source| [destination.as_slice(), source].concat()).collect()
+    let mut conjunctions = Vec::with_capacity(rule.entries.len() * rule.sources.len());
+    for Entry { hosts, ports } in &rule.entries {
+        let hosts = hosts.iter().map(|hosts| Predicate::among(FieldValues::shared(DestinationHost, hosts.clone())));
+        let ports = Predicate::among(FieldValues::shared(DestinationPort, ports.clone()));
+        let destination: Vec<_> = hosts.chain([ports]).collect();
+        conjunctions.extend(rule.sources.iter().map(|source| [destination.as_slice(), source].concat()));
+    }
+    conjunctions
 }
 
 /// A TLS passthrough connection goes to its SNI, on the port to which it was addressed.

@@ -1,18 +1,22 @@
 //! Configuration on which rules and resources depend.
 
-use crate::egress::cilium_network_policy::{Cluster, LabelledWorkload};
+use crate::egress::workloads::Workloads;
 use crate::identity::trust_domains::TrustDomains;
+
+/// Whom a ServiceEntry without `exportTo` is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DefaultExport {
+    /// Workloads of its own namespace.
+    Namespace,
+    /// Everyone, as in Istio.
+    All,
+}
 
 /// Configuration that rules and resources refer to.
 pub(crate) struct EgressContext<'c> {
     pub(crate) trust_domains: &'c TrustDomains,
-    pub(crate) workloads: &'c [LabelledWorkload],
+    pub(crate) workloads: &'c Workloads,
     pub(crate) addresses: bool,
     pub(crate) remote_address_is_trusted: bool,
-}
-
-impl EgressContext<'_> {
-    pub(crate) fn cluster(&self) -> Cluster<'_> {
-        Cluster { workloads: self.workloads, trust_domains: self.trust_domains }
-    }
+    pub(crate) default_export: DefaultExport,
 }

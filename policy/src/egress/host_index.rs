@@ -7,31 +7,45 @@ use smallvec::SmallVec;
 use crate::collections::map::OrderedMap;
 use crate::egress::authority::Host;
 use crate::egress::host_pattern::DestinationPattern;
+use crate::egress::name_glob::NameGlob;
+use crate::matcher::glob_index::GlobIndex;
 use crate::matcher::value_ids::{Matched, ValueId};
 
-/// Host entries with their ids: hash maps for names, addresses and `*.` suffixes, and a trie of labels from the right for
-/// entries with wildcard labels.
+/// Host entries with their ids: hash maps for names, addresses and `*.` suffixes, a trie of labels from the right for
+/// entries with wildcard labels, and an automaton for those with stars inside of labels.
 #[derive(Default)]
 pub(crate) struct DestinationIndex {
     names: OrderedMap<Box<str>, ValueId>,
     addresses: OrderedMap<IpAddr, ValueId>,
-    any_depth: OrderedMap<Box<str>, ValueId>,
+    any_name: Option<ValueId>,
+    any_depth: OrderedMap<Box<str>, PerCharset<ValueId>>,
     /// Largest number of labels of an entry in `any_depth`: longer suffixes of a name need no lookup.
     longest: usize,
     tree: Vec<Node>,
+    globs: Option<GlobIndex<NameGlob>>,
+}
+
+/// What is for wildcards that do not stand for labels with `_`, and for those that do.
+type PerCharset<T> = [Option<T>; 2];
+
+/// Returns what applies to labels that have a `_` among them or not.
+fn applying<T: Copy>(per_charset: &PerCharset<T>, has_underscore: bool) -> impl Iterator<Item = T> {
+    let [plain, all] = *per_charset;
+    [plain.filter(|_| !has_underscore), all].into_iter().flatten()
 }
 
 #[derive(Default)]
 struct Node {
     literal: OrderedMap<Box<str>, usize>,
-    wildcard: Option<usize>,
+    wildcard: PerCharset<usize>,
     ends: Option<ValueId>,
-    any_depth: Option<ValueId>,
+    any_depth: PerCharset<ValueId>,
 }
 
 impl DestinationIndex {
     pub(crate) fn new(patterns: impl Iterator<Item = (DestinationPattern, ValueId)>) -> Self {
         let mut index = Self::default();
+        let mut globs = Vec::new();
         for (pattern, id) in patterns {
             match pattern {
                 DestinationPattern::Exactly(Host::Address(address)) => {
@@ -40,17 +54,14 @@ impl DestinationIndex {
                 DestinationPattern::Exactly(Host::Name(name)) => {
                     index.names.insert(name.as_str().into(), id);
                 }
-                DestinationPattern::Labels { any_depth, labels } => {
-                    match labels.iter().map(Option::as_deref).collect::<Option<Vec<_>>>() {
-                        Some(literals) if any_depth => {
-                            index.longest = index.longest.max(literals.len());
-                            index.any_depth.insert(literals.join(".").into(), id);
-                        }
-                        _ => index.insert(any_depth, &labels, id),
-                    }
+                DestinationPattern::AnyName => index.any_name = Some(id),
+                DestinationPattern::Labels { any_depth, labels, underscores } => {
+                    index.insert(any_depth, &labels, underscores, id);
                 }
+                DestinationPattern::Glob(glob) => globs.push((glob, id)),
             }
         }
+        index.globs = (!globs.is_empty()).then(|| GlobIndex::new(globs));
         index
     }
 
@@ -61,11 +72,15 @@ impl DestinationIndex {
             Host::Name(name) => name.as_str(),
         };
         matched.extend(self.names.get(name).copied());
+        matched.extend(self.any_name);
         if !self.any_depth.is_empty() {
             self.lookup_suffixes(name, matched);
         }
         if !self.tree.is_empty() {
             self.lookup_tree(name, matched);
+        }
+        if let Some(globs) = &self.globs {
+            globs.lookup(name.as_bytes(), matched);
         }
     }
 
@@ -73,13 +88,21 @@ impl DestinationIndex {
     fn lookup_suffixes(&self, name: &str, matched: &mut Matched) {
         for (at, _) in name.rmatch_indices('.').take(self.longest) {
             let (leading, suffix) = (name.get(..at).unwrap_or_default(), name.get(at + 1..).unwrap_or_default());
-            if !leading.contains('_') {
-                matched.extend(self.any_depth.get(suffix).copied());
+            if let Some(entries) = self.any_depth.get(suffix) {
+                matched.extend(applying(entries, leading.contains('_')));
             }
         }
     }
 
-    fn insert(&mut self, any_depth: bool, labels: &[Option<Box<str>>], id: ValueId) {
+    fn insert(&mut self, any_depth: bool, labels: &[Option<Box<str>>], underscores: bool, id: ValueId) {
+        let charset = usize::from(underscores);
+        let set = |entries: &mut PerCharset<ValueId>| entries.get_mut(charset).map(|entry| *entry = Some(id));
+        let literals = labels.iter().map(Option::as_deref).collect::<Option<Vec<_>>>();
+        if let Some(literals) = literals.filter(|_| any_depth) {
+            self.longest = self.longest.max(literals.len());
+            self.any_depth.entry_or_insert_with(literals.join(".").into(), PerCharset::default, set);
+            return;
+        }
         if self.tree.is_empty() {
             self.tree.push(Node::default());
         }
@@ -87,16 +110,21 @@ impl DestinationIndex {
         for label in labels.iter().rev() {
             let next = self.tree.len();
             let Some(node) = self.tree.get_mut(at) else { return };
-            at = match label {
-                Some(label) => node.literal.entry_or_insert_with(label.clone(), || next, |known| *known),
-                None => *node.wildcard.get_or_insert(next),
+            at = match (label, node.wildcard.get_mut(charset)) {
+                (Some(label), _) => node.literal.entry_or_insert_with(label.clone(), || next, |known| *known),
+                (None, Some(wildcard)) => *wildcard.get_or_insert(next),
+                (None, None) => return,
             };
             if at == next {
                 self.tree.push(Node::default());
             }
         }
-        if let Some(node) = self.tree.get_mut(at) {
-            *(if any_depth { &mut node.any_depth } else { &mut node.ends }) = Some(id);
+        match self.tree.get_mut(at) {
+            Some(node) if any_depth => {
+                set(&mut node.any_depth);
+            }
+            Some(node) => node.ends = Some(id),
+            None => {}
         }
     }
 
@@ -110,15 +138,13 @@ impl DestinationIndex {
                 matched.extend(node.ends);
                 continue;
             };
-            if !rest.contains('_') {
-                matched.extend(node.any_depth);
-            }
+            matched.extend(applying(&node.any_depth, rest.contains('_')));
             let (before, label) = match rest.rsplit_once('.') {
                 Some((before, label)) => (Some(before), label),
                 None => (None, rest),
             };
             pending.extend(node.literal.get(label).map(|next| (*next, before)));
-            pending.extend(node.wildcard.filter(|_| !label.contains('_')).map(|next| (next, before)));
+            pending.extend(applying(&node.wildcard, label.contains('_')).map(|next| (next, before)));
         }
     }
 }
@@ -126,11 +152,12 @@ impl DestinationIndex {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::egress::host_pattern::WildcardScope;
+    use crate::egress::fqdn_pattern::parse_pattern;
+    use crate::egress::host_pattern::HostSyntax;
     use crate::linear_reading::Matches;
 
-    #[test]
-    fn finds_what_each_entry_by_itself_matches() {
+    /// Patterns of all forms that match some of the same names.
+    fn patterns() -> Vec<DestinationPattern> {
         let texts = [
             "x.com",
             "a.x.com",
@@ -149,12 +176,32 @@ mod tests {
             "a.b.x.com",
             "*.a.b.a.x.com",
         ];
-        let mut patterns: Vec<_> =
-            texts.iter().map(|text| DestinationPattern::parse(text, WildcardScope::AnyDepth, true)).collect();
-        patterns.push(DestinationPattern::parse("*.x.com", WildcardScope::OneLabel, false));
-        patterns.push(DestinationPattern::parse("*.a.x.com", WildcardScope::OneLabel, false));
-        let patterns: Vec<_> = patterns.into_iter().flatten().collect();
-        assert_eq!(patterns.len(), texts.len() + 2);
+        let cilium = [
+            "*.x.com",
+            "**.x.com",
+            "*.a.x.com",
+            "a.*.x.com",
+            "**.b.*.x.com",
+            "*",
+            "*.*",
+            "**.*",
+            "*x.com",
+            "a*.x.com",
+            "*a*.x.com",
+            "**.*b.a.x.com",
+            "*.y*.com",
+            "x*",
+            "_*.x.com",
+        ];
+        let written = texts.iter().map(|text| DestinationPattern::parse(text, HostSyntax::Rule, true));
+        let patterns: Vec<_> = written.chain(cilium.iter().map(|text| parse_pattern(text))).flatten().collect();
+        assert_eq!(patterns.len(), texts.len() + cilium.len());
+        patterns
+    }
+
+    #[test]
+    fn finds_what_each_entry_by_itself_matches() {
+        let patterns = patterns();
         let index = DestinationIndex::new(patterns.iter().cloned().zip((0..).map(ValueId)));
 
         let labels = ["x", "a", "b", "_a", "y"];

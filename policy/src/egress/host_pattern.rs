@@ -4,30 +4,41 @@ use std::fmt;
 use std::net::IpAddr;
 
 use crate::egress::authority::{Host, InvalidAuthority, check_label, ends_in_number};
+use crate::egress::name_glob::NameGlob;
 
 /// Entry of a list of hosts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum DestinationPattern {
     /// Exactly one host.
     Exactly(Host),
+    /// Every name, and no address.
+    AnyName,
     /// Names of these labels, left to right, each a literal or `None` for a wildcard. With `any_depth`, names that have
-    /// one or more labels before them. Wildcards do not match labels with `_`: such names have to be listed.
-    Labels { any_depth: bool, labels: Box<[Option<Box<str>>]> },
+    /// one or more labels before them. Without `underscores`, wildcards do not match labels with `_`: such names have to
+    /// be listed.
+    Labels { any_depth: bool, labels: Box<[Option<Box<str>>]>, underscores: bool },
+    /// Names with labels of which a part is given.
+    Glob(NameGlob),
 }
 
-/// Number of labels that a leading star stands for.
+/// Where an entry is written, which decides what it may be. A leading star is any depth in both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum WildcardScope {
-    /// `*.x.com` is any depth below x.com, as in Envoy and Istio.
-    AnyDepth,
-    /// `*.x.com` is one label, `**.x.com` any depth, as in Cilium.
-    OneLabel,
+pub(crate) enum HostSyntax {
+    /// In `rules`: a pattern gives at least two labels at its end, and its stars are whole labels.
+    Rule,
+    /// In a ServiceEntry: `*.com` and `*-eu.x.com` as well, and a final dot, as Istio has them (1.31,
+    /// `pkg/config/validation/agent`, `ValidateWildcardDomain`).
+    ServiceEntry,
 }
 
 impl DestinationPattern {
     /// Parses one entry. Fails with what is wrong and what to write instead.
-    pub(crate) fn parse(text: &str, stars: WildcardScope, addresses: bool) -> Result<Self, String> {
-        let bad = |problem: String| Err(format!("bad host `{text}`: {problem}"));
+    pub(crate) fn parse(written: &str, syntax: HostSyntax, addresses: bool) -> Result<Self, String> {
+        let bad = |problem: String| Err(format!("bad host `{written}`: {problem}"));
+        let text = match syntax {
+            HostSyntax::Rule => written,
+            HostSyntax::ServiceEntry => written.strip_suffix('.').unwrap_or(written),
+        };
         if let Some(problem) = not_a_host(text) {
             return bad(problem);
         }
@@ -49,25 +60,25 @@ impl DestinationPattern {
                 Err(problem) => bad(hint(text, problem)),
             };
         }
-        let (any_depth, rest) = match (stars, text.strip_prefix("**."), text.strip_prefix("*.")) {
-            (WildcardScope::OneLabel, Some(rest), _) => (true, rest),
-            (WildcardScope::AnyDepth, Some(rest), _) => {
-                return bad(format!("write `*.{rest}`, which is any depth below `{rest}` here"));
-            }
-            (WildcardScope::AnyDepth, None, Some(rest)) => match rest.trim_start_matches("*.") {
+        let (any_depth, rest) = match (text.strip_prefix("**."), text.strip_prefix("*.")) {
+            (Some(rest), _) => return bad(format!("write `*.{rest}`, which is any depth below `{rest}` here")),
+            (None, Some(rest)) => match rest.trim_start_matches("*.") {
                 domain if domain != rest && domain != "*" => {
                     return bad(format!("write `*.{domain}`, which is any depth below `{domain}`"));
                 }
                 _ => (true, rest),
             },
-            _ => (false, text),
+            (None, None) => (false, text),
         };
-        labels(rest).map(|labels| Self::Labels { any_depth, labels }).or_else(bad)
+        if let (HostSyntax::ServiceEntry, Some(glob)) = (syntax, label_suffix(text)) {
+            return Ok(Self::Glob(glob));
+        }
+        labels(rest, syntax).map(|labels| Self::Labels { any_depth, labels, underscores: false }).or_else(bad)
     }
 }
 
 /// Returns the error for common mistakes that are not hosts, such as URLs.
-fn not_a_host(text: &str) -> Option<String> {
+pub(crate) fn not_a_host(text: &str) -> Option<String> {
     if let Some((scheme, rest)) = text.split_once("://") {
         return Some(format!("leave out `{scheme}://`, write `{}`", rest.split('/').next().unwrap_or_default()));
     }
@@ -94,7 +105,7 @@ fn not_a_host(text: &str) -> Option<String> {
 }
 
 /// An address in its one spelling; IPv6 with brackets or without.
-fn address(text: &str) -> Option<IpAddr> {
+pub(crate) fn address(text: &str) -> Option<IpAddr> {
     match Host::parse(text.as_bytes()) {
         Ok(Host::Address(address)) => Some(address),
         Err(InvalidAuthority::BareIpv6) => text.parse().ok(),
@@ -111,8 +122,15 @@ fn hint(text: &str, problem: InvalidAuthority) -> String {
     }
 }
 
+/// Reads `*-eu.x.com`, names whose first label ends so.
+fn label_suffix(text: &str) -> Option<NameGlob> {
+    let name = text.strip_prefix("*-").map(|end| format!("0-{end}"))?;
+    let is_name = matches!(Host::parse(name.as_bytes()), Ok(Host::Name(_))) && name.contains('.');
+    is_name.then(|| NameGlob::new(false, &text.to_ascii_lowercase()))
+}
+
 /// The labels of a pattern with stars, after its leading star.
-fn labels(text: &str) -> Result<Box<[Option<Box<str>>]>, String> {
+fn labels(text: &str, syntax: HostSyntax) -> Result<Box<[Option<Box<str>>]>, String> {
     if text == "*" {
         return Err("it would let everything out; list the hosts, as in `api.x.com` or `*.x.com`".to_owned());
     }
@@ -132,7 +150,8 @@ fn labels(text: &str) -> Result<Box<[Option<Box<str>>]>, String> {
         );
     }
     let fixed = labels.iter().rev().take_while(|label| **label != "*").count();
-    if fixed < 2 {
+    let least = if syntax == HostSyntax::ServiceEntry { 1 } else { 2 };
+    if fixed < least {
         return Err("the last two labels have to be given, or anyone could register a name that matches; name the domain, as in `*.example.com`".to_owned());
     }
     for label in labels.iter().filter(|label| **label != "*") {
@@ -149,7 +168,9 @@ impl fmt::Display for DestinationPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Exactly(host) => host.fmt(f),
-            Self::Labels { any_depth, labels } => {
+            Self::AnyName => f.write_str("any name"),
+            Self::Glob(glob) => glob.fmt(f),
+            Self::Labels { any_depth, labels, .. } => {
                 let written = labels.iter().map(|label| label.as_deref().unwrap_or("*")).collect::<Vec<_>>().join(".");
                 match (any_depth, labels.first()) {
                     (true, _) => write!(f, "*.{written}"),
@@ -168,42 +189,47 @@ mod tests {
 
     #[test]
     fn rows() {
-        use WildcardScope::{AnyDepth, OneLabel};
-        let rows: [(&str, WildcardScope, &str, bool); 31] = [
-            ("x.com", AnyDepth, "x.com", true),
-            ("X.com", AnyDepth, "x.COM.", true),
-            ("x.com", AnyDepth, "a.x.com", false),
-            ("x.com", AnyDepth, "evilx.com", false),
-            ("x.com", AnyDepth, "x.com.evil.com", false),
-            ("*.x.com", AnyDepth, "x.com", false),
-            ("*.x.com", AnyDepth, "a.x.com", true),
-            ("*.X.com", AnyDepth, "A.b.x.com", true),
-            ("*.x.com", AnyDepth, "evilx.com", false),
-            ("*.x.com", AnyDepth, "a.x.com.evil.com", false),
-            ("*.x.com", AnyDepth, "_a.x.com", false),
-            ("*.x.com", AnyDepth, "_a.b.x.com", false),
-            ("_a.x.com", AnyDepth, "_a.x.com", true),
-            ("a.*.x.com", AnyDepth, "a.b.x.com", true),
-            ("a.*.x.com", AnyDepth, "a.x.com", false),
-            ("a.*.x.com", AnyDepth, "a.b.c.x.com", false),
-            ("a.*.x.com", AnyDepth, "b.b.x.com", false),
-            ("a.*.x.com", AnyDepth, "a._b.x.com", false),
-            ("*.a.*.x.com", AnyDepth, "z.y.a.b.x.com", true),
-            ("*.a.*.x.com", AnyDepth, "a.b.x.com", false),
-            ("*.x.com", OneLabel, "a.x.com", true),
-            ("*.x.com", OneLabel, "a.b.x.com", false),
-            ("*.x.com", OneLabel, "x.com", false),
-            ("**.x.com", OneLabel, "a.b.x.com", true),
-            ("**.x.com", OneLabel, "x.com", false),
-            ("192.0.2.1", AnyDepth, "192.0.2.1", true),
-            ("192.0.2.1", AnyDepth, "192.0.2.2", false),
-            ("2001:db8::1", AnyDepth, "[2001:DB8:0::1]", true),
-            ("[2001:db8::1]", AnyDepth, "[2001:db8::1]", true),
-            ("192.0.2.1", AnyDepth, "[::ffff:192.0.2.1]", true),
-            ("localhost", AnyDepth, "localhost", true),
+        use HostSyntax::{Rule, ServiceEntry};
+        let rows: [(&str, HostSyntax, &str, bool); 36] = [
+            ("x.com", Rule, "x.com", true),
+            ("X.com", Rule, "x.COM.", true),
+            ("x.com", Rule, "a.x.com", false),
+            ("x.com", Rule, "evilx.com", false),
+            ("x.com", Rule, "x.com.evil.com", false),
+            ("*.x.com", Rule, "x.com", false),
+            ("*.x.com", Rule, "a.x.com", true),
+            ("*.X.com", Rule, "A.b.x.com", true),
+            ("*.x.com", Rule, "evilx.com", false),
+            ("*.x.com", Rule, "a.x.com.evil.com", false),
+            ("*.x.com", Rule, "_a.x.com", false),
+            ("*.x.com", Rule, "_a.b.x.com", false),
+            ("_a.x.com", Rule, "_a.x.com", true),
+            ("a.*.x.com", Rule, "a.b.x.com", true),
+            ("a.*.x.com", Rule, "a.x.com", false),
+            ("a.*.x.com", Rule, "a.b.c.x.com", false),
+            ("a.*.x.com", Rule, "b.b.x.com", false),
+            ("a.*.x.com", Rule, "a._b.x.com", false),
+            ("*.a.*.x.com", Rule, "z.y.a.b.x.com", true),
+            ("*.a.*.x.com", Rule, "a.b.x.com", false),
+            ("*.com", ServiceEntry, "a.x.com", true),
+            ("*.com", ServiceEntry, "com", false),
+            ("x.com.", ServiceEntry, "x.com", true),
+            ("*.X.com.", ServiceEntry, "a.b.x.com", true),
+            ("*.x.com", ServiceEntry, "_a.x.com", false),
+            ("*-eu.x.com", ServiceEntry, "api-EU.x.com", true),
+            ("*-eu.X.com", ServiceEntry, "a.api-eu.x.com", false),
+            ("*-eu.x.com", ServiceEntry, "eu.x.com", false),
+            ("*-eu.x.com", ServiceEntry, "api-eu.x.com.evil.test", false),
+            ("*.x.com", ServiceEntry, "x.com", false),
+            ("192.0.2.1", Rule, "192.0.2.1", true),
+            ("192.0.2.1", Rule, "192.0.2.2", false),
+            ("2001:db8::1", Rule, "[2001:DB8:0::1]", true),
+            ("[2001:db8::1]", Rule, "[2001:db8::1]", true),
+            ("192.0.2.1", Rule, "[::ffff:192.0.2.1]", true),
+            ("localhost", Rule, "localhost", true),
         ];
-        for (text, stars, host, expected) in rows {
-            let pattern = DestinationPattern::parse(text, stars, true).expect("a pattern");
+        for (text, syntax, host, expected) in rows {
+            let pattern = DestinationPattern::parse(text, syntax, true).expect("a pattern");
             let host = Host::parse(host.as_bytes()).expect("a host");
             assert_eq!(pattern.matches(&host), expected, "{text} on {host}");
         }
@@ -253,7 +279,28 @@ mod tests {
             ("*.x-.com", "a label of its name begins or ends with a hyphen"),
         ];
         for (text, message) in rows {
-            let found = DestinationPattern::parse(text, WildcardScope::AnyDepth, false).expect_err(text);
+            let found = DestinationPattern::parse(text, HostSyntax::Rule, false).expect_err(text);
+            assert_eq!(found, format!("bad host `{text}`: {message}"));
+        }
+    }
+
+    #[test]
+    fn a_service_entry_is_refused_what_istio_refuses() {
+        let rows = [
+            ("*", "it would let everything out; list the hosts, as in `api.x.com` or `*.x.com`"),
+            ("*x.com", "a star stands for whole labels, or `evilx.com` would match too; write `*.x.com`"),
+            (
+                "api-*.x.com",
+                "a star stands for a whole label, `api-*` is part of one; list the hosts, or write `*` there",
+            ),
+            (
+                "*-eu.*.com",
+                "a star stands for a whole label, `*-eu` is part of one; list the hosts, or write `*` there",
+            ),
+            ("x.com..", "leave out the final dot, write `x.com`"),
+        ];
+        for (text, message) in rows {
+            let found = DestinationPattern::parse(text, HostSyntax::ServiceEntry, false).expect_err(text);
             assert_eq!(found, format!("bad host `{text}`: {message}"));
         }
     }

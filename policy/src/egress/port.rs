@@ -34,48 +34,139 @@ pub(crate) enum PortPattern {
         port: u16,
         protocols: ProtocolSet,
     },
+    /// The first port of a range and its last.
+    Range {
+        first: u16,
+        last: u16,
+        protocols: ProtocolSet,
+    },
 }
 
 impl PortPattern {
-    /// Returns the protocols and ports of the pattern.
-    fn targets(self) -> impl Iterator<Item = (EgressProtocol, u16)> {
-        let (protocols, number) = match self {
-            Self::DefaultPort => (ProtocolSet::Any.members(), None),
-            Self::Number { port, protocols } => (protocols.members(), Some(port)),
+    /// Returns the protocols of the pattern, each with the first and the last port.
+    fn targets(self) -> impl Iterator<Item = (EgressProtocol, u16, u16)> {
+        let (protocols, range) = match self {
+            Self::DefaultPort => (ProtocolSet::Any, None),
+            Self::Number { port, protocols } => (protocols, Some((port, port))),
+            Self::Range { first, last, protocols } => (protocols, Some((first, last))),
         };
-        protocols.iter().map(move |protocol| (*protocol, number.unwrap_or(protocol.default_port())))
+        protocols.members().iter().map(move |protocol| {
+            let (first, last) = range.unwrap_or((protocol.default_port(), protocol.default_port()));
+            (*protocol, first, last)
+        })
     }
 }
 
 impl fmt::Display for PortPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::DefaultPort => f.write_str("80 for HTTP, 443 for CONNECT and TLS"),
-            Self::Number { port, protocols: ProtocolSet::Any } => port.fmt(f),
-            Self::Number { port, protocols: ProtocolSet::HttpOrConnect } => write!(f, "{port} by HTTP or CONNECT"),
-            Self::Number { port, protocols: ProtocolSet::ConnectOrTls } => write!(f, "{port} by CONNECT or TLS"),
+        let protocols = match *self {
+            Self::DefaultPort => return f.write_str("80 for HTTP, 443 for CONNECT and TLS"),
+            Self::Number { port, protocols } => {
+                port.fmt(f)?;
+                protocols
+            }
+            Self::Range { first, last, protocols } => {
+                write!(f, "{first} to {last}")?;
+                protocols
+            }
+        };
+        f.write_str(match protocols {
+            ProtocolSet::Any => "",
+            ProtocolSet::HttpOrConnect => " by HTTP or CONNECT",
+            ProtocolSet::ConnectOrTls => " by CONNECT or TLS",
+        })
+    }
+}
+
+/// A block of 2^level ports: those that are `number` without their last `level` bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Block {
+    protocol: EgressProtocol,
+    level: u8,
+    number: u32,
+}
+
+/// The number of sizes that a block can have.
+const LEVELS: u8 = 17;
+
+/// Ports by protocol, each range as the fewest blocks that make it up: at most 30, so that a lookup costs the same
+/// however many ranges there are.
+#[derive(Default)]
+pub(crate) struct PortIndex {
+    blocks: OrderedMap<Block, Matched>,
+    /// True for each size that a block has.
+    levels: [bool; LEVELS as usize],
+}
+
+impl PortIndex {
+    pub(crate) fn new(ports: impl Iterator<Item = (PortPattern, ValueId)>) -> Self {
+        let mut index = Self::default();
+        for (pattern, id) in ports {
+            for (protocol, first, last) in pattern.targets() {
+                index.insert(protocol, first, last, id);
+            }
+        }
+        index
+    }
+
+    fn insert(&mut self, protocol: EgressProtocol, first: u16, last: u16, id: ValueId) {
+        let (mut next, end) = (u32::from(first), u32::from(last) + 1);
+        while next < end {
+            // The largest block that begins here and does not reach beyond the end.
+            let fits = |level: &u8| next % (1 << level) == 0 && next + (1 << level) <= end;
+            let level = (0..LEVELS).rev().find(fits).unwrap_or_default();
+            if let Some(used) = self.levels.get_mut(usize::from(level)) {
+                *used = true;
+            }
+            let block = Block { protocol, level, number: next >> level };
+            self.blocks.entry_or_insert_with(block, Matched::new, |ids| ids.push(id));
+            next += 1 << level;
+        }
+    }
+
+    /// Adds the entries for a port, each once.
+    pub(crate) fn lookup(&self, protocol: EgressProtocol, port: u16, matched: &mut Matched) {
+        for (level, _) in (0..LEVELS).zip(self.levels).filter(|(_, used)| *used) {
+            let block = Block { protocol, level, number: u32::from(port) >> level };
+            if let Some(ids) = self.blocks.get(&block) {
+                matched.extend_from_slice(ids);
+            }
         }
     }
 }
 
-/// Ports by protocol and number.
-pub(crate) struct PortIndex(OrderedMap<(EgressProtocol, u16), Matched>);
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::linear_reading::Matches;
 
-impl PortIndex {
-    pub(crate) fn new(ports: impl Iterator<Item = (PortPattern, ValueId)>) -> Self {
-        let mut index: OrderedMap<_, Matched> = OrderedMap::default();
-        for (pattern, id) in ports {
-            for target in pattern.targets() {
-                index.entry_or_insert_with(target, Matched::new, |ids| ids.push(id));
+    #[test]
+    fn finds_what_each_entry_by_itself_matches() {
+        let range = |first, last, protocols| PortPattern::Range { first, last, protocols };
+        let patterns = [
+            PortPattern::DefaultPort,
+            PortPattern::Number { port: 443, protocols: ProtocolSet::ConnectOrTls },
+            range(1, 65_535, ProtocolSet::ConnectOrTls),
+            range(80, 80, ProtocolSet::Any),
+            range(1, 1023, ProtocolSet::HttpOrConnect),
+            range(1000, 2000, ProtocolSet::Any),
+            range(1023, 1025, ProtocolSet::Any),
+            range(65_535, 65_535, ProtocolSet::Any),
+            range(32_768, 65_535, ProtocolSet::Any),
+            range(2, 65_534, ProtocolSet::Any),
+        ];
+        let index = PortIndex::new(patterns.into_iter().zip((0..).map(ValueId)));
+        for protocol in [EgressProtocol::Http, EgressProtocol::Connect, EgressProtocol::Tls] {
+            for port in 1..=u16::MAX {
+                let mut found = Matched::new();
+                index.lookup(protocol, port, &mut found);
+                found.sort();
+                let matching = (0..).map(ValueId).zip(&patterns);
+                let expected = matching.filter(|(_, pattern)| pattern.matches(&(protocol, port))).map(|(id, _)| id);
+                assert_eq!(found.to_vec(), expected.collect::<Vec<_>>(), "{port}");
             }
         }
-        Self(index)
-    }
-
-    /// Adds at most one entry for each [`ProtocolSet`], and the usual one.
-    pub(crate) fn lookup(&self, protocol: EgressProtocol, port: u16, matched: &mut Matched) {
-        if let Some(ids) = self.0.get(&(protocol, port)) {
-            matched.extend_from_slice(ids);
-        }
+        let widest = PortIndex::new([(range(1, 65_534, ProtocolSet::HttpOrConnect), ValueId(0))].into_iter());
+        assert!(widest.blocks.len() <= 2 * 30, "{}", widest.blocks.len());
     }
 }

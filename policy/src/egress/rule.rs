@@ -13,12 +13,14 @@ use crate::authz::resources::field_reader::RuleFieldReader;
 use crate::authz::resources::kinds::OwnKinds;
 use crate::authz::resources::object_meta::label;
 use crate::config::enforcement_mode::EnforcementMode;
-use crate::config::reader::ConfigNode;
+use crate::config::reader::{ConfigNode, Object};
 use crate::config::string_list::read_listed;
 use crate::egress::cilium_network_policy::CiliumNetworkPolicy;
 use crate::egress::context::EgressContext;
+use crate::egress::entry::Entry;
 use crate::egress::fields::SOURCE_FIELDS;
-use crate::egress::host_pattern::{DestinationPattern, WildcardScope};
+use crate::egress::host_pattern::{DestinationPattern, HostSyntax};
+use crate::egress::load_notes::LoadNotes;
 use crate::egress::port::{PortPattern, ProtocolSet};
 use crate::egress::service_entry::{ExportedTo, ServiceEntry};
 use crate::matcher::path_template::SegmentBytes;
@@ -40,8 +42,8 @@ pub(crate) struct Rule {
     pub(crate) mode: EnforcementMode,
     /// Alternatives, each a conjunction of predicates; one without predicates matches any source.
     pub(crate) sources: Dnf,
-    pub(crate) hosts: Vec<DestinationPattern>,
-    pub(crate) ports: Vec<PortPattern>,
+    /// Alternatives, each for all sources.
+    pub(crate) entries: Vec<Entry>,
 }
 
 /// Rules in the order in which they are reported.
@@ -50,6 +52,8 @@ pub(crate) struct Rules {
     pub(crate) list: Vec<Rule>,
     /// Number of resources that the rules come from.
     pub(crate) resources: usize,
+    /// What is left out of them.
+    pub(crate) notes: LoadNotes,
 }
 
 impl Rule {
@@ -68,7 +72,7 @@ impl Rule {
         };
         let hosts = object.required("hosts", "list the hosts, as in [\"api.x.com\", \"*.x.com\"]").and_then(|node| {
             read_listed(&node, "and the rule with it", |text| {
-                DestinationPattern::parse(text, WildcardScope::AnyDepth, context.addresses)
+                DestinationPattern::parse(text, HostSyntax::Rule, context.addresses)
             })
         });
         let ports = match object.optional("ports") {
@@ -81,8 +85,7 @@ impl Rule {
             action: action?,
             mode: mode?,
             sources: sources?,
-            hosts: hosts?,
-            ports: ports?,
+            entries: vec![Entry { hosts: vec![hosts?], ports: ports? }],
         })
     }
 }
@@ -98,69 +101,64 @@ fn read_ports(node: &ConfigNode<'_>) -> Option<Vec<PortPattern>> {
 impl Rules {
     /// Returns the number of listed hosts.
     pub(crate) fn hosts(&self) -> usize {
-        self.list.iter().map(|rule| rule.hosts.len()).sum()
+        self.list.iter().flat_map(|rule| &rule.entries).flat_map(|entry| &entry.hosts).map(Vec::len).sum()
     }
 
     /// Reads a resource and adds its rules.
     pub(crate) fn add_resource(&mut self, resource: Resource<'_>, context: &EgressContext<'_>) -> Option<()> {
-        let Resource { kind, node, object, metadata } = resource;
-        match kind {
-            "ServiceEntry" => ServiceEntry::read(object, metadata, context.addresses)
-                .map(|entry| self.add_service_entry(entry, context))?,
-            "CiliumNetworkPolicy" => CiliumNetworkPolicy::read(object, metadata, &context.cluster())
-                .map(|policy| self.add_network_policy(policy, context))?,
-            _ => {
-                object.optional("metadata");
-                object.optional("spec");
-                node.error(format!("{kind} is not supported, write a CiliumNetworkPolicy for each namespace"));
-                return None;
-            }
-        }
+        let Resource { kind, object, metadata } = resource;
+        let name = match kind {
+            "CiliumClusterwideNetworkPolicy" => read_cluster_name(object),
+            _ => metadata.map(|metadata| metadata.name),
+        };
+        // Without a name the rest is read for its errors.
+        let (named, name) = (name.is_some(), name.unwrap_or_else(|| PolicyName::of_cluster_resource("")));
+        let read = match kind {
+            "ServiceEntry" => ServiceEntry::read(object, &name, context, &mut self.notes)
+                .map(|entry| self.add_service_entry(entry, context)),
+            _ => CiliumNetworkPolicy::read(object, &name, context, &mut self.notes)
+                .map(|policy| self.add_network_policy(policy, context)),
+        };
         self.resources += 1;
-        Some(())
+        read.filter(|()| named)
     }
 
     fn add_service_entry(&mut self, entry: ServiceEntry, context: &EgressContext<'_>) {
         let ServiceEntry { name, hosts, ports, exported_to } = entry;
         let sources = match exported_to {
+            _ if ports.is_empty() => return,
             ExportedTo::Public => vec![Vec::new()],
+            ExportedTo::Namespaces(namespaces) if namespaces.is_empty() => return,
             ExportedTo::Namespaces(namespaces) => {
                 let own = context.trust_domains.own();
-                source(namespaces.iter().map(|namespace| format!("{own}/ns/{namespace}/*")), context)
+                let principals = namespaces.iter().map(|namespace| format!("{own}/ns/{namespace}/*"));
+                vec![vec![of_principals(principals, false, context)]]
             }
         };
-        self.add(name, 0, sources, hosts, ports);
+        self.add(name, 0, sources, vec![Entry { hosts: vec![hosts], ports }]);
     }
 
     fn add_network_policy(&mut self, policy: CiliumNetworkPolicy, context: &EgressContext<'_>) {
-        let CiliumNetworkPolicy { name, principals, rules } = policy;
-        let sources = source(principals.into_iter(), context);
-        for (number, entries) in rules.into_iter().enumerate() {
-            for entry in entries {
-                self.add(name.clone(), number, sources.clone(), entry.hosts, entry.ports);
-            }
+        let CiliumNetworkPolicy { name, specs } = policy;
+        for (number, spec) in specs.into_iter().enumerate() {
+            let tests = spec.tests.into_iter();
+            let source = tests.map(|test| of_principals(test.principals.into_iter(), test.negated, context)).collect();
+            self.add(name.clone(), number, vec![source], spec.entries);
         }
     }
 
-    fn add(
-        &mut self,
-        name: PolicyName,
-        number: usize,
-        sources: Dnf,
-        hosts: Vec<DestinationPattern>,
-        ports: Vec<PortPattern>,
-    ) {
+    fn add(&mut self, name: PolicyName, number: usize, sources: Dnf, entries: Vec<Entry>) {
         let name = RuleName::new(name, RuleLabel::Number(number));
-        self.list.push(Rule { name, action: Action::Allow, mode: EnforcementMode::Enforce, sources, hosts, ports });
+        self.list.push(Rule { name, action: Action::Allow, mode: EnforcementMode::Enforce, sources, entries });
     }
 }
 
-/// Returns the source of clients with one of these principals.
-fn source(principals: impl Iterator<Item = String>, context: &EgressContext<'_>) -> Dnf {
-    // An invalid principal matches no one, so dropping it allows nothing.
+/// Returns the test for clients with one of these principals, or with `negated` with none of them.
+fn of_principals(principals: impl Iterator<Item = String>, negated: bool, context: &EgressContext<'_>) -> Predicate {
+    // An invalid principal matches no one, so dropping it allows nothing and keeps out nobody.
     let principals =
         principals.flat_map(|text| PrincipalPattern::parse(&text, context.trust_domains)).flatten().collect();
-    vec![vec![Predicate::among(FieldValues::shared(Principal, principals))]]
+    Predicate { values: FieldValues::shared(Principal, principals), negated }
 }
 
 /// Reads `from`: a list of sources, one of which has to match.
@@ -178,4 +176,12 @@ fn read_sources(node: &ConfigNode<'_>, context: &EgressContext<'_>) -> Option<Dn
         },
     };
     reader.read_sources(node)
+}
+
+/// Reads the name of an object that is in no namespace.
+fn read_cluster_name(resource: &Object<'_>) -> Option<PolicyName> {
+    let node = resource.required("metadata", "write its name")?;
+    let metadata = node.object()?;
+    let name = metadata.required("name", "name the policy; denials are reported under it")?;
+    Some(PolicyName::of_cluster_resource(&label(&name, 253, true)?))
 }

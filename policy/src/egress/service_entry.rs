@@ -1,14 +1,21 @@
 //! ServiceEntry for hosts outside the mesh (istio/api `networking/v1/service_entry.proto`).
+//!
+//! Its hosts and ports count. Where a host is and what proves it are for the clusters of the proxy.
 
 use crate::authz::policy_name::PolicyName;
-use crate::authz::resources::object_meta::{Metadata, label};
+use crate::authz::resources::object_meta::label;
 use crate::config::reader::{ConfigNode, Object};
 use crate::config::string_list::read_listed;
-use crate::egress::host_pattern::{DestinationPattern, WildcardScope};
+use crate::egress::context::{DefaultExport, EgressContext};
+use crate::egress::host_pattern::{DestinationPattern, HostSyntax};
+use crate::egress::load_notes::{LoadNotes, Topic};
 use crate::egress::port::{PortPattern, ProtocolSet};
 
 /// The CRD's `maxItems` for ports, and more than `exportTo` needs.
 const MAX_ITEMS: usize = 256;
+
+/// Keys that say where Envoy sends to, or what the other end has to prove.
+const FOR_ENVOY: [&str; 4] = ["addresses", "endpoints", "workloadSelector", "subjectAltNames"];
 
 /// Visibility of an entry (`exportTo`).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,129 +30,160 @@ pub(crate) enum ExportedTo {
 pub(crate) struct ServiceEntry {
     pub(crate) name: PolicyName,
     pub(crate) hosts: Vec<DestinationPattern>,
+    /// Empty where the entry opens nothing.
     pub(crate) ports: Vec<PortPattern>,
     pub(crate) exported_to: ExportedTo,
 }
 
 impl ServiceEntry {
-    /// Reads the object of a resource whose kind is known. `addresses` is whether IP literals may be listed.
-    pub(crate) fn read(resource: &Object<'_>, metadata: Option<Metadata>, addresses: bool) -> Option<Self> {
+    /// Reads the object of a resource whose kind is known.
+    pub(crate) fn read(
+        resource: &Object<'_>,
+        name: &PolicyName,
+        context: &EgressContext<'_>,
+        notes: &mut LoadNotes,
+    ) -> Option<Self> {
         let node = resource.required("spec", "write the hosts and ports that it declares")?;
         let spec = node.object()?;
-        let hosts =
-            spec.required("hosts", "list the hosts that may be reached").and_then(|node| read_hosts(&node, addresses));
-        let ports = spec.required("ports", "list the ports that may be reached").and_then(|node| read_ports(&node));
-        let exported_to = match spec.optional("exportTo") {
-            Some(node) => read_exported_to(&node, metadata.as_ref().and_then(|metadata| metadata.name.namespace())),
-            None => metadata
-                .as_ref()
-                .and_then(|metadata| Some(ExportedTo::Namespaces(vec![metadata.name.namespace()?.to_owned()]))),
-        };
-        if let Some(location) = spec.optional("location")
-            && location.enum_value(&[("MESH_EXTERNAL", true), ("MESH_INTERNAL", false)]) == Some(false)
-        {
-            location.error(
-                "MESH_INTERNAL is a part of the mesh, and this filter decides what leaves it; leave the entry out here",
-            );
-        }
-        if let Some(resolution) = spec.optional("resolution") {
-            let words =
-                [("DNS", true), ("DNS_ROUND_ROBIN", true), ("DYNAMIC_DNS", true), ("NONE", true), ("STATIC", false)];
-            if resolution.enum_value(&words) == Some(false) {
-                resolution.error("STATIC sends to endpoints of its own, which no filter can; the gateway resolves the host, write DNS");
+        let hosts = spec
+            .required("hosts", "list the hosts that may be reached")
+            .and_then(|node| read_hosts(&node, context.addresses));
+        let mut reader = EntryReader { name, notes };
+        let ports = reader.read_ports(spec.optional("ports").as_ref());
+        let exported_to = reader.read_exported_to(spec.optional("exportTo").as_ref(), context.default_export);
+        let external = spec
+            .optional("location")
+            .map_or(Some(true), |node| node.enum_value(&[("MESH_EXTERNAL", true), ("MESH_INTERNAL", false)]));
+        let resolution = spec.optional("resolution").map_or(Some(false), |node| {
+            node.enum_value(&[
+                ("NONE", false),
+                ("DNS", false),
+                ("DNS_ROUND_ROBIN", false),
+                ("DYNAMIC_DNS", false),
+                ("STATIC", true),
+            ])
+        });
+        for key in FOR_ENVOY {
+            if spec.optional(key).is_some() {
+                reader.for_envoy(key);
             }
         }
-        // Istio's proxies use these to capture traffic; they do not affect which hosts are allowed.
-        if let Some(addresses) = spec.optional("addresses") {
-            read_texts(&addresses);
+        if resolution? {
+            reader.for_envoy("resolution: STATIC");
         }
-        spec.unsupported(
-            "endpoints",
-            "the gateway resolves the host itself and sends to nothing else; remove it, and route in Envoy",
-        );
-        spec.unsupported(
-            "workloadSelector",
-            "picks workloads of the mesh, and this filter decides what leaves it; remove it",
-        );
-        spec.unsupported(
-            "subjectAltNames",
-            "no filter sees the server's certificate; check it in the upstream TLS context, and remove it here",
-        );
         spec.finish();
-        Some(Self { name: metadata?.name, hosts: hosts?, ports: ports?, exported_to: exported_to? })
+        let mut ports = ports?;
+        if !external? {
+            reader.notes.pass_over_entry("with location: MESH_INTERNAL");
+            ports.clear();
+        }
+        Some(Self { name: name.clone(), hosts: hosts?, ports, exported_to: exported_to? })
     }
 }
 
 fn read_hosts(node: &ConfigNode<'_>, addresses: bool) -> Option<Vec<DestinationPattern>> {
     read_listed(node, "and the entry with it", |text| {
-        DestinationPattern::parse(text, WildcardScope::AnyDepth, addresses)
+        DestinationPattern::parse(text, HostSyntax::ServiceEntry, addresses)
     })
 }
 
-fn read_texts(node: &ConfigNode<'_>) -> Option<()> {
-    node.items()?.for_each(|item| {
-        item.non_empty_str();
-    });
-    Some(())
+/// Reader of the parts of one entry.
+struct EntryReader<'r> {
+    name: &'r PolicyName,
+    notes: &'r mut LoadNotes,
 }
 
-fn read_ports(node: &ConfigNode<'_>) -> Option<Vec<PortPattern>> {
-    let ports: Vec<_> = node.non_empty_list(MAX_ITEMS, "and the entry with it")?.map(|item| read_port(&item)).collect();
-    ports.into_iter().collect()
-}
-
-fn read_port(node: &ConfigNode<'_>) -> Option<PortPattern> {
-    let object = node.object()?;
-    let number = object.required("number", "write the port that clients name");
-    let number = number.and_then(|node| node.whole_number(1, 65_535)).and_then(|number| u16::try_from(number).ok());
-    if let Some(name) = object.optional("name") {
-        name.non_empty_str();
+impl EntryReader<'_> {
+    fn for_envoy(&mut self, key: &'static str) {
+        self.notes.add_for_envoy(key, self.name);
     }
-    let protocols = match object.optional("protocol") {
-        // Without one Istio looks at the bytes.
-        None => Some(ProtocolSet::Any),
-        Some(node) => node.enum_value(&[
-            ("HTTP", ProtocolSet::HttpOrConnect),
-            ("HTTP2", ProtocolSet::HttpOrConnect),
-            ("GRPC", ProtocolSet::HttpOrConnect),
-            ("GRPC-WEB", ProtocolSet::HttpOrConnect),
-            ("HTTPS", ProtocolSet::ConnectOrTls),
-            ("TLS", ProtocolSet::ConnectOrTls),
-            ("TCP", ProtocolSet::ConnectOrTls),
-            ("MONGO", ProtocolSet::ConnectOrTls),
-            ("MYSQL", ProtocolSet::ConnectOrTls),
-            ("REDIS", ProtocolSet::ConnectOrTls),
-        ]),
-    };
-    if let Some(target) = object.optional("targetPort")
-        && let Some(target_number) = target.whole_number(1, 65_535)
-        && number.is_some_and(|number| u64::from(number) != target_number)
-    {
-        target.error("the gateway sends to the port that the client names; remove it, and route in Envoy");
-    }
-    object.finish();
-    Some(PortPattern::Number { port: number?, protocols: protocols? })
-}
 
-/// `exportTo`: `*`, `.` for the entry's own namespace, or names.
-fn read_exported_to(node: &ConfigNode<'_>, own: Option<&str>) -> Option<ExportedTo> {
-    let mut namespaces = Vec::new();
-    let mut everyone = false;
-    let mut complete = true;
-    for item in node.non_empty_list(MAX_ITEMS, "to mean the entry's own namespace")? {
-        match item.non_empty_str() {
-            Some("*") => everyone = true,
-            Some(".") => namespaces.extend(own.map(str::to_owned)),
-            Some("~") => {
-                item.error("`~` shows it to nobody; leave the entry out");
-                complete = false;
-            }
-            Some(_) => match label(&item, 63, false) {
-                Some(namespace) => namespaces.push(namespace),
-                None => complete = false,
-            },
-            None => complete = false,
+    /// Reads `ports`; Istio takes an entry without them, which declares no port.
+    fn read_ports(&mut self, node: Option<&ConfigNode<'_>>) -> Option<Vec<PortPattern>> {
+        let items = items(node)?;
+        if items.is_empty() {
+            self.notes.pass_over_entry("without ports");
         }
+        let ports: Vec<_> = items.iter().map(|item| self.read_port(item)).collect();
+        Some(ports.into_iter().collect::<Option<Vec<_>>>()?.into_iter().flatten().collect())
     }
-    complete.then_some(if everyone { ExportedTo::Public } else { ExportedTo::Namespaces(namespaces) })
+
+    /// Reads a port; `Some(None)` is one of UDP.
+    fn read_port(&mut self, node: &ConfigNode<'_>) -> Option<Option<PortPattern>> {
+        let object = node.object()?;
+        let number = object.required("number", "write the port that clients name");
+        let number = number.and_then(|node| node.whole_number(1, 65_535)).and_then(|number| u16::try_from(number).ok());
+        if let Some(name) = object.optional("name") {
+            name.text();
+        }
+        // Without one Istio looks at the bytes.
+        let protocol = object.optional("protocol").map_or(Some(Some(ProtocolSet::Any)), |node| read_protocol(&node));
+        if let Some(target) = object.optional("targetPort")
+            && target.whole_number(0, 65_535)? > 0
+        {
+            self.for_envoy("targetPort");
+        }
+        object.finish();
+        let (port, protocol) = (number?, protocol?);
+        if protocol.is_none() {
+            self.notes.pass_over_entry("ports of UDP");
+        }
+        Some(protocol.map(|protocols| PortPattern::Number { port, protocols }))
+    }
+
+    /// Reads `exportTo`: `*`, `.` for the entry's own namespace, `~` for nobody, or names.
+    fn read_exported_to(&mut self, node: Option<&ConfigNode<'_>>, default: DefaultExport) -> Option<ExportedTo> {
+        let own = self.name.namespace().map(str::to_owned);
+        let items = items(node)?;
+        let mut namespaces = Vec::new();
+        let mut everyone = false;
+        let mut complete = true;
+        for item in &items {
+            match item.non_empty_str() {
+                Some("*") => everyone = true,
+                Some(".") => namespaces.extend(own.clone()),
+                Some("~") => {}
+                Some(_) => match label(item, 63, false) {
+                    Some(namespace) => namespaces.push(namespace),
+                    None => complete = false,
+                },
+                None => complete = false,
+            }
+        }
+        if items.is_empty() {
+            everyone = default == DefaultExport::All;
+            namespaces.extend(own);
+            if !everyone {
+                self.notes.add(Topic::OwnNamespace, self.name);
+            }
+        }
+        if complete && !everyone && namespaces.is_empty() {
+            self.notes.pass_over_entry("exported to nobody");
+        }
+        complete.then_some(if everyone { ExportedTo::Public } else { ExportedTo::Namespaces(namespaces) })
+    }
+}
+
+/// Returns the items of a list that may be absent.
+fn items<'n>(node: Option<&'n ConfigNode<'_>>) -> Option<Vec<ConfigNode<'n>>> {
+    match node {
+        Some(node) => Some(node.items_up_to(MAX_ITEMS)?.collect()),
+        None => Some(Vec::new()),
+    }
+}
+
+/// Protocols that Istio knows (1.31, `pkg/config/protocol/instance.go`), in any letter case. `Some(None)` is UDP, by
+/// which no request or connection of this filter goes.
+fn read_protocol(node: &ConfigNode<'_>) -> Option<Option<ProtocolSet>> {
+    let text = node.text()?;
+    Some(Some(match text.to_ascii_lowercase().as_str() {
+        "" => ProtocolSet::Any,
+        "http" | "http2" | "grpc" | "grpc-web" | "http_proxy" => ProtocolSet::HttpOrConnect,
+        "https" | "tls" | "tcp" | "mongo" | "mysql" | "redis" => ProtocolSet::ConnectOrTls,
+        "udp" => return Some(None),
+        _ => {
+            node.error(format!("unknown value `{text}`, expected one of Istio's protocols: HTTP, HTTP2, HTTP_PROXY, HTTPS, GRPC, GRPC-WEB, TLS, TCP, MONGO, MYSQL, REDIS or UDP"));
+            return None;
+        }
+    }))
 }

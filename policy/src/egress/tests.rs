@@ -2,7 +2,9 @@
 //! right; what is refused; and what a decision asks for.
 
 mod definition;
+mod notes;
 mod refused;
+mod selectors;
 
 use super::*;
 use crate::authz::decision::Decision;

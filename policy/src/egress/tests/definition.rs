@@ -11,6 +11,7 @@ use crate::authz::engine::rule::{Action, Predicate};
 use crate::config::enforcement_mode::EnforcementMode;
 use crate::egress::authority::{Authority, Host};
 use crate::egress::decision::EgressDenial;
+use crate::egress::entry::Entry;
 use crate::egress::outbound::OutboundRequest;
 use crate::egress::request::EgressProtocol;
 use crate::linear_reading::{self, Matches};
@@ -57,8 +58,11 @@ fn linear(rules: &[Rule], request: &mut FakeRequest) -> String {
                 let holds = |predicate: &Predicate, request: &mut FakeRequest| {
                     linear_reading::matches(&*predicate.values, request, Quantifier::Any) != Ok(predicate.negated)
                 };
-                rule.hosts.iter().any(|pattern| pattern.matches(&host))
-                    && rule.ports.iter().any(|pattern| pattern.matches(&(access, port)))
+                let leads_there = |entry: &Entry| {
+                    entry.hosts.iter().all(|hosts| hosts.iter().any(|pattern| pattern.matches(&host)))
+                        && entry.ports.iter().any(|pattern| pattern.matches(&(access, port)))
+                };
+                rule.entries.iter().any(leads_there)
                     && rule.sources.iter().any(|source| source.iter().all(|predicate| holds(predicate, request)))
             })
             .map(|rule| rule.name.to_string())
@@ -131,6 +135,43 @@ fn random_source(rng: &mut Rng) -> String {
     format!("{{source: {{{}}}}}", keys.join(", "))
 }
 
+const PATTERNS: [&str; 8] = ["*.x.com", "**.x.com", "a*.x.com", "*x.com", "*", "**.*a.x.com", "x.com", "*.*.com"];
+const PORT_RULES: [&str; 5] = [
+    r#"{"port": "443"}"#,
+    r#"{"port": "80", "endPort": 8080}"#,
+    r#"{"port": "0"}"#,
+    r#"{"port": "443", "protocol": "UDP"}, {"port": "22"}"#,
+    r#"{"port": "8000", "endPort": 9000, "protocol": "TCP"}"#,
+];
+const SELECTORS: [&str; 4] = [
+    "{}",
+    r#"{"matchLabels": {"io.kubernetes.pod.namespace": "shop"}}"#,
+    r#"{"matchExpressions": [{"key": "io.kubernetes.pod.namespace", "operator": "NotIn", "values": ["shop"]}]}"#,
+    r#"{"matchLabels": {"app": "web"}}"#,
+];
+
+/// A cluster-wide Cilium policy with `toFQDNs`, `serverNames` or both.
+fn random_cilium_policy(rng: &mut Rng, number: usize) -> String {
+    let mut keys = Vec::new();
+    let names = rng.usize(..3);
+    if names != 0 {
+        let patterns: Vec<_> =
+            (0..=rng.usize(..2)).map(|_| format!("{{matchPattern: {:?}}}", pick(rng, &PATTERNS))).collect();
+        keys.push(format!("toFQDNs: [{}]", patterns.join(", ")));
+    }
+    let server_names = match names {
+        1 => String::new(),
+        _ => format!(", serverNames: {}", list(rng, &PATTERNS)),
+    };
+    keys.push(format!("toPorts: [{{ports: [{}]{server_names}}}]", pick(rng, &PORT_RULES)));
+    let selector = pick(rng, &SELECTORS);
+    format!(
+        "{{apiVersion: cilium.io/v2, kind: CiliumClusterwideNetworkPolicy, metadata: {{name: c{number}}},
+           spec: {{endpointSelector: {selector}, egress: [{{{}}}]}}}}",
+        keys.join(", ")
+    )
+}
+
 fn random_configuration(rng: &mut Rng) -> String {
     let rule = |rng: &mut Rng, number| {
         let mut keys = vec![format!("name: r{number}, hosts: {}", list(rng, &HOSTS))];
@@ -164,8 +205,14 @@ fn random_configuration(rng: &mut Rng) -> String {
         )
     };
     let rules: Vec<_> = (0..rng.usize(..9)).map(|number| rule(rng, number)).collect();
-    let entries: Vec<_> = (0..rng.usize(..4)).map(|number| entry(rng, number)).collect();
-    json(&format!("{{ipAddresses: allow, rules: [{}], resources: [{}]}}", rules.join(", "), entries.join(", ")))
+    let mut resources: Vec<_> = (0..rng.usize(..4)).map(|number| entry(rng, number)).collect();
+    resources.extend((0..rng.usize(..3)).map(|number| random_cilium_policy(rng, number)));
+    let workloads = "[{principal: cluster.local/ns/shop/sa/web, labels: {app: web}}]";
+    json(&format!(
+        "{{ipAddresses: allow, workloads: {workloads}, rules: [{}], resources: [{}]}}",
+        rules.join(", "),
+        resources.join(", ")
+    ))
 }
 
 fn random_request(rng: &mut Rng) -> FakeRequest {

@@ -1,8 +1,6 @@
 //! Refused configurations, with every line of their errors.
 
 use super::*;
-use crate::authz::decision::Decision;
-use crate::egress::request::EgressProtocol;
 use crate::test_support::yaml::json;
 
 fn refusal(json: &str) -> String {
@@ -30,8 +28,6 @@ fn cilium(spec: &str) -> String {
         "resources: [{{apiVersion: cilium.io/v2, kind: CiliumNetworkPolicy, metadata: {{name: c, namespace: shop}}, spec: {{{spec}}}}}]"
     ))
 }
-
-const ALL: &str = "endpointSelector: {}, egress";
 
 /// A test for each row: its name, a configuration, and all lines of its diagnostics after `$path`.
 macro_rules! refused {
@@ -85,105 +81,106 @@ refused! {
         "rules[0].hosts[0]: bad host `*`: it would let everything out; list the hosts, as in `api.x.com` or `*.x.com`\nrules[2]: the name a is that of rules[1] already, denials are reported under it";
     workload_labels_without_workload: json("{rules: [], workloads: [{principal: cluster.local/billing, labels: {}}]}") =>
         "workloads[0].principal: bad principal `cluster.local/billing`: labels are those of a Kubernetes workload, write trust-domain/ns/namespace/sa/name";
+    service_entry_export_unknown: json("{rules: [], serviceEntryExport: public}") =>
+        "serviceEntryExport: unknown value `public`, expected namespace or all";
     kind_unknown: json("{resources: [{apiVersion: cilium.io/v2, kind: CiliumNetworkPolicies, metadata: {name: a, namespace: b}}]}") =>
         "resources[0].kind: unknown kind `CiliumNetworkPolicies` of cilium.io, did you mean \"CiliumNetworkPolicy\"?";
     kind_of_another_group: json("{resources: [{apiVersion: cilium.io/v2, kind: ServiceEntry, metadata: {name: a, namespace: b}}]}") =>
         "resources[0].apiVersion: `cilium.io/v2` is not of the group of ServiceEntry, which is networking.istio.io; write networking.istio.io/v1 if that one is meant, or leave the resource out";
+    cilium_without_spec_and_specs: json("{resources: [{apiVersion: cilium.io/v2, kind: CiliumNetworkPolicy, metadata: {name: a, namespace: b}}]}") =>
+        "resources[0]: has neither spec nor specs, write endpointSelector and egress under spec";
+    faults_of_a_resource_without_a_name: json("{resources: [{apiVersion: cilium.io/v2, kind: CiliumNetworkPolicy, metadata: {namespace: b}, spec: {endpointSelector: {}, egres: []}}, {apiVersion: networking.istio.io/v1, kind: ServiceEntry, metadata: {namespace: b}, spec: {ports: []}}]}") =>
+        "resources[0].metadata.name: missing, name the policy; denials are reported under it\nresources[0].spec.egres: unknown field, did you mean \"egress\"?\nresources[1].metadata.name: missing, name the policy; denials are reported under it\nresources[1].spec.hosts: missing, list the hosts that may be reached";
+    second_of_the_specs: json("{resources: [{apiVersion: cilium.io/v2, kind: CiliumClusterwideNetworkPolicy, metadata: {name: a}, specs: [{endpointSelector: {}}, {egress: []}]}]}") =>
+        "resources[0].specs[1]: needs one of endpointSelector and nodeSelector: whom it is for";
 }
 
 const ENTRY: &str = "hosts: [x.com], ports: [{number: 443, name: tls, protocol: TLS}]";
 
-#[test]
-fn a_service_entry_with_addresses_and_location_is_read() {
-    load(&entry(ENTRY));
-    load(&entry(&format!(r#"{ENTRY}, addresses: ["240.0.0.1"], resolution: NONE, location: MESH_EXTERNAL"#)));
-}
-
 refused! {
     "resources[0].spec.",
-    entry_without_ports: entry("hosts: [x.com]") =>
-        "ports: missing, list the ports that may be reached";
-    entry_within_the_mesh: entry(&format!("{ENTRY}, location: MESH_INTERNAL")) =>
-        "location: MESH_INTERNAL is a part of the mesh, and this filter decides what leaves it; leave the entry out here";
-    entry_of_static_resolution: entry(&format!("{ENTRY}, resolution: STATIC")) =>
-        "resolution: STATIC sends to endpoints of its own, which no filter can; the gateway resolves the host, write DNS";
-    entry_with_endpoints: entry(&format!(r#"{ENTRY}, endpoints: [{{address: "10.0.0.1"}}]"#)) =>
-        "endpoints: the gateway resolves the host itself and sends to nothing else; remove it, and route in Envoy";
-    entry_with_subject_alt_names: entry(&format!("{ENTRY}, subjectAltNames: [x]")) =>
-        "subjectAltNames: no filter sees the server's certificate; check it in the upstream TLS context, and remove it here";
-    export_to_empty: entry(&format!("{ENTRY}, exportTo: []")) =>
-        "exportTo: empty list, add a value, or remove the key to mean the entry's own namespace";
-    export_to_nobody: entry(&format!(r#"{ENTRY}, exportTo: ["~"]"#)) =>
-        "exportTo[0]: `~` shows it to nobody; leave the entry out";
+    entry_without_hosts: entry("ports: [{number: 443}]") =>
+        "hosts: missing, list the hosts that may be reached";
     entry_for_every_host: entry(r#"hosts: ["*"], ports: [{number: 443, protocol: TLS}]"#) =>
         "hosts[0]: bad host `*`: it would let everything out; list the hosts, as in `api.x.com` or `*.x.com`";
-    protocol_in_lower_case: entry("hosts: [x.com], ports: [{number: 443, protocol: https}]") =>
-        "ports[0].protocol: unknown value `https`, did you mean \"HTTPS\"?";
-    entry_with_a_target_port: entry("hosts: [x.com], ports: [{number: 443, targetPort: 8443}]") =>
-        "ports[0].targetPort: the gateway sends to the port that the client names; remove it, and route in Envoy";
+    entry_of_an_unknown_resolution: entry(&format!("{ENTRY}, resolution: Static")) =>
+        "resolution: unknown value `Static`, did you mean \"STATIC\"?";
+    entry_of_an_unknown_location: entry(&format!("{ENTRY}, location: external")) =>
+        "location: unknown value `external`, did you mean \"MESH_EXTERNAL\"?";
+    entry_with_an_unknown_field: entry(&format!("{ENTRY}, endpoint: []")) =>
+        "endpoint: unknown field, did you mean \"endpoints\"?";
+    export_to_no_name_of_a_namespace: entry(&format!(r#"{ENTRY}, exportTo: ["./shop"]"#)) =>
+        "exportTo[0]: bad name `./shop`: Kubernetes names are of a-z, 0-9 and `-`, start and end with a letter or digit, and have at most 63 characters";
+    protocol_that_istio_does_not_know: entry("hosts: [x.com], ports: [{number: 443, protocol: HTTP/2}]") =>
+        "ports[0].protocol: unknown value `HTTP/2`, expected one of Istio's protocols: HTTP, HTTP2, HTTP_PROXY, HTTPS, GRPC, GRPC-WEB, TLS, TCP, MONGO, MYSQL, REDIS or UDP";
+    entry_port_as_a_string: entry(r#"hosts: [x.com], ports: [{number: "443"}]"#) =>
+        "ports[0].number: expected a number of 1 to 65535, this is a string";
+    entry_ports_no_list: entry("hosts: [x.com], ports: 443") =>
+        "ports: expected a list, this is a number";
 }
 
-const EGRESS: &str =
-    r#"[{toEntities: [world], toPorts: [{ports: [{port: "443", protocol: TCP}], serverNames: [x.com]}]}]"#;
+/// An item of `egress` with these keys.
+fn egress(keys: &str) -> String {
+    cilium(&format!("endpointSelector: {{}}, egress: [{{{keys}}}]"))
+}
 
-#[test]
-fn a_cilium_network_policy_for_the_world_is_read() {
-    load(&cilium(&format!("{ALL}: {EGRESS}")));
+/// An item of `egress` to x.com with these keys of `toPorts`.
+fn to_ports(keys: &str) -> String {
+    egress(&format!("toFQDNs: [{{matchName: x.com}}], toPorts: [{{{keys}}}]"))
 }
 
 refused! {
     "resources[0].spec.",
-    selector_of_an_unknown_workload: cilium(&format!("endpointSelector: {{matchLabels: {{app: web}}}}, egress: {EGRESS}")) =>
-        "endpointSelector: no entry of workloads in the namespace shop has what it asks of `app`, so it cannot be told whom it picks; add {principal: cluster.local/ns/shop/sa/…, labels: {…}} to workloads, or select by io.cilium.k8s.policy.serviceaccount";
-    egress_to_endpoints: cilium(&format!(r#"{ALL}: [{{toEndpoints: [{{matchLabels: {{app: db}}}}], toPorts: [{{ports: [{{port: "5432", protocol: TCP}}], serverNames: [x.com]}}]}}]"#)) =>
-        "egress[0].toEndpoints: is about traffic within the cluster, and this filter decides what leaves it by serverNames; keep it in the cluster and remove it here";
-    egress_without_server_names: cilium(&format!(r#"{ALL}: [{{toEntities: [world], toPorts: [{{ports: [{{port: "443"}}]}}]}}]"#)) =>
-        "egress[0].toPorts[0].serverNames: missing, without them it is about addresses, which this filter does not decide by; list the hosts";
-    egress_without_hosts: cilium(&format!("{ALL}: [{{toEntities: [world]}}]")) =>
-        "egress[0]: lists no host; write toPorts with serverNames, or leave the rule out here";
-    egress_to_the_cluster: cilium(&format!("{ALL}: {}", EGRESS.replace("world", "cluster"))) =>
-        "egress[0].toEntities[0]: `cluster` is not the world outside, and this filter decides what leaves the cluster; write world";
-    policy_with_ingress: cilium(&format!("{ALL}: {EGRESS}, ingress: []")) =>
-        "ingress: is about what comes in, and this filter decides what leaves; keep it in the cluster and remove it here";
-    egress_by_udp: cilium(&format!("{ALL}: {}", EGRESS.replace("TCP", "UDP"))) =>
-        "egress[0].toPorts[0].ports[0].protocol: server names are seen on TCP alone, write TCP";
-    port_by_name: cilium(&format!("{ALL}: {}", EGRESS.replace("\"443\"", "\"https\""))) =>
-        "egress[0].toPorts[0].ports[0].port: bad port `https`: expected a number of 1 to 65535, as in \"443\"";
-    server_name_with_half_a_star: cilium(&format!("{ALL}: {}", EGRESS.replace("x.com", "sub*.x.com"))) =>
-        "egress[0].toPorts[0].serverNames[0]: bad host `sub*.x.com`: a star stands for a whole label, `sub*` is part of one; list the hosts, or write `*` there";
-    default_deny_switched_off: cilium(&format!("{ALL}: {EGRESS}, enableDefaultDeny: {{egress: false}}")) =>
-        "enableDefaultDeny.egress: here everything is denied that nothing allows; remove it";
-}
-
-#[test]
-fn selectors_pick_by_service_account_and_by_label() {
-    let egress = r#"[{toPorts: [{ports: [{port: "443"}], serverNames: [x.com]}]}]"#;
-    let workloads = json(
-        "[
-        {principal: cluster.local/ns/shop/sa/web, labels: {app: web, tier: front}},
-        {principal: cluster.local/ns/shop/sa/api, labels: {app: api}},
-        {principal: cluster.local/ns/pay/sa/web, labels: {app: web}}]",
-    );
-    let rows: [(&str, &[&str]); 8] = [
-        ("{}", &["shop/web", "shop/api", "shop/other"]),
-        ("{matchLabels: {io.cilium.k8s.policy.serviceaccount: other}}", &["shop/other"]),
-        (r#"{matchLabels: {"k8s:io.cilium.k8s.policy.serviceaccount": web}}"#, &["shop/web"]),
-        ("{matchLabels: {app: web}}", &["shop/web"]),
-        (r#"{matchLabels: {"k8s:app": web, tier: front}}"#, &["shop/web"]),
-        ("{matchExpressions: [{key: app, operator: In, values: [web, api]}]}", &["shop/web", "shop/api"]),
-        ("{matchExpressions: [{key: app, operator: NotIn, values: [web]}]}", &["shop/api"]),
-        ("{matchExpressions: [{key: tier, operator: DoesNotExist}]}", &["shop/api"]),
-    ];
-    for (selector, picked) in rows {
-        let json = cilium(&format!("endpointSelector: {selector}, egress: {egress}"));
-        let json = json.replacen('{', &format!(r#"{{"workloads": {workloads}, "#), 1);
-        let configuration = load(&json);
-        for account in ["shop/web", "shop/api", "shop/other", "pay/web"] {
-            let (namespace, name) = account.split_once('/').expect("two parts");
-            let mut request = FakeRequest::egress(EgressProtocol::Connect, "x.com:443")
-                .by_principal(&format!("cluster.local/ns/{namespace}/sa/{name}"));
-            let allowed = configuration.policy().decide(&mut request) == Decision::Allow;
-            assert_eq!(allowed, picked.contains(&account), "{selector} for {account}");
-        }
-    }
+    denial_of_egress: cilium("endpointSelector: {}, egressDeny: [{toEntities: [cluster]}]") =>
+        "egressDeny: denies, and what this filter left out of it would be open; write rules with action: DENY for hosts, keep the rest in the cluster and remove it here";
+    denial_of_egress_of_nodes: cilium("nodeSelector: {}, egressDeny: [{}]") =>
+        "egressDeny: denies, and what this filter left out of it would be open; write rules with action: DENY for hosts, keep the rest in the cluster and remove it here";
+    default_deny_as_a_string: cilium(r#"endpointSelector: {}, enableDefaultDeny: {egress: "no"}"#) =>
+        "enableDefaultDeny.egress: expected true or false, this is a string";
+    policy_with_an_unknown_field: cilium("endpointSelector: {}, egres: []") =>
+        "egres: unknown field, did you mean \"egress\"?";
+    expression_without_values: cilium("endpointSelector: {matchExpressions: [{key: app, operator: In}]}") =>
+        "endpointSelector.matchExpressions[0]: In and NotIn take values, Exists and DoesNotExist take none";
+    expression_with_an_unknown_operator: cilium("endpointSelector: {matchExpressions: [{key: app, operator: Equals, values: [web]}]}") =>
+        "endpointSelector.matchExpressions[0].operator: unknown value `Equals`, expected In, NotIn, Exists or DoesNotExist";
+    names_beside_entities: egress("toFQDNs: [{matchName: x.com}], toEntities: [world]") =>
+        "egress[0]: has toFQDNs and toEntities, and Cilium takes one of them in a rule; write a rule for each";
+    names_beside_networks: egress("toFQDNs: [{matchName: x.com}], toCIDR: [192.0.2.0/24]") =>
+        "egress[0]: has toFQDNs and toCIDR, and Cilium takes one of them in a rule; write a rule for each";
+    names_that_are_no_list: egress("toFQDNs: x.com") =>
+        "egress[0].toFQDNs: expected a list, this is a string";
+    values_that_are_no_list: cilium("endpointSelector: {matchExpressions: [{key: app, operator: In, values: web}]}") =>
+        "endpointSelector.matchExpressions[0].values: expected a list, this is a string";
+    egress_that_is_no_list: cilium("endpointSelector: {}, egress: {}") =>
+        "egress: expected a list, this is an object";
+    name_with_a_star: egress(r#"toFQDNs: [{matchName: "*.x.com"}]"#) =>
+        "egress[0].toFQDNs[0].matchName: bad host `*.x.com`: matchName is one name, write matchPattern for one with stars";
+    name_that_is_an_address: egress("toFQDNs: [{matchName: 192.0.2.1}]") =>
+        "egress[0].toFQDNs[0].matchName: bad host `192.0.2.1`: an IP address is no name, and names are compared here; leave it to toCIDR";
+    name_and_pattern: egress(r#"toFQDNs: [{matchName: x.com, matchPattern: "*.x.com"}]"#) =>
+        "egress[0].toFQDNs[0]: needs one of matchName and matchPattern";
+    pattern_that_is_a_url: egress(r#"toFQDNs: [{matchPattern: "https://*.x.com"}]"#) =>
+        "egress[0].toFQDNs[0].matchPattern: bad host `https://*.x.com`: leave out `https://`, write `*.x.com`";
+    entity_unknown: egress("toEntities: [internet]") =>
+        "egress[0].toEntities[0]: unknown value `internet`, expected world, all, world-ipv4, world-ipv6, cluster, host, remote-node, kube-apiserver, ingress, init, health, unmanaged or none";
+    ingress_key_in_egress: egress("fromEndpoints: [{}], toFQDNs: [{matchName: x.com}]") =>
+        "egress[0].fromEndpoints: unknown field, did you mean \"toEndpoints\"?";
+    authentication_of_an_unknown_mode: egress("toFQDNs: [{matchName: x.com}], authentication: {mode: always}") =>
+        "egress[0].authentication.mode: unknown value `always`, expected disabled, required or test-always-fail";
+    interception_of_tls: to_ports("ports: [{port: \"443\"}], terminatingTLS: {secret: {name: a}}, originatingTLS: {secret: {name: b}}, rules: {http: [{}]}") =>
+        "egress[0].toPorts[0].terminatingTLS: has Cilium read what is inside of TLS and deny by it, which this filter cannot; keep the policy in the cluster and remove it here\nresources[0].spec.egress[0].toPorts[0].originatingTLS: has Cilium read what is inside of TLS and deny by it, which this filter cannot; keep the policy in the cluster and remove it here";
+    server_name_with_a_port: to_ports("serverNames: [\"x.com:443\"]") =>
+        "egress[0].toPorts[0].serverNames[0]: bad host `x.com:443`: ports stand beside hosts: write `x.com` and ports: [443]";
+    rules_of_an_unknown_kind: to_ports("rules: {htp: []}") =>
+        "egress[0].toPorts[0].rules.htp: unknown field, did you mean \"http\"?";
+    port_out_of_range: to_ports("ports: [{port: \"70000\"}]") =>
+        "egress[0].toPorts[0].ports[0].port: bad port `70000`: expected a number of 0 to 65535, as in \"443\", or a name";
+    port_number_out_of_range: to_ports("ports: [{port: 70000}]") =>
+        "egress[0].toPorts[0].ports[0].port: expected a whole number of 0 to 65535, this is `70000`";
+    port_missing: to_ports("ports: [{protocol: TCP}]") =>
+        "egress[0].toPorts[0].ports[0].port: missing, write the port, as in \"443\"";
+    range_that_ends_before_it_begins: to_ports("ports: [{port: \"8080\", endPort: 8000}]") =>
+        "egress[0].toPorts[0].ports[0]: endPort 8000 is below port 8080";
+    transport_protocol_unknown: to_ports("ports: [{port: \"443\", protocol: HTTPS}]") =>
+        "egress[0].toPorts[0].ports[0].protocol: unknown value `HTTPS`, expected TCP, UDP, SCTP or ANY";
 }

@@ -12,6 +12,7 @@ use crate::egress::decision::EgressDenial;
 use crate::egress::request::EgressProtocol::{self, Connect, Http, Tls};
 use crate::identity::error::AttributeError;
 use crate::test_support::fake_request::FakeRequest;
+use crate::test_support::yaml::json;
 
 fn load(json: &str) -> EgressAllowlist {
     match EgressAllowlist::parse(json.as_bytes()) {
@@ -169,4 +170,48 @@ fn a_decision_asks_for_what_it_needs_and_once() {
         configuration.policy().decide(&mut request);
         assert_eq!(request.read, expected);
     }
+}
+
+/// A configuration of one cluster-wide Cilium policy with this item of `egress` for everyone.
+fn cilium_for_everyone(egress: &str) -> String {
+    json(&format!(
+        "resources: [{{apiVersion: cilium.io/v2, kind: CiliumClusterwideNetworkPolicy, metadata: {{name: c}}, spec: {{endpointSelector: {{}}, egress: [{{{egress}}}]}}}}]"
+    ))
+}
+
+#[test]
+fn names_hold_for_every_port_rule_and_beside_its_server_names() {
+    let configuration = load(&cilium_for_everyone(
+        r#"toFQDNs: [{matchPattern: "*.x.com"}], toPorts: [
+            {ports: [{port: 443}], serverNames: [a.x.com, y.com]}, {ports: [{port: 444}], serverNames: [b.x.com]},
+            {ports: [{port: 80}]}, {ports: [{port: 8000, endPort: 8010}]}]"#,
+    ));
+    let rows = [
+        ("a.x.com:443", true),
+        ("b.x.com:443", false),
+        ("y.com:443", false),
+        ("b.x.com:444", true),
+        ("a.x.com:444", false),
+        ("c.x.com:80", true),
+        ("c.x.com:8005", true),
+        ("c.x.com:8011", false),
+        ("y.com:80", false),
+    ];
+    for (authority, allowed) in rows {
+        let mut request = by_payments(Connect, authority);
+        assert_eq!(configuration.policy().decide(&mut request) == Decision::Allow, allowed, "{authority}");
+    }
+}
+
+#[test]
+fn names_times_lists_of_server_names_are_limited() {
+    let names = (0..1_001).map(|n| format!("{{matchName: n{n}.x.com}}")).collect::<Vec<_>>().join(", ");
+    let ports = (0..1_000).map(|n| format!("{{serverNames: [s{n}.x.com]}}")).collect::<Vec<_>>().join(", ");
+    let json = cilium_for_everyone(&format!("toFQDNs: [{names}], toPorts: [{ports}]"));
+    assert_eq!(
+        EgressAllowlist::parse(json.as_bytes()).err().map(|refusal| refusal.to_string()).as_deref(),
+        Some(
+            "resources[0].spec.egress[0]: has 1001 names for each of 1000 lists of serverNames, the limit is 1000000 in all; write a rule for each list"
+        )
+    );
 }

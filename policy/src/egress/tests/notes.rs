@@ -1,7 +1,6 @@
 //! Log lines of what resources hold that opens nothing here or is for others.
 
 use super::*;
-use crate::test_support::yaml::json;
 
 /// The notes and the warnings of a configuration, a line each.
 fn lines(yaml: &str) -> (String, String) {

@@ -1,7 +1,6 @@
 //! Refused configurations, with every line of their errors.
 
 use super::*;
-use crate::test_support::yaml::json;
 
 fn refusal(json: &str) -> String {
     match EgressAllowlist::parse(json.as_bytes()) {

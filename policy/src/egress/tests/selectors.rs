@@ -1,7 +1,6 @@
 //! Whom the selectors of Cilium policies pick.
 
 use super::*;
-use crate::test_support::yaml::json;
 
 const WORKLOADS: &str = "[
     {principal: cluster.local/ns/shop/sa/web, labels: {app: web, tier: front}},

@@ -1,131 +1,15 @@
 //! Settings that the documentation asks for, taken away one at a time from `envoy-config/` in a real Envoy: the answer
 //! stays as the policy says, or it is a denial whose reason names the setting.
 
-use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
+use host_tests::config_file::{File, MANAGER, Proxy, TLS};
 use serde_json::{Value, json};
-use tempfile::TempDir;
-use testbed::{
-    CertificateAuthority, Client, Configuration, Envoy, Identity, Options, SmtpServer, SubjectAltName, TokenIssuer,
-    access_log,
-};
+use testbed::{CertificateAuthority, Client, Identity, SmtpServer, SubjectAltName, TokenIssuer, access_log};
 
 const FRONTEND: &str = "spiffe://cluster.local/ns/shop/sa/frontend";
 const ORDERS: &str = "spiffe://cluster.local/ns/shop/sa/orders";
-
-const TLS: &str = "/static_resources/listeners/0/filter_chains/0/transport_socket/typed_config";
-const MANAGER: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
-
-/// A file of `envoy-config/`, adapted to a folder, from which settings are taken away.
-struct File {
-    configuration: Configuration,
-    authority: CertificateAuthority,
-    folder: TempDir,
-}
-
-/// An Envoy with a file from which a setting was taken away.
-struct Proxy {
-    envoy: Envoy,
-    authority: CertificateAuthority,
-    folder: TempDir,
-}
-
-impl File {
-    fn read(name: &str, certificates: &[&str]) -> Result<Self> {
-        testbed::build_filters()?;
-        let folder = tempfile::tempdir()?;
-        let authority = CertificateAuthority::new("trusted")?;
-        fs::write(folder.path().join("trusted.pem"), authority.pem())?;
-        for certificate in certificates {
-            authority.issue(&[SubjectAltName::Dns("localhost".to_owned())])?.write(folder.path(), certificate)?;
-        }
-        for filter in ["identity-authz", "baseline-deny", "egress-allowlist"] {
-            fs::copy(testbed::filter_path(filter), folder.path().join(format!("{filter}.wasm")))?;
-        }
-        let mut configuration = Configuration::read(&testbed::root().join("envoy-config").join(name))?;
-        configuration.move_paths("/etc/sallyport", folder.path());
-        let listeners = configuration.at("/static_resources/listeners")?.as_array_mut().context("no listeners")?;
-        for listener in listeners {
-            let address = listener.pointer_mut("/address/socket_address").context("no address")?;
-            let protocol = address.get("protocol").cloned().unwrap_or(json!("TCP"));
-            *address = json!({"address": "127.0.0.1", "port_value": 0, "protocol": protocol});
-        }
-        Ok(Self { configuration, authority, folder })
-    }
-
-    /// `ingress.yaml` with these policies in `identity-authz`, and an answer of its own in place of the service.
-    fn ingress(policies: &Value) -> Result<Self> {
-        let mut file = Self::read("ingress.yaml", &["workload"])?;
-        *file.configuration.at(&format!("{MANAGER}/route_config/virtual_hosts/0/routes/0"))? =
-            json!({"match": {"prefix": "/"}, "direct_response": {"status": 200}});
-        *file.filter("sallyport.identity_authz", "config/configuration/value")? = policies.clone();
-        Ok(file)
-    }
-
-    /// A part of the configuration of an HTTP filter of the first listener.
-    fn filter(&mut self, name: &str, part: &str) -> Result<&mut Value> {
-        let filters =
-            self.configuration.at(&format!("{MANAGER}/http_filters"))?.as_array_mut().context("no filters")?;
-        let filter = filters.iter_mut().find(|filter| filter.get("name") == Some(&json!(name)));
-        let configuration = filter.and_then(|filter| filter.pointer_mut(&format!("/typed_config/{part}")));
-        configuration.with_context(|| format!("no {part} in {name}"))
-    }
-
-    /// Removes a key. Fails where the file does not have it.
-    fn without(mut self, object: &str, key: &str) -> Result<Self> {
-        let keys = self.configuration.at(object)?.as_object_mut().context("no object")?;
-        keys.remove(key).with_context(|| format!("{object} has no {key}"))?;
-        Ok(self)
-    }
-
-    /// Removes the filters that set `sallyport.direct_remote_address`. Fails where there is none.
-    fn without_direct_remote_address(mut self, filters: &str) -> Result<Self> {
-        let filters = self.configuration.at(filters)?.as_array_mut().context("no filters")?;
-        let before = filters.len();
-        filters.retain(|filter| filter.get("name") != Some(&json!("sallyport.direct_remote_address")));
-        ensure!(filters.len() < before, "the file does not set the address");
-        Ok(self)
-    }
-
-    fn start(self) -> Result<Proxy> {
-        let Self { configuration, authority, folder } = self;
-        let envoy = run(&configuration, folder.path())?;
-        Ok(Proxy { envoy, authority, folder })
-    }
-}
-
-fn run(configuration: &Configuration, folder: &Path) -> Result<Envoy> {
-    let options = Options { binary: testbed::envoy_binary()?, folder: folder.to_owned(), workers: 1, detached: false };
-    Envoy::start(configuration, &options)
-}
-
-impl Proxy {
-    fn identity(&self, uri: &str) -> Result<Identity> {
-        self.authority.issue(&[SubjectAltName::Uri(uri.to_owned())])
-    }
-
-    /// A client with a certificate for this SPIFFE ID.
-    fn client(&self, uri: &str) -> Result<Client> {
-        Client::tls(self.envoy.listener("ingress")?, Some(&self.identity(uri)?))
-    }
-
-    /// Waits for a denial in the access log, and returns its reason.
-    fn reason(&self) -> Result<String> {
-        let reason = |entry: &Value| entry.get("reason").and_then(Value::as_str).map(str::to_owned);
-        let entry = access_log::find(&self.folder.path().join("envoy.out"), |entry| reason(entry).is_some())?;
-        reason(&entry).context("no reason")
-    }
-
-    /// Fails unless a denial in the access log has a reason with all of these words.
-    fn ensure_reason(&self, words: &[&str]) -> Result<()> {
-        let reason = self.reason()?;
-        ensure!(words.iter().all(|word| reason.contains(word)), "{reason}");
-        Ok(())
-    }
-}
 
 /// The configuration of `identity-authz` with one policy of this action and rule.
 fn policy(action: &str, rule: &Value) -> Value {
@@ -407,13 +291,11 @@ fn layer4() -> Result<(File, SmtpServer)> {
     Ok((file, mail))
 }
 
-impl Proxy {
-    /// Reports whether the mail server's greeting reaches a client.
-    fn is_greeted(&self, uri: &str) -> Result<bool> {
-        let mut stream = Client::tls(self.envoy.listener("mail")?, Some(&self.identity(uri)?))?.connect()?;
-        let mut greeting = vec![0; SmtpServer::GREETING.len()];
-        Ok(stream.read_exact(&mut greeting).is_ok() && greeting == SmtpServer::GREETING.as_bytes())
-    }
+/// Reports whether the mail server's greeting reaches a client.
+fn is_greeted(proxy: &Proxy, uri: &str) -> Result<bool> {
+    let mut stream = Client::tls(proxy.envoy.listener("mail")?, Some(&proxy.identity(uri)?))?.connect()?;
+    let mut greeting = vec![0; SmtpServer::GREETING.len()];
+    Ok(stream.read_exact(&mut greeting).is_ok() && greeting == SmtpServer::GREETING.as_bytes())
 }
 
 #[test]
@@ -421,7 +303,7 @@ fn a_server_that_speaks_too_early_is_cut_off_and_the_reason_names_upstream_conne
     let tcp_proxy = format!("{MAIL}/filter_chains/0/filters/2/typed_config");
     let (file, _mail) = layer4()?;
     let proxy = file.without(&tcp_proxy, "upstream_connect_mode")?.start()?;
-    ensure!(!proxy.is_greeted(FRONTEND)?, "who is not allowed is greeted");
+    ensure!(!is_greeted(&proxy, FRONTEND)?, "who is not allowed is greeted");
     // Without the TLS inspector, which waits for the client's first bytes, the server comes first for certain.
     let (file, _mail) = layer4()?;
     let proxy = file.without(&tcp_proxy, "upstream_connect_mode")?.without(MAIL, "listener_filters")?.start()?;
@@ -438,7 +320,7 @@ fn a_server_that_speaks_too_early_is_cut_off_and_the_reason_names_upstream_conne
 fn connections_without_the_direct_address_are_denied() -> Result<()> {
     let (file, _mail) = layer4()?;
     let proxy = file.without_direct_remote_address(&format!("{MAIL}/filter_chains/0/filters"))?.start()?;
-    ensure!(!proxy.is_greeted(ORDERS)?, "the DENY by address is passed");
+    ensure!(!is_greeted(&proxy, ORDERS)?, "the DENY by address is passed");
     proxy.ensure_reason(&["sallyport.direct_remote_address"])
 }
 
@@ -453,7 +335,7 @@ fn connections_without_a_certificate_that_was_asked_for_are_denied() -> Result<(
     ensure!(!greeted.is_ok_and(|greeted| greeted), "greeted without a certificate");
     let (file, _mail) = layer4()?;
     let proxy = file.without(&format!("{tls}/common_tls_context"), "validation_context")?.start()?;
-    ensure!(!proxy.is_greeted(ORDERS)?, "the listener asks for no certificate, so nobody has an identity");
+    ensure!(!is_greeted(&proxy, ORDERS)?, "the listener asks for no certificate, so nobody has an identity");
     Ok(())
 }
 
@@ -470,14 +352,12 @@ fn egress(rules: Option<&Value>) -> Result<File> {
     Ok(file)
 }
 
-impl Proxy {
-    /// Asks for the partner's API, with an address of the client's choice.
-    fn ask_partner(&self, identity: Option<&Identity>) -> Result<u16> {
-        let client = Client::tls(self.envoy.listener("mtls")?, identity)?.with_sni(Some("api.partner.example"));
-        let head = "GET / HTTP/1.1\r\nhost: api.partner.example:443\r\nx-forwarded-for: 10.9.9.9\r\n\
-                    connection: close\r\n\r\n";
-        Ok(client.send(head.as_bytes())?.status)
-    }
+/// Asks for the partner's API, with an address of the client's choice.
+fn ask_partner(proxy: &Proxy, identity: Option<&Identity>) -> Result<u16> {
+    let client = Client::tls(proxy.envoy.listener("mtls")?, identity)?.with_sni(Some("api.partner.example"));
+    let head = "GET / HTTP/1.1\r\nhost: api.partner.example:443\r\nx-forwarded-for: 10.9.9.9\r\n\
+                connection: close\r\n\r\n";
+    Ok(client.send(head.as_bytes())?.status)
 }
 
 const PAYMENTS: &str = "spiffe://cluster.local/ns/shop/sa/payments";
@@ -489,13 +369,13 @@ fn the_gateway_lets_nobody_out_without_an_identity() -> Result<()> {
     let context = format!("{tls}/common_tls_context/validation_context");
     let file = egress(None)?.without(&context, "match_typed_subject_alt_names")?;
     let proxy = file.without(&tls, "require_client_certificate")?.start()?;
-    let status = proxy.ask_partner(Some(&proxy.identity(PAYMENTS)?))?;
+    let status = ask_partner(&proxy, Some(&proxy.identity(PAYMENTS)?))?;
     ensure!(status == 200, "payments: {status}");
-    let status = proxy.ask_partner(None)?;
+    let status = ask_partner(&proxy, None)?;
     ensure!(status == 403, "nobody: {status}");
     proxy.ensure_reason(&["require_client_certificate", "validation_context"])?;
     let proxy = egress(None)?.without(&format!("{tls}/common_tls_context"), "validation_context")?.start()?;
-    let status = proxy.ask_partner(Some(&proxy.identity(PAYMENTS)?))?;
+    let status = ask_partner(&proxy, Some(&proxy.identity(PAYMENTS)?))?;
     ensure!(status == 403, "payments, who is not asked: {status}");
     proxy.ensure_reason(&["require_client_certificate", "validation_context"])
 }
@@ -509,11 +389,11 @@ fn the_gateway_takes_no_address_from_x_forwarded_for() -> Result<()> {
     let manager = format!("{EGRESS}/filters/0/typed_config");
     let file = egress(Some(&rules))?.without(&manager, "use_remote_address")?;
     let proxy = file.start()?;
-    let status = proxy.ask_partner(Some(&proxy.identity(PAYMENTS)?))?;
+    let status = ask_partner(&proxy, Some(&proxy.identity(PAYMENTS)?))?;
     ensure!(status == 403, "an address of the client's choice: {status}");
     let filters = format!("{manager}/http_filters");
     let proxy = egress(Some(&rules))?.without_direct_remote_address(&filters)?.start()?;
-    let status = proxy.ask_partner(Some(&proxy.identity(PAYMENTS)?))?;
+    let status = ask_partner(&proxy, Some(&proxy.identity(PAYMENTS)?))?;
     ensure!(status == 403, "no address: {status}");
     proxy.ensure_reason(&["sallyport.direct_remote_address"])
 }

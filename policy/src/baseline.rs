@@ -151,7 +151,9 @@ impl BaselineDeny {
                 (format!("{} rule {}, {matched}: {described}{reading}", rule.policy(), rule.label()), pattern)
             }
             Denial::Undecidable(error) => (format!("{error}: {described}"), None),
-            Denial::NoAllowMatches | Denial::DefaultAction | Denial::MtlsRequired(_) => (described, None),
+            Denial::NoAllowMatches | Denial::DefaultAction | Denial::MtlsRequired(_) | Denial::Custom(_) => {
+                (described, None)
+            }
         }
     }
 
@@ -245,7 +247,6 @@ fn read(node: &ConfigNode<'_>, items: &StreamedList<'_>) -> Option<Configuration
         trusts_remote_address: false,
         registry: &CLIENT_FIELDS,
         denies_only: true,
-        is_for_others: &|_, _| false,
     };
     let default_namespace = read_default_namespace(&object, None);
     let policies = RefCell::new(Vec::new());

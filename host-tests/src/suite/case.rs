@@ -41,6 +41,9 @@ pub struct Case {
     /// The request.
     #[serde(default)]
     pub request: RequestSpec,
+    /// The mark that an instance with `stage: custom` has left for `identity-authz`. Absent: none.
+    #[serde(default)]
+    pub mark: Option<String>,
     /// A TLS connection instead of a request, in a network filter in front of a proxy that does not terminate TLS.
     #[serde(default)]
     pub passthrough: Option<Passthrough>,
@@ -211,6 +214,9 @@ pub struct Expectation {
     /// The filter state `audit`. Absent: there is none.
     #[serde(default)]
     pub audit: Option<String>,
+    /// The mark that `identity-authz` sets with `stage: custom`. Absent: not checked.
+    #[serde(default)]
+    pub mark: Option<String>,
     /// The body of a denial. Default: `RBAC: access denied`.
     #[serde(default)]
     pub body: Option<String>,
@@ -218,8 +224,8 @@ pub struct Expectation {
     #[serde(default)]
     pub header: Option<(String, String)>,
     /// All counters of the filter that are not zero afterwards, without `sallyport.<filter>.`. Default: `allowed: 1`,
-    /// or for a denial `denied: 1` and the counter of `policy` if that is given. Counters of connections that are not
-    /// given follow from the caller.
+    /// or for a denial `denied: 1` and the counter of `policy` if that is given, or for a mark that of its provider.
+    /// Counters of connections that are not given follow from the caller, and are none for a mark.
     #[serde(default)]
     pub counters: Option<BTreeMap<String, u64>>,
 }
@@ -252,7 +258,7 @@ impl Case {
     /// Returns the expected counters of `filter`.
     pub fn counters(&self, filter: &str) -> BTreeMap<String, u64> {
         let mut counters = self.expect.counters();
-        if filter == CONNECTION_COUNTING_FILTER && self.expect.answer.is_some() {
+        if filter == CONNECTION_COUNTING_FILTER && self.expect.answer.is_some() && self.expect.mark.is_none() {
             let caller = &self.caller;
             let mutual =
                 (caller.peer.is_some() || caller.certificate.is_some()) && !caller.untrusted && !caller.expired;
@@ -268,6 +274,9 @@ impl Expectation {
     fn counters(&self) -> BTreeMap<String, u64> {
         if let Some(counters) = &self.counters {
             return counters.clone();
+        }
+        if let Some(mark) = &self.mark {
+            return mark.split(',').map(|provider| (format!("custom.{provider}"), 1)).collect();
         }
         match self.answer {
             None => BTreeMap::new(),

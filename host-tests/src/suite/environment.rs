@@ -12,6 +12,11 @@ pub(super) const DIRECT_ADDRESS: &str = "127.0.0.1";
 pub(super) const PEER_KEY: &str = "io.istio.peer_principal";
 pub(super) const PEER_HEADER: &str = "x-suite-peer";
 
+/// The filter state with the mark of an instance with `stage: custom`, which the suites set from the header
+/// [`MARK_HEADER`].
+pub(super) const MARK_KEY: &str = "wasm.sallyport.identity_authz.custom";
+pub(super) const MARK_HEADER: &str = "x-suite-mark";
+
 /// The metadata namespace in which Envoy's JWT filter keeps the claims of validated tokens, and their key there.
 pub(super) const JWT_FILTER: &str = "envoy.filters.http.jwt_authn";
 pub(super) const JWT_PAYLOAD: &str = "payload";

@@ -19,7 +19,7 @@ use testbed::{
 };
 
 use super::case::{Answer, Caller, Case, FirstSpeaker, RequestSpec, checked_counter};
-use super::environment::{CORP_HEADER, CORP_PROVIDER};
+use super::environment::{CORP_HEADER, CORP_PROVIDER, MARK_HEADER};
 use super::observed::{CLOSED, Observed};
 use crate::wasm_host::Connection;
 use listener::{
@@ -37,7 +37,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 const FIRST_PORT: usize = 20_000;
 
 /// The keys of the filter state that a filter sets.
-const STATE_KEYS: [&str; 5] = ["audit", "decision", "policy", "principal", "reason"];
+const STATE_KEYS: [&str; 6] = ["audit", "custom", "decision", "policy", "principal", "reason"];
 
 /// The bytes of clients that speak first.
 const PING: &str = "ping\n";
@@ -165,6 +165,7 @@ impl EnvoyFixture {
                 _ => ("authorization".to_owned(), format!("Bearer {token}")),
             });
         }
+        request.headers.extend(case.mark.clone().map(|mark| (MARK_HEADER.to_owned(), mark)));
         let mut observed = match request.http2 {
             true => {
                 let StreamOutcome::Complete(body) = send_http2(client, &request, id)? else {

@@ -9,7 +9,7 @@ use testbed::{CertificateAuthority, SubjectAltName};
 
 use super::case::{Caller, Case, FirstSpeaker, Passthrough, RequestSpec, bytes, checked_counter};
 use super::environment::{
-    DIRECT_ADDRESS, DIRECT_ADDRESS_KEY, JWT_FAILED_STATUS, JWT_FILTER, JWT_PAYLOAD, PEER_HEADER, PEER_KEY,
+    DIRECT_ADDRESS, DIRECT_ADDRESS_KEY, JWT_FAILED_STATUS, JWT_FILTER, JWT_PAYLOAD, MARK_KEY, PEER_HEADER, PEER_KEY,
     fixed_metadata,
 };
 use super::observed::{Observed, REACHED};
@@ -65,6 +65,9 @@ fn run_request(vm: &mut Vm, root: Root, prefix: &str, case: &Case) -> Result<Obs
     let mut connection = connection(&case.caller)?;
     if let Some((_, peer)) = case.request.headers.iter().find(|(name, _)| name == PEER_HEADER) {
         connection.filter_state.insert(PEER_KEY.to_owned(), bytes(peer)?);
+    }
+    if let Some(mark) = &case.mark {
+        connection.filter_state.insert(MARK_KEY.to_owned(), bytes(mark)?);
     }
     connection.source =
         forwarded_for(&case.request).map_or(connection.source, |address| SocketAddr::from((address, 0)));

@@ -13,7 +13,7 @@ pub(super) struct Observed {
     pub(super) details: Option<String>,
     pub(super) body: Vec<u8>,
     pub(super) headers: Vec<(String, Vec<u8>)>,
-    /// The filter state, by the last part of its key: audit, decision, policy, principal, reason.
+    /// The filter state, by the last part of its key: audit, custom, decision, policy, principal, reason.
     pub(super) filter_state: BTreeMap<String, String>,
 }
 
@@ -70,7 +70,9 @@ impl Observed {
         if state("audit") != expected.audit.as_deref() {
             differ("audit", &state("audit"), &expected.audit);
         }
-        for (key, wanted) in [("principal", &expected.principal), ("reason", &expected.reason)] {
+        for (key, wanted) in
+            [("principal", &expected.principal), ("reason", &expected.reason), ("custom", &expected.mark)]
+        {
             if let Some(wanted) = wanted
                 && state(key) != Some(wanted)
             {

@@ -196,8 +196,11 @@ fn every_counter_is_documented() -> Result<()> {
         "metadata": {"name": "strict", "namespace": "shop"}, "spec": {"mtls": {"mode": "STRICT"}}
     });
     let resources = [policy("no", "DENY"), policy("seen", "AUDIT"), peer_authentication];
+    let mut custom = policy("ask", "CUSTOM");
+    custom["spec"]["provider"] = json!({"name": "opa"});
     let found = [
         counters("identity-authz", &json!({"defaultAction": "ALLOW", "resources": resources}))?,
+        counters("identity-authz", &json!({"stage": "custom", "customProviders": ["opa"], "resources": [custom]}))?,
         counters("baseline-deny", &json!({"presets": ["scanners"], "userAgent": {"missing": "deny"}}))?,
         counters("egress-allowlist", &json!({"rules": [{"name": "no", "action": "DENY", "hosts": ["x.com"]}]}))?,
     ];

@@ -1,12 +1,15 @@
 //! `identity-authz`: may this workload, proven by its certificate, do this here?
 //!
 //! Reads AuthorizationPolicy and PeerAuthentication resources and decides each HTTP request, or as a network filter each
-//! connection at its first bytes, by the SPIFFE ID of the peer. `sallyport-policy` reads, checks and compiles the
+//! connection at its first bytes, by the SPIFFE ID of the peer. With `stage: custom` it marks requests for the
+//! authorizers of CUSTOM policies instead. `sallyport-policy` reads, checks and compiles the
 //! policies; this crate evaluates them and carries the decision out.
 
 use std::cell::Cell;
 
-use sallyport_policy::{CompiledPolicy, ConfigErrors, Decision, Evaluation, IdentityAuthz, Request};
+use sallyport_policy::{
+    CompiledPolicy, ConfigErrors, CustomPolicies, Decision, Evaluation, IdentityAuthz, MARK_KEY, Request,
+};
 use sallyport_runtime::{
     Action, Bytes, BytesPlugin, CurrentStream, DenialReport, Host, Level, Plugin, PolicyCache, ProxyHost, Reporter,
     Side, StreamContext, log_lines, log_loaded,
@@ -32,7 +35,10 @@ impl<H: Host + 'static> Plugin for IdentityAuthzPlugin<H> {
         let configuration = IdentityAuthz::parse(configuration)?;
         log_loaded(host, Self::NAME, configuration.load_report());
         let policy = configuration.policy();
-        let reporter = Reporter::new(host, Self::NAME, policy.denying_policies());
+        let mut reporter = Reporter::new(host, Self::NAME, policy.denying_policies());
+        if let Some(custom) = configuration.marking() {
+            reporter = reporter.with_marks(custom.providers());
+        }
         Ok(Self {
             host,
             reporter: reporter.with_audits(policy.auditing_policies()),
@@ -48,6 +54,9 @@ impl<H: Host + 'static> Plugin for IdentityAuthzPlugin<H> {
         }
         let policy = self.configuration.policy();
         let mut request = CurrentStream::request(self.context());
+        if let Some(custom) = self.configuration.marking() {
+            return self.mark(custom, &mut request);
+        }
         let evaluation = self.cache.evaluate(policy, &mut request);
         let deny = |denial: &DenialReport<'_>| self.reporter.deny(denial, self.configuration.reply());
         self.carry_out(policy, &evaluation, &mut request, &deny)
@@ -80,6 +89,28 @@ impl<H: Host> IdentityAuthzPlugin<H> {
             identity: self.configuration.identity_source(),
             direct_remote_address: self.configuration.direct_remote_address(),
             prefetch_headers: self.cache.prefetch_headers(),
+        }
+    }
+
+    /// Marks a request for the authorizers that it needs, or denies it if the proxy does not keep the mark.
+    fn mark(&self, custom: &CustomPolicies, request: &mut dyn Request) -> Action {
+        let required = custom.required(request);
+        let error = required.error.map(|error| error.to_string());
+        match self.host.set_filter_state(MARK_KEY, required.mark().as_bytes()) {
+            Ok(()) => self.reporter.mark(&required.providers, error.as_deref()),
+            Err(error) => {
+                let reason = format!("the proxy did not keep the mark for ext_authz: {}", error.status());
+                let denial = DenialReport {
+                    enforced: true,
+                    failure: true,
+                    details: "rbac_access_denied_matched_policy[none]",
+                    policy: None,
+                    pattern: None,
+                    principal: None,
+                    reason: &reason,
+                };
+                self.reporter.deny(&denial, self.configuration.reply())
+            }
         }
     }
 

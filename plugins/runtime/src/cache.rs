@@ -34,13 +34,20 @@ impl<H: Host> PolicyCache<H> {
     /// Makes the cache of the filter that decides by `configuration`.
     pub fn new(host: H, filter: &str, configuration: &IdentityAuthz) -> Self {
         let needs = configuration.policy().needs();
+        let is_marking = configuration.marking().is_some();
         let tags = match configuration.identity_source() {
+            _ if is_marking => 0,
             IdentitySource::PeerCertificate if needs.connection_scoped => 1,
             IdentitySource::PeerCertificate => MAX_TAGGED_RESULTS,
             // The identity may change from one request to the next, so nothing is cached.
             IdentitySource::FilterState(_) | IdentitySource::ForwardedClientCert => 0,
         };
-        let peers = PeerCache::counting(host, filter, configuration.certificate_validation());
+        let validation = configuration.certificate_validation();
+        // The instance that decides counts the connection.
+        let peers = match is_marking {
+            true => PeerCache::new(host, validation),
+            false => PeerCache::counting(host, filter, validation),
+        };
         Self { needs, peers, decisions: DecisionCache::new(host, tags) }
     }
 

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 
 use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
-use sallyport_policy::{DenyResponse, PolicyName, printable};
+use sallyport_policy::{DenyResponse, NO_PROVIDER, PolicyName, printable};
 
 use crate::counter::Counter;
 use crate::host::{Host, Level};
@@ -88,6 +88,24 @@ impl<H: Host> Reporter<H> {
     pub fn audit(&self, policy: &PolicyName) {
         self.add(audit_counter(policy), 1);
         self.set_filter_state("audit", &policy.to_string());
+    }
+
+    /// Defines `sallyport.<filter>.custom.none`, and `sallyport.<filter>.custom.<provider>` for each of `providers`.
+    pub fn with_marks<'p>(self, providers: impl Iterator<Item = &'p str>) -> Self {
+        providers.chain([NO_PROVIDER]).for_each(|provider| self.add(mark_counter(provider), 0));
+        self
+    }
+
+    /// Lets a request go on that is marked for these providers. `error` says why one of them is asked although its
+    /// policies may not match.
+    pub fn mark(&self, providers: &[&str], error: Option<&str>) -> Action {
+        let none: &[&str] = if providers.is_empty() { &[NO_PROVIDER] } else { &[] };
+        providers.iter().chain(none).for_each(|provider| self.add(mark_counter(provider), 1));
+        if let Some(error) = error {
+            self.errors.increment();
+            self.set_filter_state("reason", error);
+        }
+        Action::Continue
     }
 
     /// Lets a request go on.
@@ -214,7 +232,11 @@ fn audit_counter(policy: &PolicyName) -> String {
     format!("{}.audited", policy.counter())
 }
 
-/// Pattern as one segment of a counter's name, without the dots and blanks that would split it.
+fn mark_counter(provider: &str) -> String {
+    format!("custom.{}", stat_segment(provider))
+}
+
+/// Pattern or name as one segment of a counter's name, without the dots and blanks that would split it.
 fn stat_segment(pattern: &str) -> String {
     let plain = |character: char| character.is_ascii_alphanumeric() || matches!(character, '-' | '_' | '*');
     let shown = pattern.chars().take(MAX_SEGMENT);

@@ -61,6 +61,11 @@ pub trait Request {
         unsupported("metadata")
     }
 
+    /// Returns the mark of an instance with `stage: custom`: the providers of the authorizers that the request needs.
+    fn custom_mark(&mut self) -> Result<Option<Vec<u8>>, AttributeError> {
+        unsupported("the mark of stage: custom")
+    }
+
     /// Attributes that one filter alone knows, by their type.
     fn extension(&self) -> Option<&dyn Any> {
         None

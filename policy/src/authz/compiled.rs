@@ -3,23 +3,24 @@
 pub(crate) mod connection_cache;
 pub(crate) mod explain;
 mod fast_path;
+pub(crate) mod rules;
 
 use std::borrow::Cow;
 use std::rc::Rc;
 
 use crate::attributes::request::Request;
 use crate::authz::compiled::connection_cache::ConnectionCache;
+use crate::authz::compiled::rules::compile_rules;
+use crate::authz::custom::CustomPolicies;
 use crate::authz::decision::Decision;
 use crate::authz::denial::{Denial, Evaluation};
 use crate::authz::engine::lookups::Lookups;
 use crate::authz::engine::rule::DefaultAction;
 use crate::authz::engine::rule_set::RuleSet;
-use crate::authz::engine::rule_set_builder::RuleSetBuilder;
 use crate::authz::mtls_mode::MutualTls;
 use crate::authz::policy_name::{PolicyName, RuleName};
 use crate::authz::resources::authorization_policy::AuthorizationPolicy;
 use crate::collections::map::OrderedMap;
-use crate::collections::sort::sorted_indices;
 use crate::config::enforcement_mode::EnforcementMode;
 use crate::identity::error::EvalError;
 use crate::matcher::clause::{Clause, MatchedValues};
@@ -30,6 +31,10 @@ use crate::matcher::clause::{Clause, MatchedValues};
 pub struct CompiledPolicy {
     pub(crate) rules: RuleSet,
     mutual_tls: MutualTls,
+    /// The CUSTOM policies, whose marks are checked before the rules.
+    custom: Option<Rc<CustomPolicies>>,
+    /// True if the fast path decides what it admits: there is no audit mark to find and no mark of CUSTOM to check.
+    takes_fast_path: bool,
     names_repeat: bool,
 }
 
@@ -51,18 +56,10 @@ impl CompiledPolicy {
         default_action: DefaultAction,
         mode: EnforcementMode,
     ) -> Self {
-        let (rules, positions) = sorted_rules(&policies);
         let names_repeat = names_repeat(&policies);
-        let mut positions = positions.into_iter();
-        let mut builder = RuleSetBuilder::default();
-        for policy in policies {
-            builder.add_policy(policy.action, policy.mode);
-            for (rule, position) in policy.rules.iter().zip(&mut positions) {
-                builder.add_rule(position, policy.action, policy.mode, rule.iter().map(Vec::as_slice));
-            }
-        }
-        let rules = builder.finish(rules, default_action, mode);
-        Self { rules, mutual_tls: MutualTls::default(), names_repeat }
+        let rules = compile_rules(policies, default_action, mode);
+        let takes_fast_path = rules.audit.is_empty();
+        Self { rules, mutual_tls: MutualTls::default(), custom: None, takes_fast_path, names_repeat }
     }
 
     /// Adds what PeerAuthentication requires of connections.
@@ -71,13 +68,21 @@ impl CompiledPolicy {
         self
     }
 
+    /// Adds the CUSTOM policies: no request goes on without a mark that its authorizers were asked.
+    pub(crate) fn with_custom(mut self, custom: Rc<CustomPolicies>) -> Self {
+        self.custom = Some(custom);
+        self.takes_fast_path = false;
+        self
+    }
+
     /// Decides a request.
     ///
-    /// 0. PeerAuthentication requires a validated certificate, and there is none: denied.
-    /// 1. A DENY policy matches: denied.
-    /// 2. There is no ALLOW policy: the default action.
-    /// 3. An ALLOW policy matches: allowed.
-    /// 4. Otherwise: denied.
+    /// 1. PeerAuthentication requires a validated certificate, and there is none: denied.
+    /// 2. A CUSTOM policy applies here, and there is no mark, or none for its authorizer: denied.
+    /// 3. A DENY policy matches: denied.
+    /// 4. There is no ALLOW policy: the default action.
+    /// 5. An ALLOW policy matches: allowed.
+    /// 6. Otherwise: denied.
     ///
     /// An error is a denial. Policies in dry run take part in a second decision, made by the same steps over
     /// all policies, whose denial is only reported; in report mode every denial is.
@@ -88,17 +93,16 @@ impl CompiledPolicy {
     /// Decides a request and finds its audit mark, with the lookups of its connection where they are cached. Each field is
     /// looked up once.
     pub fn evaluate(&self, cache: Option<&ConnectionCache>, request: &mut dyn Request) -> Evaluation<'_> {
-        if self.rules.audit.is_empty()
+        if self.takes_fast_path
             && let Some(cache) = cache
             && cache.fast_path(&self.rules).admits(request)
         {
             return Evaluation { decision: Decision::Allow, audit: None };
         }
         let mut lookups = self.rules.lookups(cache.map(|cache| &cache.fields), request);
-        let decision = match self.mtls_denial(cache, lookups.request) {
-            Ok(None) => self.rules.decide(&mut lookups),
-            Ok(Some(denial)) => self.rules.deny_or_report(denial),
-            Err(error) => self.rules.deny_or_report(error.into()),
+        let decision = match self.denial_before_rules(cache, lookups.request) {
+            Ok(()) => self.rules.decide(&mut lookups),
+            Err(denial) => self.rules.deny_or_report(denial),
         };
         Evaluation { decision, audit: self.matching_audit_rule(&mut lookups) }
     }
@@ -118,16 +122,18 @@ impl CompiledPolicy {
         Some(ConnectionCache::new(lookups.into_connection_fields()))
     }
 
-    /// The denial for want of a validated certificate. A connection that is cached has passed this.
-    fn mtls_denial(
+    /// The denial for want of a validated certificate, which a cached connection has, or of a mark of CUSTOM.
+    fn denial_before_rules(
         &self,
         cache: Option<&ConnectionCache>,
         request: &mut dyn Request,
-    ) -> Result<Option<Denial<'_>>, EvalError> {
-        if cache.is_some() {
-            return Ok(None);
+    ) -> Result<(), Denial<'_>> {
+        if cache.is_none()
+            && let Some(name) = self.mutual_tls.rejects(request).map_err(EvalError::from)?
+        {
+            return Err(Denial::MtlsRequired(name));
         }
-        Ok(self.mutual_tls.rejects(request)?.map(Denial::MtlsRequired))
+        self.custom.as_ref().map_or(Ok(()), |custom| custom.check_mark(request))
     }
 
     /// Returns the first AUDIT rule that matches; `None` if an attribute is unavailable, because an audit never denies.
@@ -152,8 +158,7 @@ impl CompiledPolicy {
         let fields = || self.rules.clauses().flat_map(Clause::conditions).map(|condition| condition.field);
         let properties = |field| self.rules.fields.properties(field);
         let is_fixed = |field| properties(field).is_some_and(|properties| properties.connection_scoped);
-        let connection_scoped =
-            self.rules.audit.is_empty() && !self.mutual_tls.depends_on_port() && fields().all(is_fixed);
+        let connection_scoped = self.takes_fast_path && !self.mutual_tls.depends_on_port() && fields().all(is_fixed);
         let is_header = |field: &_| properties(*field).is_some_and(|properties| properties.request_header);
         let mut headers = fields().filter(is_header);
         let prefetch_headers = headers.next().is_some_and(|first| headers.any(|other| other != first));
@@ -175,30 +180,6 @@ impl CompiledPolicy {
 fn names_repeat(policies: &[Cow<'_, AuthorizationPolicy>]) -> bool {
     let mut seen: OrderedMap<&str, ()> = OrderedMap::default();
     policies.iter().any(|policy| seen.insert(policy.name.name(), ()).is_some())
-}
-
-/// Returns the rules sorted by text, and for each rule in policy order its position among them.
-///
-/// The text of a rule begins with its policy in brackets, which no other policy's begins with: so policies are put in
-/// order first, then the rules of each by the rest of their texts.
-fn sorted_rules(policies: &[Cow<'_, AuthorizationPolicy>]) -> (Vec<RuleName>, Vec<u32>) {
-    let sorted = |texts: Vec<String>| sorted_indices(texts.len(), &|one, other| texts.get(one).cmp(&texts.get(other)));
-    let mut rules = Vec::new();
-    let mut positions = vec![Vec::new(); policies.len()];
-    for at in sorted(policies.iter().map(|policy| policy.name.bracketed()).collect()) {
-        let (Some(policy), Some(positions)) = (policies.get(at), positions.get_mut(at)) else { continue };
-        let name = Rc::new(policy.name.clone());
-        let rule = |number| RuleName::new(Rc::clone(&name), policy.rule_label(number));
-        positions.resize(policy.rules.len(), 0);
-        for number in sorted((0..policy.rules.len()).map(|number| rule(number).text_in_policy()).collect()) {
-            if let Some(position) = positions.get_mut(number) {
-                *position = u32::try_from(rules.len()).unwrap_or(u32::MAX);
-            }
-            rules.push(rule(number));
-        }
-    }
-    rules.shrink_to_fit();
-    (rules, positions.concat())
 }
 
 #[cfg(test)]

@@ -1,8 +1,11 @@
 //! Reasons of denials by policies, as values.
 
+use std::fmt;
+
 use crate::authz::decision::Decision;
 use crate::authz::engine::rule_set::RuleDenial;
 use crate::authz::policy_name::{PolicyName, RuleName};
+use crate::config::printable::{printable, printable_text};
 use crate::identity::error::EvalError;
 
 /// Decision with its audit mark.
@@ -25,8 +28,61 @@ pub enum Denial<'p> {
     DefaultAction,
     /// PeerAuthentication that requires a validated certificate, which the connection lacks.
     MtlsRequired(&'p PolicyName),
+    /// CUSTOM policy applies, and nothing says that its authorizer was asked.
+    Custom(CustomDenial<'p>),
     /// Error that prevents a decision.
     Undecidable(EvalError),
+}
+
+/// Reason why a request that a CUSTOM policy may match is denied. Each comes from the settings of the proxy, which its
+/// text names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CustomDenial<'p> {
+    /// No mark; one of the policies that apply.
+    NoMark(Option<&'p PolicyName>),
+    /// Mark that names no provider of `customProviders`.
+    InvalidMark(Vec<u8>),
+    /// Mark that lacks the provider of a policy that matches.
+    NotAsked {
+        /// Rule that matches.
+        rule: &'p RuleName,
+        /// Provider of its policy.
+        provider: &'p str,
+    },
+    /// TCP connection, which no authorizer of HTTP requests is asked about; one of the policies that apply.
+    Connection(Option<&'p PolicyName>),
+}
+
+impl fmt::Display for CustomDenial<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoMark(policy) => {
+                f.write_str("no mark")?;
+                policy.map_or(Ok(()), |policy| write!(f, " for the CUSTOM policy {policy}"))?;
+                f.write_str(
+                    "; put an instance of this filter with stage: custom before ext_authz, and ext_authz before this one",
+                )
+            }
+            Self::InvalidMark(mark) => write!(
+                f,
+                "the mark `{}` names no provider of customProviders; give the instance with stage: custom the same \
+                 customProviders",
+                printable(mark)
+            ),
+            Self::NotAsked { rule, provider } => write!(
+                f,
+                "CUSTOM policy {} matches with rule {} and the mark does not name its provider {}; give the instance \
+                 with stage: custom the same workload and resources, and put filters that change requests before it",
+                rule.policy(),
+                rule.label(),
+                printable_text(provider)
+            ),
+            Self::Connection(Some(policy)) => {
+                write!(f, "CUSTOM policy {policy} applies, and is for HTTP; put this filter into http_filters")
+            }
+            Self::Connection(None) => f.write_str("stage: custom is for HTTP; put this filter into http_filters"),
+        }
+    }
 }
 
 impl Denial<'_> {
@@ -36,7 +92,7 @@ impl Denial<'_> {
         match self {
             Self::Matched(rule) => format!("{filter}_access_denied_matched_policy[{rule}]"),
             Self::MtlsRequired(name) => format!("{filter}_access_denied_matched_policy[{}]", name.bracketed()),
-            Self::NoAllowMatches | Self::DefaultAction | Self::Undecidable(_) => {
+            Self::NoAllowMatches | Self::DefaultAction | Self::Custom(_) | Self::Undecidable(_) => {
                 format!("{filter}_access_denied_matched_policy[none]")
             }
         }
@@ -52,7 +108,7 @@ impl Denial<'_> {
         match self {
             Self::Matched(rule) => Some(rule.policy()),
             Self::MtlsRequired(name) => Some(name),
-            Self::NoAllowMatches | Self::DefaultAction | Self::Undecidable(_) => None,
+            Self::NoAllowMatches | Self::DefaultAction | Self::Custom(_) | Self::Undecidable(_) => None,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod identity;
 mod load_notes;
+mod targets;
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -10,6 +11,7 @@ use std::rc::Rc;
 use crate::attributes::jwt_claims::ClaimSource;
 use crate::attributes::readings::path::PathReadings;
 use crate::authz::compiled::CompiledPolicy;
+use crate::authz::custom::CustomPolicies;
 use crate::authz::engine::rule::{Action, DefaultAction};
 use crate::authz::fields::ALL_FIELDS;
 use crate::authz::identity_authz::identity::read_identity;
@@ -20,6 +22,7 @@ use crate::authz::resources::object_meta::{DefaultNamespace, read_default_namesp
 use crate::authz::resources::peer_authentication::PeerAuthentication;
 use crate::authz::resources::workload::{Workload, transpose};
 use crate::authz::resources::{Resource, ResourceReader};
+use crate::authz::stage::{CustomSettings, Stage};
 use crate::config::deny_response::DenyResponse;
 use crate::config::diagnostics::{ConfigError, ConfigErrors, Diagnostics};
 use crate::config::document::StreamedList;
@@ -38,6 +41,8 @@ pub struct IdentityAuthz {
     /// Policy for TCP connections, if it differs from the one for HTTP requests.
     connections: Option<CompiledPolicy>,
     connection_warnings: Vec<String>,
+    /// The CUSTOM policies by which requests are marked, for an instance with `stage: custom`.
+    marking: Option<Rc<CustomPolicies>>,
     reply: DenyResponse,
     identity_source: IdentitySource,
     certificate_validation: CertificateValidation,
@@ -69,6 +74,12 @@ impl IdentityAuthz {
         // The memory of a VM does not shrink: what is made of the text goes where the text was.
         drop(json);
         configuration.compile()
+    }
+
+    /// Returns the CUSTOM policies by which to mark requests; `None` unless `stage` is `custom`. An instance that marks
+    /// decides no request.
+    pub fn marking(&self) -> Option<&CustomPolicies> {
+        self.marking.as_deref()
     }
 
     /// Returns the policy for HTTP requests.
@@ -130,6 +141,7 @@ struct Configuration {
     path_readings: PathReadings,
     default_action: Option<DefaultAction>,
     mode: EnforcementMode,
+    custom: CustomSettings,
     workload: Option<Workload>,
     root_namespace: String,
 }
@@ -139,49 +151,66 @@ impl Configuration {
     fn compile(mut self) -> Result<IdentityAuthz, ConfigErrors> {
         let diagnostics = Diagnostics::default();
         let passed_over = std::mem::take(&mut self.loaded.passed_over);
-        let applies = |policy: &AuthorizationPolicy| {
-            self.workload.as_ref().is_none_or(|workload| {
-                let selects = |namespace| policy.target.selects(namespace, &self.root_namespace, workload);
-                policy.name.namespace().is_some_and(selects)
-            })
-        };
+        let is_needed: Vec<bool> = self.loaded.policies.iter().map(|policy| self.needs(policy)).collect();
         let policies = &self.loaded.policies;
-        let applicable: Vec<_> = policies.iter().filter(|policy| applies(policy)).collect();
+        let needed: Vec<_> = policies.iter().zip(&is_needed).filter(|(_, needed)| **needed).map(|(it, _)| it).collect();
         let is_enforced_allow =
             |policy: &&AuthorizationPolicy| policy.action == Action::Allow && policy.mode == EnforcementMode::Enforce;
-        let enforced_allow = applicable.iter().any(is_enforced_allow);
+        let enforced_allow = needed.iter().any(is_enforced_allow);
         let warnings = self.check_targets(enforced_allow, &diagnostics);
-        self.check_remote_address(&applicable, &diagnostics);
+        self.check_remote_address(&needed, &diagnostics);
+        self.custom.check(&needed, self.mode, &diagnostics);
         let peer_authentications = &self.loaded.peer_authentications;
         let for_mutual_tls =
             Applicable::new(peer_authentications, self.workload.as_ref(), &self.root_namespace, &diagnostics);
         diagnostics.into_result(Some(()))?;
-        let default_action = match (self.default_action, enforced_allow) {
+        let is_marking = self.custom.stage == Stage::Custom;
+        let default_action = match (self.default_action, enforced_allow || is_marking) {
             (Some(action), _) => action,
             (None, true) => DefaultAction::Deny,
-            (None, false) => return Err(ConfigErrors::of(no_allow_policy(policies.is_empty(), applicable.is_empty()))),
+            (None, false) => return Err(ConfigErrors::of(no_allow_policy(policies.is_empty(), needed.is_empty()))),
         };
-        let load_report = self.load_report(&applicable, &for_mutual_tls, &warnings, passed_over);
+        let load_report = self.load_report(&needed, &for_mutual_tls, &warnings, passed_over);
         let mutual_tls = MutualTls::new(&for_mutual_tls);
         let compile = |policies: Vec<Cow<'_, AuthorizationPolicy>>, mutual_tls| {
             CompiledPolicy::new(policies, default_action, self.mode).with_mutual_tls(mutual_tls)
         };
-        let (for_connections, connection_warnings) = for_connections(&applicable);
+        let (for_connections, connection_warnings) = for_connections(&needed);
         let connections = for_connections.map(|policies| compile(policies, mutual_tls.clone()));
         // Each policy is dropped as soon as it is compiled.
-        let applies: Vec<bool> = policies.iter().map(applies).collect();
-        let owned = self.loaded.policies.into_iter().zip(applies).filter(|(_, applies)| *applies);
-        let policy = compile(owned.map(|(policy, _)| Cow::Owned(policy)).collect(), mutual_tls);
+        let owned = self.loaded.policies.into_iter().zip(is_needed).filter(|(_, needed)| *needed).map(|(it, _)| it);
+        let (custom, decisive): (Vec<_>, Vec<_>) = owned.partition(|policy| policy.action == Action::Custom);
+        let policy = compile(decisive.into_iter().map(Cow::Owned).collect(), mutual_tls);
+        let custom = Rc::new(CustomPolicies::new(custom, self.custom.providers));
+        let with_custom = |policy: CompiledPolicy| match is_marking || !custom.is_empty() {
+            true => policy.with_custom(Rc::clone(&custom)),
+            false => policy,
+        };
         Ok(IdentityAuthz {
-            policy,
-            connections,
+            policy: with_custom(policy),
+            connections: connections.map(with_custom),
             connection_warnings,
+            marking: is_marking.then_some(custom),
             reply: self.reply,
             identity_source: self.identity_source,
             certificate_validation: self.certificate_validation,
             direct_remote_address: self.direct_remote_address,
             load_report,
         })
+    }
+
+    /// Reports whether a policy concerns the stage: only CUSTOM policies mark requests.
+    fn concerns(&self, policy: &AuthorizationPolicy) -> bool {
+        self.custom.stage == Stage::Decide || policy.action == Action::Custom
+    }
+
+    /// Reports whether a policy applies to this workload and concerns the stage.
+    fn needs(&self, policy: &AuthorizationPolicy) -> bool {
+        let applies = self.workload.as_ref().is_none_or(|workload| {
+            let selects = |namespace| policy.target.selects(namespace, &self.root_namespace, workload);
+            policy.name.namespace().is_some_and(selects)
+        });
+        applies && self.concerns(policy)
     }
 
     /// Reports policies that compare the client's address without `remoteAddress: trusted`.
@@ -199,46 +228,6 @@ impl Configuration {
             ));
         }
     }
-
-    /// Reports the policies whose target cannot be compared with the workload as it is given, and returns warnings about
-    /// those that are left out because of it.
-    fn check_targets(&self, enforced_allow: bool, diagnostics: &Diagnostics) -> Vec<String> {
-        let mut warnings = Vec::new();
-        let (policies, root_namespace) = (&self.loaded.policies, &self.root_namespace);
-        let undecidable = self.workload.iter().flat_map(|workload| undecidable(policies, workload, root_namespace));
-        let let_in_without = self.default_action != Some(DefaultAction::Deny) && !enforced_allow;
-        for (policy, missing) in undecidable {
-            let name = &policy.name;
-            match policy.action {
-                Action::Deny => diagnostics.add(ConfigError::new(
-                    missing,
-                    format!("missing: required to decide whether the DENY policy {name} applies"),
-                )),
-                // If the policy applies, it denies every request that it does not allow.
-                Action::Allow if let_in_without && policy.mode == EnforcementMode::Enforce => {
-                    let otherwise = if self.default_action.is_some() {
-                        "; without that policy defaultAction allows every request"
-                    } else {
-                        ""
-                    };
-                    diagnostics.add(ConfigError::new(
-                        missing,
-                        format!("missing: required to decide whether the ALLOW policy {name} applies{otherwise}"),
-                    ));
-                }
-                Action::Allow | Action::Audit => {
-                    warnings.push(format!("policy {name} ignored: {missing} is required to decide whether it applies"))
-                }
-            }
-        }
-        for policy in policies {
-            let name = &policy.name;
-            if name.namespace().is_some_and(|namespace| policy.target.is_ignored(namespace, root_namespace)) {
-                diagnostics.add(ConfigError::new("resources", format!("{name} is for a GatewayClass, which Istio passes over outside the root namespace; write it in {root_namespace}")));
-            }
-        }
-        warnings
-    }
 }
 
 /// The policies as they are for TCP connections, where one of them differs, and the warnings about those.
@@ -255,7 +244,9 @@ fn for_connections<'p>(
         }
         None => Cow::Borrowed(*policy),
     };
-    let narrowed: Vec<_> = policies.iter().map(&mut narrow).collect();
+    // With a CUSTOM policy every connection is denied.
+    let decisive = policies.iter().filter(|policy| policy.action != Action::Custom);
+    let narrowed: Vec<_> = decisive.map(&mut narrow).collect();
     if omitted > 0 {
         connection_warnings.push(format!("{omitted} more rules are affected"));
     }
@@ -282,6 +273,7 @@ fn read(node: &ConfigNode<'_>, items: &StreamedList<'_>) -> Option<Configuration
     let path_readings = PathReadings::read(object.optional("pathReadings").as_ref());
     let mode = EnforcementMode::read(object.optional("mode").as_ref());
     let reply = DenyResponse::read(object.optional("deny").as_ref());
+    let custom = CustomSettings::read(&object);
     // Where they could not be read, that is an error already.
     let claims = Rc::new(claims.unwrap_or_default());
     let known = workload.as_ref().and_then(Option::as_ref);
@@ -289,7 +281,6 @@ fn read(node: &ConfigNode<'_>, items: &StreamedList<'_>) -> Option<Configuration
     let default_namespace = read_default_namespace(&object, own_namespace);
     let resources = object.required("resources", "list the policies, or write [] for none");
     let loaded = resources.as_ref().zip(trust_domains.as_ref()).and_then(|(node, trust_domains)| {
-        let root_namespace = root_namespace.as_deref().unwrap_or_default();
         let context = Context {
             trust_domains,
             claims: &claims,
@@ -298,9 +289,6 @@ fn read(node: &ConfigNode<'_>, items: &StreamedList<'_>) -> Option<Configuration
             trusts_remote_address: true,
             registry: &ALL_FIELDS,
             denies_only: false,
-            is_for_others: &|namespace, target| {
-                known.is_some_and(|workload| target.is_for_others(namespace, root_namespace, workload))
-            },
         };
         let default_namespace =
             DefaultNamespace::new(default_namespace.as_ref(), "defaultNamespace or workload.namespace");
@@ -318,6 +306,7 @@ fn read(node: &ConfigNode<'_>, items: &StreamedList<'_>) -> Option<Configuration
         default_action: transpose(default_action)?,
         path_readings: path_readings?,
         mode: mode?,
+        custom: custom?,
         workload: transpose(workload)?,
         root_namespace: root_namespace?,
     })
@@ -357,21 +346,6 @@ fn no_allow_policy(none_loaded: bool, none_here: bool) -> ConfigError {
         "defaultAction",
         format!("missing, and {why}; say what happens to a request then, DENY or ALLOW (Istio would let it through)"),
     )
-}
-
-/// Returns the policies whose selection of the workload is undecidable, with the `workload` key that is missing.
-fn undecidable<'p>(
-    policies: &'p [AuthorizationPolicy],
-    workload: &'p Workload,
-    root_namespace: &'p str,
-) -> impl Iterator<Item = (&'p AuthorizationPolicy, &'static str)> {
-    let in_reach = move |policy: &&AuthorizationPolicy| {
-        policy.name.namespace().is_some_and(|namespace| {
-            let in_reach = [root_namespace, workload.namespace.as_str()].contains(&namespace);
-            in_reach && !policy.target.selects(namespace, root_namespace, workload)
-        })
-    };
-    policies.iter().filter(in_reach).filter_map(|policy| Some((policy, policy.target.missing_attribute(workload)?)))
 }
 
 #[cfg(test)]

@@ -63,6 +63,7 @@ impl Preset {
                 name,
                 mode: EnforcementMode::Enforce,
                 action: Action::Deny,
+                provider: None,
                 target: Target::All,
                 rules,
                 rule_names,

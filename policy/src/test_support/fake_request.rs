@@ -25,6 +25,7 @@ pub(crate) struct FakeRequest {
     pub(crate) host: Option<Vec<u8>>,
     pub(crate) path: Option<Vec<u8>>,
     pub(crate) headers: Vec<(&'static str, Vec<u8>)>,
+    pub(crate) mark: Option<Vec<u8>>,
     /// The attributes that cannot be read.
     pub(crate) failing: Vec<&'static str>,
     /// The attributes that were read, in order.
@@ -52,6 +53,7 @@ impl FakeRequest {
             host: bytes("orders"),
             path: bytes("/"),
             headers: Vec::new(),
+            mark: None,
             failing: Vec::new(),
             read: Vec::new(),
         }
@@ -133,6 +135,11 @@ impl Request for FakeRequest {
     fn metadata(&mut self) -> Result<&DynamicMetadata, AttributeError> {
         self.record("metadata")?;
         Ok(&self.metadata)
+    }
+
+    fn custom_mark(&mut self) -> Result<Option<Vec<u8>>, AttributeError> {
+        self.record("mark")?;
+        Ok(self.mark.clone())
     }
 
     fn destination_port(&mut self) -> Result<Option<u16>, AttributeError> {

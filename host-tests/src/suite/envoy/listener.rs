@@ -8,8 +8,8 @@ use testbed::TokenIssuer;
 use super::STATE_KEYS;
 use crate::filter;
 use crate::suite::environment::{
-    CORP_HEADER, CORP_PROVIDER, DIRECT_ADDRESS_KEY, JWT_FAILED_STATUS, JWT_FILTER, JWT_PAYLOAD, PEER_HEADER, PEER_KEY,
-    fixed_metadata,
+    CORP_HEADER, CORP_PROVIDER, DIRECT_ADDRESS_KEY, JWT_FAILED_STATUS, JWT_FILTER, JWT_PAYLOAD, MARK_HEADER, MARK_KEY,
+    PEER_HEADER, PEER_KEY, fixed_metadata,
 };
 
 /// Returns the configuration of a Wasm filter. Envoy's log names the VM while the plugin is configured.
@@ -185,19 +185,22 @@ pub(super) fn passthrough_listener(name: &str, counters: &str, log: &Path, filte
 }
 
 /// Returns the filters that `identity-authz` relies on: they set the direct peer's address, the claims of validated
-/// tokens, and metadata.
+/// tokens, a mark of CUSTOM, and metadata.
 pub(crate) fn preceding_filters(tokens: &TokenIssuer) -> Vec<Value> {
     let filter = |name: &str, kind: &str, configuration: Value| json!({"name": name, "typed_config": with_type(&configuration, kind)});
-    let peer = json!({
-        "object_key": PEER_KEY,
-        "factory_key": "envoy.string",
-        "format_string": {
-            "text_format_source": {"inline_string": format!("%REQ({PEER_HEADER})%")},
-            "omit_empty_values": true
-        },
-        "skip_if_empty": true
-    });
-    let filter_state = json!({"on_request_headers": [direct_address_state(), peer]});
+    let from_header = |key: &str, header: &str| {
+        json!({
+            "object_key": key,
+            "factory_key": "envoy.string",
+            "format_string": {
+                "text_format_source": {"inline_string": format!("%REQ({header})%")},
+                "omit_empty_values": true
+            },
+            "skip_if_empty": true
+        })
+    };
+    let states = [direct_address_state(), from_header(PEER_KEY, PEER_HEADER), from_header(MARK_KEY, MARK_HEADER)];
+    let filter_state = json!({"on_request_headers": states});
     let provider = |payload_key: &str, header: &str, prefix: &str| {
         json!({
             "local_jwks": {"inline_string": tokens.key_set()},

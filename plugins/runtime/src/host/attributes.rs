@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use sallyport_policy::{AttributeError, DynamicMetadata};
+use sallyport_policy::{AttributeError, DynamicMetadata, MARK_KEY};
 
 use crate::abi::Bytes;
 use crate::header_map::HeaderMap;
@@ -36,6 +36,13 @@ pub(crate) fn request_headers(host: impl Host) -> Result<HeaderMap, HostError> {
 /// Filter state under `key`, `None` if it is not set.
 pub(crate) fn filter_state(host: impl Host, key: &str) -> Result<Option<Bytes>, HostError> {
     host.property(&format!("filter_state\0{key}"))
+}
+
+/// The mark of an instance with `stage: custom`.
+pub(crate) fn custom_mark(host: impl Host) -> Result<Option<Vec<u8>>, AttributeError> {
+    let mark =
+        filter_state(host, &format!("wasm.{MARK_KEY}")).map_err(|error| error.reading("the mark of stage: custom"))?;
+    Ok(mark.map(|mark| mark.to_vec()))
 }
 
 /// `destination.port`: the port that the connection was addressed to.

@@ -105,6 +105,18 @@ fn a_pattern_has_counters_under_one_segment() {
 }
 
 #[test]
+fn a_marked_request_is_counted_by_provider() {
+    let host = FakeHost::default();
+    let reporter = Reporter::new(&host, "f", std::iter::empty()).with_marks(["my.opa/v1", "login"].into_iter());
+    reporter.mark(&["login", "my.opa/v1"], None);
+    reporter.mark(&[], Some("the proxy did not tell :path"));
+    reporter.on_tick();
+    let counters = ["f.custom.my_opa_v1", "f.custom.login", "f.custom.none", "f.errors"].map(|name| host.counter(name));
+    assert_eq!(counters, [Some(1); 4]);
+    assert_eq!(filter_state(&host, "reason").as_deref(), Some("the proxy did not tell :path"));
+}
+
+#[test]
 fn an_audit_is_counted_and_shown() {
     let host = FakeHost::default();
     let configuration = configuration();

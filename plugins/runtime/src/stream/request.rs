@@ -216,6 +216,10 @@ impl<H: Host> Request for CurrentStream<'_, H> {
         cached(&mut self.metadata, || attributes::metadata(self.context.host()))
     }
 
+    fn custom_mark(&mut self) -> Result<Option<Vec<u8>>, AttributeError> {
+        attributes::custom_mark(self.context.host())
+    }
+
     fn method(&mut self) -> Result<Option<&[u8]>, AttributeError> {
         self.pseudo_header(|stream| &mut stream.method, ":method")
     }

@@ -34,6 +34,7 @@ pub(crate) fn explain(rules: &RuleSet, names_repeat: bool, denial: &Denial<'_>, 
             let text = format!("no ALLOW policy applies here and defaultAction is DENY: {}", describe_request(request));
             format!("{text}{}", dry_run_allow(rules, request))
         }
+        Denial::Custom(reason) => format!("{reason}: {}", describe_request(request)),
         Denial::Undecidable(error) => format!("{error}: {}", describe_request(request)),
     }
 }

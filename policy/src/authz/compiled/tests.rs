@@ -36,7 +36,6 @@ fn read(name: &str, spec: &str) -> AuthorizationPolicy {
         trusts_remote_address: true,
         registry: &ALL_FIELDS,
         denies_only: false,
-        is_for_others: &|_, _| false,
     };
     let node = ConfigNode::root(&document, &diagnostics);
     let policy = node.object().and_then(|object| {

@@ -11,6 +11,8 @@ pub(crate) enum Action {
     Deny,
     /// Marks a request that matches, and decides nothing.
     Audit,
+    /// Asks an authorizer about a request that matches. It matches as a DENY does.
+    Custom,
 }
 
 /// The answer where no ALLOW policy applies.

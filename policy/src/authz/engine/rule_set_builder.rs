@@ -53,7 +53,7 @@ impl RuleSetBuilder {
     pub(crate) fn add_policy(&mut self, action: Action, mode: EnforcementMode) {
         let group = match action {
             Action::Allow => &mut self.allow,
-            Action::Deny => &mut self.deny,
+            Action::Deny | Action::Custom => &mut self.deny,
             Action::Audit => return,
         };
         match mode {
@@ -109,8 +109,8 @@ impl RuleSetBuilder {
             let (field, set) = self.intern(predicate, explained);
             // If a value has several readings, one that matches is enough to deny, and all have to match to allow.
             let of = match (action, predicate.negated) {
-                (Action::Deny | Action::Audit, false) | (Action::Allow, true) => Quantifier::Any,
-                (Action::Deny | Action::Audit, true) | (Action::Allow, false) => Quantifier::All,
+                (Action::Deny | Action::Custom | Action::Audit, false) | (Action::Allow, true) => Quantifier::Any,
+                (Action::Deny | Action::Custom | Action::Audit, true) | (Action::Allow, false) => Quantifier::All,
             };
             conditions.push(Condition { field, negated: predicate.negated, set, of });
         }
@@ -140,8 +140,8 @@ impl RuleSetBuilder {
 
     fn clauses(&mut self, action: Action, mode: EnforcementMode) -> &mut Vec<Clause<FieldId>> {
         match (action, mode) {
-            (Action::Deny, EnforcementMode::Enforce) => &mut self.deny.enforced,
-            (Action::Deny, EnforcementMode::Report) => &mut self.deny.reported,
+            (Action::Deny | Action::Custom, EnforcementMode::Enforce) => &mut self.deny.enforced,
+            (Action::Deny | Action::Custom, EnforcementMode::Report) => &mut self.deny.reported,
             (Action::Allow, EnforcementMode::Enforce) => &mut self.allow.enforced,
             (Action::Allow, EnforcementMode::Report) => &mut self.allow.reported,
             (Action::Audit, _) => &mut self.audit,

@@ -5,6 +5,7 @@ use crate::authz::mtls_mode::Applicable;
 use crate::authz::policy_name::PolicyName;
 use crate::authz::resources::authorization_policy::AuthorizationPolicy;
 use crate::authz::resources::workload::{Target, Workload};
+use crate::authz::stage::Stage;
 use crate::config::enforcement_mode::EnforcementMode;
 use crate::config::load_report::LoadReport;
 use crate::config::passed_over::PassedOver;
@@ -40,7 +41,7 @@ impl Configuration {
     /// Returns one line: resources, how many apply here, and which are enforced or only reported.
     fn summary(&self, applicable: &[&AuthorizationPolicy], peer_authentications: usize) -> String {
         let resources = self.loaded.policies.len() + self.loaded.peer_authentications.len();
-        let here = applicable.len() + peer_authentications;
+        let here = applicable.len() + if self.custom.stage == Stage::Custom { 0 } else { peer_authentications };
         let (enforced, reported) = match self.mode {
             EnforcementMode::Report => (0, here),
             EnforcementMode::Enforce => {
@@ -50,8 +51,9 @@ impl Configuration {
         };
         let mode = if self.mode == EnforcementMode::Report { ", mode: report, nothing is denied" } else { "" };
         let (omitted, validation) = (self.path_readings.left_out(), self.certificate_validation.note());
+        let custom = self.custom.note(applicable);
         format!(
-            "loaded {resources} resources, {here} apply here, {enforced} enforced, {reported} only reported{mode}{omitted}{validation}"
+            "loaded {resources} resources, {here} apply here, {enforced} enforced, {reported} only reported{mode}{omitted}{validation}{custom}"
         )
     }
 

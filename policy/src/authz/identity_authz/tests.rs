@@ -69,9 +69,9 @@ refused! {
     deny_without_rules: "action: DENY" =>
         "resources[0].spec: a DENY without rules denies nothing; write rules: [{}] to deny everything";
     custom_action: "{action: CUSTOM, provider: {name: x}, rules: [{}]}" =>
-        "resources[0].spec.action: CUSTOM is not supported; use envoy.filters.http.ext_authz before this filter";
+        "resources[0].spec.action: CUSTOM is not supported without customProviders; put envoy.filters.http.ext_authz between two instances of this filter (docs/identity-authz.md), and write customProviders: [`x`]";
     provider_of_another_action: "{action: DENY, provider: {name: x}, rules: [{}]}" =>
-        "resources[0].spec.provider: is for the action CUSTOM, remove it";
+        "resources[0].spec.provider: is for the action CUSTOM, remove it or write action: CUSTOM";
     policy_with_an_unknown_field: "rule: [{}]" =>
         "resources[0].spec.rule: unknown field, did you mean \"rules\"?";
     operation_within_from: "rules: [{from: [{source: {principals: [a/b]}, operation: {}}]}]" =>

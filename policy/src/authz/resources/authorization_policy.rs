@@ -27,8 +27,14 @@ pub(crate) struct Context<'c> {
     pub(crate) registry: &'c Registry,
     /// True if the filter only denies.
     pub(crate) denies_only: bool,
-    /// Tells of a policy of this namespace with this target that it is for other workloads alone.
-    pub(crate) is_for_others: &'c dyn Fn(&str, &Target) -> bool,
+}
+
+/// The authorizer of a CUSTOM policy.
+#[derive(Clone)]
+pub(crate) struct Provider {
+    pub(crate) name: String,
+    /// Path of the policy's `spec`, for errors that only the rest of the configuration shows.
+    pub(crate) spec: String,
 }
 
 /// Valid AuthorizationPolicy.
@@ -37,6 +43,8 @@ pub(crate) struct AuthorizationPolicy {
     pub(crate) name: PolicyName,
     pub(crate) mode: EnforcementMode,
     pub(crate) action: Action,
+    /// `provider` of a CUSTOM policy; no other has one. Boxed, since most policies are others.
+    pub(crate) provider: Option<Box<Provider>>,
     pub(crate) target: Target,
     pub(crate) rules: Vec<Dnf>,
     /// The names of rules that are not called by their numbers.
@@ -81,12 +89,11 @@ impl AuthorizationPolicy {
                 node.error(format!("this filter only denies, use identity-authz for {word}"));
                 return None;
             }
-            (Some(node), Some("CUSTOM")) => return Self::read_custom(&spec, node, metadata, context),
             _ => {}
         }
         let action = read_action(action.as_ref());
         let target = Target::read(&spec);
-        spec.unsupported("provider", "is for the action CUSTOM, remove it");
+        let provider = read_provider(&spec, action, &node);
         let namespace = metadata.as_ref().and_then(|metadata| metadata.name.namespace()).map(str::to_owned);
         let reader = RuleFieldReader {
             registry: context.registry,
@@ -104,43 +111,69 @@ impl AuthorizationPolicy {
             Some(rules) => reader.read_rules(&rules),
             None => Some(Vec::new()),
         };
-        if action == Some(Action::Audit)
-            && metadata.as_ref().is_some_and(|metadata| metadata.mode == EnforcementMode::Report)
-        {
-            resource
-                .error("an AUDIT policy changes nothing, so it has no dry run; remove the annotation istio.io/dry-run");
-        }
-        if action == Some(Action::Deny) && rules.as_ref().is_some_and(Vec::is_empty) {
-            spec.error("a DENY without rules denies nothing; write rules: [{}] to deny everything");
-        }
+        let dry_run = metadata.as_ref().is_some_and(|metadata| metadata.mode == EnforcementMode::Report);
+        check_dry_run(resource, action.filter(|_| dry_run));
+        check_without_rules(&spec, action.filter(|_| rules.as_ref().is_some_and(Vec::is_empty)));
         spec.finish();
         let Metadata { name, mode, .. } = metadata?;
-        Some(Self { name, mode, action: action?, target: target?, rules: rules?, rule_names: Vec::new() })
-    }
-
-    /// Reads a policy with `action: CUSTOM`, which is taken if it is for other workloads.
-    fn read_custom(
-        spec: &Object<'_>,
-        action: &ConfigNode<'_>,
-        metadata: Option<Metadata>,
-        context: &Context<'_>,
-    ) -> Option<Self> {
-        let (metadata, target) = (metadata?, Target::read(spec)?);
-        if metadata.name.namespace().is_some_and(|namespace| (context.is_for_others)(namespace, &target)) {
-            // It is counted, and has no part in any decision.
-            return Some(Self::without_rules(metadata, Action::Audit, target));
-        }
-        action.error("CUSTOM is not supported; use envoy.filters.http.ext_authz before this filter");
-        None
+        let (action, provider) = (action?, provider?);
+        Some(Self { name, mode, action, provider, target: target?, rules: rules?, rule_names: Vec::new() })
     }
 
     fn without_rules(metadata: Metadata, action: Action, target: Target) -> Self {
         let Metadata { name, mode, .. } = metadata;
-        Self { name, mode, action, target, rules: Vec::new(), rule_names: Vec::new() }
+        Self { name, mode, action, provider: None, target, rules: Vec::new(), rule_names: Vec::new() }
     }
+}
+
+/// Reports an action that has no dry run, given if the policy has the annotation.
+fn check_dry_run(resource: &Object<'_>, action: Option<Action>) {
+    match action {
+        Some(Action::Audit) => resource
+            .error("an AUDIT policy changes nothing, so it has no dry run; remove the annotation istio.io/dry-run"),
+        Some(Action::Custom) => resource
+            .error("a CUSTOM policy has no dry run: its authorizer decides; remove the annotation istio.io/dry-run"),
+        Some(Action::Allow | Action::Deny) | None => {}
+    }
+}
+
+/// Reports an action that means nothing without rules, given if the policy has none.
+fn check_without_rules(spec: &Object<'_>, action: Option<Action>) {
+    match action {
+        Some(Action::Deny) => {
+            spec.error("a DENY without rules denies nothing; write rules: [{}] to deny everything");
+        }
+        Some(Action::Custom) => {
+            spec.error("a CUSTOM without rules asks nobody; write rules: [{}] to ask about every request");
+        }
+        Some(Action::Allow | Action::Audit) | None => {}
+    }
+}
+
+/// Reads `provider`, which CUSTOM policies have and no others. `None` if there is an error, or no valid action.
+fn read_provider(spec: &Object<'_>, action: Option<Action>, node: &ConfigNode<'_>) -> Option<Option<Box<Provider>>> {
+    let Some(action) = action else {
+        spec.optional("provider");
+        return None;
+    };
+    if action != Action::Custom {
+        spec.unsupported("provider", "is for the action CUSTOM, remove it or write action: CUSTOM");
+        return Some(None);
+    }
+    let provider = spec.required("provider", "name the authorizer, as in provider: {name: oauth2-proxy}")?;
+    let object = provider.object()?;
+    let name = object.required("name", "name the authorizer, as in name: oauth2-proxy");
+    let name = name.as_ref().and_then(ConfigNode::non_empty_str).map(str::to_owned);
+    object.finish();
+    Some(Some(Box::new(Provider { name: name?, spec: node.path() })))
 }
 
 fn read_action(node: Option<&ConfigNode<'_>>) -> Option<Action> {
     let Some(node) = node else { return Some(Action::Allow) };
-    node.enum_value(&[("ALLOW", Action::Allow), ("DENY", Action::Deny), ("AUDIT", Action::Audit)])
+    node.enum_value(&[
+        ("ALLOW", Action::Allow),
+        ("DENY", Action::Deny),
+        ("AUDIT", Action::Audit),
+        ("CUSTOM", Action::Custom),
+    ])
 }

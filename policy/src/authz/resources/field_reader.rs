@@ -51,7 +51,7 @@ impl RuleFieldReader<'_> {
 /// denies.
 fn operator_bytes(action: Action, negated: bool) -> SegmentBytes {
     match (action, negated) {
-        (Action::Allow, false) | (Action::Deny, true) | (Action::Audit, _) => SegmentBytes::Envoy,
-        (Action::Allow, true) | (Action::Deny, false) => SegmentBytes::Any,
+        (Action::Allow, false) | (Action::Deny | Action::Custom, true) | (Action::Audit, _) => SegmentBytes::Envoy,
+        (Action::Allow, true) | (Action::Deny | Action::Custom, false) => SegmentBytes::Any,
     }
 }

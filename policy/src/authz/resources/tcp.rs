@@ -24,7 +24,7 @@ impl AuthorizationPolicy {
                     warnings.push(format!("{affected} never matches TCP, so this ALLOW rule allows no connection"));
                     rules.push(Vec::new());
                 }
-                Action::Deny | Action::Audit => {
+                Action::Deny | Action::Audit | Action::Custom => {
                     let action = if self.action == Action::Deny { "DENY" } else { "AUDIT" };
                     warnings
                         .push(format!("{affected} is ignored for TCP, so this {action} rule matches more connections"));
@@ -42,6 +42,7 @@ impl AuthorizationPolicy {
             name: self.name.clone(),
             mode: self.mode,
             action: self.action,
+            provider: self.provider.clone(),
             target: self.target.clone(),
             rules,
             rule_names: self.rule_names.clone(),

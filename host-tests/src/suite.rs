@@ -5,7 +5,11 @@
 mod case;
 mod environment;
 pub mod envoy;
+mod first_bytes;
 pub mod native;
 mod observed;
+mod tunnel;
 
-pub use case::{Answer, Caller, Case, Expectation, FirstSpeaker, Passthrough, RequestSpec, Suite, load};
+pub use case::{Answer, Caller, Case, Expectation, FirstSpeaker, RequestSpec, Suite, load};
+pub use first_bytes::Passthrough;
+pub use tunnel::{Tunnel, TunnelEnd};

@@ -14,4 +14,4 @@ pub use module::Module;
 pub use outcome::{ConnectionOutcome, LocalResponse, Refused, RequestOutcome};
 pub use state::{HostCall, InjectedFailure, LogLine};
 pub use stream::{Connection, Request};
-pub use vm::{Root, Speaker, Vm};
+pub use vm::{Root, Speaker, TunnelEvent, TunnelOutcome, Vm};

@@ -1,14 +1,15 @@
-//! `egress-allowlist` beyond its suites: host calls that fail, a connection that cannot be closed, the cost of a
-//! decision and its growth.
+//! `egress-allowlist` beyond its suites: host calls that fail, a connection or a tunnel that cannot be closed, the
+//! cost of a decision and of a tunnel's bytes, and its growth.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use fastrand::Rng;
 use host_tests::policy;
-use host_tests::wasm_host::{Connection, InjectedFailure, Request, Root, Speaker, Vm};
+use host_tests::wasm_host::{Connection, InjectedFailure, Request, Root, Speaker, TunnelEvent, TunnelOutcome, Vm};
 use host_tests::{filter, rows};
 use serde_json::json;
+use testbed::client_hello;
 
 const PAYMENTS: &str = "spiffe://cluster.local/ns/shop/sa/payments";
 const WEB: &str = "spiffe://cluster.local/ns/shop/sa/web";
@@ -112,6 +113,98 @@ fn a_connection_that_cannot_be_closed_is_held() -> Result<()> {
     Ok(())
 }
 
+/// Plays a tunnel to open.com whose client sends `bytes` in pieces of `size`.
+fn tunnel(vm: &mut Vm, root: Root, bytes: &[u8], size: usize) -> Result<TunnelOutcome> {
+    let events: Vec<_> =
+        [&[][..]].into_iter().chain(bytes.chunks(size)).map(|piece| TunnelEvent::Bytes(piece.to_vec())).collect();
+    vm.tunnel(root, connection(1, Some(WEB), None), connect("open.com:443"), &events)
+}
+
+rows! {
+    no_failing_host_call_lets_a_denied_tunnel_through: check_denied_tunnel;
+    another_server_name: &client_hello(Some(b"evil.com"))?;
+    no_server_name: &client_hello(None)?;
+    no_tls: b"SSH-2.0-x\r\n and more";
+}
+
+fn check_denied_tunnel(bytes: &[u8]) -> Result<()> {
+    let (mut vm, root) = configured(RULES)?;
+    let outcome = tunnel(&mut vm, root, bytes, 20)?;
+    ensure!(outcome.forwarded.is_empty() && outcome.request.status() == Some(403), "{outcome:?}");
+    for failure in InjectedFailure::each_of(outcome.request.host_calls) {
+        let (mut vm, root) = configured(RULES)?;
+        vm.inject_failure(Some(failure.clone()));
+        let outcome = tunnel(&mut vm, root, bytes, 20)?;
+        ensure!(outcome.forwarded.is_empty(), "{failure}, and bytes go on: {outcome:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_tunnel_whose_bytes_cannot_be_read_is_denied_and_counted() -> Result<()> {
+    let (mut vm, root) = configured(RULES)?;
+    let hello = client_hello(Some(b"open.com"))?;
+    ensure!(tunnel(&mut vm, root, &hello, 20)?.forwarded.concat() == hello, "denied without a failure");
+    let call = "proxy_get_buffer_bytes".to_owned();
+    vm.inject_failure(Some(InjectedFailure { call, status: INTERNAL_FAILURE }));
+    let outcome = tunnel(&mut vm, root, &hello, 20)?;
+    ensure!(outcome.forwarded.is_empty(), "{outcome:?}");
+    let reason = outcome.request.filter_state.get("wasm.sallyport.egress_allowlist.reason").context("no reason")?;
+    ensure!(reason.starts_with("the proxy did not tell the first bytes of the tunnel: InternalFailure"), "{reason}");
+    vm.inject_failure(None);
+    vm.tick(root)?;
+    ensure!(vm.counters().get("sallyport.egress_allowlist.errors") == Some(&1), "{:?}", vm.counters());
+    Ok(())
+}
+
+#[test]
+fn a_tunnel_that_is_denied_and_not_gone_stays_held() -> Result<()> {
+    let (mut vm, root) = configured(RULES)?;
+    let call = "proxy_send_local_response".to_owned();
+    vm.inject_failure(Some(InjectedFailure { call, status: INTERNAL_FAILURE }));
+    let bytes = [client_hello(Some(b"evil.com"))?, client_hello(Some(b"open.com"))?].concat();
+    let outcome = tunnel(&mut vm, root, &bytes, 20)?;
+    ensure!(outcome.forwarded.is_empty(), "{outcome:?}");
+    let attempts = outcome.request.host_calls.iter().filter(|call| *call == "proxy_send_local_response").count();
+    ensure!(attempts == 1, "{attempts} attempts to answer");
+    Ok(())
+}
+
+/// The most instructions of a read of a tunnel that is decided.
+const MOST_OF_A_READ: u64 = 250;
+
+#[test]
+fn a_read_of_a_decided_tunnel_is_no_host_call_and_costs_the_same_for_any_size() -> Result<()> {
+    let (mut vm, root) = Vm::configured(&filter::load_metered("egress-allowlist")?, &policy::configuration(RULES)?)?;
+    let hello = client_hello(Some(b"open.com"))?;
+    let decided = tunnel(&mut vm, root, &hello, hello.len())?.request.host_calls;
+    let bytes = [hello.clone(), vec![7; 100_000]].concat();
+    let outcome = tunnel(&mut vm, root, &bytes, hello.len())?;
+    ensure!(outcome.request.host_calls == decided, "{:?}", outcome.request.host_calls);
+    let reads = outcome.instructions.get(2..).context("no reads")?;
+    let (least, most) = (reads.iter().min().context("none")?, reads.iter().max().context("none")?);
+    println!("instructions of a read: {least} to {most}");
+    ensure!(*most <= MOST_OF_A_READ, "a read takes {most} instructions");
+    ensure!(outcome.forwarded.concat() == bytes, "not everything goes on");
+    Ok(())
+}
+
+#[test]
+fn a_client_hello_that_trickles_costs_the_same_for_each_byte() -> Result<()> {
+    let (mut vm, root) = Vm::configured(&filter::load_metered("egress-allowlist")?, &policy::configuration(RULES)?)?;
+    // A message that never ends, in records of one byte.
+    let bytes: Vec<u8> =
+        [&[1, 0, 0x40, 0][..], &[0; 8000]].concat().iter().flat_map(|byte| [22, 3, 1, 0, 1, *byte]).collect();
+    let outcome = tunnel(&mut vm, root, &bytes, 1)?;
+    ensure!(outcome.forwarded.is_empty() && !outcome.request.continues, "it is not held");
+    let quarters: Vec<u64> =
+        outcome.instructions.chunks(outcome.instructions.len() / 4).map(|reads| reads.iter().sum()).collect();
+    let (first, last) = (quarters.first().context("none")?, quarters.get(3).context("none")?);
+    println!("instructions: {first} for the first quarter of the bytes, {last} for the last");
+    ensure!(last * 10 <= first * 12, "{quarters:?}");
+    Ok(())
+}
+
 rows! {
     a_failing_host_call_denies_what_needs_it_and_is_counted: check_failure_denies_and_counts;
     the_certificate: "proxy_get_property connection.uri_san_peer_certificate";
@@ -176,12 +269,16 @@ rules:
 #[test]
 fn neither_requests_nor_connections_leave_memory_behind() -> Result<()> {
     let (mut vm, root) = configured(RULES)?;
+    let hello = client_hello(Some(b"open.com"))?;
     let play = |vm: &mut Vm, rounds: u64| -> Result<usize> {
         for round in 0..rounds {
             for server_name in [None, Some("evil.com"), Some("open.com")] {
                 vm.connection(root, connection(round, None, server_name), Speaker::Client)?;
             }
             vm.request(root, connection(round % 100, Some(PAYMENTS), None), get("evil.com:443"))?;
+            // One that ends before it is decided, and one that passes.
+            tunnel(vm, root, &hello[..30], 10)?;
+            tunnel(vm, root, &hello, 200)?;
         }
         Ok(vm.memory())
     };

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use anyhow::{Context, Result, ensure};
 use host_tests::rows;
 use serde_json::Value;
-use testbed::{EgressGateway, EgressOutcome, resolve};
+use testbed::{Client, EgressGateway, EgressOutcome, resolve};
 
 const PAYMENTS: &str = "cluster.local/ns/shop/sa/payments";
 const FRONTEND: &str = "cluster.local/ns/shop/sa/frontend";
@@ -113,7 +113,13 @@ fn a_declared_name_that_resolves_to_a_place_inside_is_not_reached() -> Result<()
         let entry = gateway.log_entry(&[("request", &format!("CONNECT {host}:{}", gateway.port()))])?;
         let details = entry.get("details").and_then(Value::as_str).context("no details")?;
         ensure!(details.contains("dns_resolution_failure"), "{entry}");
+        ensure!(entry.get("flags") == Some(&"DF".into()), "{entry}");
     }
+    let answer = Client::plaintext(gateway.listener("forward-proxy")?)
+        .send(b"GET http://updates.example.org/ HTTP/1.1\r\nhost: x\r\n\r\n")?;
+    let body = String::from_utf8_lossy(&answer.body);
+    ensure!(body.starts_with("The egress proxy found no address of this host that it may connect to"), "{body}");
+    ensure!(answer.header("server").is_none(), "the proxy poses as a server");
     ensure!(gateway.tls_passthrough("updates.example.org")? == EgressOutcome::Closed, "the same host by SNI");
     Ok(())
 }

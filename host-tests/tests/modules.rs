@@ -22,7 +22,14 @@ const FILTERS: [(&str, &[&str]); 3] = [
     ("baseline-deny", &["proxy_on_new_connection"]),
     (
         "egress-allowlist",
-        &["proxy_on_downstream_connection_close", "proxy_on_downstream_data", "proxy_on_new_connection"],
+        &[
+            "proxy_on_delete",
+            "proxy_on_downstream_connection_close",
+            "proxy_on_downstream_data",
+            "proxy_on_new_connection",
+            "proxy_on_request_body",
+            "proxy_on_request_trailers",
+        ],
     ),
 ];
 

@@ -237,7 +237,7 @@ fn read(node: &ConfigNode<'_>, items: &StreamedList<'_>) -> Option<Configuration
         None => Some(None),
     };
     let mode = EnforcementMode::read(object.optional("mode").as_ref());
-    let reply = DenyResponse::read(object.optional("deny").as_ref());
+    let reply = DenyResponse::read(object.optional("deny").as_ref(), DenyResponse::default());
     let resources = object.optional("resources");
     let trust_domains = TrustDomains::new("cluster.local".to_owned(), Vec::new());
     let context = Context {

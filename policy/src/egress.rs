@@ -2,6 +2,7 @@
 
 pub(crate) mod authority;
 pub(crate) mod cilium_network_policy;
+pub(crate) mod client_hello;
 pub(crate) mod compiled;
 pub(crate) mod context;
 pub(crate) mod decision;
@@ -18,6 +19,8 @@ pub(crate) mod port;
 pub(crate) mod request;
 pub(crate) mod rule;
 pub(crate) mod service_entry;
+pub(crate) mod settings;
+pub(crate) mod tunnel;
 pub(crate) mod workloads;
 
 use std::cell::RefCell;
@@ -34,16 +37,31 @@ use crate::config::reader::ConfigNode;
 use crate::config::value::Value;
 use crate::egress::compiled::EgressPolicy;
 use crate::egress::context::{DefaultExport, EgressContext};
+use crate::egress::decision::EgressDenial;
 use crate::egress::rule::{OWN_KINDS, Rule, Rules};
+use crate::egress::settings::EgressSettings;
 use crate::egress::workloads::Workloads;
 use crate::identity::settings::{
     CertificateValidation, DirectRemoteAddress, read_certificate_identity, read_remote_address, read_trust_domains,
 };
 
+/// Body of a denial. Clients take an answer for the server's, so it says whose it is.
+const DENIED: &str =
+    "The egress proxy does not let this client reach this host. This is the proxy's answer, not the server's.";
+
+/// Body for a client that has too many connections open.
+const LIMITED: &str =
+    "This client has too many connections open through the egress proxy. This is the proxy's answer, not the server's.";
+
+/// HTTP statuses.
+const FORBIDDEN: u32 = 403;
+const TOO_MANY_REQUESTS: u32 = 429;
+
 /// Valid, compiled configuration of `egress-allowlist`.
 pub struct EgressAllowlist {
     policy: EgressPolicy,
     reply: DenyResponse,
+    limited_reply: DenyResponse,
     certificate_validation: CertificateValidation,
     direct_remote_address: DirectRemoteAddress,
     load_report: LoadReport,
@@ -73,15 +91,15 @@ impl EgressAllowlist {
             reply,
             certificate_validation,
             direct_remote_address,
-            mode,
-            server_name_must_match,
+            settings,
         } = diagnostics.into_result(read)?;
-        let summary = summary(&rules, written, mode) + certificate_validation.note();
+        let summary = summary(&rules, written, settings.mode) + certificate_validation.note();
         let mut load_report = LoadReport::new(summary, passed_over);
         rules.notes.lines().iter().for_each(|line| load_report.note(line));
         rules.notes.warnings().iter().for_each(|line| load_report.warn(line));
-        let policy = EgressPolicy::new(&rules.list, server_name_must_match, mode);
-        Ok(Self { policy, reply, certificate_validation, direct_remote_address, load_report })
+        let policy = EgressPolicy::new(&rules.list, settings);
+        let limited_reply = DenyResponse::new(TOO_MANY_REQUESTS, LIMITED);
+        Ok(Self { policy, reply, limited_reply, certificate_validation, direct_remote_address, load_report })
     }
 
     /// Returns the policy for requests.
@@ -94,9 +112,12 @@ impl EgressAllowlist {
         self.certificate_validation
     }
 
-    /// Returns the response to a denied HTTP client.
-    pub fn reply(&self) -> &DenyResponse {
-        &self.reply
+    /// Returns the response to an HTTP client that is denied for this reason.
+    pub fn reply(&self, denial: &EgressDenial<'_>) -> &DenyResponse {
+        match denial {
+            EgressDenial::TooManyConnections(_) => &self.limited_reply,
+            _ => &self.reply,
+        }
     }
 
     /// The source of the address of a connection's other end.
@@ -125,8 +146,7 @@ struct Configuration {
     passed_over: PassedOver,
     reply: DenyResponse,
     direct_remote_address: DirectRemoteAddress,
-    mode: EnforcementMode,
-    server_name_must_match: bool,
+    settings: EgressSettings,
     certificate_validation: CertificateValidation,
 }
 
@@ -139,16 +159,12 @@ fn read(node: &ConfigNode<'_>, items: &StreamedList<'_>) -> Option<Configuration
     };
     let direct_remote_address = DirectRemoteAddress::read(&object);
     let remote_address_is_trusted = read_remote_address(&object);
-    let mode = EnforcementMode::read(object.optional("mode").as_ref());
+    let settings = EgressSettings::read(&object);
     let addresses = match object.optional("ipAddresses") {
         Some(node) => node.enum_value(&[("deny", false), ("allow", true)]),
         None => Some(false),
     };
-    let server_name_must_match = match object.optional("sniMustMatchHost") {
-        Some(node) => node.bool(),
-        None => Some(true),
-    };
-    let reply = DenyResponse::read(object.optional("deny").as_ref());
+    let reply = DenyResponse::read(object.optional("deny").as_ref(), DenyResponse::new(FORBIDDEN, DENIED));
     let workloads =
         object.optional("workloads").map_or_else(|| Some(Workloads::default()), |node| Workloads::read(&node));
     let default_export = match object.optional("serviceEntryExport") {
@@ -183,8 +199,7 @@ fn read(node: &ConfigNode<'_>, items: &StreamedList<'_>) -> Option<Configuration
         passed_over,
         reply: reply?,
         direct_remote_address: direct_remote_address?,
-        mode: mode?,
-        server_name_must_match: server_name_must_match?,
+        settings: settings?,
         certificate_validation: certificate_validation?,
     })
 }

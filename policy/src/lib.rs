@@ -74,9 +74,11 @@ pub use config::load_report::LoadReport;
 pub use config::printable::printable;
 pub use egress::EgressAllowlist;
 pub use egress::authority::{Authority, DomainName, Host, InvalidAuthority};
+pub use egress::client_hello::ClientHelloError;
 pub use egress::compiled::EgressPolicy;
 pub use egress::decision::EgressDenial;
 pub use egress::request::{EgressProtocol, EgressRequest};
+pub use egress::tunnel::{Tunnel, TunnelFault, TunnelStep};
 pub use identity::certificate::certificate_end;
 pub use identity::error::{
     AttributeError, EvalError, SpiffeIdError, UnauthenticatedReason, XfccElementError, XfccError,

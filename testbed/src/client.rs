@@ -14,6 +14,7 @@ use socket2::{Domain, Socket, Type};
 
 use crate::certificates::Identity;
 use crate::http2::{self, Http2Connection, StreamOutcome};
+use crate::http2_tunnel::Http2Tunnel;
 
 /// Time limit for each read and write.
 const IO_TIMEOUT: Duration = Duration::from_secs(20);
@@ -141,6 +142,11 @@ impl Client {
         Http2Connection::new(self.connect()?)
     }
 
+    /// Asks for a tunnel by HTTP/2 with these headers, and sends `early` in it before the answer.
+    pub fn open_http2_tunnel(&self, headers: &[(&[u8], &[u8])], early: &[u8]) -> Result<Http2Tunnel> {
+        Http2Tunnel::open(self.connect()?, headers, early)
+    }
+
     /// Sends raw bytes to an echo service; true if all of them come back before the connection is closed.
     pub fn is_echoed(&self, bytes: &[u8]) -> Result<bool> {
         let mut stream = self.connect()?;
@@ -197,7 +203,7 @@ impl Client {
 }
 
 /// Writes a request, reads exactly the head of the response, and returns its status.
-pub(crate) fn response_head(stream: &mut dyn Stream, bytes: &[u8]) -> Result<u16> {
+pub fn response_head(stream: &mut dyn Stream, bytes: &[u8]) -> Result<u16> {
     stream.write_all(bytes)?;
     stream.flush()?;
     let mut answer = Vec::new();

@@ -18,17 +18,34 @@ use crate::{access_log, filter_path, root};
 /// JSON pointer to the filter's configuration in the file.
 const FILTER: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters/1/typed_config/config/configuration/value";
 
-/// The HTTPS port, which is replaced by the upstream's.
+/// The ports of HTTP and HTTPS, which are replaced by those of the outside.
+const HTTP: u64 = 80;
 const HTTPS: u64 = 443;
 
-/// A running egress gateway, its upstream TLS server, and the authority that issues identities.
+/// A running egress gateway, the outside, and the authority that issues identities.
 #[derive(Debug)]
 pub struct EgressGateway {
     envoy: Envoy,
     folder: PathBuf,
-    upstream: TlsServer,
+    outside: Outside,
     authority: CertificateAuthority,
     filter: Value,
+}
+
+/// The outside: servers on 127.0.0.1 behind every name that resolves to it.
+#[derive(Debug)]
+pub struct Outside {
+    /// The server in place of each HTTPS server, if it is TLS.
+    tls: Option<TlsServer>,
+    http: u16,
+    https: u16,
+}
+
+impl Outside {
+    /// Servers at these ports in place of 80 and 443.
+    pub fn new(http: u16, https: u16) -> Self {
+        Self { tls: None, http, https }
+    }
 }
 
 /// The outcome of an attempt to reach a host through the gateway.
@@ -46,6 +63,14 @@ impl EgressGateway {
     /// Starts the gateway in `folder`. `names` are the DNS server's A records; names that resolve to 127.0.0.1 reach one
     /// TLS server, so 127.0.0.0 is removed from the file's denied address ranges.
     pub fn start(binary: PathBuf, folder: &Path, names: &[(&str, Ipv4Addr)]) -> Result<Self> {
+        let server: Vec<_> = names.iter().map(|(name, _)| SubjectAltName::Dns((*name).to_owned())).collect();
+        let tls = TlsServer::start(&CertificateAuthority::new("outside authority")?.issue(&server)?)?;
+        let https = tls.address().port();
+        Self::start_before(binary, folder, names, Outside { tls: Some(tls), ..Outside::new(80, https) })
+    }
+
+    /// Starts the gateway with an outside of the caller's own.
+    pub fn start_before(binary: PathBuf, folder: &Path, names: &[(&str, Ipv4Addr)], outside: Outside) -> Result<Self> {
         fs::create_dir_all(folder)?;
         let authority = CertificateAuthority::new("shop authority")?;
         fs::write(folder.join("trusted.pem"), authority.pem())?;
@@ -55,13 +80,11 @@ impl EgressGateway {
         ];
         authority.issue(&workload)?.write(folder, "workload")?;
         fs::copy(filter_path("egress-allowlist"), folder.join("egress-allowlist.wasm"))?;
-        let server: Vec<_> = names.iter().map(|(name, _)| SubjectAltName::Dns((*name).to_owned())).collect();
-        let upstream = TlsServer::start(&authority.issue(&server)?)?;
         let dns = DnsServer::start(names)?;
 
         let mut configuration = Configuration::read(&root().join("envoy-config/egress.yaml"))?;
         configuration.move_paths("/etc/sallyport", folder);
-        redirect_upstreams(configuration.at("")?, upstream.address().port(), dns.address());
+        redirect_upstreams(configuration.at("")?, &outside, dns.address());
         if let Some(listeners) = configuration.at("/static_resources/listeners")?.as_array_mut() {
             for listener in listeners {
                 let address = listener.pointer_mut("/address/socket_address").context("no address")?;
@@ -72,7 +95,7 @@ impl EgressGateway {
         let filter = configuration.at(FILTER)?.clone();
         let options = Options { binary, folder: folder.to_owned(), workers: 1, detached: false };
         let envoy = Envoy::start(&configuration, &options)?;
-        Ok(Self { envoy, folder: folder.to_owned(), upstream, authority, filter })
+        Ok(Self { envoy, folder: folder.to_owned(), outside, authority, filter })
     }
 
     /// Issues a workload's certificate.
@@ -80,14 +103,14 @@ impl EgressGateway {
         self.authority.issue(&[SubjectAltName::Uri(format!("spiffe://{principal}"))])
     }
 
-    /// The port of the upstream TLS server, which replaces 443 in the rules.
+    /// The port of the outside that replaces 443 in the rules.
     pub fn port(&self) -> u16 {
-        self.upstream.address().port()
+        self.outside.https
     }
 
-    /// The number of connections to the upstream so far.
+    /// The number of connections to the TLS server so far.
     pub fn upstream_connections(&self) -> usize {
-        self.upstream.connections()
+        self.outside.tls.as_ref().map_or(0, TlsServer::connections)
     }
 
     /// The filter's configuration, with the replaced ports.
@@ -146,12 +169,12 @@ impl EgressGateway {
     }
 }
 
-/// Replaces port 443 by the upstream's, and the machine's DNS resolver by the local one.
-fn redirect_upstreams(value: &mut Value, https: u16, dns: SocketAddr) {
+/// Replaces the ports of HTTP and HTTPS by those of the outside, and the machine's DNS resolver by the local one.
+fn redirect_upstreams(value: &mut Value, outside: &Outside, dns: SocketAddr) {
     match value {
         Value::Array(items) => {
             items.retain(|item| item.get("address_prefix") != Some(&json!("127.0.0.0")));
-            items.iter_mut().for_each(|item| redirect_upstreams(item, https, dns));
+            items.iter_mut().for_each(|item| redirect_upstreams(item, outside, dns));
         }
         Value::Object(entries) => {
             if let Some(options) = entries.get("dns_resolver_options").cloned() {
@@ -161,21 +184,25 @@ fn redirect_upstreams(value: &mut Value, https: u16, dns: SocketAddr) {
             }
             for (key, entry) in entries.iter_mut() {
                 match key.as_str() {
-                    "ports" | "number" | "port_value" => replace_https_port(entry, https),
-                    "inline_string" if *entry == json!(HTTPS.to_string()) => *entry = json!(https.to_string()),
+                    "ports" | "number" | "port_value" => replace_port(entry, outside),
+                    "inline_string" if *entry == json!(HTTPS.to_string()) => *entry = json!(outside.https.to_string()),
                     _ => {}
                 }
-                redirect_upstreams(entry, https, dns);
+                redirect_upstreams(entry, outside, dns);
             }
         }
         _ => {}
     }
 }
 
-fn replace_https_port(value: &mut Value, https: u16) {
+fn replace_port(value: &mut Value, outside: &Outside) {
     match value {
-        Value::Number(number) if number.as_u64() == Some(HTTPS) => *value = json!(https),
-        Value::Array(items) => items.iter_mut().for_each(|item| replace_https_port(item, https)),
+        Value::Number(number) => match number.as_u64() {
+            Some(HTTP) => *value = json!(outside.http),
+            Some(HTTPS) => *value = json!(outside.https),
+            _ => {}
+        },
+        Value::Array(items) => items.iter_mut().for_each(|item| replace_port(item, outside)),
         _ => {}
     }
 }

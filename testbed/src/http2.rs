@@ -7,19 +7,19 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::client::Stream;
 
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Frame types.
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const GOAWAY: u8 = 7;
+/// Frame types (RFC 9113, section 6).
+pub(crate) const DATA: u8 = 0;
+pub(crate) const HEADERS: u8 = 1;
+pub(crate) const RST_STREAM: u8 = 3;
+pub(crate) const SETTINGS: u8 = 4;
+pub(crate) const GOAWAY: u8 = 7;
 
 /// Flags.
-const ACK: u8 = 1;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
+pub(crate) const ACK: u8 = 1;
+pub(crate) const END_STREAM: u8 = 1;
+pub(crate) const END_HEADERS: u8 = 4;
 
 /// End of a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,7 +65,7 @@ pub struct Http2Connection {
 }
 
 /// `:status: 200` as an indexed field: entry 8 of the static table (RFC 7541, appendix A).
-const STATUS_200: u8 = 0x88;
+pub(crate) const STATUS_200: u8 = 0x88;
 
 impl Http2Connection {
     pub(crate) fn new(mut stream: Box<dyn Stream>) -> Result<Self> {
@@ -121,7 +121,7 @@ impl Http2Connection {
     }
 }
 
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Result<Vec<u8>> {
+pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Result<Vec<u8>> {
     let [zero, length @ ..] = u32::try_from(payload.len())?.to_be_bytes();
     if zero != 0 {
         bail!("a frame of {} bytes", payload.len());
@@ -130,7 +130,7 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Result<Vec<u8>> {
 }
 
 /// Encodes a field block as literals without indexing and without Huffman coding (RFC 7541, section 6.2.2).
-fn field_block(headers: &[(&[u8], &[u8])]) -> Result<Vec<u8>> {
+pub(crate) fn field_block(headers: &[(&[u8], &[u8])]) -> Result<Vec<u8>> {
     let mut block = Vec::new();
     for (name, value) in headers {
         block.push(0);
@@ -158,7 +158,7 @@ fn string_length(length: usize) -> Result<Vec<u8>> {
 type Frame = (u8, u8, u32, Vec<u8>);
 
 /// Reads the next frame; `None` if the stream ends before it is complete.
-fn read_frame(stream: &mut (impl Read + ?Sized)) -> Option<Frame> {
+pub(crate) fn read_frame(stream: &mut (impl Read + ?Sized)) -> Option<Frame> {
     let mut head = [0; 9];
     stream.read_exact(&mut head).ok()?;
     let [a, b, c, kind, flags, id @ ..] = head;

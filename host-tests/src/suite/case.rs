@@ -10,6 +10,9 @@ use serde::Deserialize;
 use serde_json::Value;
 use testbed::{SubjectAltName, read_yaml};
 
+use super::first_bytes::Passthrough;
+use super::tunnel::Tunnel;
+
 /// A suite file: cases about one topic.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
@@ -47,6 +50,9 @@ pub struct Case {
     /// A TLS connection instead of a request, in a network filter in front of a proxy that does not terminate TLS.
     #[serde(default)]
     pub passthrough: Option<Passthrough>,
+    /// The bytes of the client in the tunnel that the request, a CONNECT, opens.
+    #[serde(default)]
+    pub tunnel: Option<Tunnel>,
     /// A TCP connection instead of a request, in a network filter that sees its bytes, decrypted if it uses TLS.
     #[serde(default)]
     pub speaks_first: Option<FirstSpeaker>,
@@ -117,17 +123,6 @@ impl Caller {
     }
 }
 
-/// The first bytes of a connection whose TLS is not terminated. A character up to U+00FF stands for the byte with that
-/// value.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
-pub struct Passthrough {
-    /// The SNI of the ClientHello. Absent: it has none.
-    pub server_name: Option<String>,
-    /// Bytes that are not TLS, instead of a ClientHello.
-    pub bytes: Option<String>,
-}
-
 /// The side of a connection that speaks first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -152,6 +147,8 @@ pub struct RequestSpec {
     pub target: Option<String>,
     /// True for HTTP/2 instead of HTTP/1.1.
     pub http2: bool,
+    /// The version in the request line. Default: `HTTP/1.1`.
+    pub version: String,
     /// The Host or `:authority`. Default: `orders.shop`.
     pub host: String,
     /// Further headers in order, each a pair of name and value. A name may be repeated.
@@ -165,17 +162,11 @@ impl Default for RequestSpec {
             path: "/".to_owned(),
             target: None,
             http2: false,
+            version: "HTTP/1.1".to_owned(),
             host: "orders.shop".to_owned(),
             headers: Vec::new(),
         }
     }
-}
-
-/// Returns the bytes that a string of a suite stands for.
-pub(super) fn bytes(text: &str) -> Result<Vec<u8>> {
-    text.chars()
-        .map(|character| u8::try_from(character).with_context(|| format!("{character} is beyond U+00FF")))
-        .collect()
 }
 
 /// The expected result of a case: exactly one of `answer`, `envoy` and `refused`.
@@ -217,7 +208,7 @@ pub struct Expectation {
     /// The mark that `identity-authz` sets with `stage: custom`. Absent: not checked.
     #[serde(default)]
     pub mark: Option<String>,
-    /// The body of a denial. Default: `RBAC: access denied`.
+    /// The body of a denial. Default: the filter's own.
     #[serde(default)]
     pub body: Option<String>,
     /// A response header of a denial.
@@ -236,7 +227,7 @@ pub struct Expectation {
 pub enum Answer {
     /// The request reaches the service, or the connection's bytes do.
     Reached,
-    /// The connection is closed before a byte reaches the upstream.
+    /// The connection is closed before a byte reaches the upstream. A tunnel is closed after it was opened.
     Closed,
     /// The filter answers with 403.
     Denied,
@@ -251,6 +242,16 @@ pub(super) fn checked_counter<'n>(name: &'n str, filter: &str) -> Option<&'n str
     (filter == CONNECTION_COUNTING_FILTER || !name.starts_with("connection.")).then_some(name)
 }
 
+/// Returns the body of a denial by `filter`, by default.
+pub(super) fn denial_body(filter: &str) -> &'static str {
+    match filter {
+        "egress_allowlist" => {
+            "The egress proxy does not let this client reach this host. This is the proxy's answer, not the server's."
+        }
+        _ => "RBAC: access denied",
+    }
+}
+
 /// The filter that counts connections by whether they are mTLS.
 const CONNECTION_COUNTING_FILTER: &str = "identity_authz";
 
@@ -258,6 +259,10 @@ impl Case {
     /// Returns the expected counters of `filter`.
     pub fn counters(&self, filter: &str) -> BTreeMap<String, u64> {
         let mut counters = self.expect.counters();
+        if self.tunnel.is_some() && self.expect.counters.is_none() {
+            // A tunnel is allowed by its authority before its bytes are denied.
+            counters.insert("allowed".to_owned(), 1);
+        }
         if filter == CONNECTION_COUNTING_FILTER && self.expect.answer.is_some() && self.expect.mark.is_none() {
             let caller = &self.caller;
             let mutual =

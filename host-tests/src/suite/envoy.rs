@@ -2,6 +2,7 @@
 
 pub(crate) mod listener;
 mod refusals;
+mod tunnel;
 mod wire;
 
 use std::collections::BTreeMap;
@@ -18,15 +19,17 @@ use testbed::{
     access_log, wait,
 };
 
-use super::case::{Answer, Caller, Case, FirstSpeaker, RequestSpec, checked_counter};
+use super::case::{Answer, Caller, Case, FirstSpeaker, RequestSpec, checked_counter, denial_body};
 use super::environment::{CORP_HEADER, CORP_PROVIDER, MARK_HEADER};
 use super::observed::{CLOSED, Observed};
+use crate::suite::first_bytes::first_bytes;
 use crate::wasm_host::Connection;
 use listener::{
-    ECHO, GREETER, GREETING, PASSTHROUGH_UPSTREAM, filter_configuration, listener, passthrough_listener, services,
-    tcp_listener,
+    ECHO, GREETER, GREETING, PASSTHROUGH_UPSTREAM, TUNNEL, filter_configuration, listener, passthrough_listener,
+    services, tcp_listener,
 };
-use wire::{first_bytes, http1_request, send_http2};
+use tunnel::send_tunnel;
+use wire::{http1_request, send_http2};
 
 pub use refusals::refusals;
 
@@ -133,7 +136,7 @@ impl EnvoyFixture {
                 }
             }
         };
-        observed.check(&case.expect)
+        observed.check(&case.expect, denial_body(&self.counters))
     }
 
     fn client(&self, address: SocketAddr, caller: &Caller, preamble: Vec<u8>) -> Result<Client> {
@@ -166,14 +169,18 @@ impl EnvoyFixture {
             });
         }
         request.headers.extend(case.mark.clone().map(|mark| (MARK_HEADER.to_owned(), mark)));
-        let mut observed = match request.http2 {
-            true => {
+        let mut observed = match (&case.tunnel, request.http2) {
+            (Some(tunnel), _) => {
+                let (status, body) = send_tunnel(client, &request, tunnel, id)?;
+                Observed { status: status.map_or_else(|| self.logged_status(id), Ok)?, body, ..Observed::default() }
+            }
+            (None, true) => {
                 let StreamOutcome::Complete(body) = send_http2(client, &request, id)? else {
                     bail!("the stream was reset")
                 };
                 Observed { status: self.logged_status(id)?, body, ..Observed::default() }
             }
-            false => {
+            (None, false) => {
                 let response = client.send(&http1_request(&request, id)?)?;
                 let (status, headers, body) = (response.status, response.headers, response.body);
                 Observed { status, headers, body, ..Observed::default() }
@@ -219,9 +226,18 @@ impl EnvoyFixture {
             case.speaks_first == Some(FirstSpeaker::Client) && case.expect.answer == Some(Answer::Reached)
         };
         let expected = u64::try_from(cases.iter().filter(pings).count() * PING.len())?;
-        let found = self.envoy.stat(&format!("cluster.{ECHO}.upstream_cx_tx_bytes_total"))?;
+        self.check_bytes(ECHO, expected)?;
+        let passed = cases.iter().filter(|case| case.expect.answer == Some(Answer::Reached));
+        let tunnels: Vec<_> =
+            passed.filter_map(|case| case.tunnel.as_ref()).map(|it| it.bytes()).collect::<Result<_>>()?;
+        self.check_bytes(TUNNEL, u64::try_from(tunnels.concat().len())?)
+    }
+
+    /// Checks that a service has got this number of bytes.
+    fn check_bytes(&self, service: &str, expected: u64) -> Result<()> {
+        let found = self.envoy.stat(&format!("cluster.{service}.upstream_cx_tx_bytes_total"))?;
         if found != expected {
-            bail!("{found} bytes to the service, expected {expected}");
+            bail!("{found} bytes to the service {service}, expected {expected}");
         }
         Ok(())
     }

@@ -7,13 +7,17 @@ use anyhow::{Result, bail};
 use serde_json::json;
 use testbed::{CertificateAuthority, SubjectAltName};
 
-use super::case::{Caller, Case, FirstSpeaker, Passthrough, RequestSpec, bytes, checked_counter};
+use super::case::{Caller, Case, FirstSpeaker, RequestSpec, checked_counter, denial_body};
 use super::environment::{
     DIRECT_ADDRESS, DIRECT_ADDRESS_KEY, JWT_FAILED_STATUS, JWT_FILTER, JWT_PAYLOAD, MARK_KEY, PEER_HEADER, PEER_KEY,
     fixed_metadata,
 };
-use super::observed::{Observed, REACHED};
-use crate::wasm_host::{Connection, ConnectionOutcome, Module, Request, Root, Speaker, Vm, metadata};
+use super::first_bytes::{Passthrough, bytes};
+use super::observed::{CLOSED, Observed, REACHED};
+use super::tunnel::{Tunnel, TunnelEnd};
+use crate::wasm_host::{
+    Connection, ConnectionOutcome, Module, Request, RequestOutcome, Root, Speaker, TunnelEvent, Vm, metadata,
+};
 
 /// Plays `case`, whose counters are under `sallyport.<counters>.`.
 pub fn play(module: &Module, counters: &str, case: &Case) -> Result<()> {
@@ -36,13 +40,14 @@ pub fn play(module: &Module, counters: &str, case: &Case) -> Result<()> {
         }
     }
     let prefix = format!("wasm.sallyport.{counters}.");
-    let observed = match (&case.passthrough, case.speaks_first) {
-        (Some(passthrough), _) => run_passthrough(&mut vm, root, &prefix, case, passthrough)?,
-        (None, Some(first)) => run_connection(&mut vm, root, &prefix, case, first)?,
-        (None, None) => run_request(&mut vm, root, &prefix, case)?,
+    let observed = match (&case.passthrough, case.speaks_first, &case.tunnel) {
+        (Some(passthrough), _, _) => run_passthrough(&mut vm, root, &prefix, case, passthrough)?,
+        (None, Some(first), _) => run_connection(&mut vm, root, &prefix, case, first)?,
+        (None, None, Some(tunnel)) => run_tunnel(&mut vm, root, &prefix, case, tunnel)?,
+        (None, None, None) => run_request(&mut vm, root, &prefix, case)?,
     };
     vm.tick(root)?;
-    observed.check(&case.expect)?;
+    observed.check(&case.expect, denial_body(counters))?;
 
     let found: BTreeMap<_, _> = vm
         .counters()
@@ -76,7 +81,10 @@ fn run_request(vm: &mut Vm, root: Root, prefix: &str, case: &Case) -> Result<Obs
         // The JWT filter forwards the header, whether it validated the token or not.
         request = request.with("authorization", b"Bearer a.token");
     }
-    let outcome = vm.request(root, connection, request)?;
+    observe_request(vm.request(root, connection, request)?, prefix, case)
+}
+
+fn observe_request(outcome: RequestOutcome, prefix: &str, case: &Case) -> Result<Observed> {
     let string = |name: Vec<u8>| String::from_utf8_lossy(&name).into_owned();
     let mut observed = Observed {
         status: REACHED,
@@ -98,6 +106,32 @@ fn run_request(vm: &mut Vm, root: Root, prefix: &str, case: &Case) -> Result<Obs
         }
         None if outcome.continues => {}
         None => bail!("the request hangs: the filter paused it without a response"),
+    }
+    Ok(observed)
+}
+
+fn run_tunnel(vm: &mut Vm, root: Root, prefix: &str, case: &Case, tunnel: &Tunnel) -> Result<Observed> {
+    let mut events: Vec<_> = tunnel.writes()?.into_iter().map(TunnelEvent::Bytes).collect();
+    if !tunnel.early && !case.request.http2 {
+        events.insert(0, TunnelEvent::Bytes(Vec::new()));
+    }
+    match (tunnel.end, events.pop()) {
+        (Some(TunnelEnd::Stream), Some(TunnelEvent::Bytes(last))) => events.push(TunnelEvent::LastBytes(last)),
+        (end, last) => {
+            events.extend(last);
+            events.extend(end.map(|_| TunnelEvent::Trailers));
+        }
+    }
+    let outcome = vm.tunnel(root, connection(&case.caller)?, request(&case.request)?, &events)?;
+    let forwarded = outcome.forwarded.concat();
+    let mut observed = observe_request(outcome.request, prefix, case)?;
+    match observed.status {
+        REACHED if forwarded == tunnel.bytes()? => {}
+        REACHED => bail!("{} went on", forwarded.escape_ascii()),
+        _ if !forwarded.is_empty() => bail!("denied after {} went on", forwarded.escape_ascii()),
+        // The tunnel was opened, so its status is no longer the filter's.
+        _ if !tunnel.early => observed.status = CLOSED,
+        _ => {}
     }
     Ok(observed)
 }

@@ -30,7 +30,9 @@ impl Observed {
     }
 
     /// Fails with all differences from `expected`.
-    pub(super) fn check(&self, expected: &Expectation) -> Result<()> {
+    ///
+    /// `body` is that of a denial by the filter, unless `expected` has another.
+    pub(super) fn check(&self, expected: &Expectation, body: &str) -> Result<()> {
         let mut differences = Vec::new();
         let mut differ = |subject: &str, found: &dyn std::fmt::Debug, expected: &dyn std::fmt::Debug| {
             differences.push(format!("{subject}: {found:?}, expected {expected:?}"));
@@ -50,7 +52,7 @@ impl Observed {
         {
             differ("details", &self.details, details);
         }
-        let body = expected.body.as_deref().unwrap_or("RBAC: access denied");
+        let body = expected.body.as_deref().unwrap_or(body);
         if denied && expected.answer != Some(Answer::Closed) && self.body != body.as_bytes() {
             differ("body", &String::from_utf8_lossy(&self.body), &body);
         }

@@ -19,6 +19,7 @@ use super::stream::StreamKind;
 const MODULE: &str = "env";
 const HIGHEST_STREAM_TYPE: u32 = 3;
 const DOWNSTREAM: u32 = 2;
+const REQUEST_BODY: u32 = 0;
 const PLUGIN_CONFIGURATION: u32 = 7;
 
 /// The result of a host call.
@@ -231,10 +232,13 @@ fn get_buffer(
 ) -> CallResult {
     let mut guest = Guest::new(caller)?;
     record(&mut guest, "proxy_get_buffer_bytes", b"")?;
-    if kind != PLUGIN_CONFIGURATION || !guest.state().configuring {
-        return Err(Status::NotFound.into());
-    }
-    let bytes = guest.state().configuration.clone();
+    let state = guest.state();
+    let bytes = match kind {
+        PLUGIN_CONFIGURATION if state.configuring => Some(state.configuration.clone()),
+        REQUEST_BODY => state.stream().and_then(|stream| stream.body.clone()),
+        _ => None,
+    };
+    let bytes = bytes.ok_or(Status::NotFound)?;
     let start = usize::try_from(start).map_err(|_| Status::BadArgument)?;
     let end =
         usize::try_from(max_size).ok().and_then(|max_size| start.checked_add(max_size)).ok_or(Status::BadArgument)?;

@@ -123,6 +123,10 @@ impl Request {
 pub(super) struct Stream {
     pub(super) connection: Connection,
     pub(super) request: Request,
+    /// True once the filter has continued with the request's headers.
+    pub(super) headers_released: bool,
+    /// The bytes of the request's body that are held; `None` outside the callback for them.
+    pub(super) body: Option<Vec<u8>>,
     pub(super) filter_state: BTreeMap<String, Vec<u8>>,
     pub(super) response: Option<LocalResponse>,
     /// The response headers, once there is a response.
@@ -145,7 +149,8 @@ impl Stream {
     /// Returns a header map (`proxy_map_type_t`), or `None` if the stream has none of this type, or not yet.
     pub(super) fn headers(&self, map: u32) -> Option<&Vec<(Vec<u8>, Vec<u8>)>> {
         match map {
-            REQUEST_HEADERS => Some(&self.request.0),
+            // Envoy releases the headers once the filter continues with them.
+            REQUEST_HEADERS => (!self.headers_released).then_some(&self.request.0),
             RESPONSE_HEADERS => self.response_headers.as_ref(),
             _ => None,
         }

@@ -11,6 +11,10 @@ use super::outcome::{ConnectionOutcome, Refused, RequestOutcome};
 use super::state::{InjectedFailure, LogLine, State};
 use super::stream::{Connection, Request, Stream, StreamKind};
 
+mod tunnel;
+
+pub use tunnel::{TunnelEvent, TunnelOutcome};
+
 /// The values of `proxy_peer_type_t`, which name the side that closed a connection.
 const PEER_LOCAL: u32 = 1;
 const PEER_REMOTE: u32 = 2;
@@ -95,11 +99,16 @@ impl Vm {
         let fuel = self.store.get_fuel().unwrap_or_default();
         let stream = self.open(root, connection, request, StreamKind::Http)?;
         let action = self.call::<_, u32>("proxy_on_request_headers", (stream, count, 1_u32))?;
-        self.respond(stream, action == 0)?;
+        self.finish(stream, action == 0, fuel)
+    }
+
+    /// Ends a request that continues or not, since which the fuel went down from `fuel`.
+    fn finish(&mut self, stream: u32, continues: bool, fuel: u64) -> Result<RequestOutcome> {
+        self.respond(stream, continues)?;
         let host_calls = std::mem::take(&mut self.store.data_mut().host_calls);
         let ended = self.end(stream)?;
         Ok(RequestOutcome {
-            continues: action == 0 && ended.response.is_none(),
+            continues: continues && ended.response.is_none(),
             response: ended.response,
             response_headers: ended.response_headers.unwrap_or_default(),
             filter_state: to_strings(ended.filter_state),
@@ -217,6 +226,8 @@ impl Vm {
         let fresh = Stream {
             connection,
             request,
+            headers_released: false,
+            body: None,
             filter_state: BTreeMap::new(),
             response: None,
             response_headers: None,

@@ -26,6 +26,8 @@ impl<H: Host + 'static> Plugin for BaselineDenyPlugin<H> {
 
     type Host = H;
 
+    type Stream = ();
+
     fn configure(host: H, configuration: Bytes) -> Result<Self, ConfigErrors> {
         let configuration = BaselineDeny::parse(&configuration)?;
         log_loaded(host, Self::NAME, configuration.load_report());

@@ -1,42 +1,73 @@
 //! `egress-allowlist`: may this workload reach that outside host?
 //!
 //! Reads rules, ServiceEntry and CiliumNetworkPolicy resources and decides what leaves: plain HTTP requests and CONNECT
-//! by their authority, TLS that passes through by its server name. `sallyport-policy` reads, checks and compiles the
-//! rules; this crate evaluates them and carries the decision out.
+//! by their authority, the first bytes inside a tunnel by their server name, TLS that passes through by its own.
+//! `sallyport-policy` reads, checks and compiles the rules; this crate evaluates them and carries the decision out.
 
-use sallyport_policy::{ConfigErrors, Decision, EgressAllowlist, EgressRequest};
+use sallyport_policy::{
+    AttributeError, ConfigErrors, Decision, DenyResponse, EgressAllowlist, EgressDenial, EgressRequest, EvalError,
+    Tunnel, TunnelStep,
+};
 use sallyport_runtime::{
-    Action, Bytes, ConnectionPlugin, CurrentStream, DenialReport, Host, PassthroughConnection, PeerCache, Plugin,
-    ProxyHost, Reporter, StreamContext, log_loaded,
+    Action, BodyPlugin, Bytes, ClientLimit, ConnectionPlugin, CurrentStream, DenialReport, Host, OpenConnection,
+    PassthroughConnection, PeerCache, Plugin, ProxyHost, Reporter, StreamContext, log_loaded,
 };
 
-sallyport_runtime::filter!(EgressAllowlistPlugin<ProxyHost>, connections);
+sallyport_runtime::filter!(EgressAllowlistPlugin<ProxyHost>, bodies);
 
 struct EgressAllowlistPlugin<H> {
     host: H,
     configuration: EgressAllowlist,
     peers: PeerCache<H>,
     reporter: Reporter<H>,
+    limit: Option<ClientLimit>,
 }
+
+/// Stream or connection that goes on.
+struct EgressStream {
+    tunnel: Inspection,
+    /// Counts it among those of its client, until it ends.
+    _open: Option<OpenConnection>,
+}
+
+/// Inspection of what a client sends.
+enum Inspection {
+    /// Its first bytes are held and inspected.
+    Held(Box<Tunnel>),
+    /// It is not, or no longer, inspected.
+    Passed,
+    /// It is denied, and not gone yet.
+    Denied,
+}
+
+/// Carries a denial out, with the response to an HTTP client.
+type Deny<'d> = &'d dyn Fn(&DenialReport<'_>, &DenyResponse) -> Action;
+
+/// Counter of what is denied because its client has too many connections open.
+const LIMITED: &str = "limited";
+
+/// The most bytes that are copied from the proxy at once: any usual ClientHello, whole.
+const MOST_BYTES: usize = 4096;
 
 impl<H: Host + 'static> Plugin for EgressAllowlistPlugin<H> {
     const NAME: &'static str = "egress_allowlist";
 
     type Host = H;
 
+    type Stream = EgressStream;
+
     fn configure(host: H, configuration: Bytes) -> Result<Self, ConfigErrors> {
         let configuration = EgressAllowlist::parse(&configuration)?;
         log_loaded(host, Self::NAME, configuration.load_report());
         let reporter = Reporter::new(host, Self::NAME, configuration.policy().denying_rules());
+        reporter.count_kind(LIMITED, 0);
         let peers = PeerCache::new(host, configuration.certificate_validation());
-        Ok(Self { host, configuration, peers, reporter })
+        let limit = configuration.policy().max_connections_per_client().map(ClientLimit::new);
+        Ok(Self { host, configuration, peers, reporter, limit })
     }
 
     fn on_request_headers(&self) -> Action {
-        let direct_remote_address = self.configuration.direct_remote_address();
-        let context = StreamContext::of_connections(&self.peers, direct_remote_address);
-        let mut request = CurrentStream::request(context);
-        self.decide(&mut request, &|denial| self.reporter.deny(denial, self.configuration.reply()))
+        self.on_request().0
     }
 
     fn on_tick(&self) {
@@ -46,27 +77,128 @@ impl<H: Host + 'static> Plugin for EgressAllowlistPlugin<H> {
 }
 
 impl<H: Host + 'static> ConnectionPlugin for EgressAllowlistPlugin<H> {
-    fn on_new_connection(&self) -> Action {
+    fn on_new_connection(&self) -> (Action, Option<EgressStream>) {
         let mut connection = PassthroughConnection::new(self.host, self.configuration.direct_remote_address());
-        self.decide(&mut connection, &|denial| self.reporter.deny_connection(denial))
+        let decision = self.configuration.policy().decide(&mut connection);
+        let (action, open) =
+            self.carry_out_within_limit(decision, &mut connection, &|denial, _| self.reporter.deny_connection(denial));
+        (action, open.map(|open| EgressStream { tunnel: Inspection::Passed, _open: Some(open) }))
     }
 }
 
-impl<H: Host> EgressAllowlistPlugin<H> {
-    /// Lets a request or a connection go on, or passes the denial to `deny`.
-    ///
-    /// One instance serves both kinds, which keeps the module small.
-    fn decide(&self, request: &mut dyn EgressRequest, deny: &dyn Fn(&DenialReport<'_>) -> Action) -> Action {
+impl<H: Host + 'static> BodyPlugin for EgressAllowlistPlugin<H> {
+    fn on_request(&self) -> (Action, Option<EgressStream>) {
         let policy = self.configuration.policy();
-        let decision = policy.decide(request);
-        let (denial, enforced) = match &decision {
+        let mut request = self.current_request();
+        let decision = policy.decide(&mut request);
+        let tunnel = policy.tunnel(&decision, &mut request);
+        let (action, open) =
+            self.carry_out_within_limit(decision, &mut request, &|denial, reply| self.reporter.deny(denial, reply));
+        if action == Action::Pause || tunnel.is_none() && open.is_none() {
+            return (action, None);
+        }
+        let tunnel = tunnel.map_or(Inspection::Passed, |tunnel| Inspection::Held(Box::new(tunnel)));
+        (action, Some(EgressStream { tunnel, _open: open }))
+    }
+
+    fn on_request_body(&self, stream: &mut EgressStream, held: usize, ended: bool) -> Action {
+        let tunnel = match &mut stream.tunnel {
+            Inspection::Passed => return Action::Continue,
+            Inspection::Denied => return Action::Pause,
+            Inspection::Held(tunnel) => tunnel,
+        };
+        let action = match self.inspect(tunnel, held, ended) {
+            // Before the tunnel is open Envoy announces that there are no bytes; to pause then would hold the CONNECT.
+            Ok(TunnelStep::Hold) if held == 0 => return Action::Continue,
+            Ok(TunnelStep::Hold) => return Action::Pause,
+            Ok(TunnelStep::Pass) => Action::Continue,
+            Err(denial) => self.carry_out_fault(denial, Some(tunnel), &mut self.current_request(), &|denial, reply| {
+                self.reporter.deny(denial, reply)
+            }),
+        };
+        stream.tunnel = match action {
+            Action::Continue => Inspection::Passed,
+            Action::Pause => Inspection::Denied,
+        };
+        action
+    }
+}
+
+impl<H: Host + 'static> EgressAllowlistPlugin<H> {
+    fn current_request(&self) -> CurrentStream<'_, H> {
+        let direct_remote_address = self.configuration.direct_remote_address();
+        CurrentStream::request(StreamContext::of_connections(&self.peers, direct_remote_address))
+    }
+
+    /// Inspects the bytes of a tunnel that were not before.
+    fn inspect(&self, tunnel: &mut Tunnel, held: usize, ended: bool) -> Result<TunnelStep, EgressDenial<'static>> {
+        const ATTRIBUTE: &str = "the first bytes of the tunnel";
+        while let Some(more) = held.checked_sub(tunnel.inspected()).filter(|more| *more > 0) {
+            let bytes = self.host.request_body(tunnel.inspected(), more.min(MOST_BYTES));
+            let bytes = bytes.map_err(|error| AttributeError { attribute: ATTRIBUTE, status: error.status() });
+            let bytes = bytes.map_err(EvalError::from)?;
+            if bytes.is_empty() {
+                return Err(EvalError::from(AttributeError { attribute: ATTRIBUTE, status: "there are none" }).into());
+            }
+            if tunnel.inspect(&bytes).map_err(EgressDenial::Tunnel)? == TunnelStep::Pass {
+                return Ok(TunnelStep::Pass);
+            }
+        }
+        if ended {
+            tunnel.end().map_err(EgressDenial::Tunnel)?;
+        }
+        Ok(TunnelStep::Hold)
+    }
+
+    /// Carries out a decision, and counts what goes on among the connections of its client.
+    fn carry_out_within_limit(
+        &self,
+        decision: Decision<EgressDenial<'_>>,
+        request: &mut dyn EgressRequest,
+        deny: Deny<'_>,
+    ) -> (Action, Option<OpenConnection>) {
+        let limit = self.limit.as_ref().filter(|_| !matches!(decision, Decision::Deny(_)));
+        let denial = match limit.map(|limit| (limit.most(), limit.open(request))) {
+            None => return (self.carry_out(&decision, None, request, deny), None),
+            Some((_, Ok(Some(open)))) => return (self.carry_out(&decision, None, request, deny), Some(open)),
+            Some((most, Ok(None))) => {
+                self.reporter.count_kind(LIMITED, 1);
+                EgressDenial::TooManyConnections(most)
+            }
+            Some((_, Err(error))) => EvalError::from(error).into(),
+        };
+        (self.carry_out_fault(denial, None, request, deny), None)
+    }
+
+    /// Ends what the rules allow, or reports it.
+    fn carry_out_fault(
+        &self,
+        denial: EgressDenial<'static>,
+        tunnel: Option<&Tunnel>,
+        request: &mut dyn EgressRequest,
+        deny: Deny<'_>,
+    ) -> Action {
+        self.carry_out(&self.configuration.policy().decide_fault(denial), tunnel, request, deny)
+    }
+
+    /// Lets a request or a connection go on, or passes the denial with its reason to `deny`.
+    ///
+    /// One instance serves all kinds, which keeps the module small.
+    fn carry_out(
+        &self,
+        decision: &Decision<EgressDenial<'_>>,
+        tunnel: Option<&Tunnel>,
+        request: &mut dyn EgressRequest,
+        deny: Deny<'_>,
+    ) -> Action {
+        let (denial, enforced) = match decision {
             Decision::Allow => return self.reporter.allow(),
             Decision::WouldDeny(denial) => (denial, false),
             Decision::Deny(denial) => (denial, true),
         };
-        let reason = policy.explain(denial, request);
+        let reason = self.configuration.policy().explain(denial, tunnel, request);
         let principal = request.peer().ok().and_then(|peer| peer.id()).map(|id| id.principal());
-        deny(&DenialReport {
+        let report = DenialReport {
             enforced,
             failure: denial.is_failure(),
             details: &denial.details(),
@@ -74,6 +206,7 @@ impl<H: Host> EgressAllowlistPlugin<H> {
             pattern: None,
             principal,
             reason: &reason,
-        })
+        };
+        deny(&report, self.configuration.reply(denial))
     }
 }

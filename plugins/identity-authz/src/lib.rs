@@ -31,6 +31,8 @@ impl<H: Host + 'static> Plugin for IdentityAuthzPlugin<H> {
 
     type Host = H;
 
+    type Stream = ();
+
     fn configure(host: H, configuration: Bytes) -> Result<Self, ConfigErrors> {
         let configuration = IdentityAuthz::parse(configuration)?;
         log_loaded(host, Self::NAME, configuration.load_report());

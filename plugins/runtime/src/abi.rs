@@ -119,9 +119,9 @@ pub(crate) fn current_time() -> Result<u64, Status> {
     check(unsafe { imports::proxy_get_current_time_nanoseconds(&raw mut nanoseconds) }).map(|()| nanoseconds)
 }
 
-pub(crate) fn buffer(kind: u32, most: usize) -> Result<Bytes, Status> {
+pub(crate) fn buffer(kind: u32, start: usize, most: usize) -> Result<Bytes, Status> {
     // SAFETY: both pointers are to locals of `call_for_bytes`, written during the call only.
-    call_for_bytes(|data, length| unsafe { imports::proxy_get_buffer_bytes(kind, 0, most, data, length) })
+    call_for_bytes(|data, length| unsafe { imports::proxy_get_buffer_bytes(kind, start, most, data, length) })
 }
 
 pub(crate) fn header(map: u32, key: &[u8]) -> Result<Bytes, Status> {

@@ -18,21 +18,36 @@ pub fn on_memory_allocate(size: usize) -> *mut u8 {
 /// Exports a [`Plugin`](crate::Plugin) as a Proxy-Wasm module.
 ///
 /// It exports the callbacks of ABI 0.2.1 that an HTTP filter of this repository uses and no others, since each is a call
-/// into the module on every request. As a network filter the module closes every connection. With `connections` it
-/// exports a [`ConnectionPlugin`](crate::ConnectionPlugin), with `bytes` a [`BytesPlugin`](crate::BytesPlugin), which
-/// serve as network filters too.
+/// into the module on every request. As a network filter the module closes every connection. With `bodies` it
+/// exports a [`BodyPlugin`](crate::BodyPlugin), with `bytes` a [`BytesPlugin`](crate::BytesPlugin), which serve as
+/// network filters too.
 #[macro_export]
 macro_rules! filter {
     ($plugin:ty) => {
-        $crate::filter!(@export $plugin, {
+        $crate::filter!(@export $plugin, on_request_headers, {
             #[unsafe(no_mangle)]
             extern "C" fn proxy_on_new_connection(_context: u32) -> u32 {
                 VM.with(|vm| vm.refuse_connection()) as u32
             }
         });
     };
-    ($plugin:ty, connections) => {
-        $crate::filter!(@export $plugin, {
+    ($plugin:ty, bodies) => {
+        $crate::filter!(@export $plugin, on_request, {
+            #[unsafe(no_mangle)]
+            extern "C" fn proxy_on_request_body(context: u32, held: usize, end_of_stream: u32) -> u32 {
+                VM.with(|vm| vm.on_request_body(context, held, end_of_stream != 0)) as u32
+            }
+
+            #[unsafe(no_mangle)]
+            extern "C" fn proxy_on_request_trailers(context: u32, _trailers: usize) -> u32 {
+                VM.with(|vm| vm.on_request_body(context, 0, true)) as u32
+            }
+
+            #[unsafe(no_mangle)]
+            extern "C" fn proxy_on_delete(context: u32) {
+                VM.with(|vm| vm.on_delete(context));
+            }
+
             #[unsafe(no_mangle)]
             extern "C" fn proxy_on_new_connection(context: u32) -> u32 {
                 VM.with(|vm| vm.on_new_connection(context)) as u32
@@ -50,7 +65,7 @@ macro_rules! filter {
         });
     };
     ($plugin:ty, bytes) => {
-        $crate::filter!(@export $plugin, {
+        $crate::filter!(@export $plugin, on_request_headers, {
             #[unsafe(no_mangle)]
             extern "C" fn proxy_on_new_connection(context: u32) -> u32 {
                 VM.with(|vm| vm.on_connection(context)) as u32
@@ -72,7 +87,7 @@ macro_rules! filter {
             }
         });
     };
-    (@export $plugin:ty, { $($more:item)* }) => {
+    (@export $plugin:ty, $on_request:ident, { $($more:item)* }) => {
         mod exports {
             #![expect(unsafe_code, reason = "the host finds callbacks by their unmangled names")]
 
@@ -107,7 +122,7 @@ macro_rules! filter {
 
             #[unsafe(no_mangle)]
             extern "C" fn proxy_on_request_headers(context: u32, _headers: usize, _end_of_stream: u32) -> u32 {
-                VM.with(|vm| vm.on_request_headers(context)) as u32
+                VM.with(|vm| vm.$on_request(context)) as u32
             }
 
             #[unsafe(no_mangle)]

@@ -124,6 +124,10 @@ impl Host for &FakeHost {
         Ok(self.configuration.borrow().clone().into())
     }
 
+    fn request_body(self, _start: usize, _most: usize) -> Result<Bytes, HostError> {
+        Err(FAILURE)
+    }
+
     fn single_header(self, name: &'static str) -> Result<Option<Bytes>, HostError> {
         self.call("single_header", name)?;
         let headers = self.headers.borrow();

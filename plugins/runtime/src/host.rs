@@ -69,6 +69,9 @@ pub trait Host: Copy {
     /// Plugin configuration of `size` bytes; valid in `proxy_on_configure` only.
     fn configuration(self, size: usize) -> Result<Bytes, HostError>;
 
+    /// At most `most` bytes from offset `start` of the body that is held.
+    fn request_body(self, start: usize, most: usize) -> Result<Bytes, HostError>;
+
     /// First value of a request header, `None` if it is absent. Only for pseudo-headers and for headers that Envoy
     /// joins into one: of a repeated header it is the first value alone.
     fn single_header(self, name: &'static str) -> Result<Option<Bytes>, HostError>;
@@ -113,7 +116,8 @@ pub trait Host: Copy {
 #[derive(Clone, Copy, Debug)]
 pub struct ProxyHost;
 
-/// `proxy_buffer_type_t`: plugin configuration.
+/// `proxy_buffer_type_t`.
+const REQUEST_BODY: u32 = 0;
 const PLUGIN_CONFIGURATION: u32 = 7;
 
 /// `proxy_map_type_t`.
@@ -145,7 +149,11 @@ impl Host for ProxyHost {
         if size == 0 {
             return Ok(Bytes::default());
         }
-        abi::buffer(PLUGIN_CONFIGURATION, size).map_err(HostError)
+        abi::buffer(PLUGIN_CONFIGURATION, 0, size).map_err(HostError)
+    }
+
+    fn request_body(self, start: usize, most: usize) -> Result<Bytes, HostError> {
+        abi::buffer(REQUEST_BODY, start, most).map_err(HostError)
     }
 
     fn single_header(self, name: &'static str) -> Result<Option<Bytes>, HostError> {

@@ -7,13 +7,15 @@
 //!
 //! From configuration to decision: the proxy creates a root context and calls `proxy_on_configure`; [`Vm`] makes a
 //! [`Plugin`] of the bytes, or logs every fault and refuses. For each request it finds the plugin of the stream's root
-//! context and calls it; a [`ConnectionPlugin`] decides connections as well, a [`BytesPlugin`] at their first bytes.
+//! context and calls it; a [`ConnectionPlugin`] decides connections as well, a [`BytesPlugin`] at their first bytes, and
+//! a [`BodyPlugin`] what comes after the headers.
 //! [`CurrentStream`] and [`PassthroughConnection`] supply what `sallyport-policy` asks for, [`PolicyCache`] keeps what
 //! is fixed for all requests of a connection, and [`Reporter`] carries a decision out: reply, filter state, counters,
 //! log.
 
 mod abi;
 mod cache;
+mod client_limit;
 mod counter;
 mod export;
 #[cfg(test)]
@@ -28,6 +30,7 @@ mod vm;
 pub use abi::Bytes;
 pub use cache::PolicyCache;
 pub use cache::peers::{CachedConnection, PeerCache};
+pub use client_limit::{ClientLimit, OpenConnection};
 pub use counter::Counter;
 pub use export::{on_initialize, on_memory_allocate};
 pub use host::{Host, HostError, Level, ProxyHost};
@@ -36,4 +39,4 @@ pub use report::{DenialReport, Reporter};
 pub use stream::context::StreamContext;
 pub use stream::passthrough::PassthroughConnection;
 pub use stream::request::{CurrentStream, Side};
-pub use vm::{Action, BytesPlugin, ConnectionPlugin, Plugin, Vm};
+pub use vm::{Action, BodyPlugin, BytesPlugin, ConnectionPlugin, Plugin, Vm};

@@ -84,6 +84,11 @@ impl<H: Host> Reporter<H> {
         self
     }
 
+    /// Adds to `sallyport.<filter>.<name>`, which counts a kind of denial by itself.
+    pub fn count_kind(&self, name: &str, count: u32) {
+        self.add(name.to_owned(), count);
+    }
+
     /// Marks a request that an AUDIT policy matches: its counter and the filter state `wasm.sallyport.<filter>.audit`.
     pub fn audit(&self, policy: &PolicyName) {
         self.add(audit_counter(policy), 1);

@@ -22,6 +22,9 @@ pub trait Plugin: Sized + 'static {
     /// Host that it calls.
     type Host: Host;
 
+    /// State of a stream that it follows beyond the headers; `()` for a filter that follows none.
+    type Stream: 'static;
+
     /// Reads a configuration. An error keeps the proxy from starting, or from taking the update.
     fn configure(host: Self::Host, configuration: Bytes) -> Result<Self, ConfigErrors>;
 
@@ -34,8 +37,19 @@ pub trait Plugin: Sized + 'static {
 
 /// Filter that also decides connections before their first byte.
 pub trait ConnectionPlugin: Plugin {
-    /// Decides a new connection. [`Action::Pause`] closes it, and no upstream is connected to.
-    fn on_new_connection(&self) -> Action;
+    /// Decides a new connection. [`Action::Pause`] closes it, and no upstream is connected to. Returns a state to be kept
+    /// until the connection ends.
+    fn on_new_connection(&self) -> (Action, Option<Self::Stream>);
+}
+
+/// Filter that also decides streams by what the client sends after the headers.
+pub trait BodyPlugin: ConnectionPlugin {
+    /// Decides a request at its headers. Returns a state for a stream that is to be followed.
+    fn on_request(&self) -> (Action, Option<Self::Stream>);
+
+    /// Decides the bytes of a stream that is followed. [`Action::Pause`] holds them: at the next call there are `held`
+    /// bytes, those of earlier calls included. `ended` is true if no more follow; trailers end a stream with 0 bytes.
+    fn on_request_body(&self, stream: &mut Self::Stream, held: usize, ended: bool) -> Action;
 }
 
 /// Filter that also decides connections at their first bytes from either side.
@@ -70,6 +84,8 @@ pub struct Vm<P: Plugin> {
     pending_context: Cell<Option<(u32, NonZeroU32)>>,
     /// Connections of network filters, by context.
     connections: RefCell<HashMap<u32, ConnectionPhase, FxBuildHasher>>,
+    /// Streams that are followed, by context, each with its root context.
+    streams: RefCell<HashMap<u32, (u32, P::Stream), FxBuildHasher>>,
 }
 
 /// Phase of a connection of a network filter.
@@ -91,6 +107,7 @@ impl<P: Plugin> Vm<P> {
             plugins: RefCell::new(Vec::new()),
             pending_context: Cell::new(None),
             connections: RefCell::new(HashMap::with_hasher(FxBuildHasher)),
+            streams: RefCell::new(HashMap::with_hasher(FxBuildHasher)),
         }
     }
 
@@ -140,12 +157,15 @@ impl<P: Plugin> Vm<P> {
     /// Handles `proxy_on_request_headers`. Denies a stream whose plugin is not known.
     pub fn on_request_headers(&self, context: u32) -> Action {
         let action = self.root_of(context).and_then(|root| self.with_plugin(root, P::on_request_headers));
-        action.unwrap_or_else(|| {
-            self.log(Level::Error, "a request came before any configuration");
-            // Without a reply the request stays paused: denied either way.
-            let _unsent = self.host.reply_denied(503, "sallyport_not_configured", "");
-            Action::Pause
-        })
+        action.unwrap_or_else(|| self.refuse_request())
+    }
+
+    /// Denies a request whose plugin is not known.
+    fn refuse_request(&self) -> Action {
+        self.log(Level::Error, "a request came before any configuration");
+        // Without a reply the request stays paused: denied either way.
+        let _unsent = self.host.reply_denied(503, "sallyport_not_configured", "");
+        Action::Pause
     }
 
     /// Handles `proxy_on_tick` of a root context.
@@ -190,7 +210,12 @@ impl<P: Plugin> Vm<P> {
 impl<P: ConnectionPlugin> Vm<P> {
     /// Handles `proxy_on_new_connection`. Denies a connection whose plugin is not known.
     pub fn on_new_connection(&self, context: u32) -> Action {
-        self.decide_connection(context, self.root_of(context), P::on_new_connection)
+        let root = self.root_of(context);
+        self.decide_connection(context, root, |plugin| {
+            let (action, stream) = plugin.on_new_connection();
+            self.follow(context, root, stream);
+            action
+        })
     }
 
     /// Handles `proxy_on_downstream_data`. If closing a connection fails, Envoy goes on to the next filter with its
@@ -200,6 +225,36 @@ impl<P: ConnectionPlugin> Vm<P> {
             Some(ConnectionPhase::Allowed) => Action::Continue,
             Some(ConnectionPhase::Undecided(_) | ConnectionPhase::Denied) | None => self.close(),
         }
+    }
+}
+
+impl<P: BodyPlugin> Vm<P> {
+    /// Handles `proxy_on_request_headers` as [`on_request_headers`](Self::on_request_headers) does, and follows the
+    /// streams that the plugin wants to.
+    pub fn on_request(&self, context: u32) -> Action {
+        let root = self.root_of(context);
+        let Some((root, (action, stream))) = root.and_then(|root| Some((root, self.with_plugin(root, P::on_request)?)))
+        else {
+            return self.refuse_request();
+        };
+        self.follow(context, Some(root), stream);
+        action
+    }
+
+    /// Handles `proxy_on_request_body`, and `proxy_on_request_trailers` as the end without bytes.
+    pub fn on_request_body(&self, context: u32, held: usize, ended: bool) -> Action {
+        match self.streams.borrow_mut().get_mut(&context) {
+            None => Action::Continue,
+            Some((root, stream)) => {
+                let decide = |plugin: &P| plugin.on_request_body(stream, held, ended);
+                self.with_plugin(*root, decide).unwrap_or(Action::Pause)
+            }
+        }
+    }
+
+    /// Handles `proxy_on_delete`: a stream that is followed has ended.
+    pub fn on_delete(&self, context: u32) {
+        self.streams.borrow_mut().remove(&context);
     }
 }
 
@@ -234,6 +289,13 @@ impl<P: Plugin> Vm<P> {
     pub fn refuse_connection(&self) -> Action {
         self.log(Level::Error, "this filter is for HTTP, put it into http_filters; a connection was closed");
         self.close()
+    }
+
+    /// Keeps the state of a stream until it ends.
+    fn follow(&self, context: u32, root: Option<u32>, stream: Option<P::Stream>) {
+        if let Some((root, stream)) = root.zip(stream) {
+            self.streams.borrow_mut().insert(context, (root, stream));
+        }
     }
 
     fn phase(&self, context: u32) -> Option<ConnectionPhase> {

@@ -272,7 +272,7 @@ fn read(node: &ConfigNode<'_>, items: &StreamedList<'_>) -> Option<Configuration
         .map(|node| node.enum_value(&[("ALLOW", DefaultAction::Allow), ("DENY", DefaultAction::Deny)]));
     let path_readings = PathReadings::read(object.optional("pathReadings").as_ref());
     let mode = EnforcementMode::read(object.optional("mode").as_ref());
-    let reply = DenyResponse::read(object.optional("deny").as_ref());
+    let reply = DenyResponse::read(object.optional("deny").as_ref(), DenyResponse::default());
     let custom = CustomSettings::read(&object);
     // Where they could not be read, that is an error already.
     let claims = Rc::new(claims.unwrap_or_default());

@@ -29,10 +29,16 @@ impl DenyResponse {
         &self.body
     }
 
-    pub(crate) fn read(node: Option<&ConfigNode<'_>>) -> Option<Self> {
-        let Some(node) = node else { return Some(Self::default()) };
+    /// Response with this status and body.
+    pub(crate) fn new(status: u32, body: &str) -> Self {
+        Self { status, body: body.to_owned() }
+    }
+
+    /// Reads `deny`; what it does not say is as in `default`.
+    pub(crate) fn read(node: Option<&ConfigNode<'_>>, default: Self) -> Option<Self> {
+        let Some(node) = node else { return Some(default) };
         let object = node.object()?;
-        let Self { status, body } = Self::default();
+        let Self { status, body } = default;
         let status = match object.optional("status") {
             Some(node) => node.whole_number(400, 599).and_then(|number| u32::try_from(number).ok()),
             None => Some(status),

@@ -15,6 +15,8 @@ use crate::egress::fields::{DestinationHost, DestinationPort};
 use crate::egress::outbound::{Destination, OutboundRequest};
 use crate::egress::request::{EgressProtocol, EgressRequest};
 use crate::egress::rule::Rule;
+use crate::egress::settings::EgressSettings;
+use crate::egress::tunnel::Tunnel;
 use crate::identity::error::{AttributeError, EvalError};
 
 /// The rules of one configuration, compiled for lookup.
@@ -23,7 +25,7 @@ use crate::identity::error::{AttributeError, EvalError};
 /// once, and so is each field of a source that a rule for this destination asks for.
 pub struct EgressPolicy {
     pub(crate) rules: RuleSet,
-    server_name_must_match: bool,
+    settings: EgressSettings,
 }
 
 /// The reason why a request has no destination that rules could decide.
@@ -39,7 +41,7 @@ impl From<AttributeError> for DestinationError {
 }
 
 impl EgressPolicy {
-    pub(crate) fn new(rules: &[Rule], server_name_must_match: bool, mode: EnforcementMode) -> Self {
+    pub(crate) fn new(rules: &[Rule], settings: EgressSettings) -> Self {
         let mut builder = RuleSetBuilder::default();
         for (position, rule) in (0_u32..).zip(rules) {
             builder.add_policy(rule.action, rule.mode);
@@ -47,7 +49,7 @@ impl EgressPolicy {
             builder.add_rule(position, rule.action, rule.mode, conjunctions.iter().map(Vec::as_slice));
         }
         let names = rules.iter().map(|rule| rule.name.clone()).collect();
-        Self { rules: builder.finish(names, DefaultAction::Deny, mode), server_name_must_match }
+        Self { rules: builder.finish(names, DefaultAction::Deny, settings.mode), settings }
     }
 
     /// Decides a request.
@@ -70,6 +72,31 @@ impl EgressPolicy {
         }
     }
 
+    /// The tunnel that a CONNECT opens, if its first bytes are to be inspected.
+    ///
+    /// In report mode of the filter a tunnel that was reported already is not.
+    pub fn tunnel(&self, decision: &Decision<EgressDenial<'_>>, request: &mut dyn EgressRequest) -> Option<Tunnel> {
+        let goes_on = match decision {
+            Decision::Allow => true,
+            Decision::WouldDeny(_) => self.rules.mode == EnforcementMode::Enforce,
+            Decision::Deny(_) => false,
+        };
+        if !self.settings.inspects_tunnels || !goes_on {
+            return None;
+        }
+        self.destination_if_any(request).filter(|it| it.protocol == EgressProtocol::Connect).map(Tunnel::new)
+    }
+
+    /// The most connections that one client may have open at the same time, on one worker.
+    pub fn max_connections_per_client(&self) -> Option<u32> {
+        self.settings.max_connections_per_client
+    }
+
+    /// Decides a fault of what the rules allow, by the mode of the filter.
+    pub fn decide_fault(&self, denial: EgressDenial<'static>) -> Decision<EgressDenial<'_>> {
+        self.rules.deny_or_report(denial)
+    }
+
     /// The first ALLOW rule that matches, for tools that show why.
     pub fn matching_allow_rule(&self, request: &mut dyn EgressRequest) -> Result<Option<&RuleName>, EvalError> {
         match self.destination(request) {
@@ -84,9 +111,18 @@ impl EgressPolicy {
 
     /// Describes a denial in one line: the request, and what would have been allowed.
     ///
-    /// Made after a denial only; it may ask the proxy for more than the decision did.
-    pub fn explain(&self, denial: &EgressDenial<'_>, request: &mut dyn EgressRequest) -> String {
-        let destination = self.destination_if_any(request);
+    /// Made after a denial only; it may ask the proxy for more than the decision did. Of an open tunnel, which the
+    /// proxy has no headers of any more, the destination is given.
+    pub fn explain(
+        &self,
+        denial: &EgressDenial<'_>,
+        tunnel: Option<&Tunnel>,
+        request: &mut dyn EgressRequest,
+    ) -> String {
+        let destination = match tunnel {
+            Some(tunnel) => Some(tunnel.destination().clone()),
+            None => self.destination_if_any(request),
+        };
         explain(&self.rules, destination, denial, request)
     }
 
@@ -111,10 +147,10 @@ impl EgressPolicy {
             (protocol, None) => protocol.default_port(),
         };
         // CONNECT arrives by TLS with this proxy, so its SNI is not that of the tunnel's destination.
-        if self.server_name_must_match
+        if self.settings.server_name_must_match
             && protocol == EgressProtocol::Http
             && let Some(name) = request.server_name()?
-            && Host::parse(name).as_ref() != Ok(&host)
+            && !self.settings.permits_server_name(name, &host)
         {
             return Err(DestinationError::Denial(EgressDenial::ServerNameDiffers));
         }

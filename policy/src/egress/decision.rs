@@ -3,6 +3,7 @@
 use crate::authz::engine::rule_set::RuleDenial;
 use crate::authz::policy_name::{PolicyName, RuleName};
 use crate::egress::authority::InvalidAuthority;
+use crate::egress::tunnel::TunnelFault;
 use crate::identity::error::EvalError;
 
 /// Reason for a denial.
@@ -16,6 +17,10 @@ pub enum EgressDenial<'p> {
     NoPort,
     /// SNI that differs from the request's host.
     ServerNameDiffers,
+    /// What the client sends inside a tunnel is not for its host.
+    Tunnel(TunnelFault),
+    /// The client has this many connections open, which is the most.
+    TooManyConnections(u32),
     /// DENY rule that matches.
     Matched(&'p RuleName),
     /// No ALLOW rule matches.
@@ -29,6 +34,7 @@ impl EgressDenial<'_> {
     pub fn details(&self) -> String {
         match self {
             Self::Matched(rule) => format!("egress_access_denied_matched_policy[{rule}]"),
+            Self::TooManyConnections(_) => "egress_access_denied_too_many_connections".to_owned(),
             _ => "egress_access_denied_matched_policy[none]".to_owned(),
         }
     }

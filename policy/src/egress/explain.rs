@@ -5,6 +5,7 @@ use crate::authz::engine::identity_remedy::identity_remedy;
 use crate::authz::engine::lookups::Lookups;
 use crate::authz::engine::rule_set::{ClosestClause, RuleSet};
 use crate::config::printable::printable;
+use crate::egress::authority::Host;
 use crate::egress::decision::EgressDenial;
 use crate::egress::fields::DestinationHost;
 use crate::egress::outbound::{Destination, OutboundRequest};
@@ -33,8 +34,17 @@ pub(crate) fn explain(
         EgressDenial::NoPort => format!("CONNECT has to name a port: {described}"),
         EgressDenial::ServerNameDiffers => {
             let name = request.server_name().ok().flatten().map(printable).unwrap_or_default();
-            format!("the TLS connection is for SNI {name}, the request is not: {described}")
+            format!(
+                "the TLS connection is for SNI {name}, the request is not; list it in gatewayNames if it is a name of \
+                 this gateway: {described}"
+            )
         }
+        EgressDenial::TooManyConnections(most) => {
+            format!(
+                "the client has {most} connections open, the most that maxConnectionsPerClient permits: {described}"
+            )
+        }
+        EgressDenial::Tunnel(fault) => format!("{fault}: {described}"),
         EgressDenial::Matched(rule) => format!("DENY rule {} matches: {described}", rule.policy()),
         EgressDenial::Undecidable(error) => format!("{error}: {described}"),
         EgressDenial::NoRuleMatches => {
@@ -57,7 +67,13 @@ fn closest_rule(
         return Ok(format!("the rule {} would allow it, and is in report mode: {described}", rule.policy()));
     }
     if !lists_host(rules, &mut lookups)? {
-        return Ok(format!("no rule lists this host: {described}"));
+        return Ok(match is_malformed_below_star(rules, destination, outbound.request)? {
+            true => format!(
+                "its name is malformed: it has an underscore, which no host name has (RFC 1123), and a star stands for \
+                 no such label; list it in full: {described}"
+            ),
+            false => format!("no rule lists this host: {described}"),
+        });
     }
     let is_host = |condition: &Condition<FieldId>| condition.field.rank() == DestinationHost::RANK;
     Ok(match rules.closest(&rules.allow.enforced, &mut lookups, is_host)? {
@@ -69,6 +85,21 @@ fn closest_rule(
         }
         _ => format!("no rule that lists this host allows it: {described}"),
     })
+}
+
+/// Reports whether an underscore keeps the host from being one that a star stands for.
+fn is_malformed_below_star(
+    rules: &RuleSet,
+    destination: &Destination,
+    request: &mut dyn EgressRequest,
+) -> Result<bool, EvalError> {
+    let name = destination.host.to_string();
+    let Some(host) = Host::parse(name.replace('_', "x").as_bytes()).ok().filter(|_| name.contains('_')) else {
+        return Ok(false);
+    };
+    let destination = Destination { host, ..destination.clone() };
+    let mut outbound = OutboundRequest { destination: &destination, request };
+    lists_host(rules, &mut rules.lookups(None, &mut outbound))
 }
 
 /// Reports whether any rule lists the host of the destination.

@@ -26,9 +26,9 @@ fn answer(configuration: &EgressAllowlist, request: &mut FakeRequest) -> String 
     match configuration.policy().decide(request) {
         Decision::Allow => "allowed".to_owned(),
         Decision::WouldDeny(denial) => {
-            format!("would deny: {}", configuration.policy().explain(&denial, request))
+            format!("would deny: {}", configuration.policy().explain(&denial, None, request))
         }
-        Decision::Deny(denial) => format!("denied: {}", configuration.policy().explain(&denial, request)),
+        Decision::Deny(denial) => format!("denied: {}", configuration.policy().explain(&denial, None, request)),
     }
 }
 
@@ -90,7 +90,7 @@ decisions! {
     tls_without_server_name: with_server_name(None, Tls, "") =>
         "denied: a connection that passes through has to name its server by SNI in TLS, which the listener filter tls_inspector reads: a connection without a server name by a client without identity (it presented no certificate)";
     host_differs_from_server_name: with_server_name(Some("front.example"), Http, "status.example.com:8080") =>
-        "denied: the TLS connection is for SNI front.example, the request is not: GET to status.example.com:8080 by a client without identity (it presented no certificate)";
+        "denied: the TLS connection is for SNI front.example, the request is not; list it in gatewayNames if it is a name of this gateway: GET to status.example.com:8080 by a client without identity (it presented no certificate)";
     host_equals_server_name_in_capitals: with_server_name(Some("STATUS.example.com"), Http, "status.example.com:8080") =>
         "allowed";
     connect_does_not_compare_the_server_name: with_server_name(Some("egress.example"), Connect, "status.example.com:443") =>

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use testbed::TokenIssuer;
 
 use super::STATE_KEYS;
+use super::tunnel::TUNNEL_HEADER;
 use crate::filter;
 use crate::suite::environment::{
     CORP_HEADER, CORP_PROVIDER, DIRECT_ADDRESS_KEY, JWT_FAILED_STATUS, JWT_FILTER, JWT_PAYLOAD, MARK_HEADER, MARK_KEY,
@@ -62,6 +63,9 @@ pub(super) const PASSTHROUGH_UPSTREAM: &str = "passthrough";
 pub(super) const ECHO: &str = "echo";
 pub(super) const GREETER: &str = "greeter";
 
+/// The cluster of the service at the end of every tunnel.
+pub(super) const TUNNEL: &str = "tunnel";
+
 /// The bytes of the service that speaks first.
 pub(super) const GREETING: &str = "welcome\n";
 
@@ -87,7 +91,10 @@ pub(super) fn services(folder: &Path) -> (Vec<Value>, Vec<Value>) {
         });
         (listener, cluster)
     };
-    [(PASSTHROUGH_UPSTREAM, &echo), (ECHO, &echo), (GREETER, &greeter)].into_iter().map(service).unzip()
+    [(PASSTHROUGH_UPSTREAM, &echo), (ECHO, &echo), (TUNNEL, &echo), (GREETER, &greeter)]
+        .into_iter()
+        .map(service)
+        .unzip()
 }
 
 /// Returns a listener that forwards connections to `cluster` after the network filter, over TLS or plaintext. Not both
@@ -250,7 +257,7 @@ pub(super) fn listener(
         "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "suite",
         "forward_client_cert_details": "ALWAYS_FORWARD_ONLY",
-        "http_protocol_options": {"allow_custom_methods": true},
+        "http_protocol_options": {"allow_custom_methods": true, "accept_http_10": true},
         "http2_protocol_options": {"allow_connect": true},
         "upgrade_configs": [{"upgrade_type": "CONNECT"}, {"upgrade_type": "websocket"}],
         "access_log": access_log(
@@ -258,7 +265,15 @@ pub(super) fn listener(
             log,
             &[("case", "%REQ(X-CASE)%"), ("details", "%RESPONSE_CODE_DETAILS%"), ("status", "%RESPONSE_CODE%")]
         ),
-        "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [
+        // Not every Envoy that has this listener has the service for tunnels.
+        "route_config": {"validate_clusters": false, "virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [
+            {
+                "match": {"connect_matcher": {}, "headers": [{"name": TUNNEL_HEADER, "present_match": true}]},
+                "route": {
+                    "cluster": TUNNEL,
+                    "upgrade_configs": [{"upgrade_type": "CONNECT", "connect_config": {}}]
+                }
+            },
             {"match": {"connect_matcher": {}}, "direct_response": reached},
             {"match": {"prefix": ""}, "direct_response": reached}
         ]}]},

@@ -1,9 +1,10 @@
 //! Requests and first bytes as a client writes them.
 
 use anyhow::Result;
-use testbed::{Client, StreamOutcome, client_hello};
+use testbed::{Client, StreamOutcome};
 
-use crate::suite::case::{Passthrough, RequestSpec, bytes};
+use crate::suite::case::RequestSpec;
+use crate::suite::first_bytes::bytes;
 
 /// Encodes a request of HTTP/1.1 with the case's id in the header `x-case`.
 pub(super) fn http1_request(request: &RequestSpec, id: &str) -> Result<Vec<u8>> {
@@ -12,7 +13,7 @@ pub(super) fn http1_request(request: &RequestSpec, id: &str) -> Result<Vec<u8>> 
         (None, "CONNECT") => &request.host,
         (None, _) => &request.path,
     };
-    let mut message = bytes(&format!("{} {target} HTTP/1.1\r\nhost: {}\r\n", request.method, request.host))?;
+    let mut message = bytes(&format!("{} {target} {}\r\nhost: {}\r\n", request.method, request.version, request.host))?;
     for (name, value) in &request.headers {
         message.extend(bytes(&format!("{name}: {value}\r\n"))?);
     }
@@ -27,7 +28,7 @@ pub(super) fn send_http2(client: &Client, request: &RequestSpec, id: &str) -> Re
 }
 
 /// Returns the headers of a request of HTTP/2. CONNECT has neither scheme nor path (RFC 9113, section 8.5).
-fn http2_headers(request: &RequestSpec, id: &str) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+pub(super) fn http2_headers(request: &RequestSpec, id: &str) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
     let mut headers = vec![(":method", bytes(&request.method)?), (":authority", bytes(&request.host)?)];
     if request.method != "CONNECT" {
         headers.extend([(":scheme", b"http".to_vec()), (":path", bytes(&request.path)?)]);
@@ -38,12 +39,4 @@ fn http2_headers(request: &RequestSpec, id: &str) -> Result<Vec<(Vec<u8>, Vec<u8
         headers.push((bytes(name)?, bytes(value)?));
     }
     Ok(headers)
-}
-
-/// Returns the first bytes of a connection whose TLS is not terminated.
-pub(super) fn first_bytes(passthrough: &Passthrough) -> Result<Vec<u8>> {
-    match &passthrough.bytes {
-        Some(string) => bytes(string),
-        None => client_hello(passthrough.server_name.as_deref().map(bytes).transpose()?.as_deref()),
-    }
 }

@@ -15,6 +15,9 @@ impl Plugin for TestPlugin {
 
     type Host = &'static FakeHost;
 
+    /// Number of calls for its body.
+    type Stream = usize;
+
     fn configure(host: Self::Host, configuration: Bytes) -> Result<Self, ConfigErrors> {
         match &*configuration {
             b"allow" | b"deny" => Ok(Self { host, allows: *configuration == *b"allow", ticks: Cell::new(0) }),
@@ -34,8 +37,20 @@ impl Plugin for TestPlugin {
 }
 
 impl ConnectionPlugin for TestPlugin {
-    fn on_new_connection(&self) -> Action {
-        self.on_request_headers()
+    fn on_new_connection(&self) -> (Action, Option<usize>) {
+        self.on_request()
+    }
+}
+
+impl BodyPlugin for TestPlugin {
+    fn on_request(&self) -> (Action, Option<usize>) {
+        (self.on_request_headers(), self.allows.then_some(0))
+    }
+
+    /// Holds fewer than three bytes, three calls long.
+    fn on_request_body(&self, calls: &mut usize, held: usize, ended: bool) -> Action {
+        *calls += 1;
+        if held < 3 && *calls < 3 && !ended { Action::Pause } else { Action::Continue }
     }
 }
 
@@ -91,6 +106,42 @@ fn a_request_without_a_plugin_is_answered_with_503() {
     let reply = (503, "sallyport_not_configured".to_owned(), String::new());
     assert_eq!(host.replies.take(), [reply.clone(), reply.clone(), reply]);
     assert_eq!(lines(host)[0], "sallyport test: a request came before any configuration");
+}
+
+#[test]
+fn streams_are_followed_until_they_end() {
+    let (vm, host) = vm(&[(2, "allow"), (5, "deny")]);
+    for context in [100, 101, 102] {
+        vm.on_context_create(context, 2);
+        assert_eq!(vm.on_request(context), Action::Continue);
+    }
+    assert_eq!(vm.on_request_body(100, 2, false), Action::Pause);
+    assert_eq!(vm.on_request_body(101, 3, false), Action::Continue);
+    assert_eq!(vm.on_request_body(102, 2, true), Action::Continue);
+    assert_eq!(vm.on_request_body(100, 2, false), Action::Pause);
+    assert_eq!(vm.on_request_body(100, 2, false), Action::Continue, "its third call");
+    for context in [100, 101, 102] {
+        vm.on_delete(context);
+    }
+    assert!(vm.streams.borrow().is_empty());
+    // A stream that is not followed goes on.
+    assert_eq!(vm.on_request_body(100, 2, false), Action::Continue);
+    vm.on_context_create(103, 5);
+    assert_eq!(vm.on_request(103), Action::Pause);
+    assert!(vm.streams.borrow().is_empty());
+    vm.on_context_create(104, 9);
+    assert_eq!(vm.on_request(104), Action::Pause);
+    assert_eq!(host.replies.take(), [(503, "sallyport_not_configured".to_owned(), String::new())]);
+}
+
+#[test]
+fn the_body_of_a_stream_whose_plugin_is_gone_is_held() {
+    let (vm, host) = vm(&[(2, "allow"), (5, "allow")]);
+    vm.on_context_create(100, 2);
+    assert_eq!(vm.on_request(100), Action::Continue);
+    host.contexts.borrow_mut().remove(&2);
+    vm.on_tick(5);
+    assert_eq!(vm.on_request_body(100, 9, false), Action::Pause);
 }
 
 #[test]

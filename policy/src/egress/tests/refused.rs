@@ -50,6 +50,14 @@ refused! {
         "ipAddresses: unknown value `no`, expected deny or allow";
     sni_must_match_host_as_a_string: json(r#"{rules: [], sniMustMatchHost: "yes"}"#) =>
         "sniMustMatchHost: expected true or false, this is a string";
+    tunnels_neither_inspect_nor_trust: json("{rules: [], tunnels: true}") =>
+        "tunnels: expected a string, this is true or false";
+    max_connections_zero: json("{rules: [], maxConnectionsPerClient: 0}") =>
+        "maxConnectionsPerClient: expected a whole number of 1 to 1000000, this is `0`";
+    gateway_names_empty: json("{rules: [], gatewayNames: []}") =>
+        "gatewayNames: empty list, add a value, or remove the key to mean none";
+    gateway_name_with_a_star: json(r#"{rules: [], gatewayNames: ["*.x.com", y.com]}"#) =>
+        "gatewayNames[0]: bad host `*.x.com`: it has a character that no host name has";
     rule_without_name: json("{rules: [{hosts: [x.com]}]}") =>
         "rules[0].name: missing, name the rule; denials are reported under it";
     rule_without_hosts: rule("ports: [443]") =>

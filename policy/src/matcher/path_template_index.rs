@@ -10,12 +10,15 @@ use crate::matcher::value_ids::{Matched, ValueId};
 /// Each segment of a path has at most two children to follow: the literal and `{*}`.
 pub(crate) struct TemplateIndex {
     bytes: SegmentBytes,
+    /// The numbers of the literal segments.
+    literals: OrderedMap<Box<[u8]>, usize>,
     nodes: Vec<Node>,
 }
 
 #[derive(Default)]
 struct Node {
-    literal: OrderedMap<Box<[u8]>, usize>,
+    /// Children by the number of the literal.
+    literal: OrderedMap<usize, usize>,
     one: Option<usize>,
     /// The template that ends with this segment.
     end: Option<ValueId>,
@@ -25,7 +28,7 @@ struct Node {
 
 impl TemplateIndex {
     pub(crate) fn new(bytes: SegmentBytes, templates: impl Iterator<Item = (PathTemplate, ValueId)>) -> Self {
-        let mut index = Self { bytes, nodes: vec![Node::default()] };
+        let mut index = Self { bytes, literals: OrderedMap::default(), nodes: vec![Node::default()] };
         let mut rests: OrderedMap<usize, Vec<_>> = OrderedMap::default();
         for (template, id) in templates {
             let mut at = 0;
@@ -53,7 +56,11 @@ impl TemplateIndex {
         let next = self.nodes.len();
         let Some(node) = self.nodes.get_mut(at) else { return at };
         let child = match segment {
-            Segment::Literal(literal) => node.literal.entry_or_insert_with(literal, || next, |known| *known),
+            Segment::Literal(literal) => {
+                let number = self.literals.len();
+                let number = self.literals.entry_or_insert_with(literal, || number, |known| *known);
+                node.literal.entry_or_insert_with(number, || next, |known| *known)
+            }
             Segment::One => *node.one.get_or_insert(next),
         };
         if child == next {
@@ -62,42 +69,40 @@ impl TemplateIndex {
         child
     }
 
-    /// Adds the templates that match `path`.
+    /// Adds the templates that match `path`. Each byte is looked at a fixed number of times, however many templates go
+    /// the same way.
     pub(crate) fn lookup(&self, path: &[u8], matched: &mut Matched) {
-        if let Some(rest) = path.strip_prefix(b"/") {
-            self.descend(0, Some(rest), matched);
+        // The path after the slash that ends the segments so far; none when the path ended with them.
+        let mut left = path.strip_prefix(b"/");
+        // The nodes that the segments so far lead to.
+        let mut reached = if left.is_some() { vec![0] } else { Vec::new() };
+        // How much is left after the first byte outside the class, which ends what a `{**}` stands for.
+        let mut outside = usize::MAX;
+        while !reached.is_empty() {
+            let nodes = reached.iter().filter_map(|at| self.nodes.get(*at));
+            let Some(rest) = left else {
+                return matched.extend(nodes.filter_map(|node| node.end));
+            };
+            if outside > rest.len() && nodes.clone().any(|node| !node.rests.is_empty()) {
+                outside = rest
+                    .iter()
+                    .position(|byte| *byte != b'/' && !self.bytes.holds(*byte))
+                    .map_or(0, |at| rest.len() - at);
+            }
+            let end = rest.iter().position(|byte| *byte == b'/').unwrap_or(rest.len());
+            let (segment, after) = rest.split_at(end);
+            let is_one = !segment.is_empty() && segment.iter().all(|byte| self.bytes.holds(*byte));
+            let number = self.literals.get_bytes(segment);
+            let mut next = Vec::new();
+            for node in nodes {
+                // The literal after a `{**}` must begin at that byte or before.
+                node.rests.lookup(rest, outside, matched);
+                next.extend(number.and_then(|number| node.literal.get(number)));
+                next.extend(node.one.filter(|_| is_one));
+            }
+            reached = next;
+            left = after.strip_prefix(b"/");
         }
-    }
-
-    /// `left` is the path after the slash that ends the segments so far; none when the path ended with them.
-    fn descend(&self, at: usize, left: Option<&[u8]>, matched: &mut Matched) {
-        let Some(node) = self.nodes.get(at) else { return };
-        let Some(left) = left else {
-            matched.extend(node.end);
-            return;
-        };
-        if !node.rests.is_empty() {
-            self.rests(node, left, matched);
-        }
-        let end = left.iter().position(|byte| *byte == b'/').unwrap_or(left.len());
-        let (segment, after) = left.split_at(end);
-        let after = after.strip_prefix(b"/");
-        if let Some(child) = node.literal.get(segment) {
-            self.descend(*child, after, matched);
-        }
-        if let Some(child) = node.one
-            && !segment.is_empty()
-            && segment.iter().all(|byte| self.bytes.holds(*byte))
-        {
-            self.descend(child, after, matched);
-        }
-    }
-
-    /// Matches the literals after a `{**}`, whose text ends at the first byte outside the class; the literal must begin
-    /// there or before.
-    fn rests(&self, node: &Node, left: &[u8], matched: &mut Matched) {
-        let reach = left.iter().position(|byte| *byte != b'/' && !self.bytes.holds(*byte)).unwrap_or(left.len());
-        node.rests.lookup(left, left.len() - reach, matched);
     }
 }
 
@@ -143,5 +148,15 @@ mod tests {
                 assert_eq!(found.to_vec(), expected, "{path} with {bytes:?}");
             }
         }
+    }
+
+    #[test]
+    fn neither_a_long_template_nor_a_long_path_takes_the_stack() {
+        let text = format!("/{{*}}{}", "/a".repeat(200_000));
+        let template = PathTemplate::parse(&text, SegmentBytes::Any).expect("a template");
+        let index = TemplateIndex::new(SegmentBytes::Any, [(template, ValueId(0))].into_iter());
+        let mut found = Matched::new();
+        index.lookup("/a".repeat(200_001).as_bytes(), &mut found);
+        assert_eq!(found.to_vec(), [ValueId(0)]);
     }
 }

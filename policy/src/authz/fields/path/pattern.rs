@@ -7,6 +7,9 @@ use crate::matcher::path_template::{PathTemplate, SegmentBytes};
 use crate::matcher::readings_index::ReadPattern;
 use crate::matcher::string_pattern::StringPattern;
 
+/// The most segments of a template.
+const MAX_SEGMENTS: usize = 100;
+
 /// A pattern for paths, with regard to case: exact, `prefix*`, `*suffix`, `*` for any that is not empty, or a
 /// template with `{*}` and `{**}`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -39,6 +42,10 @@ impl PathPattern {
             ));
         }
         if is_template {
+            let segments = segments_of_any_reading(&spelled);
+            if segments > MAX_SEGMENTS {
+                return Err(format!("bad path: it has {segments} segments, the limit of a template is {MAX_SEGMENTS}"));
+            }
             return PathTemplate::parse(&spelled, bytes)
                 .map(Self::Template)
                 .map_err(|problem| format!("bad path: {problem}"));
@@ -161,6 +168,11 @@ fn star_inside(text: &str, bytes: SegmentBytes) -> String {
     }
 }
 
+/// The most segments that a template has in any reading, in which encoded slashes separate them too.
+fn segments_of_any_reading(spelled: &str) -> usize {
+    ["/", "%2F", "%5C"].iter().map(|separator| spelled.matches(separator).count()).sum()
+}
+
 /// Reports whether a prefix ends inside a percent-encoded byte.
 fn cuts_an_encoding(prefix: &[u8]) -> bool {
     matches!(prefix, [.., b'%'] | [.., b'%', b'0'..=b'9' | b'A'..=b'F' | b'a'..=b'f'])
@@ -194,6 +206,15 @@ mod tests {
         for (text, expected) in rows {
             let pattern = PathPattern::parse(text, SegmentBytes::Any).map(|pattern| pattern.to_string());
             assert_eq!(pattern.as_deref(), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_template_has_a_hundred_segments_at_most() {
+        assert_eq!(refusal(&format!("/{{*}}{}", "/a".repeat(99))), None);
+        for text in [format!("/{{*}}{}", "/a".repeat(100)), format!("/{{*}}{}", "%2Fa".repeat(100))] {
+            let message = "bad path: it has 101 segments, the limit of a template is 100";
+            assert_eq!(refusal(&text).as_deref(), Some(message));
         }
     }
 

@@ -92,6 +92,23 @@ pub(crate) fn memchr2(bytes: &[u8], one: u8, other: u8) -> Option<usize> {
     within(last).map(|index| bytes.len() - 8 + index)
 }
 
+/// Returns a text in small letters, of ASCII alone.
+pub(crate) fn to_lowercase(bytes: &[u8]) -> Vec<u8> {
+    const HIGHEST: u64 = ONES << 7;
+    let mut lower = Vec::with_capacity(bytes.len());
+    let (groups, rest) = bytes.as_chunks();
+    for group in groups {
+        let eight = u64::from_le_bytes(*group);
+        let low = eight & !HIGHEST;
+        let from_a = low + ONES * (0x80 - 0x41);
+        let beyond_z = low + ONES * (0x80 - 0x5b);
+        let capitals = from_a & !beyond_z & !eight & HIGHEST;
+        lower.extend_from_slice(&(eight | capitals >> 2).to_le_bytes());
+    }
+    lower.extend(rest.iter().map(u8::to_ascii_lowercase));
+    lower
+}
+
 /// Reports whether `flags` sets the highest bit of a byte in any group of eight `bytes`. Shorter input is padded with
 /// the letter `a`. Groups overlap by at least one byte, so that any two neighbours share a group.
 #[inline(always)]
@@ -142,6 +159,14 @@ mod tests {
             let (common, one, other) = (random(20), random(12), random(12));
             let (one, other) = ([&*common, &one].concat(), [&*common, &other].concat());
             assert_eq!(bytes_cmp(&one, &other), one.cmp(&other), "{one:?} and {other:?}");
+        }
+    }
+
+    #[test]
+    fn small_letters_are_those_of_each_byte() {
+        let bytes: Vec<u8> = (0..=u8::MAX).chain(b'A'..=b'Z').collect();
+        for start in 0..bytes.len() {
+            assert_eq!(to_lowercase(&bytes[start..]), bytes[start..].to_ascii_lowercase(), "from {start}");
         }
     }
 

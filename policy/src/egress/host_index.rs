@@ -7,8 +7,7 @@ use smallvec::SmallVec;
 use crate::collections::map::OrderedMap;
 use crate::egress::authority::Host;
 use crate::egress::host_pattern::DestinationPattern;
-use crate::egress::name_glob::NameGlob;
-use crate::matcher::glob_index::GlobIndex;
+use crate::egress::name_glob::NameGlobIndex;
 use crate::matcher::value_ids::{Matched, ValueId};
 
 /// Host entries with their ids: hash maps for names, addresses and `*.` suffixes, a trie of labels from the right for
@@ -22,7 +21,7 @@ pub(crate) struct DestinationIndex {
     /// Largest number of labels of an entry in `any_depth`: longer suffixes of a name need no lookup.
     longest: usize,
     tree: Vec<Node>,
-    globs: Option<GlobIndex<NameGlob>>,
+    globs: Option<NameGlobIndex>,
 }
 
 /// What is for wildcards that do not stand for labels with `_`, and for those that do.
@@ -61,7 +60,7 @@ impl DestinationIndex {
                 DestinationPattern::Glob(glob) => globs.push((glob, id)),
             }
         }
-        index.globs = (!globs.is_empty()).then(|| GlobIndex::new(globs));
+        index.globs = (!globs.is_empty()).then(|| NameGlobIndex::new(globs));
         index
     }
 

@@ -2,8 +2,10 @@
 
 use std::fmt;
 
-use crate::matcher::glob_index::HasLiterals;
+use crate::collections::map::OrderedMap;
+use crate::matcher::string_index::StringIndex;
 use crate::matcher::string_pattern::StringPattern;
+use crate::matcher::value_ids::{Matched, ValueId};
 
 /// Names with one label for each of these patterns, a star of which never reaches beyond its label. With `any_depth`,
 /// names that have one or more labels before them.
@@ -20,15 +22,15 @@ impl NameGlob {
         let labels = text.split('.').map(StringPattern::new).collect();
         Self { any_depth, text: text.into(), labels }
     }
-}
 
-impl HasLiterals for NameGlob {
-    fn required_literals(&self) -> impl Iterator<Item = &[u8]> {
-        self.text.as_bytes().split(|byte| *byte == b'*').filter(|literal| !literal.is_empty())
+    /// Returns a pattern that matches at least the same names: its stars reach beyond their labels.
+    fn loose_pattern(&self) -> StringPattern {
+        let depth = if self.any_depth { "*." } else { "" };
+        StringPattern::new(&format!("{depth}{}", self.text))
     }
 
     /// Compares a name in lower case without its final dot.
-    fn matches(&self, name: &[u8]) -> bool {
+    pub(crate) fn matches(&self, name: &[u8]) -> bool {
         let mut given = name.rsplit(|byte| *byte == b'.');
         let fits = self.labels.iter().rev().all(|label| given.next().is_some_and(|given| label.matches(given)));
         fits && given.next().is_some() == self.any_depth
@@ -39,6 +41,30 @@ impl fmt::Display for NameGlob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let depth = if self.any_depth { "**." } else { "" };
         write!(f, "{depth}{}", self.text)
+    }
+}
+
+/// Globs, each under an id.
+pub(crate) struct NameGlobIndex {
+    /// Finds the globs that may match, by their literal texts.
+    candidates: StringIndex,
+    globs: OrderedMap<ValueId, NameGlob>,
+}
+
+impl NameGlobIndex {
+    pub(crate) fn new(globs: Vec<(NameGlob, ValueId)>) -> Self {
+        let candidates = globs.iter().map(|(glob, id)| (glob.loose_pattern(), *id)).collect();
+        Self {
+            candidates: StringIndex::new(candidates),
+            globs: globs.into_iter().map(|(glob, id)| (id, glob)).collect(),
+        }
+    }
+
+    /// Adds the globs that match a name in lower case without its final dot.
+    pub(crate) fn lookup(&self, name: &[u8], matched: &mut Matched) {
+        let mut candidates = Matched::new();
+        self.candidates.lookup(name, &mut candidates);
+        matched.extend(candidates.into_iter().filter(|id| self.globs.get(id).is_some_and(|glob| glob.matches(name))));
     }
 }
 
@@ -72,9 +98,17 @@ mod tests {
     }
 
     #[test]
-    fn every_literal_is_in_what_matches() {
-        let glob = NameGlob::new(true, "*.s3*.x.com");
-        let literals: Vec<_> = glob.required_literals().map(String::from_utf8_lossy).collect();
-        assert_eq!(literals, [".s3", ".x.com"]);
+    fn the_index_finds_what_each_glob_by_itself_matches() {
+        let texts = [(false, "api-*.x.com"), (false, "*x.com"), (true, "s3*.x.com"), (false, "a*b*.x.com")];
+        let globs = texts.map(|(any_depth, text)| NameGlob::new(any_depth, text));
+        let index = NameGlobIndex::new(globs.iter().cloned().zip((0..).map(ValueId)).collect());
+        for name in ["api-eu.x.com", "x.com", "a.s3.x.com", "a.b.s3-eu.x.com", "a1b2.x.com", "a1.b2.x.com", "notx.com"]
+        {
+            let mut found = Matched::new();
+            index.lookup(name.as_bytes(), &mut found);
+            found.sort();
+            let matching = (0..).map(ValueId).zip(&globs).filter(|(_, glob)| glob.matches(name.as_bytes()));
+            assert_eq!(found.to_vec(), matching.map(|(id, _)| id).collect::<Vec<_>>(), "{name}");
+        }
     }
 }

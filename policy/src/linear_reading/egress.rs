@@ -5,7 +5,6 @@ use crate::egress::host_pattern::DestinationPattern;
 use crate::egress::port::{PortPattern, ProtocolSet};
 use crate::egress::request::EgressProtocol;
 use crate::linear_reading::matches::Matches;
-use crate::matcher::glob_index::HasLiterals;
 
 impl Matches<Host> for DestinationPattern {
     fn matches(&self, host: &Host) -> bool {

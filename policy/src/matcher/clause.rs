@@ -32,9 +32,9 @@ impl<F> Condition<F> {
     pub(crate) fn holds(&self, sets: &ValueSets, found: &FieldMatch) -> bool {
         let among = match self.of {
             of if found.uncompared => of == Quantifier::Any,
-            Quantifier::Any => sets.meets(self.set, &found.any),
-            Quantifier::All if found.each.is_empty() => sets.meets(self.set, &found.any),
-            Quantifier::All => found.each.iter().all(|matched| sets.meets(self.set, matched)),
+            Quantifier::Any => sets.meets_sorted(self.set, &found.any),
+            Quantifier::All if found.each.is_empty() => sets.meets_sorted(self.set, &found.any),
+            Quantifier::All => found.each.iter().all(|matched| sets.meets_sorted(self.set, matched)),
         };
         among != self.negated
     }

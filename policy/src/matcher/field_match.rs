@@ -1,7 +1,7 @@
 //! The lookup results of one request, one for each match field.
 
 use crate::identity::error::{AttributeError, EvalError};
-use crate::matcher::value_ids::Matched;
+use crate::matcher::value_ids::{MAX_UNSORTED, Matched, once_each};
 
 /// The values of one field that a request matches.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,10 +16,22 @@ pub(crate) struct FieldMatch {
     pub(crate) uncompared: bool,
 }
 
+impl FieldMatch {
+    /// Brings many values into order, in which one is found without looking at all.
+    fn sort(&mut self) {
+        for matched in self.each.iter_mut().chain([&mut self.any]) {
+            if matched.len() > MAX_UNSORTED {
+                once_each(matched);
+            }
+        }
+    }
+}
+
 /// Matches of the fields `F` that were looked up, each once.
 pub(crate) struct FieldMatches<F> {
     /// First matches, kept inline: most requests need no more.
     first: [(Option<F>, FieldMatch); 3],
+    /// The others, sorted.
     more: Vec<(F, FieldMatch)>,
 }
 
@@ -30,7 +42,7 @@ impl<F> Default for FieldMatches<F> {
     }
 }
 
-impl<F: Copy + Eq> FieldMatches<F> {
+impl<F: Copy + Ord> FieldMatches<F> {
     /// The lookup of `field`, which `look_up` makes the first time. Fails as that does.
     pub(crate) fn get_or_look_up(
         &mut self,
@@ -46,18 +58,21 @@ impl<F: Copy + Eq> FieldMatches<F> {
                         *found = FieldMatch::default();
                         return Err(error);
                     }
+                    found.sort();
                     *known = Some(field);
                     return Ok(found);
                 }
             }
         }
-        let index = match self.more.iter().position(|(known, _)| *known == field) {
-            Some(index) => index,
-            None => {
+        // Fields are asked for in their order for the most part, which adds each at the end.
+        let index = match self.more.binary_search_by(|(known, _)| known.cmp(&field)) {
+            Ok(index) => index,
+            Err(index) => {
                 let mut found = FieldMatch::default();
                 look_up(&mut found)?;
-                self.more.push((field, found));
-                self.more.len() - 1
+                found.sort();
+                self.more.insert(index, (field, found));
+                index
             }
         };
         self.more.get(index).map(|(_, found)| found).ok_or_else(missing_index)

@@ -51,14 +51,37 @@ impl PrefixTable {
         if self.entries.is_empty() {
             return;
         }
-        let mut at = self.entries.partition_point(|entry| bytes_cmp(&entry.prefix, value).is_le()).checked_sub(1);
+        let at = self.entries.partition_point(|entry| bytes_cmp(&entry.prefix, value).is_le()).checked_sub(1);
+        let common = |prefix: &[u8]| match value.get(..prefix.len()) {
+            Some(start) if bytes_eq(start, prefix) => prefix.len(),
+            _ => common_bytes(prefix.iter(), value.iter()),
+        };
+        self.add_chain(at, common, 0, matched);
+    }
+
+    /// Adds those of the entry at `at` and the shorter ones that it begins with that have `least` bytes or more, and no
+    /// more than the first one has in common with the value.
+    fn add_chain(
+        &self,
+        mut at: Option<usize>,
+        common: impl FnOnce(&[u8]) -> usize,
+        least: usize,
+        matched: &mut Matched,
+    ) {
+        let Some(first) = at.and_then(|at| self.entries.get(at)) else { return };
+        let common = common(&first.prefix);
         while let Some(entry) = at.and_then(|at| self.entries.get(at)) {
-            if value.get(..entry.prefix.len()).is_some_and(|start| bytes_eq(start, &entry.prefix)) {
+            if (least..=common).contains(&entry.prefix.len()) {
                 matched.push(entry.value);
             }
             at = entry.shorter;
         }
     }
+}
+
+/// Returns how many bytes two texts begin with in common.
+fn common_bytes<'b>(one: impl Iterator<Item = &'b u8>, other: impl Iterator<Item = &'b u8>) -> usize {
+    one.zip(other).take_while(|(one, other)| one == other).count()
 }
 
 /// Table of suffixes.
@@ -84,15 +107,8 @@ impl SuffixTable {
         if entries.is_empty() {
             return;
         }
-        let mut at = entries.partition_point(|entry| entry.prefix.iter().le(value.iter().rev())).checked_sub(1);
-        while let Some(entry) = at.and_then(|at| entries.get(at)) {
-            if (least..=value.len()).contains(&entry.prefix.len())
-                && entry.prefix.iter().eq(value.iter().rev().take(entry.prefix.len()))
-            {
-                matched.push(entry.value);
-            }
-            at = entry.shorter;
-        }
+        let at = entries.partition_point(|entry| entry.prefix.iter().le(value.iter().rev())).checked_sub(1);
+        self.0.add_chain(at, |suffix| common_bytes(suffix.iter(), value.iter().rev()), least, matched);
     }
 }
 

@@ -1,9 +1,10 @@
 //! Index of the string patterns of one field.
 
 use crate::collections::map::OrderedMap;
-use crate::matcher::glob_index::GlobIndex;
 use crate::matcher::prefix_index::{PrefixTable, SuffixTable};
-use crate::matcher::string_pattern::{Glob, StringPattern};
+use crate::matcher::sequence::Sequence;
+use crate::matcher::sequence_index::SequenceIndex;
+use crate::matcher::string_pattern::StringPattern;
 use crate::matcher::value_ids::{Matched, ValueId};
 
 /// Text patterns, each under an id, looked up by value: a hash map for the exact ones, sorted tables for prefixes and
@@ -14,7 +15,7 @@ pub(crate) struct StringIndex {
     exact: OrderedMap<Box<[u8]>, ValueId>,
     prefixes: PrefixTable,
     suffixes: SuffixTable,
-    globs: Option<GlobIndex<Glob>>,
+    globs: Option<Box<SequenceIndex>>,
 }
 
 /// A text that a value begins with.
@@ -37,14 +38,12 @@ impl StringIndex {
                 }
                 StringPattern::Prefix(text) => prefixes.push((text, id)),
                 StringPattern::Suffix(text) => suffixes.push((text, id)),
-                StringPattern::Glob(glob) => globs.push((glob, id)),
+                StringPattern::Glob(glob) => globs.push((Sequence::of_glob(&glob), id)),
             }
         }
         index.prefixes = PrefixTable::new(prefixes);
         index.suffixes = SuffixTable::new(suffixes);
-        if !globs.is_empty() {
-            index.globs = Some(GlobIndex::new(globs));
-        }
+        index.globs = SequenceIndex::new(globs).map(Box::new);
         index
     }
 

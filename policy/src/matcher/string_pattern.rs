@@ -39,6 +39,15 @@ impl StringPattern {
         }
     }
 
+    /// Returns the number of bytes of its literal texts.
+    pub(crate) fn literal_bytes(&self) -> usize {
+        match self {
+            Self::Any => 0,
+            Self::Exact(text) | Self::Prefix(text) | Self::Suffix(text) => text.len(),
+            Self::Glob(glob) => glob.required_literals().map(<[u8]>::len).sum(),
+        }
+    }
+
     /// The definition of what this pattern matches; the index must agree with it.
     pub(crate) fn matches(&self, value: &[u8]) -> bool {
         match self {
@@ -91,6 +100,11 @@ impl Glob {
             .chain([&self.tail])
             .map(|piece| &**piece)
             .filter(|piece| !piece.is_empty())
+    }
+
+    /// Literal texts between the ends, in their order.
+    pub(crate) fn middle(&self) -> impl Iterator<Item = &[u8]> {
+        self.middle.iter().map(|piece| &**piece)
     }
 
     /// Literal texts that a matching value starts and ends with.

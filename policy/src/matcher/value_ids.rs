@@ -15,12 +15,25 @@ pub(crate) struct ValueId(pub(crate) u32);
 /// or suffix for each of its lengths.
 pub(crate) type Matched = SmallVec<[ValueId; 6]>;
 
+/// Most values that match a request and are not sorted.
+pub(crate) const MAX_UNSORTED: usize = 8;
+
 /// Leaves one of each value.
 pub(crate) fn once_each(matched: &mut Matched) {
     let mut values = std::mem::take(matched).into_vec();
     sort_by(&mut values, Ord::cmp);
     values.dedup();
     *matched = values.into();
+}
+
+/// Leaves one of each value where there are many more than the `kept` ones: what is looked up piece by piece would
+/// otherwise be as many as the pieces times the values.
+pub(crate) fn once_each_beyond(matched: &mut Matched, kept: &mut usize) {
+    const ROOM: usize = 64;
+    if matched.len() > 2 * *kept + ROOM {
+        once_each(matched);
+        *kept = matched.len();
+    }
 }
 
 /// Gives each distinct pattern of one field an id, in the order of first mention.

@@ -5,7 +5,7 @@ use std::slice;
 
 use crate::collections::map::OrderedMap;
 use crate::collections::sort::sort_by;
-use crate::matcher::value_ids::ValueId;
+use crate::matcher::value_ids::{MAX_UNSORTED, ValueId};
 
 /// A set of values of one field, kept once however many rules share it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -80,6 +80,15 @@ impl ValueSets {
 
     fn several(&self, index: u32) -> Option<&Set> {
         usize::try_from(index).ok().and_then(|index| self.sets.get(index))
+    }
+
+    /// Reports whether a set contains one of the values that a request matches, which are sorted where they are many.
+    pub(crate) fn meets_sorted(&self, id: SetId, matched: &[ValueId]) -> bool {
+        let values = self.values(&id);
+        match matched.len() > MAX_UNSORTED && values.len() <= MAX_UNSORTED {
+            true => values.iter().any(|value| matched.binary_search(value).is_ok()),
+            false => self.meets(id, matched),
+        }
     }
 
     /// Reports whether a set contains one of `matched`.

@@ -15,25 +15,23 @@ pub(crate) fn is_list(value: &[u8]) -> bool {
     memchr2(value, b',', b',').is_some()
 }
 
-/// The elements of a value between commas (RFC 9110, section 5.6.1), without the blanks around them.
-pub(crate) fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
-    value.split(|byte| *byte == b',').map(trimmed).filter(|element| !element.is_empty())
-}
-
-/// The same in one text, with a comma before and after each.
+/// The elements of a value between commas (RFC 9110, section 5.6.1), without the blanks around them, in one text with a
+/// comma before and after each.
 pub(crate) fn separated(value: &[u8]) -> Vec<u8> {
     let mut list = Vec::with_capacity(value.len() + 2);
     list.push(b',');
-    for byte in value.iter().chain(b",") {
-        match (byte, list.as_slice()) {
-            (b',' | b' ' | b'\t', [.., b',']) => continue,
-            (b',', [.., b' ' | b'\t']) => {
-                let end = list.iter().rposition(|byte| !matches!(byte, b' ' | b'\t')).unwrap_or_default();
-                list.truncate(end + 1);
-            }
-            _ => {}
+    let mut rest = Some(value);
+    while let Some(left) = rest {
+        let (element, after) = match memchr2(left, b',', b',') {
+            Some(end) => (left.get(..end).unwrap_or_default(), left.get(end + 1..)),
+            None => (left, None),
+        };
+        let element = trimmed(element);
+        if !element.is_empty() {
+            list.extend_from_slice(element);
+            list.push(b',');
         }
-        list.push(*byte);
+        rest = after;
     }
     list
 }
@@ -71,11 +69,6 @@ mod tests {
 
     #[test]
     fn a_list_has_elements() {
-        let of = |value: &str| -> Vec<String> {
-            elements(value.as_bytes()).map(|element| String::from_utf8_lossy(element).into_owned()).collect()
-        };
-        assert_eq!(of("user, banned"), ["user", "banned"]);
-        assert_eq!(of(" a ,,\tb,"), ["a", "b"]);
         for (value, expected) in
             [("user, banned", ",user,banned,"), (" a  b ,,\tb \t,", ",a  b,b,"), (" , ", ","), ("", ",")]
         {

@@ -16,7 +16,7 @@ use crate::matcher::element_index::ElementIndex;
 use crate::matcher::field_match::FieldMatch;
 use crate::matcher::string_index::StringIndex;
 use crate::matcher::string_pattern::StringPattern;
-use crate::matcher::value_ids::{Matched, ValueId, once_each};
+use crate::matcher::value_ids::{Matched, ValueId, once_each, once_each_beyond};
 
 /// The rank of headers among match fields.
 pub(crate) const RANK: u8 = 33;
@@ -47,7 +47,7 @@ impl MatchField for Header {
 
     fn index(self, patterns: Vec<(StringPattern, ValueId)>) -> Box<dyn FieldIndex> {
         let texts = pattern_texts(&patterns);
-        let elements = ElementIndex::new(patterns.iter().map(|(text, id)| (text, *id)));
+        let elements = ElementIndex::new(patterns.iter().map(|(text, id)| (text, *id)), Vec::new());
         let patterns = WholeValueIndex { text: StringIndex::new(patterns), elements };
         Box::new(HeaderFieldIndex { name: self.name, texts, patterns })
     }
@@ -77,21 +77,43 @@ pub(crate) fn parse_key(key: &str) -> Option<Result<HeaderName, String>> {
 
 /// The patterns of one header, looked up by value.
 pub(crate) trait HeaderPatterns {
-    /// The patterns that `value`, which has no blanks around it, matches as a whole. Adds them to `any`, and those that its
-    /// elements match.
-    fn lookup_value(&self, value: &[u8], any: &mut Matched) -> Matched;
+    /// The form in which a value is compared.
+    fn folded<'v>(&self, value: &'v [u8]) -> Cow<'v, [u8]> {
+        Cow::Borrowed(value)
+    }
 
-    /// Looks up every line of a header, and their join by commas, which is how a proxy may pass several on.
+    /// Adds the patterns that a value, which has no blanks around it, matches as a whole.
+    fn lookup_whole(&self, value: &[u8], matched: &mut Matched);
+
+    /// Adds the patterns that are not found in a whole value, and that an element of a list matches.
+    fn lookup_elements(&self, list: &[u8], matched: &mut Matched);
+
+    /// Looks up every line of a header, and their join by commas, which is how a proxy may pass several on, as a whole and
+    /// by its elements: those of the lines are among them.
     fn lookup_all(&self, values: &[&[u8]], found: &mut FieldMatch) {
         let mut each = Vec::with_capacity(values.len());
+        let mut kept = 0;
         for value in values {
-            each.push(self.lookup_value(header::trimmed(value), &mut found.any));
+            let mut whole = Matched::new();
+            self.lookup_whole(&self.folded(header::trimmed(value)), &mut whole);
+            found.any.extend_from_slice(&whole);
+            once_each_beyond(&mut found.any, &mut kept);
+            each.push(whole);
         }
         found.each = each.into();
-        if values.len() > 1 {
-            let values: HeaderValues<'_> = values.iter().map(|value| header::trimmed(value)).collect();
-            self.lookup_value(&values.join(&b','), &mut found.any);
-        }
+        let joined = match values {
+            [] => return,
+            [only] if !header::is_list(only) => return,
+            [only] => self.folded(header::trimmed(only)).into_owned(),
+            values => {
+                let values: HeaderValues<'_> = values.iter().map(|value| header::trimmed(value)).collect();
+                let joined = self.folded(&values.join(&b',')).into_owned();
+                self.lookup_whole(&joined, &mut found.any);
+                joined
+            }
+        };
+        self.lookup_elements(&header::separated(&joined), &mut found.any);
+        once_each(&mut found.any);
     }
 }
 
@@ -126,16 +148,13 @@ struct WholeValueIndex {
 }
 
 impl HeaderPatterns for WholeValueIndex {
-    fn lookup_value(&self, value: &[u8], any: &mut Matched) -> Matched {
-        let mut whole = Matched::new();
-        self.text.lookup(value, &mut whole);
-        any.extend_from_slice(&whole);
-        if let Some(index) = &self.elements
-            && header::is_list(value)
-        {
-            index.lookup(&header::separated(value), any);
-            once_each(any);
+    fn lookup_whole(&self, value: &[u8], matched: &mut Matched) {
+        self.text.lookup(value, matched);
+    }
+
+    fn lookup_elements(&self, list: &[u8], matched: &mut Matched) {
+        if let Some(elements) = &self.elements {
+            elements.lookup(list, matched);
         }
-        whole
     }
 }

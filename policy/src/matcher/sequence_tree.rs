@@ -1,0 +1,181 @@
+//! Sequences of literals as a tree of their steps.
+
+use smallvec::SmallVec;
+
+use crate::collections::map::OrderedMap;
+use crate::matcher::automaton::{Automaton, Literal, index, number};
+use crate::matcher::sequence::{Around, Sequence};
+use crate::matcher::value_ids::ValueId;
+
+/// Most places at which a literal is looked for by the sequences that wait for it one by one, at each occurrence. Where
+/// there are more, those whose step before is found register with it.
+const MAX_CHECKED: usize = 8;
+
+/// The node that every element starts at.
+pub(crate) const ROOT: u32 = 0;
+
+/// Sequences as a tree of their steps, so that those which begin alike are followed together.
+pub(crate) struct SequenceTree {
+    pub(crate) automaton: Automaton,
+    pub(crate) literals: Vec<LiteralUse>,
+    pub(crate) labels: Vec<Label>,
+    pub(crate) nodes: Vec<Node>,
+}
+
+/// Where sequences use a literal.
+#[derive(Default)]
+pub(crate) struct LiteralUse {
+    pub(crate) length: usize,
+    pub(crate) labels: SmallVec<[u32; 1]>,
+}
+
+/// A literal with what stands around it.
+pub(crate) struct Label {
+    pub(crate) around: Option<Box<Around>>,
+    /// The steps by it that are checked at each occurrence.
+    pub(crate) edges: SmallVec<[Edge; 1]>,
+    /// True if the others register.
+    pub(crate) is_awaited: bool,
+}
+
+/// A step from one node to the next.
+#[derive(Clone, Copy)]
+pub(crate) struct Edge {
+    pub(crate) parent: u32,
+    pub(crate) child: u32,
+    /// Least number of bytes between the two.
+    pub(crate) gap: u32,
+}
+
+/// What the steps from the root to here have in common.
+#[derive(Default)]
+pub(crate) struct Node {
+    /// The patterns that end here.
+    pub(crate) ids: SmallVec<[ValueId; 1]>,
+    /// Least number of bytes after the last step.
+    pub(crate) rest: u32,
+    /// The steps from here that register with their label, when this node is reached.
+    pub(crate) awaits: Vec<(u32, Edge)>,
+    /// The literal that is used for this node alone, and need not be found again once this is reached.
+    pub(crate) only_use_of: Option<u32>,
+}
+
+impl SequenceTree {
+    /// Takes sequences of at least one step, and the separator of the elements that they are for.
+    pub(crate) fn new(sequences: Vec<(Sequence, ValueId)>, separator: Option<u8>) -> Self {
+        let mut builder = Builder::default();
+        for (sequence, id) in sequences {
+            builder.add(sequence, id);
+        }
+        builder.finish(separator)
+    }
+}
+
+#[derive(Default)]
+struct Builder {
+    literals: OrderedMap<Literal, u32>,
+    labels: OrderedMap<(u32, Option<Box<Around>>), u32>,
+    /// Nodes by parent, label, gap, and what has to follow where a pattern ends there.
+    children: OrderedMap<(u32, u32, u32, u32), u32>,
+    /// Patterns by node.
+    ends: Vec<(u32, ValueId)>,
+}
+
+impl Builder {
+    fn add(&mut self, sequence: Sequence, id: ValueId) {
+        let Self { literals, labels, children, ends } = self;
+        let mut node = ROOT;
+        let last = sequence.steps.len().saturating_sub(1);
+        for (at, step) in sequence.steps.into_iter().enumerate() {
+            let next = number(literals.len());
+            let literal = literals.entry_or_insert_with(step.literal, || next, |known| *known);
+            let next = number(labels.len());
+            let label = labels.entry_or_insert_with((literal, step.around), || next, |known| *known);
+            let rest = if at == last { sequence.rest } else { 0 };
+            let next = number(children.len() + 1);
+            node = children.entry_or_insert_with((node, label, step.gap, rest), || next, |known| *known);
+        }
+        ends.push((node, id));
+    }
+
+    fn finish(self, separator: Option<u8>) -> SequenceTree {
+        let literals: Vec<Literal> = self.literals.into_entries().into_iter().map(|(literal, _)| literal).collect();
+        let mut uses: Vec<LiteralUse> = literals
+            .iter()
+            .map(|literal| LiteralUse { length: literal.bytes.len(), labels: SmallVec::new() })
+            .collect();
+        let mut labels = Vec::with_capacity(self.labels.len());
+        for ((literal, around), label) in self.labels.into_entries() {
+            if let Some(of) = index(literal).and_then(|literal| uses.get_mut(literal)) {
+                of.labels.push(label);
+            }
+            labels.push(Label { around, edges: SmallVec::new(), is_awaited: false });
+        }
+        let mut nodes: Vec<Node> = Vec::new();
+        nodes.resize_with(self.children.len() + 1, Node::default);
+        for ((_, _, _, rest), child) in self.children.entries() {
+            if let Some(node) = node(&mut nodes, *child) {
+                node.rest = *rest;
+            }
+        }
+        for (at, id) in self.ends {
+            if let Some(node) = node(&mut nodes, at) {
+                node.ids.push(id);
+            }
+        }
+        add_edges(&self.children, &mut labels, &mut nodes);
+        note_only_uses(&self.children, &uses, &labels, &mut nodes);
+        let automaton = Automaton::new(&literals, separator);
+        SequenceTree { automaton, literals: uses, labels, nodes }
+    }
+}
+
+type Children = OrderedMap<(u32, u32, u32, u32), u32>;
+
+fn node(nodes: &mut [Node], at: u32) -> Option<&mut Node> {
+    index(at).and_then(|at| nodes.get_mut(at))
+}
+
+/// Enters each step at its label, or at its node where the label has many.
+fn add_edges(children: &Children, labels: &mut [Label], nodes: &mut [Node]) {
+    let mut counts = vec![0_usize; labels.len()];
+    for ((parent, label, _, _), _) in children.entries() {
+        if let Some(count) = index(*label).and_then(|label| counts.get_mut(label)) {
+            *count += usize::from(*parent != ROOT);
+        }
+    }
+    for ((parent, at, gap, _), child) in children.entries() {
+        let edge = Edge { parent: *parent, child: *child, gap: *gap };
+        let is_awaited = index(*at).and_then(|at| counts.get(at)).is_some_and(|count| *count > MAX_CHECKED);
+        let Some(label) = index(*at).and_then(|at| labels.get_mut(at)) else { continue };
+        match node(nodes, *parent) {
+            Some(parent) if is_awaited && edge.parent != ROOT => {
+                label.is_awaited = true;
+                parent.awaits.push((*at, edge));
+            }
+            _ => label.edges.push(edge),
+        }
+    }
+}
+
+/// Notes the literals that one node alone is reached by, from the root.
+fn note_only_uses(children: &Children, uses: &[LiteralUse], labels: &[Label], nodes: &mut [Node]) {
+    let mut has_children = vec![false; nodes.len()];
+    for ((parent, _, _, _), _) in children.entries() {
+        if let Some(has_children) = index(*parent).and_then(|parent| has_children.get_mut(parent)) {
+            *has_children = true;
+        }
+    }
+    for (literal, of) in uses.iter().enumerate() {
+        let [label] = of.labels.as_slice() else { continue };
+        let Some(Label { edges, is_awaited: false, .. }) = index(*label).and_then(|label| labels.get(label)) else {
+            continue;
+        };
+        let [Edge { parent: ROOT, child, .. }] = edges.as_slice() else { continue };
+        if index(*child).and_then(|child| has_children.get(child)) == Some(&false)
+            && let Some(node) = node(nodes, *child)
+        {
+            node.only_use_of = Some(number(literal));
+        }
+    }
+}

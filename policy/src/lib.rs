@@ -59,6 +59,7 @@ mod test_support;
 
 pub use attributes::dynamic_metadata::DynamicMetadata;
 pub use attributes::request::{HeaderValues, Request};
+pub use attributes::request_memo::RequestMemo;
 pub use authz::compiled::connection_cache::ConnectionCache;
 pub use authz::compiled::{CompiledPolicy, RequestNeeds};
 pub use authz::custom::{CustomPolicies, MARK_KEY, NO_PROVIDER, RequiredAuthorizers};

@@ -84,7 +84,10 @@ pub(crate) fn matches(
         return Ok(principals.iter().any(|pattern| pattern.matches(&(issuer, subject))));
     }
     if let Some(FieldValues { field, patterns }) = any.downcast_ref::<FieldValues<Metadata>>() {
-        let value = ClaimSource::default().value(&field.key, request)?;
+        let value = match &field.key {
+            MetadataKey::Claim(names) => ClaimSource::default().claims(request)?.value(names).cloned(),
+            MetadataKey::Filter { filter, key } => request.metadata()?.value(filter, key)?,
+        };
         return Ok(value.is_some_and(|value| match &field.key {
             MetadataKey::Claim(names) => {
                 let is_words = **names == [Box::from("scope")] || **names == [Box::from("permission")];

@@ -1,6 +1,6 @@
 //! Requests as this filter's policies see them.
 
-use sallyport_policy::{AttributeError, HeaderValues, Request};
+use sallyport_policy::{AttributeError, HeaderValues, Request, RequestMemo};
 use sallyport_runtime::{CurrentStream, Host};
 
 /// A request of which only the port and the client's own assertions are known: no policy of this filter can name anything
@@ -10,6 +10,10 @@ pub(crate) struct ClientRequest<'c, H>(pub(crate) CurrentStream<'c, H>);
 impl<H: Host> Request for ClientRequest<'_, H> {
     fn destination_port(&mut self) -> Result<Option<u16>, AttributeError> {
         self.0.destination_port()
+    }
+
+    fn memo(&mut self) -> Option<&mut RequestMemo> {
+        self.0.memo()
     }
 
     fn method(&mut self) -> Result<Option<&[u8]>, AttributeError> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use crate::attributes::dynamic_metadata::DynamicMetadata;
+use crate::attributes::request_memo::RequestMemo;
 use crate::collections::bytes::memchr2;
 use crate::identity::error::AttributeError;
 use crate::identity::peer::Peer;
@@ -64,6 +65,11 @@ pub trait Request {
     /// Returns the mark of an instance with `stage: custom`: the providers of the authorizers that the request needs.
     fn custom_mark(&mut self) -> Result<Option<Vec<u8>>, AttributeError> {
         unsupported("the mark of stage: custom")
+    }
+
+    /// Returns what was found out about the request, where that is kept with it.
+    fn memo(&mut self) -> Option<&mut RequestMemo> {
+        None
     }
 
     /// Attributes that one filter alone knows, by their type.

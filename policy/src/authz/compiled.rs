@@ -104,7 +104,11 @@ impl CompiledPolicy {
             Ok(()) => self.rules.decide(&mut lookups),
             Err(denial) => self.rules.deny_or_report(denial),
         };
-        Evaluation { decision, audit: self.matching_audit_rule(&mut lookups) }
+        let audit = self.matching_audit_rule(&mut lookups);
+        if decision != Decision::Allow {
+            lookups.keep();
+        }
+        Evaluation { decision, audit }
     }
 
     /// The lookups of the connection of `request`, for [`evaluate`](Self::evaluate).

@@ -5,7 +5,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use sallyport_policy::{
-    AttributeError, DynamicMetadata, EgressRequest, HeaderValues, IdentitySource, Peer, Request, forwarded_peer,
+    AttributeError, DynamicMetadata, EgressRequest, HeaderValues, IdentitySource, Peer, Request, RequestMemo,
+    forwarded_peer,
 };
 
 use crate::abi::Bytes;
@@ -49,6 +50,7 @@ pub struct CurrentStream<'c, H> {
     path: Option<Option<Bytes>>,
     user_agent: Option<Option<Bytes>>,
     headers: Option<HeaderMap>,
+    memo: RequestMemo,
 }
 
 /// Picks where a header is kept that is read by itself.
@@ -82,6 +84,7 @@ impl<'c, H: Host> CurrentStream<'c, H> {
             path: None,
             user_agent: None,
             headers: None,
+            memo: RequestMemo::default(),
         }
     }
 
@@ -218,6 +221,10 @@ impl<H: Host> Request for CurrentStream<'_, H> {
 
     fn custom_mark(&mut self) -> Result<Option<Vec<u8>>, AttributeError> {
         attributes::custom_mark(self.context.host())
+    }
+
+    fn memo(&mut self) -> Option<&mut RequestMemo> {
+        Some(&mut self.memo)
     }
 
     fn method(&mut self) -> Result<Option<&[u8]>, AttributeError> {

@@ -1,7 +1,10 @@
 //! The field lookups of one request.
 
+use std::rc::Rc;
+
 use crate::attributes::request::Request;
 use crate::authz::engine::field_set::{FieldId, FieldSet};
+use crate::collections::sort::sort_by;
 use crate::identity::error::EvalError;
 use crate::matcher::clause::MatchedValues;
 use crate::matcher::field_match::{FieldMatch, FieldMatches};
@@ -11,6 +14,8 @@ pub(crate) struct Lookups<'l> {
     fields: &'l FieldSet,
     pub(crate) request: &'l mut dyn Request,
     cached: Option<&'l ConnectionFields>,
+    /// Those of the decision, for its reason.
+    decided: Option<Rc<KnownFields>>,
     matched: FieldMatches<FieldId>,
 }
 
@@ -20,7 +25,20 @@ impl<'l> Lookups<'l> {
         cached: Option<&'l ConnectionFields>,
         request: &'l mut dyn Request,
     ) -> Self {
-        Self { fields, request, cached, matched: FieldMatches::default() }
+        let of = address(fields);
+        let decided = request.memo().and_then(|memo| memo.lookups.clone()).filter(|(known, _)| *known == of);
+        let decided = decided.and_then(|(_, known)| known.downcast().ok());
+        Self { fields, request, cached, decided, matched: FieldMatches::default() }
+    }
+
+    /// Keeps the lookups made so far with the request, for the reason of the decision that they led to.
+    pub(crate) fn keep(self) {
+        let mut known = self.matched.into_entries();
+        sort_by(&mut known, |(one, _), (other, _)| one.cmp(other));
+        let known = Rc::new(KnownFields(known));
+        if let Some(memo) = self.request.memo() {
+            memo.lookups = Some((address(self.fields), known));
+        }
     }
 
     /// Returns the lookups made so far, to reuse for later requests on the connection.
@@ -34,10 +52,29 @@ impl MatchedValues for Lookups<'_> {
     type Error = EvalError;
 
     fn matched(&mut self, field: FieldId) -> Result<&FieldMatch, EvalError> {
-        match self.cached.and_then(|cached| cached.get(field)) {
+        let cached = self.cached.and_then(|cached| cached.get(field));
+        match cached.or_else(|| self.decided.as_ref()?.get(field)) {
             Some(found) => Ok(found),
             None => self.matched.get_or_look_up(field, |found| self.fields.index(field)?.lookup(self.request, found)),
         }
+    }
+}
+
+/// The address of the fields of a policy, which tells them from those of another.
+fn address(fields: &FieldSet) -> usize {
+    std::ptr::from_ref(fields).addr()
+}
+
+/// The lookups of a decision, sorted by field.
+struct KnownFields(Box<[(FieldId, FieldMatch)]>);
+
+impl KnownFields {
+    fn get(&self, field: FieldId) -> Option<&FieldMatch> {
+        self.0
+            .binary_search_by(|(known, _)| known.cmp(&field))
+            .ok()
+            .and_then(|at| self.0.get(at))
+            .map(|(_, found)| found)
     }
 }
 

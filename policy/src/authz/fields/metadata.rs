@@ -17,7 +17,7 @@ use crate::identity::error::EvalError;
 use crate::matcher::field_match::FieldMatch;
 use crate::matcher::string_index::StringIndex;
 use crate::matcher::string_pattern::StringPattern;
-use crate::matcher::value_ids::{Matched, ValueId, once_each};
+use crate::matcher::value_ids::{Matched, ValueId, once_each, once_each_beyond};
 
 /// A pattern for text, alone or in a list. Of claims it is for truth values and whole numbers too, in their decimal
 /// digits; other kinds of values never match.
@@ -141,9 +141,10 @@ impl Index {
 }
 
 fn look_up_all<'t>(index: &StringIndex, texts: impl Iterator<Item = &'t str>, matched: &mut Matched) {
-    let mut count = 0;
+    let (mut count, mut kept) = (0, matched.len());
     for text in texts.filter(|text| !text.is_empty()) {
         index.lookup(text.as_bytes(), matched);
+        once_each_beyond(matched, &mut kept);
         count += 1;
     }
     if count > 1 {
@@ -159,7 +160,12 @@ struct MetadataIndex {
 
 impl FieldIndex for MetadataIndex {
     fn lookup(&self, request: &mut dyn Request, found: &mut FieldMatch) -> Result<(), EvalError> {
-        self.patterns.lookup(self.claims.value(&self.key, request)?.as_ref(), found);
+        match &self.key {
+            MetadataKey::Claim(names) => self.patterns.lookup(self.claims.claims(request)?.value(names), found),
+            MetadataKey::Filter { filter, key } => {
+                self.patterns.lookup(request.metadata()?.value(filter, key)?.as_ref(), found);
+            }
+        }
         Ok(())
     }
 

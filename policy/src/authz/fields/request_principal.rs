@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::rc::Rc;
 
-use crate::attributes::jwt_claims::{ClaimSource, Claims};
+use crate::attributes::claims::Claims;
+use crate::attributes::jwt_claims::ClaimSource;
 use crate::attributes::request::Request;
 use crate::authz::engine::field::{AnyFieldValues, FieldIndex, FieldValues, MatchField};
 use crate::authz::fields::reader::{ConditionReader, FieldContext, FieldReader};
@@ -120,7 +121,8 @@ struct PrincipalIndex {
 
 impl FieldIndex for PrincipalIndex {
     fn lookup(&self, request: &mut dyn Request, found: &mut FieldMatch) -> Result<(), EvalError> {
-        let principal = RequestPrincipal::of(&self.claims.claims(request)?)?;
+        let claims = self.claims.claims(request)?;
+        let principal = RequestPrincipal::of(&claims)?;
         self.patterns.lookup(principal.as_ref(), &mut found.any);
         Ok(())
     }

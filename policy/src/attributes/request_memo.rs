@@ -1,0 +1,23 @@
+//! What is found out about a request once, for all of its policies and for the reason of its denial.
+
+use std::any::Any;
+use std::fmt;
+use std::rc::Rc;
+
+use crate::attributes::claims::Claims;
+
+/// What the policies of one configuration have found out about one request. A [`Request`](crate::Request) that keeps one
+/// from the decision to the reason saves looking again; it is of no use for another request or another configuration.
+#[derive(Default)]
+pub struct RequestMemo {
+    /// The claims of the token.
+    pub(crate) claims: Option<Rc<Claims>>,
+    /// The lookups of the decision, and the address of the rules that they are of.
+    pub(crate) lookups: Option<(usize, Rc<dyn Any>)>,
+}
+
+impl fmt::Debug for RequestMemo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestMemo").field("claims", &self.claims.is_some()).finish_non_exhaustive()
+    }
+}

@@ -208,12 +208,68 @@ fn check_load_cost(shape: Shape) -> Result<()> {
     Ok(())
 }
 
+/// Checks rules that all have conditions on the same headers and with the same values, which nothing tells apart.
+fn check_load_cost_of_shared_headers() -> Result<()> {
+    const RULES: usize = 24;
+    const FACTOR: usize = 4;
+    let module = filter::load_metered("identity-authz")?;
+    let cost = |conditions: usize| -> Result<u64> {
+        let condition = |header| json!({"key": format!("request.headers[x-{header}]"), "values": ["shared"]});
+        let rule = |_| json!({"when": (0..conditions).map(condition).collect::<Vec<_>>()});
+        let policy = json!({
+            "apiVersion": "security.istio.io/v1",
+            "kind": "AuthorizationPolicy",
+            "metadata": {"name": "p", "namespace": "shop"},
+            "spec": {"action": "DENY", "rules": (0..RULES).map(rule).collect::<Vec<_>>()}
+        });
+        let configuration = json!({"defaultAction": "ALLOW", "resources": [policy]});
+        Ok(Vm::configured(&module, &configuration.to_string())?.0.instructions())
+    };
+    let (few, many) = (cost(128)?, cost(128 * FACTOR)?);
+    println!("{few} instructions to load, {many} for {FACTOR} times the conditions");
+    ensure!(
+        many <= few * 2 * u64::try_from(FACTOR)?,
+        "{few} instructions to load, {many} for {FACTOR} times the conditions"
+    );
+    Ok(())
+}
+
 fn check_memory(shape: Shape, limit_in_kib: usize) -> Result<()> {
     let rules = configuration(shape, "ALLOW", 10_000, 1);
     let (mut vm, _) = Vm::configured(&filter::load("identity-authz")?, &rules)?;
     let kib = vm.memory() >> 10;
     println!("{}: {kib} KiB with 10,000 rules", shape.name);
     ensure!(kib < limit_in_kib, "{kib} KiB with 10,000 rules, the limit is {limit_in_kib}");
+    Ok(())
+}
+
+/// Loads a configuration near the limit of clauses, and then another, beside which the first one stays until it is ready.
+fn check_memory_of_clauses(action: &str) -> Result<()> {
+    const RULES: usize = 15;
+    /// What an update may take, in MiB.
+    const MOST: usize = 256;
+    let updated = |update: usize| {
+        let source = |n: usize| json!({"source": {"principals": [principal(n)], "namespaces": [format!("n{n:05}")]}});
+        let operation = |n: usize| json!({"operation": {"paths": [path(n + update)], "methods": ["GET"]}});
+        let rule = |rule: usize| {
+            let numbers = || rule * 256..(rule + 1) * 256;
+            json!({"from": numbers().map(source).collect::<Vec<_>>(), "to": numbers().map(operation).collect::<Vec<_>>()})
+        };
+        let policy = json!({
+            "apiVersion": "security.istio.io/v1",
+            "kind": "AuthorizationPolicy",
+            "metadata": {"name": "p", "namespace": "shop"},
+            "spec": {"action": action, "rules": (0..RULES).map(rule).collect::<Vec<_>>()}
+        });
+        json!({"defaultAction": "DENY", "resources": [policy]}).to_string()
+    };
+    let started = std::time::Instant::now();
+    let (mut vm, root) = Vm::configured(&filter::load("identity-authz")?, &updated(0))?;
+    let (loaded, mib) = (started.elapsed(), vm.memory() >> 20);
+    let _root = vm.update(root, updated(1).as_bytes())??;
+    let updated = vm.memory() >> 20;
+    println!("{action} with 983,040 clauses: {mib} MiB, loaded in {loaded:?}; {updated} MiB after an update");
+    ensure!(updated - mib <= MOST, "{mib} MiB, and {updated} after an update");
     Ok(())
 }
 
@@ -268,9 +324,15 @@ fn trials() -> Result<Vec<Trial>> {
         let name = format!("loading costs grow with the rules: {}", shape.name);
         trials.push(trial(name, move || check_load_cost(shape)));
     }
+    let name = "loading costs grow with the conditions: headers that rules share";
+    trials.push(trial(name.to_owned(), check_load_cost_of_shared_headers));
     for (name, limit) in MEMORY_LIMITS {
         let shape = shape(name)?;
         trials.push(trial(format!("memory has a limit: {name}"), move || check_memory(shape, limit)));
+    }
+    for action in ["ALLOW", "DENY"] {
+        let name = format!("memory near the limit of clauses: {action}");
+        trials.push(trial(name, move || check_memory_of_clauses(action)));
     }
     for name in UPDATED {
         let shape = shape(name)?;

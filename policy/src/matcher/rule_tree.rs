@@ -25,6 +25,10 @@ const MIN_BUDGET: usize = 4096;
 /// beyond that share a leaf.
 const MAX_FIELDS: usize = 256;
 
+/// Maximum number of fields that are branched on one under the other. Beyond that clauses that no field tells apart, since
+/// they share its values, would be branched on by each of their fields in turn.
+const MAX_DEPTH: usize = 16;
+
 /// Effect of branching on a field.
 struct SplitChoice<F> {
     field: F,
@@ -278,7 +282,7 @@ impl<F: FieldKey> ClauseIndex<F> {
     /// Collects the statistics of each field that is not in `used`.
     fn field_stats(&self, clauses: &[u32], used: &[F], sets: &ValueSets) -> OrderedMap<F, FieldStats> {
         let mut stats: OrderedMap<F, FieldStats> = OrderedMap::default();
-        if clauses.len() <= LINEAR_SCAN_MAX {
+        if clauses.len() <= LINEAR_SCAN_MAX || used.len() >= MAX_DEPTH {
             return stats;
         }
         let wants = clauses.iter().filter_map(|number| self.clause(*number)).flat_map(Clause::wants);

@@ -1,5 +1,6 @@
 //! `spec.rules` of an AuthorizationPolicy, and the `from` of other rules that have sources.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use crate::authz::engine::rule::{Dnf, Predicate};
@@ -10,14 +11,39 @@ use crate::config::reader::{ConfigNode, Object};
 /// The most combinations of a rule's sources and operations.
 const MAX_CLAUSES: usize = 65_536;
 
+/// The most combinations of all rules of a configuration.
+const MAX_CLAUSES_IN_ALL: usize = 1_000_000;
+
+/// The combinations of sources and operations of the rules that were read so far.
+#[derive(Default)]
+pub(crate) struct ClauseCount(Cell<usize>);
+
+impl ClauseCount {
+    /// Adds those of one rule. Fails where they become too many; the rules after that one are reported no more.
+    fn add(&self, clauses: usize, rule: &ConfigNode<'_>) -> Option<()> {
+        let before = self.0.get();
+        let count = before.saturating_add(clauses);
+        self.0.set(count);
+        if count <= MAX_CLAUSES_IN_ALL {
+            return Some(());
+        }
+        if before <= MAX_CLAUSES_IN_ALL {
+            rule.error(format!(
+                "with this rule the configuration has {count} combinations of sources and operations, the limit is {MAX_CLAUSES_IN_ALL}; sources that differ in one field count once, as do operations"
+            ));
+        }
+        None
+    }
+}
+
 impl RuleFieldReader<'_> {
-    pub(crate) fn read_rules(&self, node: &ConfigNode<'_>) -> Option<Vec<Dnf>> {
-        let rules: Vec<_> = node.items_up_to(MAX_RULES)?.map(|rule| self.read_rule(&rule)).collect();
+    pub(crate) fn read_rules(&self, node: &ConfigNode<'_>, count: &ClauseCount) -> Option<Vec<Dnf>> {
+        let rules: Vec<_> = node.items_up_to(MAX_RULES)?.map(|rule| self.read_rule(&rule, count)).collect();
         rules.into_iter().collect()
     }
 
     /// Reads `from`, `to` and `when`: one of the sources and one of the operations and all conditions have to match.
-    fn read_rule(&self, node: &ConfigNode<'_>) -> Option<Dnf> {
+    fn read_rule(&self, node: &ConfigNode<'_>, count: &ClauseCount) -> Option<Dnf> {
         let rule = node.object()?;
         let from = rule.optional("from");
         let to = rule.optional("to");
@@ -50,6 +76,7 @@ impl RuleFieldReader<'_> {
             ));
             return None;
         }
+        count.add(sources.len() * operations.len(), node)?;
         let product = sources.iter().flat_map(|source| operations.iter().map(move |operation| (source, operation)));
         let mut conjunctions = Vec::with_capacity(sources.len() * operations.len());
         conjunctions.extend(product.map(|(source, operation)| [source.as_slice(), operation, &conditions].concat()));
@@ -127,4 +154,26 @@ fn add_alternative(alternatives: &mut Vec<Vec<Predicate>>, predicates: Vec<Predi
         }
     }
     alternatives.push(predicates);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::diagnostics::Diagnostics;
+    use crate::config::value::Value;
+
+    #[test]
+    fn the_combinations_of_all_rules_have_a_limit() {
+        let (diagnostics, rule, count) = (Diagnostics::default(), Value::Null, ClauseCount::default());
+        let add = |clauses| count.add(clauses, &ConfigNode::root(&rule, &diagnostics));
+        assert_eq!([add(999_999), add(1), add(0)], [Some(()); 3]);
+        assert_eq!([add(4), add(65_536)], [None; 2]);
+        let refusal = diagnostics.into_result(Some(())).err().map(|refusal| refusal.to_string());
+        assert_eq!(
+            refusal.as_deref(),
+            Some(
+                "with this rule the configuration has 1000004 combinations of sources and operations, the limit is 1000000; sources that differ in one field count once, as do operations"
+            )
+        );
+    }
 }

@@ -1,5 +1,7 @@
 //! AuthorizationPolicy for TCP connections, which have no HTTP-only fields.
 
+use std::rc::Rc;
+
 use crate::authz::engine::rule::{Action, Predicate};
 use crate::authz::policy_name::RuleName;
 use crate::authz::resources::authorization_policy::AuthorizationPolicy;
@@ -31,7 +33,11 @@ impl AuthorizationPolicy {
                     let kept = |clause: &Vec<Predicate>| {
                         clause.iter().filter(|predicate| predicate.values.http_key().is_none()).cloned().collect()
                     };
-                    rules.push(clauses.iter().map(kept).collect());
+                    let mut kept: Vec<Vec<Predicate>> = clauses.iter().map(kept).collect();
+                    // A source stands beside each operation; without them it is the same again and again.
+                    kept.dedup_by(|one, other| is_same(one, other));
+                    kept.shrink_to_fit();
+                    rules.push(kept);
                 }
             }
         }
@@ -49,4 +55,11 @@ impl AuthorizationPolicy {
         };
         Some((policy, warnings))
     }
+}
+
+/// Reports whether two clauses of a rule have the same lists, which they share.
+fn is_same(one: &[Predicate], other: &[Predicate]) -> bool {
+    let is_same =
+        |(one, other): (&Predicate, &Predicate)| one.negated == other.negated && Rc::ptr_eq(&one.values, &other.values);
+    one.len() == other.len() && one.iter().zip(other).all(is_same)
 }

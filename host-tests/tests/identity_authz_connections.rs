@@ -302,3 +302,26 @@ fn a_hundred_thousand_connections_leave_no_memory_behind() -> Result<()> {
     ensure!(vm.memory() == before, "{before} bytes after 30,000, {} after 100,000", vm.memory());
     Ok(())
 }
+
+#[test]
+fn a_probe_that_closes_without_a_byte_is_no_denial() -> Result<()> {
+    for mode in ["", "mode: report"] {
+        let configuration = policy::configuration(&format!("{EVERYTHING}{mode}\n"))?;
+        let (mut vm, root) = Vm::configured(&filter::load("identity-authz")?, &configuration)?;
+        let outcome = vm.connection(root, connection(1, STRANGER), Speaker::SilentClient)?;
+        ensure!(outcome.closed == mode.is_empty(), "{mode}: {outcome:?}");
+        ensure!(outcome.data_forwarded != mode.is_empty(), "{mode}: {outcome:?}");
+        vm.tick(root)?;
+        let is_counted = |name: &str| vm.counters().contains_key(&format!("sallyport.identity_authz.{name}"));
+        ensure!(!is_counted("denied") && !is_counted("would_deny"), "{mode}: {:?}", vm.counters());
+        let denials: Vec<_> = vm.log().iter().filter(|line| line.message.contains("DENY policy")).collect();
+        ensure!(denials.is_empty(), "{denials:?}");
+        // What follows is decided as before.
+        let outcome = vm.connection(root, connection(2, STRANGER), Speaker::Client)?;
+        ensure!(outcome.closed == mode.is_empty(), "{mode}: {outcome:?}");
+        vm.tick(root)?;
+        let counted = if mode.is_empty() { "denied" } else { "would_deny" };
+        ensure!(vm.counters().get(&format!("sallyport.identity_authz.{counted}")) == Some(&1), "{:?}", vm.counters());
+    }
+    Ok(())
+}

@@ -28,6 +28,8 @@ pub struct Root(u32);
 pub enum Speaker {
     /// The client, once its TLS handshake is complete.
     Client,
+    /// The client ends its half of the connection without a byte.
+    SilentClient,
     /// The server.
     Server {
         /// True if the client's TLS handshake is complete by then.
@@ -192,11 +194,12 @@ impl Vm {
             }
             // The client's data follows its handshake; a server may speak before that is complete.
             let (callback, established) = match *turn {
-                Speaker::Client => ("proxy_on_downstream_data", true),
+                Speaker::Client | Speaker::SilentClient => ("proxy_on_downstream_data", true),
                 Speaker::Server { established } => ("proxy_on_upstream_data", established),
             };
+            let (size, ends) = if *turn == Speaker::SilentClient { (0_u32, 1_u32) } else { (1, 0) };
             self.establish(stream, established);
-            let paused = self.call_if_exported_for::<_, u32>(callback, (stream, 1_u32, 0_u32))?;
+            let paused = self.call_if_exported_for::<_, u32>(callback, (stream, size, ends))?;
             forwarded.push(paused.unwrap_or(0) == 0);
         }
         let host_calls = std::mem::take(&mut self.store.data_mut().host_calls);

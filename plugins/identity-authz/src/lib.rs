@@ -71,7 +71,7 @@ impl<H: Host + 'static> Plugin for IdentityAuthzPlugin<H> {
 }
 
 impl<H: Host + 'static> BytesPlugin for IdentityAuthzPlugin<H> {
-    fn on_first_bytes(&self, from: Side) -> Action {
+    fn on_first_bytes(&self, from: Side, is_probe: bool) -> Action {
         // The first connection is what tells that this is a network filter.
         if !self.l4_warned.replace(true) {
             log_lines(self.host, Self::NAME, Level::Warn, self.configuration.connection_warnings());
@@ -79,7 +79,11 @@ impl<H: Host + 'static> BytesPlugin for IdentityAuthzPlugin<H> {
         let policy = self.configuration.connection_policy();
         let mut connection = CurrentStream::first_bytes(self.context(), from);
         let evaluation = self.cache.evaluate_connection(policy, &mut connection);
-        let deny = |denial: &DenialReport<'_>| self.reporter.deny_connection(denial);
+        let deny = |denial: &DenialReport<'_>| match (is_probe, denial.enforced) {
+            (false, _) => self.reporter.deny_connection(denial),
+            (true, true) => Action::Pause,
+            (true, false) => Action::Continue,
+        };
         self.carry_out(policy, &evaluation, &mut connection, &deny)
     }
 }

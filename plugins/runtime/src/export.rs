@@ -72,13 +72,13 @@ macro_rules! filter {
             }
 
             #[unsafe(no_mangle)]
-            extern "C" fn proxy_on_downstream_data(context: u32, _size: usize, _end_of_stream: u32) -> u32 {
-                VM.with(|vm| vm.on_bytes(context, $crate::Side::Downstream)) as u32
+            extern "C" fn proxy_on_downstream_data(context: u32, size: usize, _end_of_stream: u32) -> u32 {
+                VM.with(|vm| vm.on_bytes(context, $crate::Side::Downstream, size)) as u32
             }
 
             #[unsafe(no_mangle)]
-            extern "C" fn proxy_on_upstream_data(context: u32, _size: usize, _end_of_stream: u32) -> u32 {
-                VM.with(|vm| vm.on_bytes(context, $crate::Side::Upstream)) as u32
+            extern "C" fn proxy_on_upstream_data(context: u32, size: usize, _end_of_stream: u32) -> u32 {
+                VM.with(|vm| vm.on_bytes(context, $crate::Side::Upstream, size)) as u32
             }
 
             #[unsafe(no_mangle)]

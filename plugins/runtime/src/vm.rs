@@ -58,7 +58,10 @@ pub trait BodyPlugin: ConnectionPlugin {
 /// handshake.
 pub trait BytesPlugin: Plugin {
     /// Decides a connection. [`Action::Pause`] closes it, and no byte goes on in either direction.
-    fn on_first_bytes(&self, from: Side) -> Action;
+    ///
+    /// `is_probe` says that the side ended its half of the connection without a byte, as probes of a port do: there is
+    /// nothing that a denial would keep out, so none is reported.
+    fn on_first_bytes(&self, from: Side, is_probe: bool) -> Action;
 }
 
 /// Next step of the proxy with a request or connection (`proxy_action_t`).
@@ -267,15 +270,15 @@ impl<P: BytesPlugin> Vm<P> {
         Action::Continue
     }
 
-    /// Handles `proxy_on_downstream_data` and `proxy_on_upstream_data`. The first bytes decide.
-    pub fn on_bytes(&self, context: u32, from: Side) -> Action {
+    /// Handles `proxy_on_downstream_data` and `proxy_on_upstream_data`. The first bytes decide, or their end without any.
+    pub fn on_bytes(&self, context: u32, from: Side, size: usize) -> Action {
         let root = match self.phase(context) {
             Some(ConnectionPhase::Allowed) => return Action::Continue,
             Some(ConnectionPhase::Denied) => return self.close(),
             Some(ConnectionPhase::Undecided(root)) => Some(root),
             None => None,
         };
-        self.decide_connection(context, root, |plugin| plugin.on_first_bytes(from))
+        self.decide_connection(context, root, |plugin| plugin.on_first_bytes(from, size == 0))
     }
 }
 

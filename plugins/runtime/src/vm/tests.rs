@@ -55,7 +55,7 @@ impl BodyPlugin for TestPlugin {
 }
 
 impl BytesPlugin for TestPlugin {
-    fn on_first_bytes(&self, _from: Side) -> Action {
+    fn on_first_bytes(&self, _from: Side, _is_probe: bool) -> Action {
         self.on_request_headers()
     }
 }
@@ -200,10 +200,10 @@ fn an_allowed_connection_is_decided_once() {
     let (vm, host) = vm(&[(2, "allow")]);
     vm.on_context_create(100, 2);
     assert_eq!(vm.on_connection(100), Action::Continue);
-    assert_eq!(vm.on_bytes(100, Side::Downstream), Action::Continue);
+    assert_eq!(vm.on_bytes(100, Side::Downstream, 1), Action::Continue);
     // A new configuration decides new connections.
     assert!(configure(&vm, 2, "deny"));
-    assert_eq!(vm.on_bytes(100, Side::Upstream), Action::Continue);
+    assert_eq!(vm.on_bytes(100, Side::Upstream, 1), Action::Continue);
     assert_eq!(host.closed.get(), 0);
 }
 
@@ -214,8 +214,8 @@ fn first_bytes_of_a_denied_or_unknown_connection_go_nowhere() {
     assert_eq!(vm.on_connection(100), Action::Continue);
     host.failing.set(Some("close_downstream"));
     for from in [Side::Upstream, Side::Downstream] {
-        assert_eq!(vm.on_bytes(100, from), Action::Pause);
-        assert_eq!(vm.on_bytes(101, from), Action::Pause);
+        assert_eq!(vm.on_bytes(100, from, 1), Action::Pause);
+        assert_eq!(vm.on_bytes(101, from, 1), Action::Pause);
     }
     let lines = lines(host);
     assert_eq!(lines[0], "sallyport test: a connection could not be closed: InternalFailure");

@@ -202,6 +202,9 @@ pub struct Expectation {
     /// The filter state `reason`. Absent: not checked.
     #[serde(default)]
     pub reason: Option<String>,
+    /// The filter state `host`, `port` and `way` of `egress-allowlist`, in this order. Absent: not checked.
+    #[serde(default)]
+    pub destination: Option<[String; 3]>,
     /// The filter state `audit`. Absent: there is none.
     #[serde(default)]
     pub audit: Option<String>,

@@ -40,7 +40,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 const FIRST_PORT: usize = 20_000;
 
 /// The keys of the filter state that a filter sets.
-const STATE_KEYS: [&str; 6] = ["audit", "custom", "decision", "policy", "principal", "reason"];
+const STATE_KEYS: [&str; 9] = ["audit", "custom", "decision", "host", "policy", "port", "principal", "reason", "way"];
 
 /// The bytes of clients that speak first.
 const PING: &str = "ping\n";

@@ -13,7 +13,8 @@ pub(super) struct Observed {
     pub(super) details: Option<String>,
     pub(super) body: Vec<u8>,
     pub(super) headers: Vec<(String, Vec<u8>)>,
-    /// The filter state, by the last part of its key: audit, custom, decision, policy, principal, reason.
+    /// The filter state, by the last part of its key: audit, custom, decision, host, policy, port, principal, reason,
+    /// way.
     pub(super) filter_state: BTreeMap<String, String>,
 }
 
@@ -71,6 +72,12 @@ impl Observed {
         }
         if state("audit") != expected.audit.as_deref() {
             differ("audit", &state("audit"), &expected.audit);
+        }
+        let destination = ["host", "port", "way"].map(|key| state(key).unwrap_or_default());
+        if let Some(wanted) = &expected.destination
+            && destination != *wanted
+        {
+            differ("destination", &destination, wanted);
         }
         for (key, wanted) in
             [("principal", &expected.principal), ("reason", &expected.reason), ("custom", &expected.mark)]

@@ -192,10 +192,14 @@ impl<H: Host + 'static> EgressAllowlistPlugin<H> {
         deny: Deny<'_>,
     ) -> Action {
         let (denial, enforced) = match decision {
-            Decision::Allow => return self.reporter.allow(),
+            Decision::Allow => {
+                self.tell_allowed(request);
+                return self.reporter.allow();
+            }
             Decision::WouldDeny(denial) => (denial, false),
             Decision::Deny(denial) => (denial, true),
         };
+        self.tell_destination(tunnel, request);
         let reason = self.configuration.policy().explain(denial, tunnel, request);
         let principal = request.peer().ok().and_then(|peer| peer.id()).map(|id| id.principal());
         let report = DenialReport {
@@ -208,5 +212,24 @@ impl<H: Host + 'static> EgressAllowlistPlugin<H> {
             reason: &reason,
         };
         deny(&report, self.configuration.reply(denial))
+    }
+
+    /// Tells access logs by which rule a request is allowed, and to where, if the configuration asks for that.
+    fn tell_allowed(&self, request: &mut dyn EgressRequest) {
+        let policy = self.configuration.policy();
+        if !policy.tells_allowed() {
+            return;
+        }
+        if let Ok(Some(rule)) = policy.matching_allow_rule(request) {
+            self.reporter.set_filter_state("policy", &rule.policy().to_string());
+        }
+        self.tell_destination(None, request);
+    }
+
+    fn tell_destination(&self, tunnel: Option<&Tunnel>, request: &mut dyn EgressRequest) {
+        let Some(names) = self.configuration.policy().destination_names(tunnel, request) else { return };
+        for (key, value) in [("host", names.host.as_str()), ("port", &names.port), ("way", names.way)] {
+            self.reporter.set_filter_state(key, value);
+        }
     }
 }

@@ -209,8 +209,9 @@ impl<H: Host> Reporter<H> {
         self.set_filter_state("reason", denial.reason);
     }
 
-    /// Sets one of this filter's filter states. If that fails it is missing from the access log; the decision stands.
-    fn set_filter_state(&self, key: &str, value: &str) {
+    /// Sets one of this filter's filter states, `wasm.sallyport.<filter>.<key>`. If that fails it is missing from the
+    /// access log; the decision stands.
+    pub fn set_filter_state(&self, key: &str, value: &str) {
         let _unset = self.host.set_filter_state(&format!("sallyport.{}.{key}", self.filter), value.as_bytes());
     }
 

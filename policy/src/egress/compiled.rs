@@ -12,7 +12,7 @@ use crate::egress::decision::EgressDenial;
 use crate::egress::entry::Entry;
 use crate::egress::explain::explain;
 use crate::egress::fields::{DestinationHost, DestinationPort};
-use crate::egress::outbound::{Destination, OutboundRequest};
+use crate::egress::outbound::{Destination, DestinationNames, OutboundRequest};
 use crate::egress::request::{EgressProtocol, EgressRequest};
 use crate::egress::rule::Rule;
 use crate::egress::settings::EgressSettings;
@@ -119,11 +119,29 @@ impl EgressPolicy {
         tunnel: Option<&Tunnel>,
         request: &mut dyn EgressRequest,
     ) -> String {
-        let destination = match tunnel {
+        let destination = self.destination_of(tunnel, request);
+        explain(&self.rules, destination, denial, request)
+    }
+
+    /// Returns the destination of a request or of an open tunnel, `None` if it names none.
+    pub fn destination_names(
+        &self,
+        tunnel: Option<&Tunnel>,
+        request: &mut dyn EgressRequest,
+    ) -> Option<DestinationNames> {
+        self.destination_of(tunnel, request).map(|destination| destination.names())
+    }
+
+    fn destination_of(&self, tunnel: Option<&Tunnel>, request: &mut dyn EgressRequest) -> Option<Destination> {
+        match tunnel {
             Some(tunnel) => Some(tunnel.destination().clone()),
             None => self.destination_if_any(request),
-        };
-        explain(&self.rules, destination, denial, request)
+        }
+    }
+
+    /// Reports whether what is allowed is told like what is denied: by which rule, to which destination.
+    pub fn tells_allowed(&self) -> bool {
+        self.settings.tells_allowed
     }
 
     /// The rules that can deny a request by matching, each once: those with counters of their own.

@@ -19,7 +19,27 @@ pub(crate) struct Destination {
     pub(crate) port: u16,
 }
 
+/// Destination of a request, as access logs show it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DestinationNames {
+    /// Host: a name, or an address in its one spelling.
+    pub host: String,
+    /// Port.
+    pub port: String,
+    /// Protocol: `http`, `connect` or `tls`.
+    pub way: &'static str,
+}
+
 impl Destination {
+    pub(crate) fn names(&self) -> DestinationNames {
+        let way = match self.protocol {
+            EgressProtocol::Http => "http",
+            EgressProtocol::Connect => "connect",
+            EgressProtocol::Tls => "tls",
+        };
+        DestinationNames { host: self.host.to_string(), port: self.port.to_string(), way }
+    }
+
     /// Returns the destination of an outbound request; `None` for other requests.
     pub(crate) fn of(request: &dyn Request) -> Option<&Self> {
         request.extension().and_then(|extension| extension.downcast_ref())

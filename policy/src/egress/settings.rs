@@ -17,6 +17,7 @@ pub(crate) struct EgressSettings {
     /// Names by which clients know the gateway itself.
     pub(crate) gateway_names: Vec<Host>,
     pub(crate) inspects_tunnels: bool,
+    pub(crate) tells_allowed: bool,
     /// The most connections that one client may have open at the same time.
     pub(crate) max_connections_per_client: Option<u32>,
 }
@@ -36,6 +37,10 @@ impl EgressSettings {
             Some(node) => node.enum_value(&[("inspect", true), ("trust", false)]),
             None => Some(true),
         };
+        let tells_allowed = match object.optional("allowedPolicy") {
+            Some(node) => node.bool(),
+            None => Some(false),
+        };
         let max_connections_per_client = match object.optional("maxConnectionsPerClient") {
             Some(node) => node.whole_number(1, MAX_CONNECTIONS).and_then(|most| u32::try_from(most).ok()).map(Some),
             None => Some(None),
@@ -45,6 +50,7 @@ impl EgressSettings {
             server_name_must_match: server_name_must_match?,
             gateway_names: gateway_names?,
             inspects_tunnels: inspects_tunnels?,
+            tells_allowed: tells_allowed?,
             max_connections_per_client: max_connections_per_client?,
         })
     }

@@ -54,6 +54,8 @@ refused! {
         "tunnels: expected a string, this is true or false";
     max_connections_zero: json("{rules: [], maxConnectionsPerClient: 0}") =>
         "maxConnectionsPerClient: expected a whole number of 1 to 1000000, this is `0`";
+    allowed_policy_as_a_string: json(r#"{rules: [], allowedPolicy: "yes"}"#) =>
+        "allowedPolicy: expected true or false, this is a string";
     gateway_names_empty: json("{rules: [], gatewayNames: []}") =>
         "gatewayNames: empty list, add a value, or remove the key to mean none";
     gateway_name_with_a_star: json(r#"{rules: [], gatewayNames: ["*.x.com", y.com]}"#) =>

@@ -85,6 +85,7 @@ impl BaselineDeny {
         let load_report = LoadReport::new(summary, passed_over);
         let policies = policies.into_iter().map(Cow::Owned).collect();
         let policy = CompiledPolicy::new(policies, DefaultAction::Allow, mode);
+        policy.check_excess()?;
         let rule = |label: &str| RuleName::new(PolicyName::of_setting("userAgent"), RuleLabel::Name(label.to_owned()));
         Ok(Self {
             policy,

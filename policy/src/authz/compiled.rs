@@ -21,6 +21,7 @@ use crate::authz::mtls_mode::MutualTls;
 use crate::authz::policy_name::{PolicyName, RuleName};
 use crate::authz::resources::authorization_policy::AuthorizationPolicy;
 use crate::collections::map::OrderedMap;
+use crate::config::diagnostics::ConfigErrors;
 use crate::config::enforcement_mode::EnforcementMode;
 use crate::identity::error::EvalError;
 use crate::matcher::clause::{Clause, MatchedValues};
@@ -73,6 +74,12 @@ impl CompiledPolicy {
         self.custom = Some(custom);
         self.takes_fast_path = false;
         self
+    }
+
+    /// Fails where a request would cost too much by what policies compare.
+    pub(crate) fn check_excess(&self) -> Result<(), ConfigErrors> {
+        self.rules.check_excess()?;
+        self.custom.as_ref().map_or(Ok(()), |custom| custom.check_excess())
     }
 
     /// Decides a request.

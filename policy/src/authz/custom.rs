@@ -12,6 +12,7 @@ use crate::authz::engine::rule::DefaultAction;
 use crate::authz::engine::rule_set::RuleSet;
 use crate::authz::policy_name::{PolicyName, RuleName};
 use crate::authz::resources::authorization_policy::AuthorizationPolicy;
+use crate::config::diagnostics::ConfigErrors;
 use crate::config::enforcement_mode::EnforcementMode;
 use crate::identity::error::EvalError;
 
@@ -79,6 +80,11 @@ impl CustomPolicies {
             rules: compile_rules(policies, DefaultAction::Allow, EnforcementMode::Enforce),
         });
         Self { authorizers: authorizers.collect(), providers }
+    }
+
+    /// Fails where a request would cost too much by what the policies compare.
+    pub(crate) fn check_excess(&self) -> Result<(), ConfigErrors> {
+        self.authorizers.iter().try_for_each(|authorizer| authorizer.rules.check_excess())
     }
 
     /// Reports whether no CUSTOM policy applies to this workload.

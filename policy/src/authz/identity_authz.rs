@@ -187,8 +187,10 @@ impl Configuration {
             true => policy.with_custom(Rc::clone(&custom)),
             false => policy,
         };
+        let policy = with_custom(policy);
+        policy.check_excess()?;
         Ok(IdentityAuthz {
-            policy: with_custom(policy),
+            policy,
             connections: connections.map(with_custom),
             connection_warnings,
             marking: is_marking.then_some(custom),

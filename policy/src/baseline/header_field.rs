@@ -18,7 +18,7 @@ use crate::matcher::element_index::{ElementIndex, SEPARATOR};
 use crate::matcher::sequence::Sequence;
 use crate::matcher::sequence_index::SequenceIndex;
 use crate::matcher::string_index::StringIndex;
-use crate::matcher::string_pattern::StringPattern;
+use crate::matcher::string_pattern::{MIN_LITERAL, StringPattern};
 use crate::matcher::value_ids::{Matched, ValueId};
 use crate::matcher::wild_pattern::{Symbol, WildPattern};
 
@@ -48,8 +48,9 @@ impl MatchField for GlobHeader {
 
     fn index(self, patterns: Vec<(HeaderGlob, ValueId)>) -> Box<dyn FieldIndex> {
         let texts = pattern_texts(&patterns);
+        let short = patterns.iter().filter(|(pattern, _)| pattern.is_short()).count();
         let patterns = ListElementIndex::new(patterns.into_iter());
-        Box::new(HeaderFieldIndex { name: self.name, texts, patterns })
+        Box::new(HeaderFieldIndex { name: self.name, texts, short, patterns })
     }
 }
 
@@ -82,6 +83,15 @@ impl HeaderGlob {
         match text.contains(['?', '[']) {
             true => WildPattern::parse(&text).map(Self::Wild),
             false => Ok(Self::Text(StringPattern::new(&text))),
+        }
+    }
+
+    /// Reports whether it is looked for inside a value, and has no literal of three bytes.
+    fn is_short(&self) -> bool {
+        match self {
+            Self::Text(text) => text.is_short(),
+            Self::Wild(wild) => wild.literals().all(|literal| literal.len() < MIN_LITERAL),
+            Self::Word(_) => false,
         }
     }
 

@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// Bytes of a literal that is worth looking for.
+pub(crate) const MIN_LITERAL: usize = 3;
+
 /// Pattern of a string in a policy.
 ///
 /// Exact, `prefix*`, `*suffix` and `*` mean what Istio's string matcher makes of them (Istio 1.31,
@@ -37,6 +40,11 @@ impl StringPattern {
             Self::Exact(text) | Self::Prefix(text) | Self::Suffix(text) => text.contains(&byte),
             Self::Glob(glob) => glob.required_literals().any(|literal| literal.contains(&byte)),
         }
+    }
+
+    /// Reports whether it is looked for inside a value, and has no literal of three bytes.
+    pub(crate) fn is_short(&self) -> bool {
+        matches!(self, Self::Glob(glob) if glob.required_literals().all(|literal| literal.len() < MIN_LITERAL))
     }
 
     /// Returns the number of bytes of its literal texts.

@@ -113,6 +113,11 @@ pub(crate) trait FieldIndex {
         None
     }
 
+    /// The header that is compared, and how many of its patterns have no literal of three bytes to look for.
+    fn short_patterns(&self) -> (&str, usize) {
+        ("", 0)
+    }
+
     /// The header that is compared, and the text of one of its patterns.
     fn header_pattern(&self, _value: ValueId) -> Option<(&str, &str)> {
         None

@@ -24,9 +24,17 @@ impl FieldId {
 /// A field without an index: asking for it stops a decision.
 const UNINDEXED: FieldId = FieldId { rank: u8::MAX, position: u32::MAX };
 
+/// Most names of one kind, as of headers, that policies compare: each costs a request a lookup.
+const MAX_NAMES: usize = 1_000;
+
+/// Most patterns of one header without a literal of three bytes.
+const MAX_SHORT_PATTERNS: usize = 100;
+
 /// The fields that some policies name, each with the index of its patterns.
 pub(crate) struct FieldSet {
     fields: Vec<(FieldProperties, Box<dyn FieldIndex>)>,
+    /// The number of names by kind, as in `header`.
+    names: OrderedMap<Box<str>, usize>,
 }
 
 impl FieldSet {
@@ -47,6 +55,19 @@ impl FieldSet {
         self.fields.iter().any(|(_, index)| index.has_several_readings(request))
     }
 
+    /// Describes what a request would cost too much by, if anything: too many names or too many short patterns.
+    pub(crate) fn excess(&self) -> Option<String> {
+        let too_many = self.names.entries().iter().find(|(_, count)| *count > MAX_NAMES);
+        if let Some((kind, count)) = too_many {
+            return Some(format!("policies compare {count} names of the kind {kind}, the limit is {MAX_NAMES}"));
+        }
+        let mut short = self.fields.iter().map(|(_, index)| index.short_patterns());
+        let (field, count) = short.find(|(_, count)| *count > MAX_SHORT_PATTERNS)?;
+        Some(format!(
+            "{count} patterns for header {field} have no literal of three bytes, the limit is {MAX_SHORT_PATTERNS}; write more of what they look for"
+        ))
+    }
+
     fn field(&self, field: FieldId) -> Option<&(FieldProperties, Box<dyn FieldIndex>)> {
         usize::try_from(field.position).ok().and_then(|position| self.fields.get(position))
     }
@@ -57,17 +78,22 @@ impl FieldSet {
 pub(crate) struct FieldSetBuilder {
     positions: OrderedMap<(u8, Box<str>), u32>,
     interners: Vec<Box<dyn FieldInterner>>,
+    names: OrderedMap<Box<str>, usize>,
 }
 
 impl FieldSetBuilder {
     /// The field that some values are of, and their ids within it.
     pub(crate) fn add(&mut self, values: &dyn AnyFieldValues) -> (FieldId, Vec<ValueId>) {
         let rank = values.rank();
-        let Self { positions, interners } = self;
+        let Self { positions, interners, names } = self;
         let key = (rank, Box::from(values.name()));
         let next = u32::try_from(interners.len()).unwrap_or(u32::MAX);
         let new = || {
             interners.push(values.interner());
+            // The kind comes first, as in `header user-agent`.
+            if let Some((kind, _)) = values.subject().split_once(' ') {
+                names.entry_or_insert_with(kind.into(), || 0, |count| *count += 1);
+            }
             next
         };
         let position = positions.entry_or_insert_with(key, new, |position| *position);
@@ -87,6 +113,6 @@ impl FieldSetBuilder {
     /// Makes the indexes.
     pub(crate) fn finish(self) -> FieldSet {
         let field = |interner: Box<dyn FieldInterner>| (interner.properties(), interner.into_index());
-        FieldSet { fields: self.interners.into_iter().map(field).collect() }
+        FieldSet { fields: self.interners.into_iter().map(field).collect(), names: self.names }
     }
 }

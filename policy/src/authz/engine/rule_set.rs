@@ -9,6 +9,7 @@ use crate::authz::engine::lookups::{ConnectionFields, Lookups};
 use crate::authz::engine::rule::DefaultAction;
 use crate::authz::policy_name::{PolicyName, RuleName};
 use crate::collections::sort::sort_by;
+use crate::config::diagnostics::{ConfigError, ConfigErrors};
 use crate::config::enforcement_mode::EnforcementMode;
 use crate::identity::error::{AttributeError, EvalError};
 use crate::matcher::clause::{Clause, Condition, MatchedValues};
@@ -65,6 +66,12 @@ pub(crate) struct ClosestClause<'p> {
 }
 
 impl RuleSet {
+    /// Fails where a request would cost too much by what the rules compare.
+    pub(crate) fn check_excess(&self) -> Result<(), ConfigErrors> {
+        let excess = self.fields.excess();
+        excess.map_or(Ok(()), |problem| Err(ConfigErrors::of(ConfigError::new("resources", problem))))
+    }
+
     pub(crate) fn lookups<'l>(
         &'l self,
         cached: Option<&'l ConnectionFields>,

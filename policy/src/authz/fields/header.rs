@@ -48,8 +48,9 @@ impl MatchField for Header {
     fn index(self, patterns: Vec<(StringPattern, ValueId)>) -> Box<dyn FieldIndex> {
         let texts = pattern_texts(&patterns);
         let elements = ElementIndex::new(patterns.iter().map(|(text, id)| (text, *id)), Vec::new());
+        let short = patterns.iter().filter(|(pattern, _)| pattern.is_short()).count();
         let patterns = WholeValueIndex { text: StringIndex::new(patterns), elements };
-        Box::new(HeaderFieldIndex { name: self.name, texts, patterns })
+        Box::new(HeaderFieldIndex { name: self.name, texts, short, patterns })
     }
 }
 
@@ -122,6 +123,8 @@ pub(crate) struct HeaderFieldIndex<P> {
     pub(crate) name: HeaderName,
     /// The patterns as they were written, by number.
     pub(crate) texts: Vec<String>,
+    /// The number of patterns without a literal of three bytes.
+    pub(crate) short: usize,
     pub(crate) patterns: P,
 }
 
@@ -134,6 +137,10 @@ impl<P: HeaderPatterns> FieldIndex for HeaderFieldIndex<P> {
     fn lookup(&self, request: &mut dyn Request, found: &mut FieldMatch) -> Result<(), EvalError> {
         self.patterns.lookup_all(&request.header(self.name.as_str())?, found);
         Ok(())
+    }
+
+    fn short_patterns(&self) -> (&str, usize) {
+        (self.name.as_str(), self.short)
     }
 
     fn header_pattern(&self, value: ValueId) -> Option<(&str, &str)> {

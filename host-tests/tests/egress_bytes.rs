@@ -1,12 +1,14 @@
 //! What goes out through `envoy-config/egress.yaml`, byte by byte, and how much of it for one client.
 
-use std::io::{Read, Write};
-use std::net::Ipv4Addr;
+use std::fs;
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, TcpListener};
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use host_tests::rows;
-use testbed::{Client, EgressGateway, Outside, Recorder, Stream, client_hello, response_head, wait};
+use testbed::{Client, EgressGateway, Envoy, Outside, Recorder, Stream, client_hello, response_head, wait};
 
 const NAMES: [(&str, Ipv4Addr); 1] = [("updates.example.org", Ipv4Addr::LOCALHOST)];
 const HOST: &str = "updates.example.org";
@@ -233,4 +235,52 @@ fn a_greedy_client_leaves_the_way_out_to_others() -> Result<()> {
     wait::until("a tunnel in place of one that has ended", LIMIT, || {
         Ok((response_head(&mut *greedy.connect()?, head.as_bytes())? == 200).then_some(()))
     })
+}
+
+/// Clients, each with a connection of HTTP/2, and the tunnels of each.
+const CLIENTS: u8 = 100;
+const TUNNELS_OF_EACH: usize = 100;
+
+#[test]
+#[ignore = "takes more than 10,000 open files in each of two processes"]
+fn ten_thousand_tunnels_are_open_at_once_and_each_is_inspected() -> Result<()> {
+    testbed::build_filters()?;
+    let folder = tempfile::tempdir()?;
+    let outside = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let port = outside.local_addr()?.port();
+    let gateway =
+        EgressGateway::start_before(testbed::envoy_binary()?, folder.path(), &NAMES, Outside::new(port, port))?;
+    let count = usize::from(CLIENTS) * TUNNELS_OF_EACH;
+    let accepted = thread::spawn(move || outside.incoming().take(count).collect::<io::Result<Vec<_>>>());
+    let before = memory(gateway.envoy())?;
+
+    let authority = format!("{HOST}:{port}");
+    let headers = [(&b":method"[..], &b"CONNECT"[..]), (b":authority", authority.as_bytes())];
+    let hello = client_hello(Some(HOST.as_bytes()))?;
+    let mut connections = Vec::new();
+    for client in 0..CLIENTS {
+        let address = Ipv4Addr::new(127, 0, 1, client + 1);
+        let client = Client::plaintext(gateway.listener("forward-proxy")?).with_source_address(address);
+        let mut connection = client.http2()?;
+        connection.open_tunnels(&headers, TUNNELS_OF_EACH, &hello)?;
+        connections.push(connection);
+    }
+    for mut socket in accepted.join().ok().context("the server panicked")?? {
+        socket.set_read_timeout(Some(LIMIT))?;
+        let mut received = vec![0; hello.len()];
+        socket.read_exact(&mut received)?;
+        ensure!(received == hello, "{}", received.escape_ascii());
+    }
+    let bytes = (memory(gateway.envoy())? - before) / count;
+    println!("{count} tunnels, {bytes} bytes of Envoy's memory for each");
+    ensure!(bytes < 64 * 1024, "{bytes} bytes a tunnel");
+    Ok(())
+}
+
+/// The memory that Envoy has in use, in bytes.
+fn memory(envoy: &Envoy) -> Result<usize> {
+    let status = fs::read_to_string(format!("/proc/{}/status", envoy.process().context("no process")?))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+    let kibibytes: usize = line.trim().strip_suffix(" kB").context("not in kB")?.parse()?;
+    Ok(kibibytes * 1024)
 }

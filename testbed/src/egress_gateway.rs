@@ -98,6 +98,11 @@ impl EgressGateway {
         Ok(Self { envoy, folder: folder.to_owned(), outside, authority, filter })
     }
 
+    /// The running Envoy.
+    pub fn envoy(&self) -> &Envoy {
+        &self.envoy
+    }
+
     /// Issues a workload's certificate.
     pub fn identity(&self, principal: &str) -> Result<Identity> {
         self.authority.issue(&[SubjectAltName::Uri(format!("spiffe://{principal}"))])

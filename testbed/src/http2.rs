@@ -56,7 +56,7 @@ pub(crate) fn exchange(stream: &mut dyn Stream, headers: &[(&[u8], &[u8])]) -> R
     }
 }
 
-/// A connection for many concurrent requests without bodies.
+/// A connection for many concurrent requests without bodies, or tunnels.
 pub struct Http2Connection {
     stream: Box<dyn Stream>,
     next_stream: u32,
@@ -102,6 +102,34 @@ impl Http2Connection {
             finished += usize::from(matches!(kind, HEADERS | DATA) && flags & END_STREAM != 0);
         }
         Ok(())
+    }
+
+    /// Opens `count` tunnels with the same headers, pseudo-headers first, and sends the same bytes in each once it is
+    /// open. Fails unless each answer is 200.
+    pub fn open_tunnels(&mut self, headers: &[(&[u8], &[u8])], count: usize, bytes: &[u8]) -> Result<()> {
+        let block = field_block(headers)?;
+        let first = self.next_stream;
+        let mut request = Vec::new();
+        for _ in 0..count {
+            request.extend(frame(HEADERS, END_HEADERS, self.next_stream, &block)?);
+            self.next_stream += 2;
+        }
+        self.stream.write_all(&request)?;
+        let mut open = 0;
+        while open < count {
+            let (kind, flags, id, payload) = self.next_frame()?;
+            match kind {
+                SETTINGS if flags & ACK == 0 => self.stream.write_all(&frame(SETTINGS, ACK, 0, &[])?)?,
+                HEADERS => {
+                    ensure!(id >= first && payload.first() == Some(&STATUS_200), "an answer is not 200");
+                    self.stream.write_all(&frame(DATA, 0, id, bytes)?)?;
+                    open += 1;
+                }
+                RST_STREAM | GOAWAY => bail!("the server reset a stream or the connection"),
+                _ => {}
+            }
+        }
+        Ok(self.stream.flush()?)
     }
 
     fn next_frame(&mut self) -> Result<Frame> {

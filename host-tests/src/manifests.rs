@@ -80,6 +80,8 @@ impl Tally {
 
 /// Loads one resource into the filter whose kind it is.
 fn outcome(kind: &str, resource: &Value) -> Result<Outcome> {
+    // A provider that a document names is taken for one that is set up.
+    let providers: Vec<_> = resource.pointer("/spec/provider/name").into_iter().collect();
     let (filter, configuration) = match EGRESS_KINDS.contains(&kind) {
         true => (
             "egress-allowlist",
@@ -87,7 +89,10 @@ fn outcome(kind: &str, resource: &Value) -> Result<Outcome> {
         ),
         false => (
             "identity-authz",
-            json!({"defaultNamespace": "default", "defaultAction": "DENY", "remoteAddress": "trusted", "resources": [resource]}),
+            json!({
+                "defaultNamespace": "default", "defaultAction": "DENY", "remoteAddress": "trusted",
+                "customProviders": providers, "resources": [resource]
+            }),
         ),
     };
     let mut vm = Vm::start(&filter::load(filter)?)?;

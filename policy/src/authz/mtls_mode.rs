@@ -70,7 +70,30 @@ impl<'p> Applicable<'p> {
             }
             applicable.add(one, scope, workload.is_none(), diagnostics);
         }
+        if workload.is_none() {
+            applicable.check_exceptions(diagnostics);
+        }
         applicable
+    }
+
+    /// Reports a resource that takes back what one for a wider scope requires: only the workload tells whether it is
+    /// about this one.
+    fn check_exceptions(&self, diagnostics: &Diagnostics) {
+        let is_loose = |mode: Option<MtlsMode>| mode.is_some_and(|mode| mode != MtlsMode::Strict);
+        let loosens =
+            |one: &PeerAuthentication| is_loose(one.mode) || one.ports.iter().any(|(_, mode)| is_loose(*mode));
+        let mut strict: Option<&PeerAuthentication> = None;
+        for one in self.scopes.iter().flatten() {
+            if let Some(wider) = strict.filter(|_| loosens(one)) {
+                diagnostics.add(ConfigError::new(
+                    "workload",
+                    format!("missing: required to decide which of {} and {} applies", wider.name, one.name),
+                ));
+            }
+            if one.mode == Some(MtlsMode::Strict) {
+                strict = Some(one);
+            }
+        }
     }
 
     /// Adds one to its scope, where the older one counts. `any_workload` says that it was not selected for one workload.

@@ -225,7 +225,10 @@ impl<'a> ConfigNode<'a> {
 
     /// Reads one of `words`, each with its value.
     pub(crate) fn enum_value<T: Copy>(&self, words: &[(&str, T)]) -> Option<T> {
-        let text = self.text()?;
+        let Some(text) = self.as_str() else {
+            self.wrong_type(&one_of(words.iter().map(|(word, _)| *word)));
+            return None;
+        };
         let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
         if found.is_none() {
             let listed = words.iter().map(|(word, _)| *word);
@@ -295,9 +298,10 @@ impl Object<'_> {
         }
     }
 
-    /// Returns all entries, for objects with arbitrary keys, such as labels.
+    /// Returns all entries, for objects with arbitrary keys, such as labels. Null is a value here: a label without one
+    /// would make a selector wider.
     pub(crate) fn all(&self) -> impl Iterator<Item = (&str, ConfigNode<'_>)> {
-        self.given().map(|(key, value)| (key.as_str(), self.node.child(Step::Key(key), value)))
+        self.entries.iter().map(|(key, value)| (key.as_str(), self.node.child(Step::Key(key), value)))
     }
 
     /// Reports the object itself.

@@ -77,6 +77,16 @@ impl DestinationPattern {
     }
 }
 
+impl DestinationPattern {
+    /// Returns the pattern whose wildcards stand for labels with `_` too.
+    pub(crate) fn with_underscores(self) -> Self {
+        match self {
+            Self::Labels { any_depth, labels, .. } => Self::Labels { any_depth, labels, underscores: true },
+            other => other,
+        }
+    }
+}
+
 /// Returns the error for common mistakes that are not hosts, such as URLs.
 pub(crate) fn not_a_host(text: &str) -> Option<String> {
     if let Some((scheme, rest)) = text.split_once("://") {

@@ -70,13 +70,17 @@ impl Rule {
             Some(from) => read_sources(&from, context),
             None => Some(vec![Vec::new()]),
         };
+        let denies = action == Some(Action::Deny);
         let hosts = object.required("hosts", "list the hosts, as in [\"api.x.com\", \"*.x.com\"]").and_then(|node| {
             read_listed(&node, "and the rule with it", |text| {
-                DestinationPattern::parse(text, HostSyntax::Rule, context.addresses)
+                let pattern = DestinationPattern::parse(text, HostSyntax::Rule, context.addresses)?;
+                // Resources can allow names with `_`, so a denial covers them.
+                Ok(if denies { pattern.with_underscores() } else { pattern })
             })
         });
         let ports = match object.optional("ports") {
             Some(node) => read_ports(&node),
+            None if denies => Some(vec![PortPattern::Range { first: 1, last: u16::MAX, protocols: ProtocolSet::Any }]),
             None => Some(vec![PortPattern::DefaultPort]),
         };
         object.finish();
@@ -91,7 +95,8 @@ impl Rule {
 }
 
 fn read_ports(node: &ConfigNode<'_>) -> Option<Vec<PortPattern>> {
-    let items = node.non_empty_list(MAX_PORTS, "to mean 80 for HTTP and 443 for CONNECT and TLS")?;
+    let items =
+        node.non_empty_list(MAX_PORTS, "to mean 80 for HTTP and 443 for CONNECT and TLS, for a DENY every port")?;
     let ports: Vec<_> =
         items.map(|item| item.whole_number(1, 65_535).and_then(|port| u16::try_from(port).ok())).collect();
     let ports: Option<Vec<_>> = ports.into_iter().collect();

@@ -51,7 +51,7 @@ refused! {
     sni_must_match_host_as_a_string: json(r#"{rules: [], sniMustMatchHost: "yes"}"#) =>
         "sniMustMatchHost: expected true or false, this is a string";
     tunnels_neither_inspect_nor_trust: json("{rules: [], tunnels: true}") =>
-        "tunnels: expected a string, this is true or false";
+        "tunnels: expected inspect or trust, this is true or false";
     max_connections_zero: json("{rules: [], maxConnectionsPerClient: 0}") =>
         "maxConnectionsPerClient: expected a whole number of 1 to 1000000, this is `0`";
     allowed_policy_as_a_string: json(r#"{rules: [], allowedPolicy: "yes"}"#) =>
@@ -73,7 +73,7 @@ refused! {
     port_as_a_string: rule(r#"hosts: [x.com], ports: ["443"]"#) =>
         "rules[0].ports[0]: expected a number of 1 to 65535, this is a string";
     ports_empty: rule("hosts: [x.com], ports: []") =>
-        "rules[0].ports: empty list, add a value, or remove the key to mean 80 for HTTP and 443 for CONNECT and TLS";
+        "rules[0].ports: empty list, add a value, or remove the key to mean 80 for HTTP and 443 for CONNECT and TLS, for a DENY every port";
     action_in_lower_case: rule("hosts: [x.com], action: Deny") =>
         "rules[0].action: unknown value `Deny`, did you mean \"DENY\"?";
     from_empty: rule("hosts: [x.com], from: []") =>

@@ -4,6 +4,7 @@ use crate::attributes::names::USER_AGENT;
 use crate::attributes::readings::header::trimmed;
 use crate::attributes::readings::path::PathReadings;
 use crate::attributes::request::Request;
+use crate::authz::engine::field_set::MAX_SHORT_PATTERNS;
 use crate::authz::fields::path::Index as PathIndex;
 use crate::authz::fields::path::pattern::PathPattern;
 use crate::baseline::header_field::{HeaderGlob, ListElementIndex};
@@ -35,6 +36,13 @@ impl Exemptions {
         let paths = patterns(&object, "paths", |text| PathPattern::parse(text, SegmentBytes::Envoy));
         object.finish();
         let (agents, paths) = (agents?, paths?);
+        let short = agents.iter().filter(|(pattern, _)| pattern.is_short()).count();
+        if short > MAX_SHORT_PATTERNS {
+            node.error(format!(
+                "{short} of userAgents have no literal of three bytes, the limit is {MAX_SHORT_PATTERNS}; write more of what they look for"
+            ));
+            return None;
+        }
         let (any_path, any_user_agent) = (!paths.is_empty(), !agents.is_empty());
         let user_agents = ListElementIndex::new(agents.into_iter());
         let paths = PathIndex::new(paths.into_iter(), path_readings);

@@ -79,18 +79,19 @@ pub(crate) enum HeaderGlob {
 impl HeaderGlob {
     /// Parses a glob in any letter case.
     pub(crate) fn parse_glob(text: &str) -> Result<Self, String> {
-        let text = readings::header::normalized(text)?.to_ascii_lowercase();
+        let text = readings::header::normalized(text)?;
         match text.contains(['?', '[']) {
-            true => WildPattern::parse(&text).map(Self::Wild),
-            false => Ok(Self::Text(StringPattern::new(&text))),
+            true => WildPattern::parse(text).map(Self::Wild),
+            false => Ok(Self::Text(StringPattern::new(&text.to_ascii_lowercase()))),
         }
     }
 
     /// Reports whether it is looked for inside a value, and has no literal of three bytes.
-    fn is_short(&self) -> bool {
+    pub(crate) fn is_short(&self) -> bool {
         match self {
             Self::Text(text) => text.is_short(),
-            Self::Wild(wild) => wild.literals().all(|literal| literal.len() < MIN_LITERAL),
+            // A part without a literal is compared at each byte, whatever the others hold.
+            Self::Wild(wild) => wild.has_bare_part() || wild.literals().all(|literal| literal.len() < MIN_LITERAL),
             Self::Word(_) => false,
         }
     }

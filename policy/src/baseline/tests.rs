@@ -142,3 +142,16 @@ fn a_decoy_is_no_exemption() {
         assert_eq!(decision == Decision::Allow, passes, "{agents:?}: {decision:?}");
     }
 }
+
+#[test]
+fn many_short_exemptions_are_refused() {
+    let refusal = |count: usize| {
+        let agents: Vec<_> = (0..count).map(|number| format!("\"*[a-z]{}*\"", number % 90)).collect();
+        let configuration = json(&format!("{{presets: [scanners], exempt: {{userAgents: [{}]}}}}", agents.join(", ")));
+        BaselineDeny::parse(configuration.as_bytes()).err().map(|refusal| refusal.to_string())
+    };
+    assert_eq!(refusal(100), None);
+    let expected =
+        "exempt: 101 of userAgents have no literal of three bytes, the limit is 100; write more of what they look for";
+    assert_eq!(refusal(101).as_deref(), Some(expected));
+}

@@ -206,7 +206,10 @@ fn names_hold_for_every_port_rule_and_beside_its_server_names() {
 #[test]
 fn names_times_lists_of_server_names_are_limited() {
     let names = (0..1_001).map(|n| format!("{{matchName: n{n}.x.com}}")).collect::<Vec<_>>().join(", ");
-    let ports = (0..1_000).map(|n| format!("{{serverNames: [s{n}.x.com]}}")).collect::<Vec<_>>().join(", ");
+    let ports = (0..1_000)
+        .map(|n| format!("{{ports: [{{port: \"443\"}}], serverNames: [s{n}.x.com]}}"))
+        .collect::<Vec<_>>()
+        .join(", ");
     let json = cilium_for_everyone(&format!("toFQDNs: [{names}], toPorts: [{ports}]"));
     assert_eq!(
         EgressAllowlist::parse(json.as_bytes()).err().map(|refusal| refusal.to_string()).as_deref(),

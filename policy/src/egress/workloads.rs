@@ -70,11 +70,13 @@ impl Requirement {
 
     fn holds(&self, labels: &OrderedMap<String, String>) -> bool {
         let value = labels.get(self.key.as_str());
+        // Labels that Cilium itself gives, such as those of namespaces, may be there without being listed.
+        let is_known = value.is_some() || !self.key.starts_with("io.cilium.k8s.");
         match self.operator {
             Operator::In => value.is_some_and(|value| self.values.get(value.as_str()).is_some()),
-            Operator::NotIn => value.is_none_or(|value| self.values.get(value.as_str()).is_none()),
+            Operator::NotIn => is_known && value.is_none_or(|value| self.values.get(value.as_str()).is_none()),
             Operator::Exists => value.is_some(),
-            Operator::DoesNotExist => value.is_none(),
+            Operator::DoesNotExist => is_known && value.is_none(),
         }
     }
 }
@@ -172,5 +174,10 @@ mod tests {
             assert_eq!(workloads.picked(&requirements).len(), picked);
         }
         assert_eq!(workloads.picked(&[requirement("tier", Operator::DoesNotExist)]).len(), 1_000);
+        // Cilium may have given it to any of them.
+        let of_namespace = "io.cilium.k8s.namespace.labels.env";
+        for operator in [Operator::DoesNotExist, Operator::NotIn, Operator::Exists, Operator::In] {
+            assert_eq!(workloads.picked(&[requirement(of_namespace, operator)]).len(), 0, "{operator:?}");
+        }
     }
 }

@@ -45,8 +45,9 @@ impl Symbol {
 pub(crate) struct ByteSet([u64; 4]);
 
 impl ByteSet {
-    /// The members of `[…]`: bytes and ranges such as `0-9`.
-    fn of_members(mut members: &[u8], is_negated: bool) -> Self {
+    /// The members of `[…]`: bytes and ranges such as `0-9`, in any letter case. None where a range ends before it
+    /// begins.
+    fn of_members(mut members: &[u8], is_negated: bool) -> Option<Self> {
         let mut set = Self([if is_negated { u64::MAX } else { 0 }; 4]);
         while let [first, rest @ ..] = members {
             let last = match rest {
@@ -59,14 +60,18 @@ impl ByteSet {
                     first
                 }
             };
+            if first > last {
+                return None;
+            }
             for byte in *first..=*last {
+                let byte = byte.to_ascii_lowercase();
                 if let Some(word) = set.0.get_mut(usize::from(byte / 64)) {
                     let bit = 1 << (byte % 64);
                     *word = if is_negated { *word & !bit } else { *word | bit };
                 }
             }
         }
-        set
+        Some(set)
     }
 
     fn holds(&self, byte: u8) -> bool {
@@ -74,7 +79,8 @@ impl ByteSet {
     }
 }
 
-/// A glob: `*` is any run of bytes, `?` one byte, `[a-z]` one of a set and `[!a-z]` one that is not.
+/// A glob over values in lower case: `*` is any run of bytes, `?` one byte, `[a-z]` one of a set and `[!a-z]` one that is
+/// not.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct WildPattern {
     text: Box<str>,
@@ -94,17 +100,17 @@ impl WildPattern {
                 b'[' => {
                     let (set, after) = read_set(after).ok_or_else(|| {
                         format!(
-                            "bad pattern `{text}`: invalid range pattern, write [[] or [?] for the character itself"
+                            "bad pattern `{text}`: invalid range pattern, write [[] or [?] for the character itself, and a range from its lower end, as in [a-z]"
                         )
                     })?;
                     rest = after;
                     Symbol::Set(Box::new(set))
                 }
-                byte => Symbol::Byte(*byte),
+                byte => Symbol::Byte(byte.to_ascii_lowercase()),
             });
         }
         symbols.dedup_by(|one, other| *one == Symbol::Star && *other == Symbol::Star);
-        let pattern = Self { text: text.into(), symbols: symbols.into() };
+        let pattern = Self { text: text.to_ascii_lowercase().into(), symbols: symbols.into() };
         let wildcards = pattern.symbols.iter().filter(|symbol| matches!(symbol, Symbol::Any | Symbol::Set(_))).count();
         if wildcards > MAX_WILDCARDS {
             return Err(format!(
@@ -159,7 +165,7 @@ fn read_set(text: &[u8]) -> Option<(ByteSet, &[u8])> {
         members => (members, false),
     };
     let end = 1 + members.get(1..)?.iter().position(|byte| *byte == b']')?;
-    Some((ByteSet::of_members(members.get(..end)?, is_negated), members.get(end + 1..)?))
+    Some((ByteSet::of_members(members.get(..end)?, is_negated)?, members.get(end + 1..)?))
 }
 
 #[cfg(test)]
@@ -169,7 +175,7 @@ mod tests {
 
     #[test]
     fn rows() {
-        let rows: [(&str, &str, bool); 22] = [
+        let rows: [(&str, &str, bool); 25] = [
             ("a?", "ab", true),
             ("a?", "a", false),
             ("?", "\u{e4}", false),
@@ -186,7 +192,10 @@ mod tests {
             ("[!]]", "a", true),
             ("[a-]", "-", true),
             ("[-a]", "-", true),
-            ("[c-a]", "b", false),
+            ("[X-_]1", "_1", true),
+            ("[X-_]1", "z1", true),
+            ("[X-_]1", "a1", false),
+            ("a[A-C]", "ab", true),
             ("[[]a", "[a", true),
             ("[?]", "a", false),
             ("*[0-9]b*", "xx1b", true),
@@ -201,9 +210,10 @@ mod tests {
 
     #[test]
     fn what_is_refused_says_what_to_write() {
-        for text in ["[", "[]", "[!]", "[a", "a[!"] {
-            let message =
-                format!("bad pattern `{text}`: invalid range pattern, write [[] or [?] for the character itself");
+        for text in ["[", "[]", "[!]", "[a", "a[!", "[c-a]", "[9-0]*"] {
+            let message = format!(
+                "bad pattern `{text}`: invalid range pattern, write [[] or [?] for the character itself, and a range from its lower end, as in [a-z]"
+            );
             assert_eq!(WildPattern::parse(text), Err(message));
         }
         let many = format!("a{}", "?".repeat(33));

@@ -28,7 +28,7 @@ const UNINDEXED: FieldId = FieldId { rank: u8::MAX, position: u32::MAX };
 const MAX_NAMES: usize = 1_000;
 
 /// Most patterns of one header without a literal of three bytes.
-const MAX_SHORT_PATTERNS: usize = 100;
+pub(crate) const MAX_SHORT_PATTERNS: usize = 100;
 
 /// The fields that some policies name, each with the index of its patterns.
 pub(crate) struct FieldSet {

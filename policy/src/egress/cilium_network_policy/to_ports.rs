@@ -57,8 +57,12 @@ impl PortRule {
             None => Some(Content::Any),
         };
         let ports = match object.optional("ports") {
-            Some(node) => read_ports(&node, notes),
-            None => Some(vec![ANY_PORT]),
+            Some(node) if node.items()?.next().is_some() => read_ports(&node, notes),
+            // As in Cilium: without toPorts every port is open, and an item of it opens those that it lists.
+            Some(_) | None => {
+                notes.pass_over_cilium("items of toPorts without ports");
+                Some(Vec::new())
+            }
         };
         let redirected = listener.is_some();
         object.finish();
@@ -102,17 +106,12 @@ fn read_rules(node: &ConfigNode<'_>) -> Option<Content> {
 fn read_ports(node: &ConfigNode<'_>, notes: &mut LoadNotes) -> Option<Vec<(u16, u16)>> {
     let mut ports = Vec::new();
     let mut complete = true;
-    let mut some = false;
     for item in node.items_up_to(MAX_ITEMS)? {
-        some = true;
         match read_port(&item) {
             Some(Port::Tcp(first, last)) => ports.push((first, last)),
             Some(Port::PassedOver(what)) => notes.pass_over_cilium(what),
             None => complete = false,
         }
-    }
-    if !some {
-        ports.push(ANY_PORT);
     }
     complete.then_some(ports)
 }
@@ -141,8 +140,8 @@ fn read_port(node: &ConfigNode<'_>) -> Option<Port> {
     Some(match number {
         _ if !is_tcp => Port::PassedOver("ports of UDP and the like"),
         None => Port::PassedOver("ports by name"),
-        // 0 is every port, as in Cilium.
-        Some(0) => Port::Tcp(1, u16::MAX),
+        // 0 alone is every port, as in Cilium.
+        Some(0) => Port::Tcp(1, if end == 0 { u16::MAX } else { end }),
         Some(first) if end == 0 => Port::Tcp(first, first),
         Some(first) if end >= first => Port::Tcp(first, end),
         Some(first) => {

@@ -96,13 +96,13 @@ impl ClaimSource {
     /// not a JSON object.
     pub(crate) fn claims<R: Request + ?Sized>(&self, request: &mut R) -> Result<Rc<Claims>, EvalError> {
         if let Some(known) = request.memo().and_then(|memo| memo.claims.clone()) {
-            return Ok(known);
+            return known;
         }
-        let claims = Rc::new(self.read_claims(request)?);
+        let claims = self.read_claims(request).map(Rc::new);
         if let Some(memo) = request.memo() {
-            memo.claims = Some(Rc::clone(&claims));
+            memo.claims = Some(claims.clone());
         }
-        Ok(claims)
+        claims
     }
 
     fn read_claims<R: Request + ?Sized>(&self, request: &mut R) -> Result<Claims, EvalError> {

@@ -5,13 +5,14 @@ use std::fmt;
 use std::rc::Rc;
 
 use crate::attributes::claims::Claims;
+use crate::identity::error::EvalError;
 
 /// What the policies of one configuration have found out about one request. A [`Request`](crate::Request) that keeps one
 /// from the decision to the reason saves looking again; it is of no use for another request or another configuration.
 #[derive(Default)]
 pub struct RequestMemo {
-    /// The claims of the token.
-    pub(crate) claims: Option<Rc<Claims>>,
+    /// The claims of the token, or why they cannot be read.
+    pub(crate) claims: Option<Result<Rc<Claims>, EvalError>>,
     /// The lookups of the decision, and the address of the rules that they are of.
     pub(crate) lookups: Option<(usize, Rc<dyn Any>)>,
 }

@@ -23,7 +23,7 @@ pub(crate) mod settings;
 pub(crate) mod tunnel;
 pub(crate) mod workloads;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use crate::authz::resources::object_meta::{DefaultNamespace, read_default_namespace};
 use crate::authz::resources::{MAX_RESOURCES, ResourceReader};
@@ -183,6 +183,7 @@ fn read(node: &ConfigNode<'_>, items: &StreamedList<'_>) -> Option<Configuration
         addresses: addresses.unwrap_or(true),
         remote_address_is_trusted: remote_address_is_trusted.unwrap_or(true),
         default_export: default_export.unwrap_or(DefaultExport::All),
+        repeated_names: Cell::default(),
     });
     let default_namespace = read_default_namespace(&object, None);
     let default = DefaultNamespace::new(default_namespace.as_ref(), "defaultNamespace");

@@ -113,7 +113,8 @@ impl SpecReader<'_, '_> {
 
     fn read_egress(&mut self, node: &ConfigNode<'_>) -> Option<Vec<Entry>> {
         let items = node.items_up_to(MAX_ITEMS)?;
-        let rules: Vec<_> = items.map(|item| read_egress(&item, self.name, self.notes)).collect();
+        let repeated = &self.context.repeated_names;
+        let rules: Vec<_> = items.map(|item| read_egress(&item, self.name, self.notes, repeated)).collect();
         Some(rules.into_iter().collect::<Option<Vec<_>>>()?.into_iter().flatten().collect())
     }
 

@@ -1,5 +1,7 @@
 //! Configuration on which rules and resources depend.
 
+use std::cell::Cell;
+
 use crate::egress::workloads::Workloads;
 use crate::identity::trust_domains::TrustDomains;
 
@@ -19,4 +21,6 @@ pub(crate) struct EgressContext<'c> {
     pub(crate) addresses: bool,
     pub(crate) remote_address_is_trusted: bool,
     pub(crate) default_export: DefaultExport,
+    /// Number of names of `toFQDNs` that were repeated for a list of `serverNames`, in all policies so far.
+    pub(crate) repeated_names: Cell<usize>,
 }

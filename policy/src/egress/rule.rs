@@ -12,6 +12,7 @@ use crate::authz::resources::Resource;
 use crate::authz::resources::field_reader::RuleFieldReader;
 use crate::authz::resources::kinds::OwnKinds;
 use crate::authz::resources::object_meta::label;
+use crate::collections::map::OrderedMap;
 use crate::config::enforcement_mode::EnforcementMode;
 use crate::config::reader::{ConfigNode, Object};
 use crate::config::string_list::read_listed;
@@ -54,6 +55,8 @@ pub(crate) struct Rules {
     pub(crate) resources: usize,
     /// What is left out of them.
     pub(crate) notes: LoadNotes,
+    /// The policies for the whole cluster.
+    cluster_wide: OrderedMap<PolicyName, ()>,
 }
 
 impl Rule {
@@ -116,6 +119,11 @@ impl Rules {
             "CiliumClusterwideNetworkPolicy" => read_cluster_name(object),
             _ => metadata.map(|metadata| metadata.name),
         };
+        if let Some(name) = name.as_ref().filter(|name| name.namespace().is_none())
+            && self.cluster_wide.insert(name.clone(), ()).is_some()
+        {
+            object.error(format!("duplicate {name}, which an earlier resource defines"));
+        }
         // Without a name the rest is read for its errors.
         let (named, name) = (name.is_some(), name.unwrap_or_else(|| PolicyName::of_cluster_resource("")));
         let read = match kind {

@@ -211,6 +211,11 @@ fn names_times_lists_of_server_names_are_limited() {
         .collect::<Vec<_>>()
         .join(", ");
     let json = cilium_for_everyone(&format!("toFQDNs: [{names}], toPorts: [{ports}]"));
+    let half = names.split(", ").take(600).collect::<Vec<_>>().join(", ");
+    let item = format!("{{toFQDNs: [{half}], toPorts: [{ports}]}}");
+    let twice = cilium_for_everyone(&format!("toCIDR: []}}, {item}, {}", item.trim_end_matches('}')));
+    let refusal = EgressAllowlist::parse(twice.as_bytes()).err().map(|refusal| refusal.to_string()).unwrap_or_default();
+    assert!(refusal.starts_with("resources[0].spec.egress[2]: has 600 names for each of 1000 lists"), "{refusal}");
     assert_eq!(
         EgressAllowlist::parse(json.as_bytes()).err().map(|refusal| refusal.to_string()).as_deref(),
         Some(

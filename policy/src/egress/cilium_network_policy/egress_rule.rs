@@ -1,5 +1,7 @@
 //! An item of `egress`: the hosts that it opens, if it is about hosts.
 
+use std::cell::Cell;
+
 use crate::authz::policy_name::PolicyName;
 use crate::config::reader::{ConfigNode, Object};
 use crate::config::value::Value;
@@ -31,8 +33,14 @@ enum Peers {
     Other(&'static str),
 }
 
-/// Reads an item of `egress` of the policy `name`.
-pub(crate) fn read_egress(node: &ConfigNode<'_>, name: &PolicyName, notes: &mut LoadNotes) -> Option<Vec<Entry>> {
+/// Reads an item of `egress` of the policy `name`. `repeated` counts the names that are repeated for lists of
+/// `serverNames`.
+pub(crate) fn read_egress(
+    node: &ConfigNode<'_>,
+    name: &PolicyName,
+    notes: &mut LoadNotes,
+    repeated: &Cell<usize>,
+) -> Option<Vec<Entry>> {
     let rule = node.object()?;
     let peers = read_peers(node, &rule);
     let authentication = rule.optional("authentication").map_or(Some(false), |node| read_authentication(&node));
@@ -50,7 +58,7 @@ pub(crate) fn read_egress(node: &ConfigNode<'_>, name: &PolicyName, notes: &mut 
             };
             let entries: Vec<_> =
                 rules.into_iter().filter_map(|rule| entry(&peers, rule, authentication?, name, notes)).collect();
-            with_names(node, peers, entries)
+            with_names(node, peers, entries, repeated)
         }),
     };
     rule.finish();
@@ -58,10 +66,12 @@ pub(crate) fn read_egress(node: &ConfigNode<'_>, name: &PolicyName, notes: &mut 
 }
 
 /// Puts the names of `toFQDNs` before the server names of each entry; those without server names become one.
-fn with_names(node: &ConfigNode<'_>, peers: Peers, entries: Vec<Entry>) -> Option<Vec<Entry>> {
+fn with_names(node: &ConfigNode<'_>, peers: Peers, entries: Vec<Entry>, repeated: &Cell<usize>) -> Option<Vec<Entry>> {
     let Peers::Names(names) = peers else { return Some(entries) };
     let (open, mut entries): (Vec<_>, Vec<_>) = entries.into_iter().partition(|entry| entry.hosts.is_empty());
-    if names.len().saturating_mul(entries.len()) > MAX_ITEMS {
+    let in_all = repeated.get().saturating_add(names.len().saturating_mul(entries.len()));
+    repeated.set(in_all);
+    if in_all > MAX_ITEMS {
         node.error(format!(
             "has {} names for each of {} lists of serverNames, the limit is {MAX_ITEMS} in all; write a rule for each list",
             names.len(),

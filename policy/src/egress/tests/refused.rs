@@ -100,6 +100,8 @@ refused! {
         "resources[0]: has neither spec nor specs, write endpointSelector and egress under spec";
     faults_of_a_resource_without_a_name: json("{resources: [{apiVersion: cilium.io/v2, kind: CiliumNetworkPolicy, metadata: {namespace: b}, spec: {endpointSelector: {}, egres: []}}, {apiVersion: networking.istio.io/v1, kind: ServiceEntry, metadata: {namespace: b}, spec: {ports: []}}]}") =>
         "resources[0].metadata.name: missing, name the policy; denials are reported under it\nresources[0].spec.egres: unknown field, did you mean \"egress\"?\nresources[1].metadata.name: missing, name the policy; denials are reported under it\nresources[1].spec.hosts: missing, list the hosts that may be reached";
+    cluster_wide_policies_of_one_name: json("resources: [{apiVersion: cilium.io/v2, kind: CiliumClusterwideNetworkPolicy, metadata: {name: a}, spec: {endpointSelector: {}}}, {apiVersion: cilium.io/v2, kind: CiliumClusterwideNetworkPolicy, metadata: {name: a}, spec: {endpointSelector: {}}}]") =>
+        "resources[1]: duplicate cluster policy a, which an earlier resource defines";
     second_of_the_specs: json("{resources: [{apiVersion: cilium.io/v2, kind: CiliumClusterwideNetworkPolicy, metadata: {name: a}, specs: [{endpointSelector: {}}, {egress: []}]}]}") =>
         "resources[0].specs[1]: needs one of endpointSelector and nodeSelector: whom it is for";
 }

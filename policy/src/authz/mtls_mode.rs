@@ -71,23 +71,22 @@ impl<'p> Applicable<'p> {
             applicable.add(one, scope, workload.is_none(), diagnostics);
         }
         if workload.is_none() {
-            applicable.check_exceptions(diagnostics);
+            applicable.warn_of_exceptions();
         }
         applicable
     }
 
-    /// Reports a resource that takes back what one for a wider scope requires: only the workload tells whether it is
-    /// about this one.
-    fn check_exceptions(&self, diagnostics: &Diagnostics) {
+    /// Warns of a resource that takes back what one for a wider scope requires: without a workload it counts here too.
+    fn warn_of_exceptions(&mut self) {
         let is_loose = |mode: Option<MtlsMode>| mode.is_some_and(|mode| mode != MtlsMode::Strict);
         let loosens =
             |one: &PeerAuthentication| is_loose(one.mode) || one.ports.iter().any(|(_, mode)| is_loose(*mode));
         let mut strict: Option<&PeerAuthentication> = None;
         for one in self.scopes.iter().flatten() {
             if let Some(wider) = strict.filter(|_| loosens(one)) {
-                diagnostics.add(ConfigError::new(
-                    "workload",
-                    format!("missing: required to decide which of {} and {} applies", wider.name, one.name),
+                self.warnings.push(format!(
+                    "{} takes back what {} requires, and no workload is set, so it counts here, whatever it selects; write workload: {{namespace, labels}}",
+                    one.name, wider.name
                 ));
             }
             if one.mode == Some(MtlsMode::Strict) {

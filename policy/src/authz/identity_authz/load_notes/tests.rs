@@ -129,3 +129,19 @@ fn where_a_time_is_missing_or_in_another_form_both_are_refused() {
         );
     }
 }
+
+#[test]
+fn an_exception_from_strict_is_warned_of_without_a_workload() {
+    let peers = |namespace: &str, name: &str, spec: &str| {
+        format!(
+            "{{apiVersion: security.istio.io/v1, kind: PeerAuthentication, metadata: {{name: {name}, namespace: {namespace}}}, spec: {spec}}}"
+        )
+    };
+    let mesh = peers("istio-system", "default", "{mtls: {mode: STRICT}}");
+    let loose = peers("shop", "default", "{mtls: {mode: PERMISSIVE}}");
+    let warning = "PeerAuthentication shop/default takes back what PeerAuthentication istio-system/default requires, and no workload is set, so it counts here, whatever it selects; write workload: {namespace, labels}";
+    assert_eq!(lines("", &format!("{mesh}, {loose}")).1, [warning]);
+    assert_eq!(lines(WORKLOAD, &format!("{mesh}, {loose}")).1, [""; 0]);
+    let strict = peers("shop", "default", "{mtls: {mode: STRICT}}");
+    assert_eq!(lines("", &format!("{mesh}, {strict}")).1, [""; 0]);
+}

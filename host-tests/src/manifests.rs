@@ -1,4 +1,4 @@
-//! What the built filters make of a folder of Kubernetes manifests, counted by kind.
+//! Counts of the Kubernetes manifests of a folder that the built filters load, pass over and refuse, by kind.
 //!
 //! Each document is given to the filter whose kind it is, as the one resource of a configuration that needs nothing else.
 //! Lists are opened first, so that each of their items is counted by itself.
@@ -19,7 +19,7 @@ pub use document::{Document, read_folder};
 /// The kinds that `egress-allowlist` reads. Everything else is given to `identity-authz`, which names what it passes over.
 const EGRESS_KINDS: [&str; 3] = ["ServiceEntry", "CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy"];
 
-/// What became of the documents of a folder.
+/// Counts of the documents of a folder, by outcome.
 #[derive(Debug, Default)]
 pub struct Tally {
     kinds: BTreeMap<String, Counts>,
@@ -37,7 +37,7 @@ struct Counts {
     refused: usize,
 }
 
-/// What a filter makes of one resource.
+/// Outcome of giving one resource to a filter.
 enum Outcome {
     Loads,
     PassedOver,

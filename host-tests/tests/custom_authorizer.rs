@@ -186,7 +186,7 @@ const MISTAKES: [Mistake; 13] = [
     },
 ];
 
-/// What a module needs to be loaded and to deny.
+/// Callbacks and host functions that a module needs to be loaded and to deny.
 const CAPABILITIES: [&str; 7] = [
     "proxy_on_configure",
     "proxy_on_context_create",

@@ -1,4 +1,4 @@
-//! What goes out through `envoy-config/egress.yaml`, byte by byte, and how much of it for one client.
+//! Bytes that leave through `envoy-config/egress.yaml`, each compared, and the share of one client.
 
 use std::fs;
 use std::io::{self, Read, Write};

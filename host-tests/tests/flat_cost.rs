@@ -246,7 +246,7 @@ fn check_memory(shape: Shape, limit_in_kib: usize) -> Result<()> {
 /// Loads a configuration near the limit of clauses, and then another, beside which the first one stays until it is ready.
 fn check_memory_of_clauses(action: &str) -> Result<()> {
     const RULES: usize = 15;
-    /// What an update may take, in MiB.
+    /// Limit of the memory that an update takes, in MiB.
     const MOST: usize = 256;
     let updated = |update: usize| {
         let source = |n: usize| json!({"source": {"principals": [principal(n)], "namespaces": [format!("n{n:05}")]}});

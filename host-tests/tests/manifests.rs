@@ -1,4 +1,4 @@
-//! What `make manifests` prints.
+//! Output of `make manifests`.
 
 use anyhow::{Result, ensure};
 use host_tests::manifests::tally;

@@ -26,7 +26,7 @@ pub struct Http2Tunnel {
     end: Option<StreamEnd>,
 }
 
-/// How a stream ended.
+/// End of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum StreamEnd {
     /// With END_STREAM.

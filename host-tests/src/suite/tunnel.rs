@@ -1,4 +1,4 @@
-//! What a client does in a tunnel that its CONNECT opens.
+//! Actions of a client in a tunnel that its CONNECT opens.
 
 use anyhow::{Result, bail};
 use serde::Deserialize;
@@ -25,12 +25,12 @@ pub struct Tunnel {
     /// True if the bytes are sent together with the CONNECT, before it is answered.
     #[serde(default)]
     pub early: bool,
-    /// How the client ends its side once everything is written. Absent: it does not.
+    /// The way in which the client ends its side once everything is written. Absent: it does not.
     #[serde(default)]
     pub end: Option<TunnelEnd>,
 }
 
-/// How a client ends its side of a tunnel.
+/// Way in which a client ends its side of a tunnel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum TunnelEnd {

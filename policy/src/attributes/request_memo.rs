@@ -1,4 +1,4 @@
-//! What is found out about a request once, for all of its policies and for the reason of its denial.
+//! Facts about a request that are found once, for all of its policies and for the reason of its denial.
 
 use std::any::Any;
 use std::fmt;
@@ -7,7 +7,7 @@ use std::rc::Rc;
 use crate::attributes::claims::Claims;
 use crate::identity::error::EvalError;
 
-/// What the policies of one configuration have found out about one request. A [`Request`](crate::Request) that keeps one
+/// Facts that the policies of one configuration have found about one request. A [`Request`](crate::Request) that keeps one
 /// from the decision to the reason saves looking again; it is of no use for another request or another configuration.
 #[derive(Default)]
 pub struct RequestMemo {

@@ -52,7 +52,7 @@ type ResourceKey = (&'static str, PolicyName);
 /// The item of the list that a resource is, and whether it is an item of that item.
 type Place = (usize, bool);
 
-/// What is known of the resources that were read so far.
+/// Facts about the resources that were read so far.
 #[derive(Default)]
 struct Progress {
     places: RefCell<OrderedMap<ResourceKey, Place>>,

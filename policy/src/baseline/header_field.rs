@@ -119,7 +119,7 @@ pub(crate) struct ListElementIndex {
     sequences: Option<SequenceIndex>,
     /// Patterns with a part of `?` and `[…]` alone, such as `???`.
     bare: Option<BareIndex>,
-    /// What is tied to the start or the end of an element.
+    /// Patterns that are tied to the start or the end of an element.
     elements: Option<ElementIndex>,
 }
 

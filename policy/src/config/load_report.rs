@@ -3,7 +3,7 @@
 use crate::config::passed_over::PassedOver;
 use crate::config::printable::printable_line;
 
-/// What a loaded configuration holds, what of it is passed over, and what may surprise.
+/// Report on a loaded configuration: its contents, the resources that are passed over, and warnings.
 pub struct LoadReport {
     summary: String,
     notes: Vec<String>,

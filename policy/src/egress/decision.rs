@@ -17,7 +17,7 @@ pub enum EgressDenial<'p> {
     NoPort,
     /// SNI that differs from the request's host.
     ServerNameDiffers,
-    /// What the client sends inside a tunnel is not for its host.
+    /// The bytes that the client sends inside a tunnel are not for its host.
     Tunnel(TunnelFault),
     /// The client has this many connections open, which is the most.
     TooManyConnections(u32),

@@ -24,7 +24,7 @@ pub(crate) struct DestinationIndex {
     globs: Option<NameGlobIndex>,
 }
 
-/// What is for wildcards that do not stand for labels with `_`, and for those that do.
+/// One entry for wildcards that do not stand for labels with `_`, and one for those that do.
 type PerCharset<T> = [Option<T>; 2];
 
 /// Returns what applies to labels that have a `_` among them or not.

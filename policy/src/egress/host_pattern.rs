@@ -21,7 +21,7 @@ pub(crate) enum DestinationPattern {
     Glob(NameGlob),
 }
 
-/// Where an entry is written, which decides what it may be. A leading star is any depth in both.
+/// Syntax of an entry, by the place where it is written. A leading star is any depth in both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HostSyntax {
     /// In `rules`: a pattern gives at least two labels at its end, and its stars are whole labels.

@@ -1,4 +1,4 @@
-//! What a configuration holds that this filter does not carry out, for the log at load.
+//! Parts of a configuration that this filter does not carry out, for the log at load.
 
 use crate::authz::policy_name::PolicyName;
 use crate::collections::map::OrderedMap;
@@ -83,7 +83,7 @@ impl Topic {
     }
 }
 
-/// What is left to others or opens nothing, gathered while resources are read. Bounded: numbers, and a few names.
+/// Parts that are left to others or open nothing, gathered while resources are read. Bounded: numbers, and a few names.
 #[derive(Debug, Default)]
 pub(crate) struct LoadNotes {
     topics: OrderedMap<Topic, Named>,

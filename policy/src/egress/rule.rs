@@ -53,7 +53,7 @@ pub(crate) struct Rules {
     pub(crate) list: Vec<Rule>,
     /// Number of resources that the rules come from.
     pub(crate) resources: usize,
-    /// What is left out of them.
+    /// Parts of them that are left out.
     pub(crate) notes: LoadNotes,
     /// The policies for the whole cluster.
     cluster_wide: OrderedMap<PolicyName, ()>,

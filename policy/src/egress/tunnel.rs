@@ -30,7 +30,7 @@ pub struct Tunnel {
     phase: Phase,
 }
 
-/// How far the first bytes are known.
+/// State of the inspection of the first bytes.
 #[derive(Clone, Debug)]
 enum Phase {
     /// Too few bytes to tell whether it is TLS.
@@ -150,7 +150,7 @@ enum Protocol {
 impl Protocol {
     /// The protocol of a connection that begins with these bytes, `None` while they are too few to tell.
     ///
-    /// What a lenient server could take for TLS is TLS here: a handshake record of any version, and other records of
+    /// Bytes that a lenient server could take for TLS are TLS here: a handshake record of any version, and other records of
     /// TLS.
     fn of(first: &[u8]) -> Option<Self> {
         Some(match first {

@@ -45,7 +45,7 @@ impl LabelledWorkload {
     }
 }
 
-/// What a selector asks of the labels of a workload.
+/// Comparison of a label of a workload with the values of a selector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Operator {
     In,

@@ -16,13 +16,13 @@ pub(crate) struct Sequence {
 #[derive(Debug)]
 pub(crate) struct Step {
     pub(crate) literal: Literal,
-    /// What has to stand around it, if anything.
+    /// Required surroundings, if any.
     pub(crate) around: Option<Box<Around>>,
     /// Least number of bytes between the step before and this one.
     pub(crate) gap: u32,
 }
 
-/// What stands around a literal.
+/// Surroundings of a literal.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Around {
     pub(crate) before: Box<[Symbol]>,
@@ -31,7 +31,7 @@ pub(crate) struct Around {
     pub(crate) end: Border,
 }
 
-/// What a step borders on.
+/// Required neighbour of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Border {
     /// Anything.

@@ -6,7 +6,7 @@ use crate::matcher::sequence::Around;
 use crate::matcher::sequence_tree::{Edge, ROOT, SequenceTree};
 use crate::matcher::value_ids::Matched;
 
-/// What the passes of one index know, kept from one to the next: nothing is cleared between them, since each entry says
+/// State of the passes of one index, kept from one to the next: nothing is cleared between them, since each entry says
 /// which pass or which element it is of.
 #[derive(Default)]
 pub(crate) struct ScanState {
@@ -25,7 +25,7 @@ pub(crate) struct ScanState {
 struct NodeState {
     /// The element in which it is reached.
     reached: u32,
-    /// Where its last step ends, at the earliest.
+    /// Earliest end of its last step.
     end: u32,
     /// The pass in which its patterns were added.
     matched: u32,
@@ -96,9 +96,9 @@ pub(crate) struct Scan<'s> {
     state: &'s mut ScanState,
     text: &'s [u8],
     separator: Option<u8>,
-    /// Where the element begins.
+    /// Start of the element.
     start: usize,
-    /// How far separators were looked for.
+    /// End of the bytes that were searched for separators.
     looked: usize,
     matched: &'s mut Matched,
 }
@@ -167,7 +167,7 @@ impl<'s> Scan<'s> {
         }
     }
 
-    /// Where the last step to a node ends in this element.
+    /// End of the last step to a node in this element.
     #[inline(always)]
     fn ready(&self, node: u32) -> Option<usize> {
         if node == ROOT {

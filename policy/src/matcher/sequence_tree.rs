@@ -22,7 +22,7 @@ pub(crate) struct SequenceTree {
     pub(crate) nodes: Vec<Node>,
 }
 
-/// Where sequences use a literal.
+/// Use of a literal by sequences.
 #[derive(Default)]
 pub(crate) struct LiteralUse {
     pub(crate) length: usize,
@@ -47,7 +47,7 @@ pub(crate) struct Edge {
     pub(crate) gap: u32,
 }
 
-/// What the steps from the root to here have in common.
+/// Common part of the steps from the root to here.
 #[derive(Default)]
 pub(crate) struct Node {
     /// The patterns that end here.

@@ -5,7 +5,7 @@ use anyhow::{Result, bail};
 use super::{RequestOutcome, Root, Vm};
 use crate::wasm_host::stream::{Connection, Request, StreamKind};
 
-/// What a client does in a tunnel.
+/// Actions of a client in a tunnel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TunnelEvent {
     /// It sends bytes. None at all is what Envoy announces for HTTP/1.1 before the tunnel is open.

@@ -61,7 +61,7 @@ fn resource(namespace: &str, name: &str, target: Target, mode: Option<MtlsMode>,
     }
 }
 
-/// What applies to [`orders`], and the number of resources that do.
+/// The mTLS requirements of [`orders`], and the number of resources that do.
 fn merged(all: &[PeerAuthentication], diagnostics: &Diagnostics) -> (MutualTls, usize) {
     let applicable = Applicable::new(all, Some(&orders()), "istio-system", diagnostics);
     (MutualTls::new(&applicable), applicable.count)

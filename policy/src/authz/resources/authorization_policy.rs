@@ -77,7 +77,7 @@ impl AuthorizationPolicy {
                 resource.missing("spec", "write action: DENY and the rules");
                 return None;
             }
-            return Some(Self::without_rules(metadata?, Action::Allow, Target::All));
+            return Some(Self::allowing_nothing(metadata?));
         };
         let spec = node.object()?;
         let action = spec.optional("action");
@@ -123,8 +123,9 @@ impl AuthorizationPolicy {
         Some(Self { name, mode, action, provider, target: target?, rules: rules?, rule_names: Vec::new() })
     }
 
-    fn without_rules(metadata: Metadata, action: Action, target: Target) -> Self {
-        let Metadata { name, mode, .. } = metadata;
+    /// The policy without `spec`.
+    fn allowing_nothing(Metadata { name, mode, .. }: Metadata) -> Self {
+        let (action, target) = (Action::Allow, Target::All);
         Self { name, mode, action, provider: None, target, rules: Vec::new(), rule_names: Vec::new() }
     }
 }

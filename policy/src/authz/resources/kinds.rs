@@ -10,7 +10,7 @@ const CILIUM: &str = "cilium.io";
 /// The kinds that one filter reads, by name.
 pub(crate) struct OwnKinds(pub(crate) &'static [&'static str]);
 
-/// Who or what a kind is for.
+/// Reader of a kind: a filter, or a part of Envoy or Istio.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Purpose {
     IdentityAuthz,
@@ -132,7 +132,7 @@ impl Purpose {
     }
 }
 
-/// What becomes of a resource, by its kind.
+/// Treatment of a resource, by its kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reading {
     /// The filter reads this kind.

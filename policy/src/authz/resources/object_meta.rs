@@ -6,7 +6,7 @@ use crate::authz::policy_name::PolicyName;
 use crate::config::enforcement_mode::EnforcementMode;
 use crate::config::reader::{ConfigNode, Object};
 
-/// What matters of `metadata`. Labels and all other Kubernetes keys are ignored.
+/// The parts of `metadata` that matter. Labels and all other Kubernetes keys are ignored.
 pub(crate) struct Metadata {
     pub(crate) name: PolicyName,
     pub(crate) mode: EnforcementMode,

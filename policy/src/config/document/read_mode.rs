@@ -34,7 +34,7 @@ pub(crate) enum Stream {
     Under(&'static str),
     /// The items of this list.
     Items,
-    /// What is under `items` of this streamed item.
+    /// Contents of `items` of this streamed item.
     Opened,
     /// The items of this list that have a kind.
     OpenedItems,

@@ -10,7 +10,7 @@ use crate::egress::load_notes::LoadNotes;
 /// The most items of a list.
 const MAX_ITEMS: usize = 1_000_000;
 
-/// What may be sent to a port.
+/// Traffic that may be sent to a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Content {
     Any,
@@ -20,7 +20,7 @@ pub(crate) enum Content {
     Tls,
     /// Requests for names.
     Dns,
-    /// What rules or a proxy that this filter does not have let through.
+    /// Traffic that passes rules or a proxy which this filter does not have.
     Restricted,
 }
 

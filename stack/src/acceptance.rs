@@ -11,6 +11,7 @@ mod policies;
 mod prometheus;
 mod resilience;
 mod stack;
+mod would_be_denials;
 
 use std::env;
 use std::process::Command;
@@ -19,6 +20,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail, ensure};
 
 use self::stack::Stack;
+use self::would_be_denials::WouldBeDenials;
 
 /// A claim about the stack, and the function that checks it.
 struct Check {
@@ -93,24 +95,24 @@ pub(crate) fn down() -> Result<()> {
 }
 
 /// Switches the running stack to report mode with PERMISSIVE mTLS (`report`), or back to the repository's policies
-/// (`enforce`).
+/// (`enforce`), and returns when every Envoy decides by it.
 pub(crate) fn mode(mode: &str) -> Result<()> {
     ensure!(policies::folder().exists(), "the stack is not running: start it with `make stack-up`");
     match mode {
-        "report" => policies::report(),
-        "enforce" => policies::enforce(),
+        "report" => policies::report()?,
+        "enforce" => policies::enforce()?,
         _ => bail!("expected `report` or `enforce`, found `{mode}`"),
     }
+    migration::wait_until_in_effect(&Stack::default(), mode == "report")?;
+    println!("Every Envoy of the stack is in {mode} mode.");
+    Ok(())
 }
 
-/// Prints the would-be denials of the stack in report mode.
-pub(crate) fn would_deny() -> Result<()> {
-    let rows = migration::would_deny(&Stack::default())?;
-    if rows.is_empty() {
-        println!("No would-be denials.");
-    }
-    rows.iter().for_each(|row| println!("{row}"));
-    Ok(())
+/// Prints the would-be denials of the stack in report mode, and of how many requests. False if some are not logged yet.
+pub(crate) fn would_deny() -> Result<bool> {
+    let found = WouldBeDenials::settled(&Stack::default())?;
+    println!("{found}");
+    Ok(found.is_complete())
 }
 
 /// Takes the documentation's screenshot of the console page with a headless Chromium.

@@ -51,7 +51,7 @@ fn run() -> Result<bool> {
         ["down"] => acceptance::down().map(|()| true),
         ["mode", mode] => acceptance::mode(mode).map(|()| true),
         ["screenshot"] => acceptance::screenshot().map(|()| true),
-        ["would-deny"] => acceptance::would_deny().map(|()| true),
+        ["would-deny"] => acceptance::would_deny(),
         _ => bail!(
             "expected one of certificates, rotate, ready, app, outside, authorizer, spans, visitor, \
              probe, impersonate, acceptance, up, down, mode, would-deny, screenshot"

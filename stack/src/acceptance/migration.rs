@@ -1,13 +1,11 @@
 //! Changes at run time: certificate rotation, and the migration from report mode to enforcement.
 
-use std::collections::BTreeMap;
-
 use anyhow::{Result, ensure};
-use serde_json::Value;
 use testbed::wait;
 
-use super::assertions::{expect_status, has};
+use super::assertions::expect_status;
 use super::stack::{ENVOYS, Stack, TIMEOUT};
+use super::would_be_denials::WouldBeDenials;
 use super::{Check, observability, policies};
 
 pub(super) const CHECKS: [Check; 6] = [
@@ -30,42 +28,6 @@ pub(super) const CHECKS: [Check; 6] = [
     },
     Check { claim: "an invalid policy is rejected, and the previous one stays active", run: invalid_policy },
 ];
-
-/// The would-be denials with their number of occurrences, sorted by text.
-pub(super) fn would_deny(s: &Stack) -> Result<Vec<String>> {
-    let mut counts = BTreeMap::<String, u32>::new();
-    for service in ENVOYS {
-        for entry in s.access_log(service)? {
-            // The gateway has two filters, with their fields under different keys.
-            for decision in std::iter::once(&entry).chain(entry.get("baseline")) {
-                if has(decision, "decision", "would_deny") {
-                    *counts.entry(describe(service, &entry, decision)).or_default() += 1;
-                }
-            }
-        }
-    }
-    Ok(counts.into_iter().map(|(denial, count)| format!("{count:5} x {denial}")).collect())
-}
-
-/// Describes a would-be denial: destination, request, caller, policy and reason.
-fn describe(service: &str, entry: &Value, decision: &Value) -> String {
-    let of = |entry: &Value, key: &str| Some(entry.get(key)?.as_str()?.to_owned());
-    let request = match service {
-        "egress" => of(entry, "authority").map(|authority| format!("CONNECT {authority}")),
-        "postgres-envoy" => Some("a connection".to_owned()),
-        _ => of(entry, "request"),
-    };
-    let caller = of(decision, "principal").or_else(|| of(entry, "peer"));
-    let by = of(decision, "policy").map(|policy| format!(" by {policy}"));
-    format!(
-        "{}: {}, for {}: would be denied{}: {}",
-        of(entry, "workload").unwrap_or_default(),
-        request.unwrap_or_default(),
-        caller.as_deref().unwrap_or("a client without a certificate"),
-        by.unwrap_or_default(),
-        of(decision, "reason").unwrap_or_default()
-    )
-}
 
 /// The start time of each Envoy, which a restart would change.
 fn start_times(s: &Stack) -> Result<Vec<String>> {
@@ -98,13 +60,12 @@ fn listed(s: &Stack) -> Result<String> {
         &["postgres: a connection, for cluster.local/ns/demo/sa/stranger: "],
         &["gateway: GET /orders, ", "sqlmap"],
     ];
-    wait::until_ok("the list to be complete", TIMEOUT, || {
-        let rows = would_deny(s)?;
-        let has = |parts: &[&str]| rows.iter().any(|row| parts.iter().all(|part| row.contains(part)));
-        let missing = expected.into_iter().find(|parts| !has(parts));
-        ensure!(missing.is_none(), "not listed: {missing:?}");
-        Ok(format!("{} rows, from all four Envoys", rows.len()))
-    })
+    let found = WouldBeDenials::settled(s)?;
+    ensure!(found.is_complete(), "{found}");
+    let has = |parts: &[&str]| found.rows.keys().any(|row| parts.iter().all(|part| row.contains(part)));
+    let missing = expected.into_iter().find(|parts| !has(parts));
+    ensure!(missing.is_none(), "not listed: {missing:?} in\n{found}");
+    Ok(format!("{} rows, from all four Envoys", found.rows.len()))
 }
 
 /// Changes the mode under a load of allowed requests, and waits until every denied request is affected.
@@ -112,6 +73,13 @@ fn change_under_load(s: &Stack, change: fn() -> Result<()>, allowed: bool) -> Re
     let started = start_times(s)?;
     let load = s.start_load(4)?;
     change()?;
+    wait_until_in_effect(s, allowed)?;
+    ensure!(start_times(s)? == started, "an Envoy was restarted");
+    load.expect_all(200)
+}
+
+/// Waits until every Envoy allows, or denies, what the policies deny.
+pub(super) fn wait_until_in_effect(s: &Stack, allowed: bool) -> Result<()> {
     let tries: [&[&str]; 6] = [
         &["http", "app-envoy:8000", "path=/orders", "as=stranger"],
         &["http", "app-envoy:8000", "path=/orders"],
@@ -127,8 +95,7 @@ fn change_under_load(s: &Stack, change: fn() -> Result<()>, allowed: bool) -> Re
             Ok((succeeded == allowed).then_some(()))
         })?;
     }
-    ensure!(start_times(s)? == started, "an Envoy was restarted");
-    load.expect_all(200)
+    Ok(())
 }
 
 fn invalid_policy(s: &Stack) -> Result<String> {

@@ -5,6 +5,7 @@
 mod demo_table;
 mod envoy;
 mod examples;
+mod getting_started;
 mod messages;
 mod page;
 mod reference;

@@ -34,6 +34,8 @@ pub(crate) struct Page {
     pub(crate) tables: Vec<Table>,
     /// The fenced blocks of YAML.
     pub(crate) snippets: Vec<String>,
+    /// All fenced blocks in order, each with its language.
+    pub(crate) blocks: Vec<(String, String)>,
 }
 
 /// The folders that pages are in, from the root of the repository.
@@ -77,18 +79,21 @@ fn read(path: &Path) -> Result<Page> {
 
 fn parse(text: &str) -> Page {
     let mut page = Page::default();
-    let mut snippet: Option<String> = None;
+    let mut block: Option<(String, String)> = None;
     // The index of the first inline of the current heading or cell.
     let mut start = 0;
     let mut emphasis = None;
     for event in Parser::new_ext(text, Options::ENABLE_TABLES) {
         match event {
-            Event::Start(Tag::CodeBlock(CodeBlockKind::Fenced(language))) if &*language == "yaml" => {
-                snippet = Some(String::new());
+            Event::Start(Tag::CodeBlock(CodeBlockKind::Fenced(language))) => {
+                block = Some((language.into_string(), String::new()));
             }
-            Event::End(TagEnd::CodeBlock) => page.snippets.extend(snippet.take()),
-            Event::Text(text) => match &mut snippet {
-                Some(snippet) => snippet.push_str(&text),
+            Event::End(TagEnd::CodeBlock) => {
+                page.blocks.extend(block.take());
+                page.inlines.push(Inline::Break);
+            }
+            Event::Text(text) => match &mut block {
+                Some((_, block)) => block.push_str(&text),
                 None => push_text(&mut page.inlines, emphasis.unwrap_or_default(), &text),
             },
             Event::SoftBreak | Event::HardBreak => push_text(&mut page.inlines, emphasis.unwrap_or_default(), " "),
@@ -124,6 +129,8 @@ fn parse(text: &str) -> Page {
             _ => {}
         }
     }
+    let yaml = page.blocks.iter().filter(|(language, _)| language == "yaml");
+    page.snippets = yaml.map(|(_, text)| text.clone()).collect();
     page
 }
 

@@ -130,13 +130,13 @@ const MISTAKES: [Mistake; 13] = [
         name: "the mark is empty",
         change: |filters| replace(filters, fixed_mark(MARK_STATE, "%REQ(x-not-there)%")),
         answers: [302, 403, 302, 403],
-        reason: "the mark `` names no provider of customProviders",
+        reason: "the mark `` is no list of providers of customProviders",
     },
     Mistake {
         name: "the mark names another provider",
         change: |filters| replace(filters, fixed_mark(MARK_STATE, "somebody")),
         answers: [302, 403, 302, 403],
-        reason: "the mark `somebody` names no provider of customProviders",
+        reason: "the mark `somebody` is no list of providers of customProviders",
     },
     Mistake {
         name: "the mark is set under another key",

@@ -356,9 +356,11 @@ resources:
 ",
     )?;
     let lines: Vec<_> = vm.log().iter().map(|line| (line.level, line.message.as_str())).collect();
+    let (first, lines) = lines.split_first().context("no log")?;
+    let loaded = ") egress_allowlist: loaded 0 rules and 2 resources with 0 hosts, 0 rules only report";
+    ensure!(first.0 == 2 && first.1.ends_with(loaded), "{first:?}");
     let prefix = "sallyport egress_allowlist:";
     let expected = [
-        (2, format!("{prefix} loaded 0 rules and 2 resources with 0 hosts, 0 rules only report")),
         (
             2,
             format!(

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use host_tests::policy::{self, authorization_policy, single_policy};
 use host_tests::rows;
 use serde_json::{Value, json};
@@ -13,11 +13,13 @@ use testbed::{Client, Configuration, Envoy, Options, wait};
 const LIMIT: Duration = Duration::from_secs(30);
 
 fn filter(configuration: &Value) -> Value {
+    filter_of(&testbed::filter_path("identity-authz"), configuration)
+}
+
+fn filter_of(module: &Path, configuration: &Value) -> Value {
     json!({
         "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
-        "config": testbed::wasm_plugin(
-            "identity_authz", "identity_authz", &testbed::filter_path("identity-authz"), configuration
-        )
+        "config": testbed::wasm_plugin("identity_authz", "identity_authz", module, configuration)
     })
 }
 
@@ -107,16 +109,71 @@ fn check_encoding(configuration: Value) -> Result<()> {
     Ok(())
 }
 
-/// Writes a discovery file and moves it into place: Envoy watches for moves.
-fn discover(folder: &Path, configuration: &Value) -> Result<()> {
+/// Writes a discovery file with this filter and moves it into place: Envoy watches for moves.
+fn discover(folder: &Path, filter: Value) -> Result<()> {
     let resource = json!({
         "@type": "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig",
         "name": "sallyport.identity_authz",
-        "typed_config": filter(configuration)
+        "typed_config": filter
     });
     let new = folder.join("filter.json.new");
     fs::write(&new, serde_json::to_vec(&json!({"resources": [resource]}))?)?;
     Ok(fs::rename(new, folder.join("filter.json"))?)
+}
+
+/// Returns the entry of a filter that Envoy reads from the discovery file of a folder.
+fn discovered(folder: &Path) -> Value {
+    json!({"name": "sallyport.identity_authz", "config_discovery": {
+        "config_source": {
+            "resource_api_version": "V3",
+            "path_config_source": {"path": folder.join("filter.json"), "watched_directory": {"path": folder}}
+        },
+        "type_urls": ["type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm"]
+    }})
+}
+
+/// Returns the module with another version in its load line.
+fn another_version(mut module: Vec<u8>) -> Result<Vec<u8>> {
+    let version = env!("CARGO_PKG_VERSION");
+    let found = |bytes: &[u8]| bytes.windows(version.len()).position(|window| window == version.as_bytes());
+    let at = found(&module).context("the module does not name its version")?;
+    module.iter_mut().skip(at).take(version.len()).for_each(|byte| *byte = b'9');
+    ensure!(found(&module).is_none(), "the module names its version twice");
+    Ok(module)
+}
+
+#[test]
+fn a_module_under_a_new_name_is_loaded_and_one_under_the_old_name_is_not() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let watched = folder.path().join("watched");
+    fs::create_dir(&watched)?;
+    testbed::build_filters()?;
+    let module = fs::read(testbed::filter_path("identity-authz"))?;
+    let [old, new] = ["old.wasm", "new.wasm"].map(|name| folder.path().join(name));
+    fs::write(&old, &module)?;
+    let policy = structure(&paths(&["/a"])?);
+    discover(&watched, filter_of(&old, &policy))?;
+    let envoy = start(folder.path(), &[discovered(&watched)])?;
+    let client = Client::plaintext(envoy.listener("ingress")?);
+    let upgraded = "9".repeat(env!("CARGO_PKG_VERSION").len());
+    let loads = |version: &str| Ok::<_, anyhow::Error>(envoy.log()?.matches(&format!("sallyport {version} (")).count());
+    ensure!(loads(env!("CARGO_PKG_VERSION"))? > 0, "{}", envoy.log()?);
+
+    let changed = another_version(module)?;
+    fs::write(&old, &changed)?;
+    let stat =
+        |name: &str| envoy.stat(&format!("extension_config_discovery.http_filter.sallyport.identity_authz.{name}"));
+    let before = stat("update_success")?;
+    discover(&watched, filter_of(&old, &policy))?;
+    wait::until("the file to be read", LIMIT, || Ok((stat("update_success")? > before).then_some(())))?;
+    ensure!(loads(&upgraded)? == 0, "a new file under the old name was loaded");
+
+    fs::write(&new, &changed)?;
+    discover(&watched, filter_of(&new, &policy))?;
+    // The main thread and two workers.
+    wait::until("the new module to be loaded", LIMIT, || Ok((loads(&upgraded)? >= 3).then_some(())))?;
+    ensure!((client.get("/a")?.status, client.get("/b")?.status) == (200, 403));
+    Ok(())
 }
 
 #[test]
@@ -124,15 +181,8 @@ fn a_bad_update_is_rejected_and_the_old_policy_serves_on() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let watched = folder.path().join("watched");
     fs::create_dir(&watched)?;
-    discover(&watched, &structure(&paths(&["/a"])?))?;
-    let discovered = json!({"name": "sallyport.identity_authz", "config_discovery": {
-        "config_source": {
-            "resource_api_version": "V3",
-            "path_config_source": {"path": watched.join("filter.json"), "watched_directory": {"path": watched}}
-        },
-        "type_urls": ["type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm"]
-    }});
-    let envoy = start(folder.path(), &[discovered])?;
+    discover(&watched, filter(&structure(&paths(&["/a"])?)))?;
+    let envoy = start(folder.path(), &[discovered(&watched)])?;
     let client = Client::plaintext(envoy.listener("ingress")?);
     let answers = || -> Result<[u16; 2]> { Ok([client.get("/a")?.status, client.get("/b")?.status]) };
     ensure!(answers()? == [200, 403], "{:?}", answers()?);
@@ -143,12 +193,12 @@ fn a_bad_update_is_rejected_and_the_old_policy_serves_on() -> Result<()> {
         let line = page.lines().find(|line| line.contains("sallyport.identity_authz") && line.contains("config_fail"));
         Ok(envoy.stat(rejected)?.max(line.and_then(|line| line.split_once(": ")?.1.parse().ok()).unwrap_or(0)))
     };
-    discover(&watched, &structure(&json!({"resources": [], "defaultAction": "ALOW"})))?;
+    discover(&watched, filter(&structure(&json!({"resources": [], "defaultAction": "ALOW"}))))?;
     wait::until("the update to be rejected", LIMIT, || Ok((rejections()? > 0).then_some(())))?;
     ensure!(envoy.log()?.contains("defaultAction: unknown value `ALOW`, did you mean \"ALLOW\"?"), "{}", envoy.log()?);
     ensure!(answers()? == [200, 403], "{:?} after a bad update", answers()?);
 
-    discover(&watched, &structure(&paths(&["/b"])?))?;
+    discover(&watched, filter(&structure(&paths(&["/b"])?)))?;
     wait::until("the new policy to serve", LIMIT, || Ok((answers()? == [403, 200]).then_some(())))
 }
 

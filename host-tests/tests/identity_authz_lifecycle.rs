@@ -151,10 +151,33 @@ fn the_loaded_policies_are_logged() -> Result<()> {
     let (vm, _) = Vm::configured(&filter::load("identity-authz")?, &allow_and_deny()?)?;
     let line = vm.log().first().context("no log")?;
     ensure!(
-        line.message == "sallyport identity_authz: loaded 2 resources, 2 apply here, 2 enforced, 0 only reported",
+        line.message.ends_with(" identity_authz: loaded 2 resources, 2 apply here, 2 enforced, 0 only reported"),
         "{line:?}"
     );
     ensure!(line.level == 2, "{line:?}");
+    Ok(())
+}
+
+#[test]
+fn the_load_line_names_the_build_and_gauges_name_the_configuration() -> Result<()> {
+    let first = allow_and_deny()?;
+    let (mut vm, _) = Vm::configured(&filter::load("identity-authz")?, &first)?;
+    let line = &vm.log().first().context("no log")?.message;
+    let build = line.strip_prefix("sallyport ").and_then(|rest| rest.split_once(") ")).context(line.clone())?.0;
+    let (version, commit) = build.split_once(" (").context(line.clone())?;
+    ensure!(version == env!("CARGO_PKG_VERSION"), "{line}");
+    ensure!(commit == "unknown commit" || commit.starts_with(|first: char| first.is_ascii_hexdigit()), "{line}");
+    let loaded = |vm: &Vm| vm.gauges().get("sallyport.identity_authz.loaded").copied();
+    let version_number = vm.gauges().get("sallyport.identity_authz.version").copied();
+    let parts = version.split('.').map(str::parse::<u64>).collect::<Result<Vec<_>, _>>()?;
+    ensure!(version_number == parts.into_iter().reduce(|number, part| number * 1000 + part), "{:?}", vm.gauges());
+    let fingerprint = loaded(&vm);
+    ensure!(vm.configure(b"{\"mode\": 1}")?.is_err());
+    ensure!(loaded(&vm) == fingerprint, "a refused configuration changes the gauge");
+    let _second = vm.configure(only_allow_web("")?.as_bytes())??;
+    ensure!(loaded(&vm) != fingerprint, "another configuration has the same gauge");
+    let _first = vm.configure(first.as_bytes())??;
+    ensure!(loaded(&vm) == fingerprint, "the same configuration has another gauge");
     Ok(())
 }
 

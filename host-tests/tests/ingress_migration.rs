@@ -78,7 +78,7 @@ fn check_mode(mode: &str, plaintext: u16) -> Result<()> {
         let found = reason(&access_log::find(&log, |entry| reason(entry).contains("STRICT"))?);
         let expected = "PeerAuthentication istio-system/default is STRICT, and the connection has no validated certificate; \
                         a listener asks for one by a validation_context, and insists on it by \
-                        require_client_certificate: GET / by";
+                        require_client_certificate (docs/listener-settings.md): GET / by";
         ensure!(found.starts_with(expected), "{found}");
     }
     Ok(())

@@ -37,7 +37,7 @@ const FILTERS: [(&str, &[&str]); 3] = [
 const MAX_BYTES: usize = 512 * 1024;
 
 /// The host functions of ABI 0.2.1 that the filters import.
-const IMPORTS: [&str; 14] = [
+const IMPORTS: [&str; 15] = [
     "proxy_call_foreign_function",
     "proxy_close_stream",
     "proxy_define_metric",
@@ -48,6 +48,7 @@ const IMPORTS: [&str; 14] = [
     "proxy_get_property",
     "proxy_increment_metric",
     "proxy_log",
+    "proxy_record_metric",
     "proxy_send_local_response",
     "proxy_set_effective_context",
     "proxy_set_property",

@@ -242,7 +242,9 @@ pub enum Answer {
 /// Returns a counter's name without `sallyport.<filter>.`, or `None` for a counter that cases do not check.
 pub(super) fn checked_counter<'n>(name: &'n str, filter: &str) -> Option<&'n str> {
     let name = name.strip_prefix("sallyport.")?.strip_prefix(filter)?.strip_prefix('.')?;
-    (filter == CONNECTION_COUNTING_FILTER || !name.starts_with("connection.")).then_some(name)
+    let counts_connections = filter == CONNECTION_COUNTING_FILTER || !name.starts_with("connection.");
+    // `unmatched` follows from the reason, which cases check; the gauges are no counters.
+    (counts_connections && !name.starts_with("unmatched.") && !["loaded", "version"].contains(&name)).then_some(name)
 }
 
 /// Returns the body of a denial by `filter`, by default.

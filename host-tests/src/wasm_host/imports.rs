@@ -13,7 +13,7 @@ use headers::{add_header, get_header, get_headers};
 use super::encoding;
 use super::guest::Guest;
 use super::outcome::LocalResponse;
-use super::state::{LogLine, State, Status};
+use super::state::{LogLine, MetricKind, State, Status};
 use super::stream::StreamKind;
 
 const MODULE: &str = "env";
@@ -174,12 +174,15 @@ fn define_metrics(linker: &mut Linker<State>) -> Result<()> {
     linker.func_wrap(
         MODULE,
         "proxy_define_metric",
-        |mut caller: Caller<'_, State>, _kind: u32, name: u32, length: u32, id_out: u32| {
-            status_code(define_metric(&mut caller, [name, length], id_out))
+        |mut caller: Caller<'_, State>, kind: u32, name: u32, length: u32, id_out: u32| {
+            status_code(define_metric(&mut caller, kind, [name, length], id_out))
         },
     )?;
     linker.func_wrap(MODULE, "proxy_increment_metric", |mut caller: Caller<'_, State>, id: u32, offset: i64| {
         status_code(increment_metric(&mut caller, id, offset))
+    })?;
+    linker.func_wrap(MODULE, "proxy_record_metric", |mut caller: Caller<'_, State>, id: u32, value: u64| {
+        status_code(record_metric(&mut caller, id, value))
     })?;
     Ok(())
 }
@@ -348,12 +351,18 @@ fn set_effective_context(caller: &mut Caller<'_, State>, context: u32) -> CallRe
     Ok(())
 }
 
-fn define_metric(caller: &mut Caller<'_, State>, [name, length]: [u32; 2], id_out: u32) -> CallResult {
+/// Returns BadArgument for other kinds than counters and gauges, which no filter here defines.
+fn define_metric(caller: &mut Caller<'_, State>, kind: u32, [name, length]: [u32; 2], id_out: u32) -> CallResult {
     let mut guest = Guest::new(caller)?;
     let name = guest.read(name, length)?;
     record(&mut guest, "proxy_define_metric", &name)?;
     let name = String::from_utf8(name).map_err(|_| Status::BadArgument)?;
-    let id = u32::try_from(guest.state().metric(&name)).map_err(|_| Status::InternalFailure)?;
+    let kind = match kind {
+        0 => MetricKind::Counter,
+        1 => MetricKind::Gauge,
+        _ => return Err(Status::BadArgument.into()),
+    };
+    let id = u32::try_from(guest.state().metric(&name, kind)).map_err(|_| Status::InternalFailure)?;
     Ok(guest.write_u32(id_out, id)?)
 }
 
@@ -363,7 +372,14 @@ fn increment_metric(caller: &mut Caller<'_, State>, id: u32, offset: i64) -> Cal
     record(&mut guest, "proxy_increment_metric", b"")?;
     let offset = u64::try_from(offset).ok().filter(|offset| *offset > 0).ok_or(Status::BadArgument)?;
     let index = usize::try_from(id).map_err(|_| Status::BadArgument)?;
-    let (_, value) = guest.state().metrics.get_mut(index).ok_or(Status::NotFound)?;
-    *value += offset;
+    guest.state().metrics.get_mut(index).ok_or(Status::NotFound)?.value += offset;
+    Ok(())
+}
+
+fn record_metric(caller: &mut Caller<'_, State>, id: u32, value: u64) -> CallResult {
+    let mut guest = Guest::new(caller)?;
+    record(&mut guest, "proxy_record_metric", b"")?;
+    let index = usize::try_from(id).map_err(|_| Status::BadArgument)?;
+    guest.state().metrics.get_mut(index).ok_or(Status::NotFound)?.value = value;
     Ok(())
 }

@@ -63,7 +63,7 @@ pub(super) struct State {
     pub(super) configuring: bool,
     /// In milliseconds; 0 means that the timer never fires.
     pub(super) tick_period: u32,
-    pub(super) metrics: Vec<(String, u64)>,
+    pub(super) metrics: Vec<Metric>,
     /// The declared filter-state keys, each with its root context: Envoy rejects a second declaration in the same one.
     pub(super) declared: BTreeSet<(u32, String)>,
     /// The filter-state keys whose values live as long as the connection.
@@ -131,12 +131,32 @@ impl State {
         status
     }
 
-    /// Returns the index of the metric with this name, which it adds if there is none.
-    pub(super) fn metric(&mut self, name: &str) -> usize {
-        if let Some(index) = self.metrics.iter().position(|(known, _)| known == name) {
+    /// Returns the index of the metric with this name and kind, which it adds if there is none.
+    pub(super) fn metric(&mut self, name: &str, kind: MetricKind) -> usize {
+        if let Some(index) = self.metrics.iter().position(|known| known.name == name && known.kind == kind) {
             return index;
         }
-        self.metrics.push((name.to_owned(), 0));
+        self.metrics.push(Metric { name: name.to_owned(), kind, value: 0 });
         self.metrics.len() - 1
     }
+}
+
+/// Metric that a module defined.
+#[derive(Debug)]
+pub(super) struct Metric {
+    /// Name in full.
+    pub(super) name: String,
+    /// Kind that it was defined with.
+    pub(super) kind: MetricKind,
+    /// Value so far.
+    pub(super) value: u64,
+}
+
+/// Kind of a metric (`proxy_metric_type_t`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum MetricKind {
+    /// Goes up only.
+    Counter,
+    /// Is set to any value.
+    Gauge,
 }

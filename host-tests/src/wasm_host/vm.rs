@@ -8,7 +8,7 @@ use wasmtime::{Instance, Store, WasmParams, WasmResults};
 
 use super::module::Module;
 use super::outcome::{ConnectionOutcome, Refused, RequestOutcome};
-use super::state::{InjectedFailure, LogLine, State};
+use super::state::{InjectedFailure, LogLine, MetricKind, State};
 use super::stream::{Connection, Request, Stream, StreamKind};
 
 mod tunnel;
@@ -303,12 +303,22 @@ impl Vm {
 
     /// Returns the counters that are not zero.
     pub fn counters(&self) -> BTreeMap<String, u64> {
-        self.store.data().metrics.iter().filter(|(_, value)| *value > 0).cloned().collect()
+        self.metrics(MetricKind::Counter).filter(|(_, value)| *value > 0).collect()
+    }
+
+    /// Returns the gauges.
+    pub fn gauges(&self) -> BTreeMap<String, u64> {
+        self.metrics(MetricKind::Gauge).collect()
+    }
+
+    fn metrics(&self, kind: MetricKind) -> impl Iterator<Item = (String, u64)> {
+        let metrics = self.store.data().metrics.iter().filter(move |metric| metric.kind == kind);
+        metrics.map(|metric| (metric.name.clone(), metric.value))
     }
 
     /// Returns the names of all defined counters.
     pub fn defined_counters(&self) -> Vec<String> {
-        self.store.data().metrics.iter().map(|(name, _)| name.clone()).collect()
+        self.metrics(MetricKind::Counter).map(|(name, _)| name).collect()
     }
 
     /// Returns the period of the timer in milliseconds; 0 means never.

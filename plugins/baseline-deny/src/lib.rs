@@ -57,6 +57,7 @@ impl<H: Host> BaselineDenyPlugin<H> {
         let report = DenialReport {
             enforced,
             failure: denial.is_failure(),
+            unmatched: false,
             details: &denial.details("baseline"),
             policy: denial.policy(),
             pattern: pattern.as_deref(),

@@ -59,7 +59,7 @@ impl<H: Host + 'static> Plugin for EgressAllowlistPlugin<H> {
     fn configure(host: H, configuration: Bytes) -> Result<Self, ConfigErrors> {
         let configuration = EgressAllowlist::parse(&configuration)?;
         log_loaded(host, Self::NAME, configuration.load_report());
-        let reporter = Reporter::new(host, Self::NAME, configuration.policy().denying_rules());
+        let reporter = Reporter::new(host, Self::NAME, configuration.policy().denying_rules()).with_unmatched();
         reporter.count_kind(LIMITED, 0);
         let peers = PeerCache::new(host, configuration.certificate_validation());
         let limit = configuration.policy().max_connections_per_client().map(ClientLimit::new);
@@ -205,6 +205,7 @@ impl<H: Host + 'static> EgressAllowlistPlugin<H> {
         let report = DenialReport {
             enforced,
             failure: denial.is_failure(),
+            unmatched: denial.is_unmatched(),
             details: &denial.details(),
             policy: denial.policy(),
             pattern: None,

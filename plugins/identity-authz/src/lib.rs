@@ -37,7 +37,7 @@ impl<H: Host + 'static> Plugin for IdentityAuthzPlugin<H> {
         let configuration = IdentityAuthz::parse(configuration)?;
         log_loaded(host, Self::NAME, configuration.load_report());
         let policy = configuration.policy();
-        let mut reporter = Reporter::new(host, Self::NAME, policy.denying_policies());
+        let mut reporter = Reporter::new(host, Self::NAME, policy.denying_policies()).with_unmatched();
         if let Some(custom) = configuration.marking() {
             reporter = reporter.with_marks(custom.providers());
         }
@@ -109,6 +109,7 @@ impl<H: Host> IdentityAuthzPlugin<H> {
                 let denial = DenialReport {
                     enforced: true,
                     failure: true,
+                    unmatched: false,
                     details: "rbac_access_denied_matched_policy[none]",
                     policy: None,
                     pattern: None,
@@ -134,7 +135,12 @@ impl<H: Host> IdentityAuthzPlugin<H> {
             self.reporter.audit(rule.policy());
         }
         let (denial, enforced) = match &evaluation.decision {
-            Decision::Allow => return self.reporter.allow(),
+            Decision::Allow => {
+                if let Some(rule) = evaluation.allowed_by {
+                    self.reporter.set_filter_state("policy", &rule.policy().to_string());
+                }
+                return self.reporter.allow();
+            }
             Decision::WouldDeny(denial) => (denial, false),
             Decision::Deny(denial) => (denial, true),
         };
@@ -143,6 +149,7 @@ impl<H: Host> IdentityAuthzPlugin<H> {
         deny(&DenialReport {
             enforced,
             failure: denial.is_failure(),
+            unmatched: denial.is_unmatched(),
             details: &denial.details("rbac"),
             policy: denial.policy(),
             pattern: None,

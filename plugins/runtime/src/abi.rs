@@ -64,6 +64,7 @@ mod imports {
         ) -> u32;
         pub(super) fn proxy_define_metric(kind: u32, name: *const u8, length: usize, id: *mut u32) -> u32;
         pub(super) fn proxy_increment_metric(id: u32, by: i64) -> u32;
+        pub(super) fn proxy_record_metric(id: u32, value: u64) -> u32;
     }
 }
 
@@ -93,6 +94,7 @@ mod imports {
         proxy_call_foreign_function(*const u8, usize, *const u8, usize, *mut *mut u8, *mut usize);
         proxy_define_metric(u32, *const u8, usize, *mut u32);
         proxy_increment_metric(u32, i64);
+        proxy_record_metric(u32, u64);
     }
 }
 
@@ -206,4 +208,9 @@ pub(crate) fn define_metric(kind: u32, name: &[u8]) -> Result<u32, Status> {
 pub(crate) fn increment_metric(id: u32, by: i64) -> Result<(), Status> {
     // SAFETY: no memory is passed.
     check(unsafe { imports::proxy_increment_metric(id, by) })
+}
+
+pub(crate) fn record_metric(id: u32, value: u64) -> Result<(), Status> {
+    // SAFETY: no memory is passed.
+    check(unsafe { imports::proxy_record_metric(id, value) })
 }

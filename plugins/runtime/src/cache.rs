@@ -75,7 +75,7 @@ impl<H: Host> PolicyCache<H> {
             false => self.lookup(policy, request),
         };
         match cached.as_deref() {
-            Some(CachedDecision::AllowAll) => Evaluation { decision: Decision::Allow, audit: None },
+            Some(CachedDecision::AllowAll) => Evaluation { decision: Decision::Allow, audit: None, allowed_by: None },
             Some(CachedDecision::Matches(matches)) => policy.evaluate(Some(matches), request),
             None => policy.evaluate(None, request),
         }

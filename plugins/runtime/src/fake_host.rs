@@ -35,6 +35,7 @@ pub(crate) struct FakeHost {
     pub(crate) configuration: RefCell<Vec<u8>>,
     pub(crate) contexts: RefCell<BTreeSet<u32>>,
     pub(crate) counters: RefCell<Vec<(String, i64)>>,
+    pub(crate) gauges: RefCell<BTreeMap<String, u32>>,
     pub(crate) log: RefCell<Vec<(Level, String)>>,
     pub(crate) replies: RefCell<Vec<(u32, String, String)>>,
     pub(crate) closed: Cell<usize>,
@@ -210,6 +211,12 @@ impl Host for &FakeHost {
     fn increment_counter(self, id: u32, by: i64) -> Result<(), HostError> {
         self.call("increment_counter", &id.to_string())?;
         self.counters.borrow_mut()[usize::try_from(id).expect("a 64-bit machine")].1 += by;
+        Ok(())
+    }
+
+    fn set_gauge(self, name: &str, value: u32) -> Result<(), HostError> {
+        self.call("set_gauge", name)?;
+        self.gauges.borrow_mut().insert(name.to_owned(), value);
         Ok(())
     }
 }

@@ -110,6 +110,9 @@ pub trait Host: Copy {
 
     /// Adds to a counter.
     fn increment_counter(self, id: u32, by: i64) -> Result<(), HostError>;
+
+    /// Sets a gauge, which is defined when it is first named.
+    fn set_gauge(self, name: &str, value: u32) -> Result<(), HostError>;
 }
 
 /// The proxy that runs this module.
@@ -128,6 +131,7 @@ const DOWNSTREAM: u32 = 2;
 
 /// `proxy_metric_type_t`.
 const COUNTER: u32 = 0;
+const GAUGE: u32 = 1;
 
 /// gRPC's PERMISSION_DENIED.
 const GRPC_PERMISSION_DENIED: i32 = 7;
@@ -211,6 +215,11 @@ impl Host for ProxyHost {
 
     fn increment_counter(self, id: u32, by: i64) -> Result<(), HostError> {
         abi::increment_metric(id, by).map_err(HostError)
+    }
+
+    fn set_gauge(self, name: &str, value: u32) -> Result<(), HostError> {
+        let id = abi::define_metric(GAUGE, name.as_bytes()).map_err(HostError)?;
+        abi::record_metric(id, value.into()).map_err(HostError)
     }
 }
 

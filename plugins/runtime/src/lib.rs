@@ -25,6 +25,7 @@ mod host;
 mod load_log;
 mod report;
 mod stream;
+mod version;
 mod vm;
 
 pub use abi::Bytes;

@@ -3,10 +3,12 @@
 use sallyport_policy::LoadReport;
 
 use crate::host::{Host, Level};
+use crate::version::{COMMIT, VERSION};
 
-/// Logs what a filter has loaded: one line of counts, lines about resources without effect here, and warnings.
+/// Logs what a filter has loaded: one line with the version and counts, lines about resources without effect here, and
+/// warnings.
 pub fn log_loaded(host: impl Host, name: &str, report: &LoadReport) {
-    log_lines(host, name, Level::Info, &[report.summary().to_owned()]);
+    host.log(Level::Info, &format!("sallyport {VERSION} ({COMMIT}) {name}: {}", report.summary()));
     log_lines(host, name, Level::Info, report.notes());
     log_lines(host, name, Level::Warn, report.warnings());
 }

@@ -13,6 +13,9 @@ use crate::vm::Action;
 /// Denials that a worker logs a second; the rest are counted.
 const MAX_LOGGED_A_SECOND: u32 = 10;
 
+/// Segment of the counters of what nothing allows.
+const UNMATCHED: &str = "unmatched";
+
 /// The most characters of a pattern in the name of its counter.
 const MAX_SEGMENT: usize = 200;
 
@@ -23,6 +26,8 @@ pub struct DenialReport<'a> {
     pub enforced: bool,
     /// True if the proxy failed to supply what the decision needed.
     pub failure: bool,
+    /// True if it is denied since nothing allows it, rather than by a policy or a fault of its own.
+    pub unmatched: bool,
     /// Value of `%RESPONSE_CODE_DETAILS%`.
     pub details: &'a str,
     /// Policy that matched, if one did.
@@ -81,6 +86,12 @@ impl<H: Host> Reporter<H> {
         for policy in policies {
             self.add(audit_counter(policy), 0);
         }
+        self
+    }
+
+    /// Defines `sallyport.<filter>.unmatched.{denied,would_deny}`, for a filter that denies what nothing allows.
+    pub fn with_unmatched(self) -> Self {
+        self.define_denials(UNMATCHED);
         self
     }
 
@@ -175,6 +186,9 @@ impl<H: Host> Reporter<H> {
         }
         if let Some(policy) = denial.policy {
             self.add(denial_counter(&policy.counter(), denial.enforced), 1);
+        }
+        if denial.unmatched {
+            self.add(denial_counter(UNMATCHED, denial.enforced), 1);
         }
         if let Some(pattern) = denial.pattern {
             let name = format!("pattern.{}", stat_segment(pattern));

@@ -10,6 +10,7 @@ use sallyport_policy::ConfigErrors;
 use crate::abi::Bytes;
 use crate::host::{Host, Level};
 use crate::stream::request::Side;
+use crate::version::{fingerprint, set_gauges};
 
 /// Filter with one configuration.
 ///
@@ -130,8 +131,10 @@ impl<P: Plugin> Vm<P> {
                 return false;
             }
         };
+        let fingerprint = fingerprint(&configuration);
         match P::configure(self.host, configuration) {
             Ok(plugin) => {
+                set_gauges(self.host, P::NAME, fingerprint);
                 self.insert(context, plugin);
                 if self.host.set_tick_period(TICK_MILLISECONDS).is_err() {
                     self.log(Level::Warn, "this proxy has no timers, counters stand still");

@@ -34,8 +34,11 @@ pub struct CompiledPolicy {
     mutual_tls: MutualTls,
     /// The CUSTOM policies, whose marks are checked before the rules.
     custom: Option<Rc<CustomPolicies>>,
-    /// True if the fast path decides what it admits: there is no audit mark to find and no mark of CUSTOM to check.
+    /// True if the fast path decides what it admits: there is no audit mark to find, no mark of CUSTOM to check and no
+    /// ALLOW rule to name.
     takes_fast_path: bool,
+    /// True if an evaluation names the ALLOW rule that matches.
+    names_allowed: bool,
     names_repeat: bool,
 }
 
@@ -60,7 +63,14 @@ impl CompiledPolicy {
         let names_repeat = names_repeat(&policies);
         let rules = compile_rules(policies, default_action, mode);
         let takes_fast_path = rules.audit.is_empty();
-        Self { rules, mutual_tls: MutualTls::default(), custom: None, takes_fast_path, names_repeat }
+        Self {
+            rules,
+            mutual_tls: MutualTls::default(),
+            custom: None,
+            takes_fast_path,
+            names_allowed: false,
+            names_repeat,
+        }
     }
 
     /// Adds what PeerAuthentication requires of connections.
@@ -72,6 +82,13 @@ impl CompiledPolicy {
     /// Adds the CUSTOM policies: no request goes on without a mark that its authorizers were asked.
     pub(crate) fn with_custom(mut self, custom: Rc<CustomPolicies>) -> Self {
         self.custom = Some(custom);
+        self.takes_fast_path = false;
+        self
+    }
+
+    /// Makes evaluations name the ALLOW rule that matches, which takes the fast path from every request.
+    pub(crate) fn naming_allowed(mut self) -> Self {
+        self.names_allowed = true;
         self.takes_fast_path = false;
         self
     }
@@ -104,7 +121,7 @@ impl CompiledPolicy {
             && let Some(cache) = cache
             && cache.fast_path(&self.rules).admits(request)
         {
-            return Evaluation { decision: Decision::Allow, audit: None };
+            return Evaluation { decision: Decision::Allow, audit: None, allowed_by: None };
         }
         let mut lookups = self.rules.lookups(cache.map(|cache| &cache.fields), request);
         let decision = match self.denial_before_rules(cache, lookups.request) {
@@ -112,10 +129,17 @@ impl CompiledPolicy {
             Err(denial) => self.rules.deny_or_report(denial),
         };
         let audit = self.matching_audit_rule(&mut lookups);
-        if decision != Decision::Allow {
-            lookups.keep();
-        }
-        Evaluation { decision, audit }
+        let allowed_by = match decision {
+            Decision::Allow if self.names_allowed => {
+                self.rules.first(&self.rules.allow.enforced, &mut lookups).ok().flatten()
+            }
+            Decision::Allow => None,
+            _ => {
+                lookups.keep();
+                None
+            }
+        };
+        Evaluation { decision, audit, allowed_by }
     }
 
     /// The lookups of the connection of `request`, for [`evaluate`](Self::evaluate).
@@ -152,7 +176,7 @@ impl CompiledPolicy {
         self.rules.first(&self.rules.audit, lookups).ok().flatten()
     }
 
-    /// The first ALLOW rule that matches, for tools that show why: a filter needs to know only that there is one.
+    /// The first ALLOW rule that matches, for tools that show why.
     pub fn matching_allow_rule(&self, request: &mut dyn Request) -> Result<Option<&RuleName>, EvalError> {
         self.rules.first(&self.rules.allow.enforced, &mut self.rules.lookups(None, request))
     }

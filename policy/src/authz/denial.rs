@@ -15,6 +15,8 @@ pub struct Evaluation<'p> {
     pub decision: Decision<Denial<'p>>,
     /// The first AUDIT rule that matches, whatever the answer is.
     pub audit: Option<&'p RuleName>,
+    /// The first ALLOW rule that matches an allowed request, if the policy was made to name it.
+    pub allowed_by: Option<&'p RuleName>,
 }
 
 /// Reason for a denial.
@@ -40,7 +42,7 @@ pub enum Denial<'p> {
 pub enum CustomDenial<'p> {
     /// No mark; one of the policies that apply.
     NoMark(Option<&'p PolicyName>),
-    /// Mark that names no provider of `customProviders`.
+    /// Mark that is no list of providers of `customProviders`.
     InvalidMark(Vec<u8>),
     /// Mark that lacks the provider of a policy that matches.
     NotAsked {
@@ -65,7 +67,7 @@ impl fmt::Display for CustomDenial<'_> {
             }
             Self::InvalidMark(mark) => write!(
                 f,
-                "the mark `{}` names no provider of customProviders; give the instance with stage: custom the same \
+                "the mark `{}` is no list of providers of customProviders; give the instance with stage: custom the same \
                  customProviders",
                 printable(mark)
             ),
@@ -101,6 +103,11 @@ impl Denial<'_> {
     /// Reports whether the proxy failed to supply an attribute that the decision needs.
     pub fn is_failure(&self) -> bool {
         matches!(self, Self::Undecidable(EvalError::AttributeUnavailable(_)))
+    }
+
+    /// Reports whether the request is denied since no ALLOW policy matches.
+    pub fn is_unmatched(&self) -> bool {
+        matches!(self, Self::NoAllowMatches | Self::DefaultAction)
     }
 
     /// The policy that matched, if one did.

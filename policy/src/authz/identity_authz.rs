@@ -142,6 +142,7 @@ struct Configuration {
     path_readings: PathReadings,
     default_action: Option<DefaultAction>,
     mode: EnforcementMode,
+    names_allowed: bool,
     custom: CustomSettings,
     workload: Option<Workload>,
     root_namespace: String,
@@ -174,7 +175,8 @@ impl Configuration {
         let load_report = self.load_report(&needed, &for_mutual_tls, &warnings, passed_over);
         let mutual_tls = MutualTls::new(&for_mutual_tls);
         let compile = |policies: Vec<Cow<'_, AuthorizationPolicy>>, mutual_tls| {
-            CompiledPolicy::new(policies, default_action, self.mode).with_mutual_tls(mutual_tls)
+            let policy = CompiledPolicy::new(policies, default_action, self.mode).with_mutual_tls(mutual_tls);
+            if self.names_allowed { policy.naming_allowed() } else { policy }
         };
         let (for_connections, connection_warnings) = for_connections(&needed);
         let connections = for_connections.map(|policies| compile(policies, mutual_tls.clone()));
@@ -276,6 +278,7 @@ fn read(node: &ConfigNode<'_>, items: &StreamedList<'_>) -> Option<Configuration
     let path_readings = PathReadings::read(object.optional("pathReadings").as_ref());
     let mode = EnforcementMode::read(object.optional("mode").as_ref());
     let reply = DenyResponse::read(object.optional("deny").as_ref(), DenyResponse::default());
+    let names_allowed = object.optional("allowedPolicy").map_or(Some(false), |node| node.bool());
     let custom = CustomSettings::read(&object);
     // Where they could not be read, that is an error already.
     let claims = Rc::new(claims.unwrap_or_default());
@@ -310,6 +313,7 @@ fn read(node: &ConfigNode<'_>, items: &StreamedList<'_>) -> Option<Configuration
         default_action: transpose(default_action)?,
         path_readings: path_readings?,
         mode: mode?,
+        names_allowed: names_allowed?,
         custom: custom?,
         workload: transpose(workload)?,
         root_namespace: root_namespace?,

@@ -44,6 +44,11 @@ impl EgressDenial<'_> {
         matches!(self, Self::Undecidable(EvalError::AttributeUnavailable(_)))
     }
 
+    /// Reports whether no ALLOW rule matches.
+    pub fn is_unmatched(&self) -> bool {
+        matches!(self, Self::NoRuleMatches)
+    }
+
     /// The rule that matched, as the policy that counters and filter state name; those of `rules` are in `rules`.
     pub fn policy(&self) -> Option<&PolicyName> {
         match self {

@@ -155,17 +155,17 @@ impl UnauthenticatedReason {
     /// Returns the setting that may be missing, if the proxy's configuration can be the cause.
     pub fn remedy(self) -> Option<&'static str> {
         match self {
-            Self::NoCertificate => {
-                Some("a listener asks for one by a validation_context, and insists on it by require_client_certificate")
-            }
+            Self::NoCertificate => Some(
+                "a listener asks for one by a validation_context, and insists on it by require_client_certificate (docs/listener-settings.md)",
+            ),
             Self::NotValidated => Some(
                 "set identity.validation: listener if the session was resumed and this listener verifies certificates \
                  (require_client_certificate and a validation_context without ACCEPT_UNTRUSTED), or \
-                 disable_stateless_session_resumption and disable_stateful_session_resumption",
+                 disable_stateless_session_resumption and disable_stateful_session_resumption (docs/listener-settings.md)",
             ),
             Self::ValidationUnknown => Some(
                 "run Envoy 1.39 or later, or set identity.validation: listener if this listener verifies certificates \
-                 (require_client_certificate and a validation_context without ACCEPT_UNTRUSTED)",
+                 (require_client_certificate and a validation_context without ACCEPT_UNTRUSTED) (docs/listener-settings.md)",
             ),
             Self::CertificateExpired
             | Self::TlsPassthrough

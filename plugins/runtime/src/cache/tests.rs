@@ -64,7 +64,7 @@ impl<'h> Filter<'h> {
         let headers = [(":method", "GET"), (":path", path), (":authority", "orders")];
         self.host.headers.replace(headers.map(|(name, value)| (name, value.as_bytes().to_vec())).to_vec());
         let evaluation = match self.cache.allows_connection() {
-            true => Evaluation { decision: Decision::Allow, audit: None },
+            true => Evaluation { decision: Decision::Allow, audit: None, allowed_by: None },
             false => {
                 let mut request = CurrentStream::request(self.context());
                 self.cache.evaluate(self.configuration.policy(), &mut request)

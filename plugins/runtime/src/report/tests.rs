@@ -9,7 +9,16 @@ const REASON: &str = "no ALLOW policy matches";
 fn denial(enforced: bool) -> DenialReport<'static> {
     let details = "rbac_access_denied_matched_policy[none]";
     let principal = Some("cluster.local/ns/shop/sa/web");
-    DenialReport { enforced, failure: false, details, policy: None, pattern: None, principal, reason: REASON }
+    DenialReport {
+        enforced,
+        failure: false,
+        unmatched: false,
+        details,
+        policy: None,
+        pattern: None,
+        principal,
+        reason: REASON,
+    }
 }
 
 /// Configuration with one DENY and one AUDIT policy.
@@ -76,6 +85,18 @@ fn a_reply_that_cannot_be_sent_leaves_the_request_paused() {
     assert_eq!(reporter.deny(&denial(true), configuration().reply()), Action::Pause);
     let last = host.log.take().pop();
     assert_eq!(last, Some((Level::Error, "sallyport f: a denial could not be sent: InternalFailure".to_owned())));
+}
+
+#[test]
+fn what_nothing_allows_has_counters_of_its_own() {
+    let host = FakeHost::default();
+    let reporter = Reporter::new(&host, "f", std::iter::empty()).with_unmatched();
+    reporter.deny_connection(&DenialReport { unmatched: true, ..denial(true) });
+    reporter.deny_connection(&DenialReport { unmatched: true, ..denial(false) });
+    reporter.deny_connection(&denial(true));
+    reporter.on_tick();
+    let counted = ["f.unmatched.denied", "f.unmatched.would_deny", "f.denied"].map(|name| host.counter(name));
+    assert_eq!(counted, [Some(1), Some(1), Some(2)]);
 }
 
 #[test]

@@ -187,7 +187,7 @@ fn a_denial_says_what_was_missing() {
         ),
         (
             FakeRequest::new(""),
-            "DENY policy shop/no-ghosts matches with rule 0: GET / by a client without identity (it presented no certificate); a listener asks for one by a validation_context, and insists on it by require_client_certificate",
+            "DENY policy shop/no-ghosts matches with rule 0: GET / by a client without identity (it presented no certificate); a listener asks for one by a validation_context, and insists on it by require_client_certificate (docs/listener-settings.md)",
         ),
         (
             FakeRequest::new("spiffe://cluster.local/ns/shop/sa/web").with_path("/\u{7}\u{1b}[31m"),

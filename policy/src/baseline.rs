@@ -28,9 +28,10 @@ use crate::authz::resources::rules::ClauseCount;
 use crate::authz::resources::{Resource, ResourceReader};
 use crate::baseline::fields::CLIENT_FIELDS;
 use crate::config::deny_response::DenyResponse;
-use crate::config::diagnostics::{ConfigError, ConfigErrors, Diagnostics};
+use crate::config::diagnostics::{ConfigError, ConfigErrors, Diagnostics, MAX_ERRORS_KEPT};
 use crate::config::document::StreamedList;
 use crate::config::enforcement_mode::EnforcementMode;
+use crate::config::error_code::ErrorCode;
 use crate::config::load_report::LoadReport;
 use crate::config::passed_over::PassedOver;
 use crate::config::printable::printable_text;
@@ -65,8 +66,13 @@ impl BaselineDeny {
     /// assert_eq!(refusal.to_string(), "presets[0]: unknown value `scanner`, did you mean \"scanners\"?");
     /// ```
     pub fn parse(json: &[u8]) -> Result<Self, ConfigErrors> {
+        Self::parse_keeping(json, MAX_ERRORS_KEPT)
+    }
+
+    /// Reads and compiles a configuration as [`parse`](Self::parse) does, and keeps up to `limit` errors. For tools.
+    pub fn parse_keeping(json: &[u8], limit: usize) -> Result<Self, ConfigErrors> {
         let (document, resources) = Value::parse_streaming(json, "resources")?;
-        let diagnostics = Diagnostics::default();
+        let diagnostics = Diagnostics::keeping(limit);
         let read = read(&ConfigNode::root(&document, &diagnostics), &resources);
         let Configuration { presets, mut policies, passed_over, exempt, missing, empty, path_readings, mode, reply } =
             diagnostics.into_result(read)?;
@@ -264,7 +270,7 @@ fn read(node: &ConfigNode<'_>, items: &StreamedList<'_>) -> Option<Configuration
     let passed_over =
         resources.as_ref().map_or_else(|| Some(PassedOver::default()), |node| reader.read_all(node, items));
     if presets_node.is_none() && resources.is_none() && user_agent == Some((false, false)) {
-        object.error("denies nothing: write presets: [scanners], or resources");
+        object.error_as(ErrorCode::NoEffect, "denies nothing: write presets: [scanners], or resources");
     }
     object.finish();
     default_namespace.as_ref()?;
@@ -287,7 +293,7 @@ fn read_presets(node: &ConfigNode<'_>) -> Option<Vec<Preset>> {
     for item in node.items()? {
         let preset = item.enum_value(&Preset::NAMES)?;
         if presets.contains(&preset) {
-            item.error("listed twice, keep one");
+            item.error_as(ErrorCode::RepeatedKey, "listed twice, keep one");
         }
         presets.push(preset);
     }

@@ -4,6 +4,7 @@ pub(crate) mod deny_response;
 pub(crate) mod diagnostics;
 pub(crate) mod document;
 pub(crate) mod enforcement_mode;
+pub(crate) mod error_code;
 pub(crate) mod load_report;
 pub(crate) mod passed_over;
 pub(crate) mod printable;

@@ -28,9 +28,10 @@ use std::cell::{Cell, RefCell};
 use crate::authz::resources::object_meta::{DefaultNamespace, read_default_namespace};
 use crate::authz::resources::{MAX_RESOURCES, ResourceReader};
 use crate::config::deny_response::DenyResponse;
-use crate::config::diagnostics::{ConfigErrors, Diagnostics};
+use crate::config::diagnostics::{ConfigErrors, Diagnostics, MAX_ERRORS_KEPT};
 use crate::config::document::StreamedList;
 use crate::config::enforcement_mode::EnforcementMode;
+use crate::config::error_code::ErrorCode;
 use crate::config::load_report::LoadReport;
 use crate::config::passed_over::PassedOver;
 use crate::config::reader::ConfigNode;
@@ -79,8 +80,13 @@ impl EgressAllowlist {
     /// );
     /// ```
     pub fn parse(json: &[u8]) -> Result<Self, ConfigErrors> {
+        Self::parse_keeping(json, MAX_ERRORS_KEPT)
+    }
+
+    /// Reads and compiles a configuration as [`parse`](Self::parse) does, and keeps up to `limit` errors. For tools.
+    pub fn parse_keeping(json: &[u8], limit: usize) -> Result<Self, ConfigErrors> {
         let (document, resources) = Value::parse_streaming(json, "resources")?;
-        let diagnostics = Diagnostics::default();
+        let diagnostics = Diagnostics::keeping(limit);
         let read = read(&ConfigNode::root(&document, &diagnostics), &resources);
         // The memory of a VM does not shrink: what is made of the tree goes where the tree was.
         drop(document);
@@ -174,7 +180,7 @@ fn read(node: &ConfigNode<'_>, items: &StreamedList<'_>) -> Option<Configuration
     let written = object.optional("rules");
     let resources = object.optional("resources");
     if written.is_none() && resources.is_none() {
-        object.error("has neither rules nor resources; list the hosts that may be reached, or write rules: [] to deny everything");
+        object.error_as(ErrorCode::MissingField, "has neither rules nor resources; list the hosts that may be reached, or write rules: [] to deny everything");
     }
     let context = trust_domains.as_ref().zip(workloads.as_ref()).map(|(trust_domains, workloads)| EgressContext {
         trust_domains,
@@ -237,11 +243,14 @@ fn read_rules(node: &ConfigNode<'_>, context: &EgressContext<'_>, read: &mut Rul
             continue;
         };
         if let Some(earlier) = names.insert(rule.name.policy().clone(), number) {
-            item.error(format!(
-                "the name {} is that of {}[{earlier}] already, denials are reported under it",
-                rule.name.policy().name(),
-                node.path()
-            ));
+            item.error_as(
+                ErrorCode::DuplicateResource,
+                format!(
+                    "the name {} is that of {}[{earlier}] already, denials are reported under it",
+                    rule.name.policy().name(),
+                    node.path()
+                ),
+            );
         }
         read.list.push(rule);
     }

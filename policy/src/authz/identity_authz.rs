@@ -25,9 +25,10 @@ use crate::authz::resources::workload::{Workload, transpose};
 use crate::authz::resources::{Resource, ResourceReader};
 use crate::authz::stage::{CustomSettings, Stage};
 use crate::config::deny_response::DenyResponse;
-use crate::config::diagnostics::{ConfigError, ConfigErrors, Diagnostics};
+use crate::config::diagnostics::{ConfigError, ConfigErrors, Diagnostics, MAX_ERRORS_KEPT};
 use crate::config::document::StreamedList;
 use crate::config::enforcement_mode::EnforcementMode;
+use crate::config::error_code::ErrorCode;
 use crate::config::load_report::LoadReport;
 use crate::config::passed_over::PassedOver;
 use crate::config::reader::ConfigNode;
@@ -66,15 +67,20 @@ impl IdentityAuthz {
     /// assert_eq!(refusal.to_string(), "mode: unknown value `enforced`, did you mean \"enforce\"?");
     /// ```
     pub fn parse(json: impl AsRef<[u8]>) -> Result<Self, ConfigErrors> {
+        Self::parse_keeping(json, MAX_ERRORS_KEPT)
+    }
+
+    /// Reads and compiles a configuration as [`parse`](Self::parse) does, and keeps up to `limit` errors. For tools.
+    pub fn parse_keeping(json: impl AsRef<[u8]>, limit: usize) -> Result<Self, ConfigErrors> {
         let configuration = {
             let (document, resources) = Value::parse_streaming(json.as_ref(), "resources")?;
-            let diagnostics = Diagnostics::default();
+            let diagnostics = Diagnostics::keeping(limit);
             let read = read(&ConfigNode::root(&document, &diagnostics), &resources);
             diagnostics.into_result(read)?
         };
         // The memory of a VM does not shrink: what is made of the text goes where the text was.
         drop(json);
-        configuration.compile()
+        configuration.compile(limit)
     }
 
     /// Returns the CUSTOM policies by which to mark requests; `None` unless `stage` is `custom`. An instance that marks
@@ -150,8 +156,8 @@ struct Configuration {
 
 impl Configuration {
     /// Compiles what applies here. Fails with the errors that only all resources together show.
-    fn compile(mut self) -> Result<IdentityAuthz, ConfigErrors> {
-        let diagnostics = Diagnostics::default();
+    fn compile(mut self, limit: usize) -> Result<IdentityAuthz, ConfigErrors> {
+        let diagnostics = Diagnostics::keeping(limit);
         let passed_over = std::mem::take(&mut self.loaded.passed_over);
         let is_needed: Vec<bool> = self.loaded.policies.iter().map(|policy| self.needs(policy)).collect();
         let policies = &self.loaded.policies;
@@ -230,7 +236,7 @@ impl Configuration {
                 format!(
                     "missing, and {name} compares the client's address (remoteIpBlocks, remote.ip); {REMOTE_ADDRESS}"
                 ),
-            ));
+            ).with_code(ErrorCode::UntrustedAddress));
         }
     }
 }
@@ -354,6 +360,7 @@ fn no_allow_policy(none_loaded: bool, none_here: bool) -> ConfigError {
         "defaultAction",
         format!("missing, and {why}; say what happens to a request then, DENY or ALLOW (Istio would let it through)"),
     )
+    .with_code(ErrorCode::MissingDefaultAction)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use crate::authz::resources::peer_authentication::{MtlsMode, PeerAuthentication}
 use crate::authz::resources::workload::{Target, Workload};
 use crate::collections::map::OrderedMap;
 use crate::config::diagnostics::{ConfigError, Diagnostics};
+use crate::config::error_code::ErrorCode;
 use crate::identity::error::AttributeError;
 
 /// Effective mTLS modes of a workload.
@@ -56,16 +57,16 @@ impl<'p> Applicable<'p> {
                 Target::All if namespace == root_namespace => 0,
                 Target::All => 1,
                 _ if namespace == root_namespace => {
-                    diagnostics.add(ConfigError::new("resources", format!("{name} stands in the root namespace with a selector, where Istio passes it over; write it in the namespace of the workload")));
+                    diagnostics.add(ConfigError::new("resources", format!("{name} stands in the root namespace with a selector, where Istio passes it over; write it in the namespace of the workload")).with_code(ErrorCode::NoEffect));
                     continue;
                 }
                 _ => 2,
             };
             if workload.is_some_and(|workload| one.target.missing_attribute(workload).is_some()) {
-                diagnostics.add(ConfigError::new(
-                    "workload.labels",
-                    format!("missing: required to decide whether {name} applies"),
-                ));
+                diagnostics.add(
+                    ConfigError::new("workload.labels", format!("missing: required to decide whether {name} applies"))
+                        .with_code(ErrorCode::UndecidedTarget),
+                );
                 continue;
             }
             applicable.add(one, scope, workload.is_none(), diagnostics);
@@ -105,16 +106,19 @@ impl<'p> Applicable<'p> {
         };
         let (name, earlier) = (&one.name, &other.name);
         if any_workload && (name.namespace() != earlier.namespace() || one.target != other.target) {
-            diagnostics.add(ConfigError::new(
-                "workload",
-                format!("missing: required to decide which of {earlier} and {name} applies"),
-            ));
+            diagnostics.add(
+                ConfigError::new(
+                    "workload",
+                    format!("missing: required to decide which of {earlier} and {name} applies"),
+                )
+                .with_code(ErrorCode::UndecidedTarget),
+            );
             return;
         }
         let scope = SCOPES.get(scope).copied().unwrap_or_default();
         let age = |one: &'p PeerAuthentication| Some((one.created?, one.name.name()));
         let (Some(own), Some(of_other)) = (age(one), age(other)) else {
-            diagnostics.add(ConfigError::new("resources", format!("{earlier} and {name} are both for {scope}; Istio picks the older one, and metadata.creationTimestamp does not say which; keep one")));
+            diagnostics.add(ConfigError::new("resources", format!("{earlier} and {name} are both for {scope}; Istio picks the older one, and metadata.creationTimestamp does not say which; keep one")).with_code(ErrorCode::Conflict));
             return;
         };
         let newer = if own < of_other { slot.replace(one) } else { Some(one) };

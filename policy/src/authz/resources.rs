@@ -18,6 +18,7 @@ use crate::authz::resources::object_meta::{DefaultNamespace, Metadata};
 use crate::collections::map::OrderedMap;
 use crate::config::document::StreamedList;
 use crate::config::document::position::Position;
+use crate::config::error_code::ErrorCode;
 use crate::config::passed_over::PassedOver;
 use crate::config::reader::{ConfigNode, Object};
 
@@ -75,7 +76,10 @@ impl ResourceReader<'_> {
             }
         });
         if progress.count.get() > MAX_RESOURCES {
-            node.error(format!("has {} items, the limit is {MAX_RESOURCES}", progress.count.get()));
+            node.error_as(
+                ErrorCode::LimitExceeded,
+                format!("has {} items, the limit is {MAX_RESOURCES}", progress.count.get()),
+            );
             return None;
         }
         (all_came && !progress.failed.get()).then(|| progress.passed_over.into_inner())
@@ -132,7 +136,10 @@ impl ResourceReader<'_> {
             let earlier = progress.places.borrow_mut().insert((kind, name.clone()), position.top());
             if let Some((earlier, within)) = earlier {
                 let at = if within { "in" } else { "at" };
-                node.error(format!("duplicate {kind} {name}, already defined {at} {}[{earlier}]", list.path()));
+                node.error_as(
+                    ErrorCode::DuplicateResource,
+                    format!("duplicate {kind} {name}, already defined {at} {}[{earlier}]", list.path()),
+                );
             }
         }
         complete.then_some(())

@@ -6,6 +6,7 @@ use crate::authz::resources::authorization_policy::AuthorizationPolicy;
 use crate::collections::sort::sort_by;
 use crate::config::diagnostics::{ConfigError, Diagnostics};
 use crate::config::enforcement_mode::EnforcementMode;
+use crate::config::error_code::ErrorCode;
 use crate::config::reader::{ConfigNode, Object, one_of};
 
 /// `stage`: what an instance of the filter does.
@@ -43,7 +44,7 @@ impl CustomSettings {
             diagnostics.add(ConfigError::new(
                 "mode",
                 "report is for stage: decide; with stage: custom nothing is denied, and the authorizer decides by itself, so write it there alone",
-            ));
+            ).with_code(ErrorCode::Conflict));
         }
         for provider in applicable.iter().filter_map(|policy| policy.provider.as_deref()) {
             let (name, spec) = (&provider.name, &provider.spec);
@@ -51,13 +52,16 @@ impl CustomSettings {
                 diagnostics.add(ConfigError::new(
                     format!("{spec}.action"),
                     format!("CUSTOM is not supported without customProviders; put envoy.filters.http.ext_authz between two instances of this filter (docs/identity-authz.md), and write customProviders: [`{name}`]"),
-                ));
+                ).with_code(ErrorCode::MissingAuthorizer));
             } else if !self.providers.contains(name) {
                 let known = one_of(self.providers.iter().map(String::as_str));
-                diagnostics.add(ConfigError::new(
-                    format!("{spec}.provider.name"),
-                    format!("no authorizer `{name}`: customProviders lists {known}"),
-                ));
+                diagnostics.add(
+                    ConfigError::new(
+                        format!("{spec}.provider.name"),
+                        format!("no authorizer `{name}`: customProviders lists {known}"),
+                    )
+                    .with_code(ErrorCode::MissingAuthorizer),
+                );
             }
         }
     }
@@ -93,7 +97,7 @@ fn is_valid(item: &ConfigNode<'_>, name: &str, known: &[String]) -> bool {
     } else if !name.bytes().all(|byte| byte.is_ascii_graphic() && byte != SEPARATOR) {
         item.error(format!("bad provider `{name}`: a mark holds letters, digits and punctuation without commas"));
     } else if known.iter().any(|other| other == name) {
-        item.error("given twice, keep one");
+        item.error_as(ErrorCode::RepeatedKey, "given twice, keep one");
     } else {
         return true;
     }

@@ -1,5 +1,6 @@
 //! Response to a denied client, without the policy or the reason.
 
+use crate::config::error_code::ErrorCode;
 use crate::config::reader::ConfigNode;
 
 /// `deny`: the reply to a denied HTTP request.
@@ -55,7 +56,7 @@ impl DenyResponse {
 fn read_body(node: &ConfigNode<'_>) -> Option<String> {
     let text = node.text()?;
     if text.len() > MAX_BODY {
-        node.error(format!("has {} bytes, the limit is {MAX_BODY}", text.len()));
+        node.error_as(ErrorCode::LimitExceeded, format!("has {} bytes, the limit is {MAX_BODY}", text.len()));
         return None;
     }
     Some(text.to_owned())

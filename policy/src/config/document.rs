@@ -13,6 +13,7 @@ use crate::config::diagnostics::{ConfigError, ConfigErrors};
 use crate::config::document::position::Position;
 use crate::config::document::read_mode::{ReadMode, Stream};
 use crate::config::document::yaml_text::is_yaml;
+use crate::config::error_code::ErrorCode;
 use crate::config::value::Value;
 
 impl Value {
@@ -82,7 +83,8 @@ enum Form {
 }
 
 fn read<'r>(bytes: &[u8], reading: &dyn Fn() -> ReadMode<'r>) -> Result<(Value, Form), ConfigErrors> {
-    let refused = |problem: String| Err(ConfigErrors::of(ConfigError::new("", problem)));
+    let refused =
+        |problem: String| Err(ConfigErrors::of(ConfigError::new("", problem).with_code(ErrorCode::Unreadable)));
     if bytes.is_empty() {
         return refused(
             "the filter has no configuration, give it one as a google.protobuf.Struct or StringValue".to_owned(),

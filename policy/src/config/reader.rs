@@ -10,6 +10,7 @@ use crate::collections::map::OrderedMap;
 use crate::config::diagnostics::{ConfigError, Diagnostics};
 use crate::config::document::StreamedList;
 use crate::config::document::position::Position;
+use crate::config::error_code::ErrorCode;
 use crate::config::printable::printable_text;
 use crate::config::value::{Number, Value};
 
@@ -67,17 +68,25 @@ impl<'a> ConfigNode<'a> {
 
     /// Reports an error at this value.
     pub(crate) fn error(&self, problem: impl Into<String>) {
+        self.error_as(ErrorCode::InvalidValue, problem);
+    }
+
+    /// Reports an error of another kind than [`ErrorCode::InvalidValue`] at this value.
+    pub(crate) fn error_as(&self, code: ErrorCode, problem: impl Into<String>) {
         let own = match self.document {
             Value::Text(text) => Some(text.as_str()),
             _ => None,
         };
-        self.diagnostics.add(ConfigError::of_text(self.path.to_string(), &problem.into(), own));
+        self.diagnostics.add(ConfigError::of_text(self.path.to_string(), &problem.into(), own).with_code(code));
     }
 
     fn wrong_type(&self, wanted: &str) {
         match self.document {
-            Value::Null => self.error(format!("is null, expected {wanted}; remove the item if it is not wanted")),
-            other => self.error(format!("expected {wanted}, this is {}", other.type_name())),
+            Value::Null => self.error_as(
+                ErrorCode::WrongType,
+                format!("is null, expected {wanted}; remove the item if it is not wanted"),
+            ),
+            other => self.error_as(ErrorCode::WrongType, format!("expected {wanted}, this is {}", other.type_name())),
         }
     }
 
@@ -98,7 +107,7 @@ impl<'a> ConfigNode<'a> {
         let mut seen: OrderedMap<&str, ()> = OrderedMap::default();
         for (key, value) in entries {
             if seen.insert(key, ()).is_some() {
-                self.child(Step::Key(key), value).error("given twice, keep one");
+                self.child(Step::Key(key), value).error_as(ErrorCode::RepeatedKey, "given twice, keep one");
             }
         }
         Some(Object { node: self, entries, known: RefCell::new(Vec::new()) })
@@ -118,7 +127,7 @@ impl<'a> ConfigNode<'a> {
         let items = self.items()?;
         match self.document {
             Value::List(list) if list.len() > most => {
-                self.error(format!("has {} items, the limit is {most}", list.len()));
+                self.error_as(ErrorCode::LimitExceeded, format!("has {} items, the limit is {most}", list.len()));
                 None
             }
             _ => Some(items),
@@ -145,7 +154,7 @@ impl<'a> ConfigNode<'a> {
     /// Returns the items of a list of one to `most`; `meaning` is what an absent key would mean, for the error.
     pub(crate) fn non_empty_list(&self, most: usize, meaning: &str) -> Option<impl Iterator<Item = ConfigNode<'_>>> {
         if matches!(self.document, Value::List(list) if list.is_empty()) {
-            self.error(format!("empty list, add a value, or remove the key {meaning}"));
+            self.error_as(ErrorCode::EmptyValue, format!("empty list, add a value, or remove the key {meaning}"));
             return None;
         }
         self.items_up_to(most)
@@ -165,11 +174,14 @@ impl<'a> ConfigNode<'a> {
                     Number::Negative(number) => format!("write \"{number}\""),
                     Number::NonInteger | Number::Inexact => "put it in quotes".to_owned(),
                 };
-                self.error(format!("expected a string, this is a number; {fix}"));
+                self.error_as(ErrorCode::WrongType, format!("expected a string, this is a number; {fix}"));
                 None
             }
             Value::Bool(value) => {
-                self.error(format!("expected a string, this is true or false; write \"{value}\""));
+                self.error_as(
+                    ErrorCode::WrongType,
+                    format!("expected a string, this is true or false; write \"{value}\""),
+                );
                 None
             }
             _ => {
@@ -183,7 +195,7 @@ impl<'a> ConfigNode<'a> {
     pub(crate) fn non_empty_str(&self) -> Option<&str> {
         let text = self.text()?;
         if text.is_empty() {
-            self.error("empty string");
+            self.error_as(ErrorCode::EmptyValue, "empty string");
             return None;
         }
         Some(text)
@@ -236,7 +248,7 @@ impl<'a> ConfigNode<'a> {
                 Some(word) => format!("did you mean \"{word}\"?"),
                 None => format!("expected {}", one_of(listed)),
             };
-            self.error(format!("unknown value `{text}`, {hint}"));
+            self.error_as(ErrorCode::UnknownValue, format!("unknown value `{text}`, {hint}"));
         }
         found
     }
@@ -288,13 +300,15 @@ impl Object<'_> {
     /// Reports that a key is missing; `fix` says what to write.
     pub(crate) fn missing(&self, key: &str, fix: &str) {
         let path = Path { parent: Some(&self.node.path), step: Step::Key(key) };
-        self.node.diagnostics.add(ConfigError::new(path.to_string(), format!("missing, {fix}")));
+        self.node
+            .diagnostics
+            .add(ConfigError::new(path.to_string(), format!("missing, {fix}")).with_code(ErrorCode::MissingField));
     }
 
     /// Reports a key that means something in Istio and that this filter cannot carry out, where it is given.
     pub(crate) fn unsupported(&self, key: &'static str, why: &str) {
         if let Some(node) = self.optional(key) {
-            node.error(why);
+            node.error_as(ErrorCode::Unsupported, why);
         }
     }
 
@@ -305,8 +319,8 @@ impl Object<'_> {
     }
 
     /// Reports the object itself.
-    pub(crate) fn error(&self, problem: impl Into<String>) {
-        self.node.error(problem);
+    pub(crate) fn error_as(&self, code: ErrorCode, problem: impl Into<String>) {
+        self.node.error_as(code, problem);
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -324,7 +338,7 @@ impl Object<'_> {
                 Some(name) => format!("did you mean \"{name}\"?"),
                 None => format!("expected {}", one_of(known.iter().copied())),
             };
-            self.node.child(Step::Key(key), value).error(format!("unknown field, {hint}"));
+            self.node.child(Step::Key(key), value).error_as(ErrorCode::UnknownField, format!("unknown field, {hint}"));
         }
     }
 }

@@ -9,6 +9,7 @@ pub(crate) mod selector;
 pub(crate) mod to_ports;
 
 use crate::authz::policy_name::PolicyName;
+use crate::config::error_code::ErrorCode;
 use crate::config::reader::{ConfigNode, Object};
 use crate::egress::cilium_network_policy::egress_rule::read_egress;
 use crate::egress::cilium_network_policy::selector::{PrincipalTest, Selection, read_selector};
@@ -44,7 +45,10 @@ impl CiliumNetworkPolicy {
         let spec = resource.optional("spec");
         let specs = resource.optional("specs");
         if spec.is_none() && specs.is_none() {
-            resource.error("has neither spec nor specs, write endpointSelector and egress under spec");
+            resource.error_as(
+                ErrorCode::MissingField,
+                "has neither spec nor specs, write endpointSelector and egress under spec",
+            );
         }
         let mut read = SpecReader { name, context, notes, specs: Vec::new() };
         let mut complete = spec.is_none_or(|node| read.add(&node).is_some());
@@ -82,7 +86,7 @@ impl SpecReader<'_, '_> {
         if let Some(denied) = spec.optional("egressDeny")
             && denied.items()?.next().is_some()
         {
-            denied.error("denies, and what this filter left out of it would be open; write rules with action: DENY for hosts, keep the rest in the cluster and remove it here");
+            denied.error_as(ErrorCode::Unsupported, "denies, and what this filter left out of it would be open; write rules with action: DENY for hosts, keep the rest in the cluster and remove it here");
         }
         if let Some(node) = spec.optional("enableDefaultDeny")
             && !read_default_deny(&node)?

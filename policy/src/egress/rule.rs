@@ -14,6 +14,7 @@ use crate::authz::resources::kinds::OwnKinds;
 use crate::authz::resources::object_meta::label;
 use crate::collections::map::OrderedMap;
 use crate::config::enforcement_mode::EnforcementMode;
+use crate::config::error_code::ErrorCode;
 use crate::config::reader::{ConfigNode, Object};
 use crate::config::string_list::read_listed;
 use crate::egress::cilium_network_policy::CiliumNetworkPolicy;
@@ -122,7 +123,8 @@ impl Rules {
         if let Some(name) = name.as_ref().filter(|name| name.namespace().is_none())
             && self.cluster_wide.insert(name.clone(), ()).is_some()
         {
-            object.error(format!("duplicate {name}, which an earlier resource defines"));
+            object
+                .error_as(ErrorCode::DuplicateResource, format!("duplicate {name}, which an earlier resource defines"));
         }
         // Without a name the rest is read for its errors.
         let (named, name) = (name.is_some(), name.unwrap_or_else(|| PolicyName::of_cluster_resource("")));

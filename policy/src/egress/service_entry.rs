@@ -4,6 +4,7 @@
 
 use crate::authz::policy_name::PolicyName;
 use crate::authz::resources::object_meta::label;
+use crate::config::error_code::ErrorCode;
 use crate::config::reader::{ConfigNode, Object};
 use crate::config::string_list::read_listed;
 use crate::egress::context::{DefaultExport, EgressContext};
@@ -182,7 +183,7 @@ fn read_protocol(node: &ConfigNode<'_>) -> Option<Option<ProtocolSet>> {
         "https" | "tls" | "tcp" | "mongo" | "mysql" | "redis" => ProtocolSet::ConnectOrTls,
         "udp" => return Some(None),
         _ => {
-            node.error(format!("unknown value `{text}`, expected one of Istio's protocols: HTTP, HTTP2, HTTP_PROXY, HTTPS, GRPC, GRPC-WEB, TLS, TCP, MONGO, MYSQL, REDIS or UDP"));
+            node.error_as(ErrorCode::UnknownValue, format!("unknown value `{text}`, expected one of Istio's protocols: HTTP, HTTP2, HTTP_PROXY, HTTPS, GRPC, GRPC-WEB, TLS, TCP, MONGO, MYSQL, REDIS or UDP"));
             return None;
         }
     }))

@@ -11,6 +11,7 @@ use crate::authz::policy_name::{PolicyName, RuleName};
 use crate::collections::sort::sort_by;
 use crate::config::diagnostics::{ConfigError, ConfigErrors};
 use crate::config::enforcement_mode::EnforcementMode;
+use crate::config::error_code::ErrorCode;
 use crate::identity::error::{AttributeError, EvalError};
 use crate::matcher::clause::{Clause, Condition, MatchedValues};
 use crate::matcher::readings_index::ValueList;
@@ -69,7 +70,9 @@ impl RuleSet {
     /// Fails where a request would cost too much by what the rules compare.
     pub(crate) fn check_excess(&self) -> Result<(), ConfigErrors> {
         let excess = self.fields.excess();
-        excess.map_or(Ok(()), |problem| Err(ConfigErrors::of(ConfigError::new("resources", problem))))
+        excess.map_or(Ok(()), |problem| {
+            Err(ConfigErrors::of(ConfigError::new("resources", problem).with_code(ErrorCode::LimitExceeded)))
+        })
     }
 
     pub(crate) fn lookups<'l>(

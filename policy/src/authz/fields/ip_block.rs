@@ -11,6 +11,7 @@ use crate::authz::engine::field::{AnyFieldValues, FieldIndex, FieldValues, Match
 use crate::authz::fields::reader::{ConditionReader, FieldContext, FieldReader};
 use crate::collections::map::OrderedMap;
 use crate::collections::sort::sort_by;
+use crate::config::error_code::ErrorCode;
 use crate::config::reader::ConfigNode;
 use crate::config::string_list::read_values;
 use crate::identity::error::{AttributeError, EvalError};
@@ -230,7 +231,10 @@ address_field! {
 /// Reads the values of [`RemoteIp`] if the configuration has `remoteAddress: trusted`.
 fn read_remote(node: &ConfigNode<'_>, context: &FieldContext<'_>) -> Option<Rc<dyn AnyFieldValues>> {
     if !context.trusts_remote_address {
-        node.error(format!("compares the client's address, and {REMOTE_ADDRESS}, or use ipBlocks"));
+        node.error_as(
+            ErrorCode::UntrustedAddress,
+            format!("compares the client's address, and {REMOTE_ADDRESS}, or use ipBlocks"),
+        );
         return None;
     }
     RemoteIp::read(node, context)

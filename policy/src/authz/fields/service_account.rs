@@ -8,6 +8,7 @@ use crate::authz::engine::field::{AnyFieldValues, FieldIndex, FieldValues, Match
 use crate::authz::fields::peer_index::PeerIndex;
 use crate::authz::fields::reader::{ConditionReader, FieldContext, FieldReader};
 use crate::collections::map::OrderedMap;
+use crate::config::error_code::ErrorCode;
 use crate::config::reader::ConfigNode;
 use crate::config::string_list::read_values;
 use crate::identity::spiffe_id::SpiffeId;
@@ -118,10 +119,10 @@ pub(crate) const CONDITION: ConditionReader = ConditionReader { key: "source.ser
 fn read(node: &ConfigNode<'_>, context: &FieldContext<'_>) -> Option<Rc<dyn AnyFieldValues>> {
     let accounts = read_values(node, |text| ServiceAccount::parse(text, context.namespace))?;
     if accounts.len() > MAX_SERVICE_ACCOUNTS {
-        node.error(format!(
-            "has {} service accounts, Istio's limit is {MAX_SERVICE_ACCOUNTS}; use principals",
-            accounts.len()
-        ));
+        node.error_as(
+            ErrorCode::LimitExceeded,
+            format!("has {} service accounts, Istio's limit is {MAX_SERVICE_ACCOUNTS}; use principals", accounts.len()),
+        );
         return None;
     }
     Some(FieldValues::shared(SourceServiceAccount, accounts))

@@ -6,6 +6,7 @@ use crate::authz::resources::authorization_policy::AuthorizationPolicy;
 use crate::authz::resources::workload::Workload;
 use crate::config::diagnostics::{ConfigError, Diagnostics};
 use crate::config::enforcement_mode::EnforcementMode;
+use crate::config::error_code::ErrorCode;
 
 impl Configuration {
     /// Reports the policies whose target cannot be compared with the workload as it is given, and returns warnings about
@@ -20,10 +21,13 @@ impl Configuration {
             match policy.action {
                 Action::Deny | Action::Custom => {
                     let action = if policy.action == Action::Deny { "DENY" } else { "CUSTOM" };
-                    diagnostics.add(ConfigError::new(
-                        missing,
-                        format!("missing: required to decide whether the {action} policy {name} applies"),
-                    ));
+                    diagnostics.add(
+                        ConfigError::new(
+                            missing,
+                            format!("missing: required to decide whether the {action} policy {name} applies"),
+                        )
+                        .with_code(ErrorCode::UndecidedTarget),
+                    );
                 }
                 // If the policy applies, it denies every request that it does not allow.
                 Action::Allow if let_in_without && policy.mode == EnforcementMode::Enforce => {
@@ -32,10 +36,13 @@ impl Configuration {
                     } else {
                         ""
                     };
-                    diagnostics.add(ConfigError::new(
-                        missing,
-                        format!("missing: required to decide whether the ALLOW policy {name} applies{otherwise}"),
-                    ));
+                    diagnostics.add(
+                        ConfigError::new(
+                            missing,
+                            format!("missing: required to decide whether the ALLOW policy {name} applies{otherwise}"),
+                        )
+                        .with_code(ErrorCode::UndecidedTarget),
+                    );
                 }
                 Action::Allow | Action::Audit => {
                     warnings.push(format!("policy {name} ignored: {missing} is required to decide whether it applies"))
@@ -45,7 +52,7 @@ impl Configuration {
         for policy in policies {
             let name = &policy.name;
             if name.namespace().is_some_and(|namespace| policy.target.is_ignored(namespace, root_namespace)) {
-                diagnostics.add(ConfigError::new("resources", format!("{name} is for a GatewayClass, which Istio passes over outside the root namespace; write it in {root_namespace}")));
+                diagnostics.add(ConfigError::new("resources", format!("{name} is for a GatewayClass, which Istio passes over outside the root namespace; write it in {root_namespace}")).with_code(ErrorCode::NoEffect));
             }
         }
         warnings

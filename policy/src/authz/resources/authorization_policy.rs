@@ -14,6 +14,7 @@ use crate::authz::resources::object_meta::Metadata;
 use crate::authz::resources::rules::ClauseCount;
 use crate::authz::resources::workload::Target;
 use crate::config::enforcement_mode::EnforcementMode;
+use crate::config::error_code::ErrorCode;
 use crate::config::reader::{ConfigNode, Object};
 use crate::identity::trust_domains::TrustDomains;
 use crate::matcher::path_template::SegmentBytes;
@@ -85,11 +86,17 @@ impl AuthorizationPolicy {
         match (&action, word) {
             // What else such a policy says is for that filter too.
             (None, _) if context.denies_only => {
-                spec.error("has no action, which means ALLOW, and this filter only denies; write action: DENY");
+                spec.error_as(
+                    ErrorCode::Unsupported,
+                    "has no action, which means ALLOW, and this filter only denies; write action: DENY",
+                );
                 return None;
             }
             (Some(node), Some(word @ ("ALLOW" | "AUDIT" | "CUSTOM"))) if context.denies_only => {
-                node.error(format!("this filter only denies, use identity-authz for {word}"));
+                node.error_as(
+                    ErrorCode::Unsupported,
+                    format!("this filter only denies, use identity-authz for {word}"),
+                );
                 return None;
             }
             _ => {}
@@ -133,10 +140,14 @@ impl AuthorizationPolicy {
 /// Reports an action that has no dry run, given if the policy has the annotation.
 fn check_dry_run(resource: &Object<'_>, action: Option<Action>) {
     match action {
-        Some(Action::Audit) => resource
-            .error("an AUDIT policy changes nothing, so it has no dry run; remove the annotation istio.io/dry-run"),
-        Some(Action::Custom) => resource
-            .error("a CUSTOM policy has no dry run: its authorizer decides; remove the annotation istio.io/dry-run"),
+        Some(Action::Audit) => resource.error_as(
+            ErrorCode::NoEffect,
+            "an AUDIT policy changes nothing, so it has no dry run; remove the annotation istio.io/dry-run",
+        ),
+        Some(Action::Custom) => resource.error_as(
+            ErrorCode::Unsupported,
+            "a CUSTOM policy has no dry run: its authorizer decides; remove the annotation istio.io/dry-run",
+        ),
         Some(Action::Allow | Action::Deny) | None => {}
     }
 }
@@ -145,10 +156,16 @@ fn check_dry_run(resource: &Object<'_>, action: Option<Action>) {
 fn check_without_rules(spec: &Object<'_>, action: Option<Action>) {
     match action {
         Some(Action::Deny) => {
-            spec.error("a DENY without rules denies nothing; write rules: [{}] to deny everything");
+            spec.error_as(
+                ErrorCode::NoEffect,
+                "a DENY without rules denies nothing; write rules: [{}] to deny everything",
+            );
         }
         Some(Action::Custom) => {
-            spec.error("a CUSTOM without rules asks nobody; write rules: [{}] to ask about every request");
+            spec.error_as(
+                ErrorCode::NoEffect,
+                "a CUSTOM without rules asks nobody; write rules: [{}] to ask about every request",
+            );
         }
         Some(Action::Allow | Action::Audit) | None => {}
     }

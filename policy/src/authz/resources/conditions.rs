@@ -4,6 +4,7 @@ use crate::attributes::names::MetadataKey;
 use crate::authz::engine::rule::Predicate;
 use crate::authz::fields::reader::{ReadNamedValues, ReadValues, Registry};
 use crate::authz::resources::field_reader::{MAX_RULES, RuleFieldReader};
+use crate::config::error_code::ErrorCode;
 use crate::config::reader::{ConfigNode, closest_match, one_of};
 
 /// The keys of `when` that take no name in brackets (istio/istio `pilot/pkg/security/authz/model/model.go`), and
@@ -36,7 +37,7 @@ pub(crate) fn read_conditions(node: &ConfigNode<'_>, reader: &RuleFieldReader<'_
         let key = condition.required("key", "name what is compared, as in source.principal");
         if !condition.is_empty() && condition.optional("values").is_none() && condition.optional("notValues").is_none()
         {
-            item.error("has neither values nor notValues, write what is compared");
+            item.error_as(ErrorCode::MissingField, "has neither values nor notValues, write what is compared");
             complete = false;
         }
         let key = key.as_ref().and_then(|key| read_key(key, reader.registry));

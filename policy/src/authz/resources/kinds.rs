@@ -1,5 +1,6 @@
 //! Kinds of Kubernetes objects that are met among policies, and what each is for.
 
+use crate::config::error_code::ErrorCode;
 use crate::config::reader::{ConfigNode, Object, closest_match, one_of};
 
 /// The groups of the kinds that the filters read. Any version of a group is accepted.
@@ -165,7 +166,7 @@ impl OwnKinds {
                 false => Reading::PassedOver(Some(known.purpose.describe())),
             }),
             Some(known) if known.purpose.is_a_filter() || is_of_ours(group) => {
-                version.error(another_group(known, written, group));
+                version.error_as(ErrorCode::WrongGroup, another_group(known, written, group));
                 None
             }
             None if group == CILIUM
@@ -174,7 +175,7 @@ impl OwnKinds {
                 Some(Reading::PassedOver(Some("for Cilium")))
             }
             None if is_of_ours(group) => {
-                kind.error(unknown_kind(name, group, &|known| known.group == group));
+                kind.error_as(ErrorCode::UnknownKind, unknown_kind(name, group, &|known| known.group == group));
                 None
             }
             _ => Some(Reading::PassedOver(None)),
@@ -188,7 +189,9 @@ impl OwnKinds {
             Some(KnownKind { group, .. }) => {
                 resource.missing("apiVersion", &format!("{name} is of {group}, write {}", versioned(group)));
             }
-            None if closest_match(name, self.0.iter().copied()).is_some() => kind.error(unknown_kind(name, "", &own)),
+            None if closest_match(name, self.0.iter().copied()).is_some() => {
+                kind.error_as(ErrorCode::UnknownKind, unknown_kind(name, "", &own))
+            }
             None => resource.missing("apiVersion", "write the group and version of this kind"),
         }
     }

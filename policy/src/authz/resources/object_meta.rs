@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::authz::policy_name::PolicyName;
 use crate::config::enforcement_mode::EnforcementMode;
+use crate::config::error_code::ErrorCode;
 use crate::config::reader::{ConfigNode, Object};
 
 /// The parts of `metadata` that matter. Labels and all other Kubernetes keys are ignored.
@@ -116,7 +117,7 @@ fn dry_run(annotations: &ConfigNode<'_>) -> Option<bool> {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
         other => {
-            node.error(format!("unknown value `{other}`, expected \"true\" or \"false\""));
+            node.error_as(ErrorCode::UnknownValue, format!("unknown value `{other}`, expected \"true\" or \"false\""));
             None
         }
     }

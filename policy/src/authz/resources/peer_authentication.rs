@@ -3,6 +3,7 @@
 use crate::authz::policy_name::PolicyName;
 use crate::authz::resources::object_meta::{CreationTime, Metadata};
 use crate::authz::resources::workload::Target;
+use crate::config::error_code::ErrorCode;
 use crate::config::reader::{ConfigNode, Object};
 
 /// `mode` of mTLS. `UNSET` is none: what is around decides.
@@ -53,7 +54,7 @@ fn read_ports(node: &ConfigNode<'_>, target: Option<&Target>) -> Option<Vec<(u16
     }
     let object = node.object()?;
     if object.is_empty() {
-        node.error("empty, name a port, or remove the key");
+        node.error_as(ErrorCode::EmptyValue, "empty, name a port, or remove the key");
         return None;
     }
     let ports: Vec<_> = object

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use crate::authz::engine::rule::{Dnf, Predicate};
 use crate::authz::resources::conditions::read_conditions;
 use crate::authz::resources::field_reader::{MAX_RULES, RuleFieldReader};
+use crate::config::error_code::ErrorCode;
 use crate::config::reader::{ConfigNode, Object};
 
 /// The most combinations of a rule's sources and operations.
@@ -28,7 +29,7 @@ impl ClauseCount {
             return Some(());
         }
         if before <= MAX_CLAUSES_IN_ALL {
-            rule.error(format!(
+            rule.error_as(ErrorCode::LimitExceeded, format!(
                 "with this rule the configuration has {count} combinations of sources and operations, the limit is {MAX_CLAUSES_IN_ALL}; sources that differ in one field count once, as do operations"
             ));
         }
@@ -50,7 +51,10 @@ impl RuleFieldReader<'_> {
         let when = rule.optional("when");
         let sources = match &from {
             Some(from) if self.registry.source.is_empty() => {
-                from.error("this filter knows no identities, use identity-authz for policies with from");
+                from.error_as(
+                    ErrorCode::Unsupported,
+                    "this filter knows no identities, use identity-authz for policies with from",
+                );
                 None
             }
             Some(from) => self.read_sources(from),
@@ -69,11 +73,14 @@ impl RuleFieldReader<'_> {
         rule.finish();
         let (sources, operations, conditions) = (sources?, operations?, conditions?);
         if sources.len() * operations.len() > MAX_CLAUSES {
-            node.error(format!(
-                "{} sources times {} operations are more than {MAX_CLAUSES}, split the rule",
-                sources.len(),
-                operations.len()
-            ));
+            node.error_as(
+                ErrorCode::LimitExceeded,
+                format!(
+                    "{} sources times {} operations are more than {MAX_CLAUSES}, split the rule",
+                    sources.len(),
+                    operations.len()
+                ),
+            );
             return None;
         }
         count.add(sources.len() * operations.len(), node)?;
@@ -91,7 +98,8 @@ impl RuleFieldReader<'_> {
                 source.unsupported(key, reason);
             }
             if self.registry.rejects_service_accounts_beside_principals && names_accounts_twice(source) {
-                source.error(
+                source.error_as(
+                    ErrorCode::Conflict,
                     "has serviceAccounts beside principals or namespaces, which Istio refuses; use principals for both",
                 );
                 return None;
@@ -127,7 +135,8 @@ fn read_alternatives(
         let predicates = inner.as_ref().and_then(|inner| {
             let inner_object = inner.object()?;
             if inner_object.is_empty() {
-                inner.error(format!("empty, add a field, or remove {list} to mean any {key}"));
+                inner
+                    .error_as(ErrorCode::EmptyValue, format!("empty, add a field, or remove {list} to mean any {key}"));
                 return None;
             }
             let predicates = read(&inner_object);

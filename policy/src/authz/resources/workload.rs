@@ -4,6 +4,7 @@ mod mismatch;
 
 use crate::authz::resources::object_meta::read_namespace;
 use crate::collections::map::HashMap;
+use crate::config::error_code::ErrorCode;
 use crate::config::reader::{ConfigNode, Object};
 
 /// The most `targetRefs` of a policy (istio/api `security/v1beta1/authorization_policy.proto`).
@@ -154,7 +155,7 @@ impl Target {
         let references = spec.optional("targetRefs");
         let targets = [&selector, &reference, &references].iter().filter(|node| node.is_some()).count();
         if targets > 1 {
-            spec.error("has more than one of selector, targetRef and targetRefs, keep one");
+            spec.error_as(ErrorCode::Conflict, "has more than one of selector, targetRef and targetRefs, keep one");
             return None;
         }
         if selector.is_some() {
@@ -251,7 +252,10 @@ impl TargetRef {
         let name = name.as_ref().and_then(|node| {
             let text = node.non_empty_str()?;
             if text.len() > MAX_NAME {
-                node.error("longer than any name in Kubernetes, which has 253 characters at most");
+                node.error_as(
+                    ErrorCode::LimitExceeded,
+                    "longer than any name in Kubernetes, which has 253 characters at most",
+                );
                 return None;
             }
             Some(text.to_owned())

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 
 use crate::authz::policy_name::PolicyName;
+use crate::config::error_code::ErrorCode;
 use crate::config::reader::{ConfigNode, Object};
 use crate::config::value::Value;
 use crate::egress::cilium_network_policy::to_ports::{Content, PortRule};
@@ -149,7 +150,10 @@ fn read_peers(node: &ConfigNode<'_>, rule: &Object<'_>) -> Option<Peers> {
     if names.as_ref().is_some_and(given) {
         let other = others.iter().flatten().find(|(_, node)| given(node)).map(|(key, _)| *key);
         if let Some(key) = other.or_else(|| entities.as_ref().filter(|node| given(node)).map(|_| "toEntities")) {
-            node.error(format!("has toFQDNs and {key}, and Cilium takes one of them in a rule; write a rule for each"));
+            node.error_as(
+                ErrorCode::Conflict,
+                format!("has toFQDNs and {key}, and Cilium takes one of them in a rule; write a rule for each"),
+            );
             return None;
         }
     }

@@ -1,5 +1,6 @@
 //! An item of `toPorts`: ports, server names and rules of layer 7.
 
+use crate::config::error_code::ErrorCode;
 use crate::config::reader::ConfigNode;
 use crate::config::string_list::read_listed;
 use crate::config::value::Value;
@@ -43,7 +44,7 @@ impl PortRule {
         let mut intercepts = false;
         for key in ["terminatingTLS", "originatingTLS"] {
             if let Some(node) = object.optional(key) {
-                node.error("has Cilium read what is inside of TLS and deny by it, which this filter cannot; keep the policy in the cluster and remove it here");
+                node.error_as(ErrorCode::Unsupported, "has Cilium read what is inside of TLS and deny by it, which this filter cannot; keep the policy in the cluster and remove it here");
                 intercepts = true;
             }
         }
@@ -174,7 +175,7 @@ fn read_protocol(node: &ConfigNode<'_>) -> Option<bool> {
         "" | "ANY" | "TCP" => Some(true),
         "UDP" | "SCTP" | "ICMP" | "ICMPV6" | "VRRP" | "IGMP" => Some(false),
         _ => {
-            node.error(format!("unknown value `{text}`, expected TCP, UDP, SCTP or ANY"));
+            node.error_as(ErrorCode::UnknownValue, format!("unknown value `{text}`, expected TCP, UDP, SCTP or ANY"));
             None
         }
     }

@@ -1,0 +1,161 @@
+//! `check`: every fault that a filter would refuse, and what it takes and its author is not likely to mean.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry as Slot;
+
+use sallyport_policy::ErrorCode;
+
+use crate::filters::{FilterInput, Loaded};
+use crate::finding::{Finding, Severity, settle};
+use crate::project::{Contents, Project};
+use crate::resource::Resource;
+use crate::settings::Filter;
+
+/// Findings of a check.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// Findings, by file and line.
+    pub findings: Vec<Finding>,
+    /// Number of resources of each kind that no filter reads.
+    pub passed_over: Vec<(String, usize)>,
+}
+
+/// Checks all files of a project; findings of the codes `ignored` are left out.
+pub fn check(project: &Project, ignored: &[String]) -> Report {
+    let contents = project.contents();
+    let mut findings = project.findings().to_vec();
+    findings.extend(duplicates(project, &contents));
+    findings.extend(config_findings(&contents));
+    for filter in Filter::ALL {
+        let Some(input) = FilterInput::new(project, &contents, filter) else { continue };
+        match input.load() {
+            Ok(loaded) => findings.extend(warnings(&input, &loaded)),
+            Err(faults) => {
+                let is_counted = |fault: &Finding| counts(project, &contents, filter, fault);
+                findings.extend(faults.into_iter().filter(is_counted));
+            }
+        }
+    }
+    settle(&mut findings, project.sources(), ignored);
+    let passed_over = passed_over(&contents, &findings);
+    Report { findings, passed_over }
+}
+
+/// Reports whether a fault is one of the files. Without a workload nothing is said about what applies to it.
+fn counts(project: &Project, contents: &Contents<'_>, filter: Filter, fault: &Finding) -> bool {
+    let settings = project.filter_settings(contents, filter);
+    let is = |code: ErrorCode| fault.code == code.as_str();
+    // They are found among all resources, those with other faults too.
+    if is(ErrorCode::DuplicateResource) {
+        return false;
+    }
+    let is_open = !settings.has("workload");
+    !(is_open && (is(ErrorCode::UndecidedTarget) || is(ErrorCode::MissingDefaultAction) && settings.section.is_none()))
+}
+
+/// Returns a fault for each resource whose kind, namespace and name an earlier one has.
+fn duplicates(project: &Project, contents: &Contents<'_>) -> Vec<Finding> {
+    let settings = project.filter_settings(contents, Filter::IdentityAuthz);
+    let default_namespace = settings.namespace_of_resources();
+    let mut seen: HashMap<(&str, &str, &str), &Resource<'_>> = HashMap::new();
+    let mut findings = Vec::new();
+    for resource in &contents.resources {
+        let is_policy =
+            resource.is_for_identity() || resource.is_for_egress() || resource.kind() == Some("RequestAuthentication");
+        let namespace = resource.namespace().or(default_namespace.as_deref()).unwrap_or_default();
+        let Some((kind, name)) = resource.kind().zip(resource.name()).filter(|_| is_policy) else { continue };
+        match seen.entry((kind, namespace, name)) {
+            Slot::Vacant(slot) => {
+                slot.insert(resource);
+            }
+            Slot::Occupied(earlier) => {
+                let full_name = if namespace.is_empty() { name.to_owned() } else { format!("{namespace}/{name}") };
+                findings.push(Finding {
+                    severity: Severity::Error,
+                    code: ErrorCode::DuplicateResource.as_str().to_owned(),
+                    message: format!(
+                        "duplicate {kind} {full_name}, already defined at {}",
+                        project.place(earlier.get().span())
+                    ),
+                    help: "rename or remove one of the two".to_owned(),
+                    span: Some(resource.span()),
+                });
+            }
+        }
+    }
+    findings
+}
+
+/// Returns the findings about the keys of the configuration file.
+fn config_findings(contents: &Contents<'_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let Some(config) = contents.config else { return findings };
+    let mut unknown = |span, message: String, help: &str| {
+        findings.push(Finding {
+            severity: Severity::Error,
+            code: ErrorCode::UnknownField.as_str().to_owned(),
+            message,
+            help: help.to_owned(),
+            span: Some(span),
+        });
+    };
+    for entry in config.entries() {
+        if Filter::ALL.iter().all(|filter| filter.key() != entry.key) {
+            unknown(
+                entry.key_span,
+                "unknown field".to_owned(),
+                "expected identityAuthz, baselineDeny or egressAllowlist",
+            );
+        } else if let Some(resources) = entry.value.entry("resources") {
+            unknown(
+                resources.key_span,
+                "resources do not belong into the configuration file".to_owned(),
+                "remove the key, and give the resources as files",
+            );
+        }
+    }
+    if config.entries().is_empty() {
+        unknown(
+            config.first_span(),
+            "the configuration file is no object".to_owned(),
+            "write an object with identityAuthz, baselineDeny or egressAllowlist",
+        );
+    }
+    findings
+}
+
+/// Returns what a filter says at load about what it takes and may surprise.
+fn warnings(input: &FilterInput<'_>, loaded: &Loaded) -> Vec<Finding> {
+    // Without a workload everything applies, which is no news to who has set none.
+    let is_about_files = |line: &&String| !line.contains("no workload is set");
+    let finding = |line: &String| {
+        let (message, help) = line.split_once("; ").unwrap_or((line, "see docs/errors.md"));
+        Finding {
+            severity: Severity::Warning,
+            code: "load-warning".to_owned(),
+            message: message.to_owned(),
+            help: help.to_owned(),
+            span: input.named_resource(line),
+        }
+    };
+    loaded.report().warnings().iter().filter(is_about_files).map(finding).collect()
+}
+
+/// Counts the resources of the kinds that no filter reads and that are no faults.
+fn passed_over(contents: &Contents<'_>, findings: &[Finding]) -> Vec<(String, usize)> {
+    let mut counts: Vec<(String, usize)> = Vec::new();
+    for resource in contents.resources.iter().filter(|resource| !resource.is_list) {
+        let Some(kind) = resource.kind().filter(|_| !(resource.is_for_identity() || resource.is_for_egress())) else {
+            continue;
+        };
+        let kind_span = resource.node.get("kind").map(|kind| kind.span);
+        if kind_span.is_some() && findings.iter().any(|finding| finding.span == kind_span) {
+            continue;
+        }
+        match counts.iter_mut().find(|(known, _)| known == kind) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((kind.to_owned(), 1)),
+        }
+    }
+    counts
+}

@@ -1,0 +1,132 @@
+//! Reading of YAML and JSON texts with any number of documents.
+
+use serde_saphyr::options::DuplicateKeyPolicy;
+
+use crate::finding::{Finding, Severity};
+use crate::source::{Source, Span};
+use crate::tree::{Node, Value};
+
+/// Depth of nesting beyond which a document is refused.
+const MAX_DEPTH: usize = 100;
+
+/// Document of a text.
+#[derive(Clone, Debug)]
+pub struct Document {
+    /// Content.
+    pub root: Node,
+    /// Number of the document in its text, from 0, empty ones counted.
+    pub number: usize,
+}
+
+/// Reads the documents of a text; empty ones are left out. One that cannot be read is a finding and hides no other.
+pub fn read_documents(source_index: usize, source: &Source) -> (Vec<Document>, Vec<Finding>) {
+    let (mut documents, mut findings) = (Vec::new(), Vec::new());
+    for (number, (offset, text)) in parts(&source.text).into_iter().enumerate() {
+        if !has_content(text) {
+            continue;
+        }
+        match serde_saphyr::from_str_with_options::<Option<Node>>(text, options()) {
+            Ok(Some(mut root)) => {
+                root.shift(source_index, offset);
+                match root.value {
+                    Value::Null => {}
+                    _ => documents.push(Document { root, number }),
+                }
+            }
+            Ok(None) => {}
+            Err(error) => findings.push(unreadable(source_index, source, offset, text, &error)),
+        }
+    }
+    (documents, findings)
+}
+
+fn options() -> serde_saphyr::Options {
+    serde_saphyr::options! {
+        budget: serde_saphyr::budget! {
+            max_depth: MAX_DEPTH,
+            max_events: usize::MAX,
+            max_nodes: usize::MAX,
+            max_total_scalar_bytes: usize::MAX,
+            max_reader_input_bytes: None,
+            max_aliases: usize::MAX,
+            max_anchors: usize::MAX,
+            max_merge_keys: usize::MAX,
+            enforce_alias_anchor_ratio: false,
+        },
+        duplicate_keys: DuplicateKeyPolicy::PassThrough,
+        null_as_string: true,
+        with_snippet: false,
+        emit_comments: false,
+    }
+}
+
+/// Splits a text where documents begin or end (YAML 1.2.2, 9.1): at lines that open with `---` or `...`, which no content
+/// can do. Directives stay with the document behind them. Returns each part with its offset.
+fn parts(text: &str) -> Vec<(usize, &str)> {
+    let mut starts = vec![0];
+    let mut offset = 0;
+    for line in text.split_inclusive('\n') {
+        let marker = |mark: &str| {
+            line.strip_prefix(mark).is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']))
+        };
+        let begun = starts.last().and_then(|start| text.get(*start..offset)).unwrap_or_default();
+        if marker("---") && !is_directives(begun) {
+            starts.push(offset);
+        } else if marker("...") {
+            starts.push(offset + line.len());
+        }
+        offset += line.len();
+    }
+    let ends = starts.iter().skip(1).copied().chain([text.len()]);
+    starts.iter().copied().zip(ends).filter_map(|(start, end)| Some((start, text.get(start..end)?))).collect()
+}
+
+/// Reports whether a text consists of directives and comments, at least one directive.
+fn is_directives(text: &str) -> bool {
+    let mut lines = text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#')).peekable();
+    lines.peek().is_some() && lines.all(|line| line.starts_with('%'))
+}
+
+/// Reports whether a part has more than blanks, comments and markers.
+fn has_content(text: &str) -> bool {
+    text.trim_start_matches('\u{feff}').lines().any(|line| {
+        let line = line.strip_prefix("---").unwrap_or(line).trim();
+        !(line.is_empty() || line.starts_with('#') || line == "...")
+    })
+}
+
+fn unreadable(source_index: usize, source: &Source, offset: usize, text: &str, error: &serde_saphyr::Error) -> Finding {
+    let location = error.location();
+    let line = location.map_or(1, |location| usize::try_from(location.line()).unwrap_or(1));
+    let column = location.map_or(1, |location| usize::try_from(location.column()).unwrap_or(1));
+    let within = Source::new("", text).offset(line.max(1), column.max(1)).min(text.len());
+    let start = last_visible(text, within) + offset;
+    let end = source.text.get(start..).and_then(|rest| rest.chars().next()).map_or(start, |one| start + one.len_utf8());
+    Finding {
+        severity: Severity::Error,
+        code: "not-yaml".to_owned(),
+        message: format!("this is neither YAML nor JSON: {}", first_sentence(&error.to_string())),
+        help: "correct the text; what stands in this document is not read".to_owned(),
+        span: Some(Span { source: source_index, start, end }),
+    }
+}
+
+/// Returns the offset itself or, at the end of the text, that of the last character that is no blank.
+fn last_visible(text: &str, offset: usize) -> usize {
+    match text.get(offset..).is_some_and(|rest| !rest.trim().is_empty()) {
+        true => offset,
+        false => text.trim_end().char_indices().next_back().map_or(0, |(at, _)| at),
+    }
+}
+
+/// Returns the first line of an error, without the position that the finding has.
+fn first_sentence(error: &str) -> String {
+    let line = error.lines().next().unwrap_or_default();
+    let line = line.strip_prefix("error: ").unwrap_or(line);
+    let end = line.find(" at line ").or_else(|| line.find(" at offset "));
+    let rest = match line.strip_prefix("line ").and_then(|rest| rest.split_once(": ")) {
+        Some((_, rest)) => rest,
+        None => end.and_then(|end| line.get(..end)).unwrap_or(line),
+    };
+    rest.trim_end_matches([':', '.']).to_owned()
+}

@@ -1,0 +1,231 @@
+//! The filters' own reading of resources and settings, with their faults at the parts of files that they are about.
+
+use sallyport_policy::{
+    BaselineDeny, ConfigError, ConfigErrors, EgressAllowlist, ErrorCode, IdentityAuthz, LoadReport,
+};
+
+use crate::finding::{Finding, Severity};
+use crate::json::{separate, write_key};
+use crate::path::{Step, locate, steps};
+use crate::project::{Contents, Project};
+use crate::resource::Resource;
+use crate::settings::{Filter, FilterSettings};
+use crate::source::Span;
+
+/// Configuration of one filter, as it would be given to it.
+pub(crate) struct FilterInput<'p> {
+    project: &'p Project,
+    settings: FilterSettings<'p>,
+    /// The resources, in the order in which the filter gets them.
+    resources: Vec<&'p Resource<'p>>,
+}
+
+/// What a filter made of its configuration.
+pub(crate) enum Loaded {
+    Identity(Box<IdentityAuthz>),
+    Baseline(Box<BaselineDeny>),
+    Egress(Box<EgressAllowlist>),
+}
+
+impl Loaded {
+    pub(crate) fn report(&self) -> &LoadReport {
+        match self {
+            Self::Identity(filter) => filter.load_report(),
+            Self::Baseline(filter) => filter.load_report(),
+            Self::Egress(filter) => filter.load_report(),
+        }
+    }
+}
+
+impl<'p> FilterInput<'p> {
+    /// Takes the settings of a filter and the resources; `None` if there is nothing for the filter.
+    ///
+    /// AuthorizationPolicy is for `identity-authz`, and for `baseline-deny` where the configuration file has that filter
+    /// alone.
+    pub(crate) fn new(project: &'p Project, contents: &'p Contents<'p>, filter: Filter) -> Option<Self> {
+        let settings = project.filter_settings(contents, filter);
+        let is_configured = |filter: Filter| contents.config.is_some_and(|config| config.get(filter.key()).is_some());
+        let baseline_alone = is_configured(Filter::BaselineDeny) && !is_configured(Filter::IdentityAuthz);
+        let takes = |resource: &&Resource<'_>| match filter {
+            Filter::IdentityAuthz => !(baseline_alone && resource.kind() == Some("AuthorizationPolicy")),
+            Filter::BaselineDeny => baseline_alone && !resource.is_for_egress(),
+            Filter::EgressAllowlist => !resource.is_for_identity(),
+        };
+        let resources: Vec<_> = contents.resources.iter().filter(takes).collect();
+        let is_needed = settings.section.is_some()
+            || match filter {
+                Filter::IdentityAuthz => !resources.is_empty(),
+                Filter::BaselineDeny => false,
+                Filter::EgressAllowlist => resources.iter().any(|resource| resource.is_for_egress()),
+            };
+        is_needed.then_some(Self { project, settings, resources })
+    }
+
+    /// Writes the configuration as the filter reads it.
+    pub(crate) fn json(&self) -> String {
+        let mut json = String::from("{");
+        let count = self.settings.write_json(&mut json);
+        // An empty list of rules and resources is not what a baseline of presets alone has.
+        if !(self.settings.filter == Filter::BaselineDeny && self.resources.is_empty()) {
+            separate(count, &mut json);
+            write_key("resources", &mut json);
+            json.push('[');
+            for (index, resource) in self.resources.iter().enumerate() {
+                separate(index, &mut json);
+                resource.write_json(&mut json);
+            }
+            json.push(']');
+        }
+        json + "}"
+    }
+
+    /// Has the filter read its configuration.
+    ///
+    /// # Errors
+    ///
+    /// The faults for which the filter refuses it.
+    pub(crate) fn load(&self) -> Result<Loaded, Vec<Finding>> {
+        let json = self.json();
+        let loaded = match self.settings.filter {
+            Filter::IdentityAuthz => {
+                IdentityAuthz::parse_keeping(json, usize::MAX).map(|filter| Loaded::Identity(Box::new(filter)))
+            }
+            Filter::BaselineDeny => BaselineDeny::parse_keeping(json.as_bytes(), usize::MAX)
+                .map(|filter| Loaded::Baseline(Box::new(filter))),
+            Filter::EgressAllowlist => EgressAllowlist::parse_keeping(json.as_bytes(), usize::MAX)
+                .map(|filter| Loaded::Egress(Box::new(filter))),
+        };
+        loaded.map_err(|errors| self.findings(&errors))
+    }
+
+    fn findings(&self, errors: &ConfigErrors) -> Vec<Finding> {
+        errors.errors().iter().map(|error| self.finding(error)).collect()
+    }
+
+    fn finding(&self, error: &ConfigError) -> Finding {
+        let help = error.fix().unwrap_or_else(|| default_help(error.code()));
+        // The filter names the path before the message; here the source line stands for it.
+        let message = match (error.code(), error.path()) {
+            (_, "") => error.message().to_owned(),
+            (ErrorCode::UnknownField | ErrorCode::RepeatedKey, path) => {
+                format!("{} `{}`", error.message(), last_key(path))
+            }
+            (ErrorCode::MissingField, path) => format!("`{}` is {}", within_resource(path), error.message()),
+            _ => error.message().to_owned(),
+        };
+        Finding {
+            severity: Severity::Error,
+            code: error.code().as_str().to_owned(),
+            message: self.with_places(&message),
+            help: self.with_places(help),
+            span: self.locate(error).or_else(|| self.named_resource(error.message())).or(self.settings.key_span),
+        }
+    }
+
+    fn locate(&self, error: &ConfigError) -> Option<Span> {
+        let path = steps(error.path());
+        match path.as_slice() {
+            [Step::Key(key), Step::Item(index), rest @ ..] if key == "resources" => {
+                let resource = self.resources.get(*index)?;
+                match (rest, error.code()) {
+                    ([], ErrorCode::DuplicateResource) => Some(resource.span()),
+                    _ => Some(locate(resource.node, rest, error.code())),
+                }
+            }
+            [Step::Key(key), ..] if key == "resources" => None,
+            path => {
+                let is_there = |key: &Step| matches!(key, Step::Key(key) if self.settings.has(key));
+                let section = self.settings.section.filter(|_| path.first().is_none_or(is_there))?;
+                match path.is_empty() {
+                    true => self.settings.key_span,
+                    false => Some(locate(section, path, error.code())),
+                }
+            }
+        }
+    }
+
+    /// Returns the place of the last resource that a message names, as in `shop/orders`.
+    pub(crate) fn named_resource(&self, message: &str) -> Option<Span> {
+        let is_part = |character: char| character.is_ascii_alphanumeric() || matches!(character, '-' | '.' | '/');
+        let words = message.split(|character: char| !is_part(character)).map(|word| word.trim_end_matches('.'));
+        let mut found = None;
+        for word in words.filter(|word| word.contains('/')) {
+            let Some((namespace, name)) = word.split_once('/') else { continue };
+            let is_named = |resource: &&&Resource<'_>| {
+                resource.name() == Some(name)
+                    && resource.namespace().is_none_or(|own| own == namespace)
+                    && (resource.is_for_identity() || resource.is_for_egress())
+            };
+            found = self.resources.iter().rfind(is_named).map(|resource| resource.span()).or(found);
+        }
+        found
+    }
+
+    /// Puts file and line where a message names a resource by its index.
+    fn with_places(&self, message: &str) -> String {
+        const LIST: &str = "resources[";
+        let mut text = String::new();
+        let mut rest = message;
+        while let Some((before, after)) = rest.split_once(LIST) {
+            text.push_str(before);
+            let place = after.split_once(']').and_then(|(index, after)| {
+                let resource = self.resources.get(index.parse::<usize>().ok()?)?;
+                Some((self.project.place(resource.span()), after))
+            });
+            match place {
+                Some((place, after)) => {
+                    text.push_str(&place);
+                    rest = after;
+                }
+                None => {
+                    text.push_str(LIST);
+                    rest = after;
+                }
+            }
+        }
+        text + rest
+    }
+}
+
+/// Returns the part of a path within its resource.
+fn within_resource(path: &str) -> &str {
+    let resource = path.strip_prefix("resources[").and_then(|rest| rest.split_once("]."));
+    resource.map_or(path, |(_, within)| within)
+}
+
+/// Returns the last key of a path.
+fn last_key(path: &str) -> String {
+    let key = steps(path).into_iter().rev().find_map(|step| match step {
+        Step::Key(key) => Some(key),
+        Step::Item(_) => None,
+    });
+    key.unwrap_or_default()
+}
+
+/// Returns what to do about an error whose text names no fix.
+fn default_help(code: ErrorCode) -> &'static str {
+    match code {
+        ErrorCode::InvalidValue => "write a value of the form that the message names",
+        ErrorCode::WrongType => "write a value of the type that the message names",
+        ErrorCode::UnknownField => "remove the key, or write the one that is meant",
+        ErrorCode::UnknownValue => "write one of the words that the message names",
+        ErrorCode::UnknownKind | ErrorCode::WrongGroup => "write the kind and the group that are meant",
+        ErrorCode::MissingField => "write the key",
+        ErrorCode::EmptyValue => "write a value, or remove the key",
+        ErrorCode::RepeatedKey => "keep one",
+        ErrorCode::DuplicateResource => "rename or remove one of the two",
+        ErrorCode::Unsupported => "remove it",
+        ErrorCode::LimitExceeded => "write less of it, or split it",
+        ErrorCode::NoEffect => "write what it has to do, or remove it",
+        ErrorCode::Conflict => "keep one",
+        ErrorCode::UndecidedTarget => "say it with --workload, --service or --gateway, or in the configuration file",
+        ErrorCode::MissingDefaultAction => {
+            "write --default-action DENY or ALLOW, or defaultAction in the configuration file"
+        }
+        ErrorCode::UntrustedAddress => {
+            "write remoteAddress: trusted in the configuration file once the proxy's settings hold"
+        }
+        ErrorCode::MissingAuthorizer => "write customProviders in the configuration file",
+        ErrorCode::Unreadable => "write JSON, or give the configuration as a google.protobuf.Struct",
+    }
+}

@@ -1,0 +1,5 @@
+//! Findings as texts for other programs.
+
+pub mod github;
+pub mod json;
+pub mod sarif;

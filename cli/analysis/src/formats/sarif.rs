@@ -1,0 +1,75 @@
+//! `--format sarif`: SARIF 2.1.0, which code scanning reads.
+
+use std::collections::BTreeMap;
+
+use sallyport_policy::ErrorCode;
+use serde_json::{Value, json};
+
+use crate::check::Report;
+use crate::finding::Severity;
+use crate::source::Source;
+
+/// Returns the report as one run of SARIF. Names of files below `folder` are given from there.
+pub fn report(report: &Report, sources: &[Source], version: &str, folder: Option<&str>) -> Value {
+    let rules: BTreeMap<&str, &str> =
+        report.findings.iter().map(|finding| (finding.code.as_str(), finding.message.as_str())).collect();
+    let index = |code: &str| rules.keys().position(|known| *known == code);
+    let title = |code: &str, message: &str| {
+        let known = ErrorCode::ALL.into_iter().find(|known| known.as_str() == code);
+        known.map_or_else(|| message.to_owned(), |known| known.title().to_owned())
+    };
+    let results = report.findings.iter().map(|finding| {
+        let (file, position) = finding.place(sources);
+        json!({
+            "ruleId": finding.code,
+            "ruleIndex": index(&finding.code),
+            "level": level(finding.severity),
+            "message": {"text": format!("{}; {}", finding.message, finding.help)},
+            "locations": [{"physicalLocation": {
+                "artifactLocation": {"uri": relative_uri(file, folder)},
+                "region": {
+                    "startLine": position.line,
+                    "startColumn": position.column,
+                    "endColumn": position.column + position.length,
+                },
+            }}],
+        })
+    });
+    let results: Vec<Value> = results.collect();
+    let rules: Vec<Value> = rules
+        .iter()
+        .map(|(code, message)| json!({"id": code, "shortDescription": {"text": title(code, message)}}))
+        .collect();
+    json!({
+        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
+        "version": "2.1.0",
+        "runs": [{
+            "tool": {"driver": {"name": "sallyport", "version": version, "rules": rules}},
+            "columnKind": "unicodeCodePoints",
+            "results": results,
+        }],
+    })
+}
+
+fn level(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+        Severity::Note => "note",
+    }
+}
+
+/// Returns a file name as a relative URI reference (RFC 3986, 4.2).
+fn relative_uri(file: &str, folder: Option<&str>) -> String {
+    let within = folder.and_then(|folder| file.strip_prefix(folder)).filter(|rest| rest.starts_with('/'));
+    let file = within.unwrap_or(file).trim_start_matches("./").trim_start_matches('/');
+    let mut uri = String::new();
+    for byte in file.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' | b'~' => uri.push(char::from(byte)),
+            b'\\' => uri.push('/'),
+            other => uri.push_str(&format!("%{other:02X}")),
+        }
+    }
+    uri
+}

@@ -1,0 +1,37 @@
+//! Texts in; resources with positions, findings and answers out.
+//!
+//! The command `sallyport` and the playground share this crate. It does no I/O: the caller reads files into a [`Project`],
+//! and prints what comes of it.
+//!
+//! ```
+//! use sallyport_analysis::{Project, Settings, check};
+//!
+//! let mut project = Project::new(Settings::default());
+//! project.add("deny.yaml", "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: a, namespace: b}\nspec: {action: Deny}\n");
+//! let report = check(&project, &[]);
+//! let finding = report.findings.first().unwrap();
+//! assert_eq!(finding.message, "unknown value `Deny`");
+//! assert_eq!(finding.place(project.sources()).1.line, 4);
+//! ```
+
+mod check;
+mod documents;
+mod filters;
+mod finding;
+pub mod formats;
+mod json;
+mod path;
+mod project;
+mod resource;
+mod settings;
+mod source;
+mod tree;
+
+pub use check::{Report, check};
+pub use documents::{Document, read_documents};
+pub use finding::{Finding, Severity};
+pub use project::{CONFIG_FILE, Contents, Project};
+pub use resource::Resource;
+pub use settings::{Filter, Settings, Workload};
+pub use source::{Position, Source, Span};
+pub use tree::{Entry, Node, Value};

@@ -1,0 +1,142 @@
+//! All files of one call, read.
+
+use crate::documents::{Document, read_documents};
+use crate::finding::{Finding, Severity};
+use crate::resource::Resource;
+use crate::settings::{Filter, FilterSettings, Settings};
+use crate::source::{Source, Span};
+use crate::tree::{Node, Value};
+
+/// The configuration file that counts wherever it is found.
+pub const CONFIG_FILE: &str = "sallyport.yaml";
+
+/// The texts of a call, with their documents.
+#[derive(Debug, Default)]
+pub struct Project {
+    sources: Vec<Source>,
+    documents: Vec<Document>,
+    /// Index of the source of the configuration file.
+    config_source: Option<usize>,
+    settings: Settings,
+    findings: Vec<Finding>,
+}
+
+/// What the documents of a project are.
+#[derive(Debug, Default)]
+pub struct Contents<'p> {
+    /// Kubernetes resources, lists opened.
+    pub resources: Vec<Resource<'p>>,
+    /// Objects and lists that are no resources: configurations of Envoy, and what is not for this command.
+    pub others: Vec<&'p Node>,
+    /// The configuration file.
+    pub config: Option<&'p Node>,
+}
+
+impl Project {
+    /// Returns a project without files.
+    pub fn new(settings: Settings) -> Self {
+        Self { settings, ..Self::default() }
+    }
+
+    /// Adds a file. One that is named `sallyport.yaml` is the configuration file.
+    pub fn add(&mut self, name: &str, text: &str) {
+        let is_config = name.rsplit(['/', '\\']).next() == Some(CONFIG_FILE);
+        self.add_source(name, text, is_config);
+    }
+
+    /// Adds the configuration file, whatever its name is.
+    pub fn add_config(&mut self, name: &str, text: &str) {
+        self.add_source(name, text, true);
+    }
+
+    fn add_source(&mut self, name: &str, text: &str, is_config: bool) {
+        let index = self.sources.len();
+        let source = Source::new(name, text);
+        let (documents, findings) = read_documents(index, &source);
+        self.sources.push(source);
+        self.findings.extend(findings);
+        for document in &documents {
+            if !matches!(document.root.value, Value::Object(_) | Value::List(_)) {
+                self.findings.push(Finding {
+                    severity: Severity::Error,
+                    code: "not-a-resource".to_owned(),
+                    message: "this is a plain text, and no object of YAML or JSON".to_owned(),
+                    help: "write resources as apiVersion, kind, metadata and spec, or leave the file out".to_owned(),
+                    span: Some(document.root.span),
+                });
+            }
+        }
+        self.documents.extend(documents);
+        if is_config {
+            match self.config_source {
+                None => self.config_source = Some(index),
+                // One that is given twice, by flag and in a folder, is one.
+                Some(first) if self.sources.get(first).is_some_and(|first| first.name == name) => {
+                    self.documents.retain(|document| document.root.span.source != index);
+                }
+                Some(first) => {
+                    let first = self.sources.get(first).map(|first| first.name.clone()).unwrap_or_default();
+                    let span = Span { source: index, start: 0, end: 0 };
+                    self.documents.retain(|document| document.root.span.source != index);
+                    self.findings.push(Finding {
+                        severity: Severity::Error,
+                        code: "second-configuration".to_owned(),
+                        message: format!("there is a configuration file already: {first}"),
+                        help: "keep one, or name it with --config and leave the other out".to_owned(),
+                        span: Some(span),
+                    });
+                }
+            }
+        }
+    }
+
+    /// Returns the texts.
+    pub fn sources(&self) -> &[Source] {
+        &self.sources
+    }
+
+    /// Returns the settings of the command line.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Returns the findings about what cannot be read.
+    pub fn findings(&self) -> &[Finding] {
+        &self.findings
+    }
+
+    /// Sorts the documents by what they are.
+    pub fn contents(&self) -> Contents<'_> {
+        let mut contents = Contents::default();
+        for document in &self.documents {
+            let root = &document.root;
+            if Some(root.span.source) == self.config_source {
+                contents.config = contents.config.or(Some(root));
+                continue;
+            }
+            match Resource::of_document(document) {
+                Some(resources) => contents.resources.extend(resources),
+                None if matches!(root.value, Value::Object(_) | Value::List(_)) => contents.others.push(root),
+                None => {}
+            }
+        }
+        contents
+    }
+
+    /// Returns the settings of a filter.
+    pub(crate) fn filter_settings<'p>(&'p self, contents: &Contents<'p>, filter: Filter) -> FilterSettings<'p> {
+        let entry = contents.config.and_then(|config| config.entry(filter.key()));
+        FilterSettings {
+            filter,
+            settings: &self.settings,
+            section: entry.map(|entry| &entry.value),
+            key_span: entry.map(|entry| entry.key_span),
+        }
+    }
+
+    /// Returns `FILE:LINE` of a part.
+    pub(crate) fn place(&self, span: Span) -> String {
+        let source = self.sources.get(span.source);
+        source.map_or_else(String::new, |source| format!("{}:{}", source.name, source.position(span).line))
+    }
+}

@@ -1,0 +1,211 @@
+//! Values of YAML and JSON with the position of each key and value.
+
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_saphyr::{Location, Spanned};
+
+use crate::source::Span;
+
+/// Value with its position.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// Content.
+    pub value: Value,
+    /// Position: of a scalar all of it, of a list or an object its begin. An alias has the position of its anchor.
+    pub span: Span,
+}
+
+/// Content of a [`Node`].
+#[derive(Clone, Debug)]
+pub enum Value {
+    /// Absent value.
+    Null,
+    /// `true` or `false`.
+    Bool(bool),
+    /// Whole number of 64 bits.
+    Whole(i128),
+    /// Other number.
+    Float(f64),
+    /// String.
+    Text(String),
+    /// List.
+    List(Vec<Node>),
+    /// Object, with repeated keys, in the order of the text.
+    Object(Vec<Entry>),
+}
+
+/// Key of an object, with its value.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Key.
+    pub key: String,
+    /// Position of the key.
+    pub key_span: Span,
+    /// Value.
+    pub value: Node,
+}
+
+impl Node {
+    /// Returns the value of a key of an object; null counts as absent.
+    pub fn get(&self, key: &str) -> Option<&Node> {
+        self.entry(key).map(|entry| &entry.value)
+    }
+
+    /// Returns the first entry of an object with this key; null counts as absent.
+    pub fn entry(&self, key: &str) -> Option<&Entry> {
+        self.entries().iter().find(|entry| entry.key == key && !matches!(entry.value.value, Value::Null))
+    }
+
+    /// Returns the value below these keys.
+    pub fn at(&self, keys: &[&str]) -> Option<&Node> {
+        keys.iter().try_fold(self, |node, key| node.get(key))
+    }
+
+    /// Returns the string, if the value is one.
+    pub fn as_str(&self) -> Option<&str> {
+        match &self.value {
+            Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Returns the string below these keys.
+    pub fn text_at(&self, keys: &[&str]) -> Option<&str> {
+        self.at(keys).and_then(Node::as_str)
+    }
+
+    /// Returns the entries of an object; empty for other values.
+    pub fn entries(&self) -> &[Entry] {
+        match &self.value {
+            Value::Object(entries) => entries,
+            _ => &[],
+        }
+    }
+
+    /// Returns the items of a list; empty for other values.
+    pub fn items(&self) -> &[Node] {
+        match &self.value {
+            Value::List(items) => items,
+            _ => &[],
+        }
+    }
+
+    /// Returns the position to report: of an object its first key, of a list its first item, otherwise all of the value.
+    pub fn first_span(&self) -> Span {
+        let mut node = self;
+        loop {
+            match &node.value {
+                Value::Object(entries) => {
+                    return entries.first().map_or(node.span, |entry| entry.key_span);
+                }
+                Value::List(items) => match items.first() {
+                    Some(first) => node = first,
+                    None => return node.span,
+                },
+                _ => return node.span,
+            }
+        }
+    }
+
+    /// Moves all positions by `offset` bytes, into the text `source`.
+    pub(crate) fn shift(&mut self, source: usize, offset: usize) {
+        let shift = |span: &mut Span| {
+            *span = Span { source, start: span.start + offset, end: span.end + offset };
+        };
+        shift(&mut self.span);
+        match &mut self.value {
+            Value::List(items) => items.iter_mut().for_each(|item| item.shift(source, offset)),
+            Value::Object(entries) => {
+                for entry in entries {
+                    shift(&mut entry.key_span);
+                    entry.value.shift(source, offset);
+                }
+            }
+            Value::Null | Value::Bool(_) | Value::Whole(_) | Value::Float(_) | Value::Text(_) => {}
+        }
+    }
+}
+
+fn span_of(location: &Location) -> Span {
+    let span = location.span();
+    let start = span.byte_offset().unwrap_or_default();
+    let end = start + span.byte_len().unwrap_or_default();
+    Span { source: 0, start: usize::try_from(start).unwrap_or_default(), end: usize::try_from(end).unwrap_or_default() }
+}
+
+impl<'de> Deserialize<'de> for Node {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Spanned { value, defined, .. } = Spanned::<Value>::deserialize(deserializer)?;
+        Ok(Self { value, span: span_of(&defined) })
+    }
+}
+
+impl<'de> Deserialize<'de> for Value {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ValueVisitor)
+    }
+}
+
+struct ValueVisitor;
+
+impl<'de> Visitor<'de> for ValueVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_none<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::Whole(value.into()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::Whole(value.into()))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(Value::Float(value))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::Text(value.to_owned()))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(Value::Text(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = list.next_element()? {
+            items.push(item);
+        }
+        Ok(Value::List(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Value, A::Error> {
+        let mut entries = Vec::new();
+        while let Some(key) = object.next_key::<Spanned<String>>()? {
+            let value = object.next_value()?;
+            entries.push(Entry { key_span: span_of(&key.defined), key: key.value, value });
+        }
+        Ok(Value::Object(entries))
+    }
+}

@@ -1,0 +1,148 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, anyhow};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use sallyport_analysis::{Settings, Workload};
+
+/// Checks and explains the policies of the Sallyport filters, without a proxy and without a network.
+#[derive(Debug, Parser)]
+#[command(name = "sallyport", version, arg_required_else_help = true, max_term_width = 100)]
+pub(crate) struct Arguments {
+    /// Colours of the output: auto (a terminal without NO_COLOR), always or never
+    #[arg(long, global = true, value_enum, default_value = "auto", value_name = "WHEN")]
+    pub(crate) color: Color,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// When output has colours.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+impl Color {
+    /// Sets it for all output of the process.
+    pub(crate) fn write_global(self) {
+        match self {
+            Self::Auto => anstream::ColorChoice::Auto,
+            Self::Always => anstream::ColorChoice::Always,
+            Self::Never => anstream::ColorChoice::Never,
+        }
+        .write_global();
+    }
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Report every fault and warning with file, line and fix
+    #[command(after_help = "Example:\n  sallyport check policies/ --workload shop/app=orders")]
+    Check(CheckArguments),
+}
+
+/// `check`.
+#[derive(Debug, Args)]
+pub(crate) struct CheckArguments {
+    #[command(flatten)]
+    pub(crate) common: CommonArguments,
+    /// Form of the output
+    #[arg(long, value_enum, default_value = "pretty")]
+    pub(crate) format: Format,
+    /// Leave out findings of this code; a comment `# sallyport:ignore CODE` at the end of a line does so for the line
+    #[arg(long, value_name = "CODE")]
+    pub(crate) ignore: Vec<String>,
+}
+
+/// Form of an output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people, with the source line
+    Pretty,
+    /// One JSON document
+    Json,
+    /// SARIF 2.1.0, for code scanning
+    Sarif,
+    /// Workflow commands of GitHub Actions
+    Github,
+}
+
+/// What every verb takes.
+#[derive(Debug, Args)]
+pub(crate) struct CommonArguments {
+    /// Policies: YAML or JSON files, folders of them, or - for standard input
+    #[arg(required = true, value_name = "FILE|FOLDER|-")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Settings of the filters: {identityAuthz, baselineDeny, egressAllowlist}; a sallyport.yaml among the files counts as it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) settings: SettingArguments,
+}
+
+/// Settings of the filters.
+#[derive(Debug, Args)]
+pub(crate) struct SettingArguments {
+    /// Workload that the proxy fronts, as in shop/app=orders,version=v2
+    #[arg(long, value_name = "NS/KEY=VALUE,...")]
+    pub(crate) workload: Option<String>,
+    /// Service that the proxy fronts, for policies with targetRefs
+    #[arg(long, value_name = "NAME", requires = "workload")]
+    pub(crate) service: Option<String>,
+    /// Gateway that the proxy is, for policies with targetRefs
+    #[arg(long, value_name = "NAME", requires = "workload")]
+    pub(crate) gateway: Option<String>,
+    /// Namespace of resources that name none
+    #[arg(long, value_name = "NS")]
+    pub(crate) default_namespace: Option<String>,
+    /// Trust domain of the workloads; cluster.local if it is not given
+    #[arg(long, value_name = "DOMAIN")]
+    pub(crate) trust_domain: Option<String>,
+    /// Further trust domain of the workloads
+    #[arg(long, value_name = "DOMAIN")]
+    pub(crate) trust_domain_alias: Vec<String>,
+    /// Answer where no ALLOW policy applies
+    #[arg(long, value_enum, value_name = "ALLOW|DENY")]
+    pub(crate) default_action: Option<DefaultAction>,
+}
+
+/// Answer where no ALLOW policy applies.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum DefaultAction {
+    #[value(name = "ALLOW", alias = "allow")]
+    Allow,
+    #[value(name = "DENY", alias = "deny")]
+    Deny,
+}
+
+impl SettingArguments {
+    /// Returns the settings.
+    ///
+    /// # Errors
+    ///
+    /// A workload that cannot be read.
+    pub(crate) fn settings(&self) -> Result<Settings> {
+        let workload = self.workload.as_deref().map(Workload::parse).transpose();
+        let workload = workload.map_err(|error| anyhow!("--workload: {error}"))?;
+        let workload = workload.map(|workload| Workload {
+            service: self.service.clone(),
+            gateway: self.gateway.clone(),
+            ..workload
+        });
+        let default_action = self.default_action.map(|action| match action {
+            DefaultAction::Allow => "ALLOW".to_owned(),
+            DefaultAction::Deny => "DENY".to_owned(),
+        });
+        Ok(Settings {
+            workload,
+            default_namespace: self.default_namespace.clone(),
+            trust_domain: self.trust_domain.clone(),
+            trust_domain_aliases: self.trust_domain_alias.clone(),
+            default_action,
+        })
+    }
+}

@@ -1,0 +1,86 @@
+//! Reading of the files of a call.
+
+use std::fs;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use sallyport_analysis::Project;
+
+use crate::arguments::CommonArguments;
+
+/// Endings of the files that are read in folders.
+const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
+
+/// Name of standard input.
+const STANDARD_INPUT: &str = "-";
+
+/// Reads all files of a call.
+///
+/// # Errors
+///
+/// A file that cannot be read, and settings that make no sense.
+pub(crate) fn read_project(common: &CommonArguments) -> Result<Project> {
+    let mut project = Project::new(common.settings.settings()?);
+    if let Some(config) = &common.config {
+        project.add_config(&name_of(config), &read(config)?);
+    }
+    add_files(&mut project, &common.files)?;
+    Ok(project)
+}
+
+/// Reads files and folders into a project.
+///
+/// # Errors
+///
+/// A file that cannot be read.
+pub(crate) fn add_files(project: &mut Project, paths: &[PathBuf]) -> Result<()> {
+    for path in paths {
+        for file in files_of(path)? {
+            project.add(&name_of(&file), &read(&file)?);
+        }
+    }
+    Ok(())
+}
+
+/// Returns a file itself, or the files below a folder in the order of their names, without hidden ones.
+fn files_of(path: &Path) -> Result<Vec<PathBuf>> {
+    if path.as_os_str() == STANDARD_INPUT || !path.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let (mut folders, mut files) = (vec![path.to_owned()], Vec::new());
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).with_context(|| format!("reading {}", folder.display()))? {
+            let entry = entry.with_context(|| format!("reading {}", folder.display()))?;
+            let path = entry.path();
+            let is_hidden = entry.file_name().to_string_lossy().starts_with('.');
+            let is_policy = path.extension().is_some_and(|ending| ENDINGS.iter().any(|known| ending == *known));
+            // Follows links to files, as mounted ConfigMaps have them, and none to folders, which could be a circle.
+            if is_hidden {
+                continue;
+            } else if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                folders.push(path);
+            } else if is_policy && path.is_file() {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Reads a file or standard input; bytes that are no UTF-8 become replacement characters.
+fn read(path: &Path) -> Result<String> {
+    let bytes = if path.as_os_str() == STANDARD_INPUT {
+        let mut bytes = Vec::new();
+        io::stdin().read_to_end(&mut bytes).context("reading standard input")?;
+        bytes
+    } else {
+        fs::read(path).with_context(|| format!("reading {}", path.display()))?
+    };
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn name_of(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}

@@ -1,0 +1,36 @@
+//! The command `sallyport`: what policies do, before they are in a proxy.
+
+mod arguments;
+mod check;
+mod files;
+mod pretty;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::arguments::{Arguments, Verb};
+
+/// Exit code where nothing was found.
+const NOTHING_FOUND: u8 = 0;
+
+/// Exit code where something was found: a fault or a warning, a denial, a failed test.
+const FOUND: u8 = 1;
+
+/// Exit code for wrong use and unreadable input.
+const WRONG_USE: u8 = 2;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    arguments.color.write_global();
+    let done = match &arguments.verb {
+        Verb::Check(check) => check::run(check),
+    };
+    match done {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            anstream::eprintln!("sallyport: {error:#}");
+            ExitCode::from(WRONG_USE)
+        }
+    }
+}

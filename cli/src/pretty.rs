@@ -1,0 +1,65 @@
+//! Findings for people: the message, the source line and the fix.
+
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use sallyport_analysis::{Finding, Report, Severity, Source};
+
+/// Returns the findings with their source lines, and a last line that counts them.
+pub(crate) fn report(report: &Report, sources: &[Source]) -> String {
+    let renderer = Renderer::styled();
+    let mut text = String::new();
+    for finding in &report.findings {
+        text.push_str(&renderer.render(&[group(finding, sources)]));
+        text.push_str("\n\n");
+    }
+    let count = |severity| report.findings.iter().filter(|finding| finding.severity == severity).count();
+    let counts = [(Severity::Error, "error"), (Severity::Warning, "warning"), (Severity::Note, "note")];
+    let counted: Vec<String> = counts
+        .into_iter()
+        .filter_map(|(severity, word)| match count(severity) {
+            0 => None,
+            1 => Some(format!("1 {word}")),
+            many => Some(format!("{many} {word}s")),
+        })
+        .collect();
+    let found = if counted.is_empty() { "nothing found".to_owned() } else { counted.join(", ") };
+    let files = if sources.len() == 1 { "1 file".to_owned() } else { format!("{} files", sources.len()) };
+    text.push_str(&format!("{found} in {files}"));
+    if !report.passed_over.is_empty() {
+        let kinds: Vec<String> = report.passed_over.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+        text.push_str(&format!("; passed over: {}", kinds.join(", ")));
+    }
+    text.push('\n');
+    text
+}
+
+fn group<'f>(finding: &'f Finding, sources: &'f [Source]) -> Group<'f> {
+    let level = match finding.severity {
+        Severity::Error => Level::ERROR,
+        Severity::Warning => Level::WARNING,
+        Severity::Note => Level::NOTE,
+    };
+    let title = level.primary_title(finding.message.as_str()).id(finding.code.as_str());
+    let source = finding.span.and_then(|span| sources.get(span.source).zip(Some(span)));
+    let group = match source {
+        Some((source, span)) => {
+            // One line of the file: what is marked begins on it, and may go on.
+            let line = finding.place(sources).1.line;
+            let text = source.line(line);
+            let start = line_start(source, span.start);
+            let marked = (span.start - start).min(text.len())..(span.end - start).min(text.len());
+            title.element(
+                Snippet::source(text)
+                    .line_start(line)
+                    .path(source.name.as_str())
+                    .annotation(AnnotationKind::Primary.span(marked)),
+            )
+        }
+        None => Group::with_title(title),
+    };
+    group.element(Level::HELP.message(finding.help.as_str()))
+}
+
+/// Returns the offset of the first byte of the line.
+fn line_start(source: &Source, offset: usize) -> usize {
+    source.text.get(..offset).and_then(|before| before.rfind('\n')).map_or(0, |at| at + 1)
+}

@@ -1,8 +1,9 @@
 //! The command line.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use sallyport_analysis::{Settings, Workload};
 
@@ -43,6 +44,69 @@ pub(crate) enum Verb {
     /// Report every fault and warning with file, line and fix
     #[command(after_help = "Example:\n  sallyport check policies/ --workload shop/app=orders")]
     Check(CheckArguments),
+    /// Say what happens to one request, by which rule, and what would let it in
+    #[command(
+        after_help = "Examples:\n  sallyport explain policies/ --to shop/app=orders --from shop/frontend --method GET --path /orders/1\n  sallyport explain policies/ --to shop/app=orders --curl 'curl -X DELETE https://orders.shop/orders/1'"
+    )]
+    Explain(Box<ExplainArguments>),
+}
+
+/// `explain`.
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArguments {
+    #[command(flatten)]
+    pub(crate) common: CommonArguments,
+    /// Form of the output
+    #[arg(long, value_enum, default_value = "pretty")]
+    pub(crate) format: AnswerFormat,
+    /// Caller: NS/SERVICE-ACCOUNT, a principal or a SPIFFE ID; without it the caller has no certificate
+    #[arg(long, value_name = "CALLER")]
+    pub(crate) from: Option<String>,
+    /// Workload that is called, as in shop/app=orders
+    #[arg(long, value_name = "NS/KEY=VALUE,...", conflicts_with = "workload")]
+    pub(crate) to: Option<String>,
+    /// Method; GET if it is not given
+    #[arg(long)]
+    pub(crate) method: Option<String>,
+    /// Path with its query; / if it is not given
+    #[arg(long)]
+    pub(crate) path: Option<String>,
+    /// Host, with its port if the client sends one
+    #[arg(long)]
+    pub(crate) host: Option<String>,
+    /// Port that the connection is for
+    #[arg(long)]
+    pub(crate) port: Option<u16>,
+    /// Server name of the client's TLS
+    #[arg(long, value_name = "NAME")]
+    pub(crate) sni: Option<String>,
+    /// Address of the connection's other end
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) source_ip: Option<IpAddr>,
+    /// Address of the client, if it differs from --source-ip
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) remote_ip: Option<IpAddr>,
+    /// Time of the request, as in 2026-11-28T10:00Z; now if it is not given
+    #[arg(long, value_name = "TIME")]
+    pub(crate) at: Option<String>,
+    /// Header, as in 'x-tenant: blue'
+    #[arg(long, value_name = "NAME: VALUE")]
+    pub(crate) header: Vec<String>,
+    /// Claim of the request's token, as in iss=https://login.shop; given again it becomes a list
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) claim: Vec<String>,
+    /// Request as a call of curl; other flags go before what it says
+    #[arg(long, value_name = "LINE")]
+    pub(crate) curl: Option<String>,
+}
+
+/// Form of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum AnswerFormat {
+    /// For people
+    Pretty,
+    /// One JSON document
+    Json,
 }
 
 /// `check`.
@@ -91,10 +155,10 @@ pub(crate) struct SettingArguments {
     #[arg(long, value_name = "NS/KEY=VALUE,...")]
     pub(crate) workload: Option<String>,
     /// Service that the proxy fronts, for policies with targetRefs
-    #[arg(long, value_name = "NAME", requires = "workload")]
+    #[arg(long, value_name = "NAME")]
     pub(crate) service: Option<String>,
     /// Gateway that the proxy is, for policies with targetRefs
-    #[arg(long, value_name = "NAME", requires = "workload")]
+    #[arg(long, value_name = "NAME")]
     pub(crate) gateway: Option<String>,
     /// Namespace of resources that name none
     #[arg(long, value_name = "NS")]
@@ -120,14 +184,17 @@ pub(crate) enum DefaultAction {
 }
 
 impl SettingArguments {
-    /// Returns the settings.
+    /// Returns the settings; `to` is a workload that another flag names.
     ///
     /// # Errors
     ///
     /// A workload that cannot be read.
-    pub(crate) fn settings(&self) -> Result<Settings> {
-        let workload = self.workload.as_deref().map(Workload::parse).transpose();
-        let workload = workload.map_err(|error| anyhow!("--workload: {error}"))?;
+    pub(crate) fn settings(&self, to: Option<&str>) -> Result<Settings> {
+        let (flag, text) = if to.is_some() { ("--to", to) } else { ("--workload", self.workload.as_deref()) };
+        let workload = text.map(Workload::parse).transpose().map_err(|error| anyhow!("{flag}: {error}"))?;
+        if workload.is_none() && (self.service.is_some() || self.gateway.is_some()) {
+            bail!("--service and --gateway need the namespace of the workload, write --workload NS");
+        }
         let workload = workload.map(|workload| Workload {
             service: self.service.clone(),
             gateway: self.gateway.clone(),

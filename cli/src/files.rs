@@ -21,7 +21,16 @@ const STANDARD_INPUT: &str = "-";
 ///
 /// A file that cannot be read, and settings that make no sense.
 pub(crate) fn read_project(common: &CommonArguments) -> Result<Project> {
-    let mut project = Project::new(common.settings.settings()?);
+    read_project_for(common, None)
+}
+
+/// Reads all files of a call about the workload `to`.
+///
+/// # Errors
+///
+/// A file that cannot be read, and settings that make no sense.
+pub(crate) fn read_project_for(common: &CommonArguments, to: Option<&str>) -> Result<Project> {
+    let mut project = Project::new(common.settings.settings(to)?);
     if let Some(config) = &common.config {
         project.add_config(&name_of(config), &read(config)?);
     }

@@ -2,6 +2,8 @@
 
 mod arguments;
 mod check;
+mod explain;
+mod faults;
 mod files;
 mod pretty;
 
@@ -25,6 +27,7 @@ fn main() -> ExitCode {
     arguments.color.write_global();
     let done = match &arguments.verb {
         Verb::Check(check) => check::run(check),
+        Verb::Explain(explain) => explain::run(explain),
     };
     match done {
         Ok(code) => ExitCode::from(code),

@@ -1,7 +1,8 @@
 //! Findings for people: the message, the source line and the fix.
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
-use sallyport_analysis::{Finding, Report, Severity, Source};
+use anstyle::{AnsiColor, Style};
+use sallyport_analysis::{Answer, Explanation, Finding, Report, Severity, Source, Span};
 
 /// Returns the findings with their source lines, and a last line that counts them.
 pub(crate) fn report(report: &Report, sources: &[Source]) -> String {
@@ -62,4 +63,37 @@ fn group<'f>(finding: &'f Finding, sources: &'f [Source]) -> Group<'f> {
 /// Returns the offset of the first byte of the line.
 fn line_start(source: &Source, offset: usize) -> usize {
     source.text.get(..offset).and_then(|before| before.rfind('\n')).map_or(0, |at| at + 1)
+}
+
+/// Returns an explanation: the answer, the rule with its place, the reason, the readings and the nearest rule.
+pub(crate) fn explanation(explanation: &Explanation, sources: &[Source]) -> String {
+    let color = match explanation.answer {
+        Answer::Allowed => AnsiColor::Green,
+        Answer::Denied => AnsiColor::Red,
+        Answer::WouldBeDenied => AnsiColor::Yellow,
+    };
+    let style = Style::new().bold().fg_color(Some(color.into()));
+    let mut text = format!("{style}{}{style:#}: {}\n", explanation.answer.as_str(), explanation.reason);
+    let mut line = |label: &str, content: String| text.push_str(&format!("  {label:<9} {content}\n"));
+    if let Some(policy) = &explanation.policy {
+        line("policy", rule_at(policy, explanation.rule, explanation.span, sources));
+    }
+    if explanation.readings.len() > 1 {
+        line("readings", explanation.readings.join(", "));
+    }
+    if let Some(nearest) = &explanation.nearest {
+        line("nearest", rule_at(&nearest.policy, nearest.rule, nearest.span, sources));
+        line("missing", nearest.missing.join("; "));
+    }
+    text
+}
+
+/// Returns a policy with its rule and place, as in `shop/orders rule 0 (orders.yaml:12)`.
+fn rule_at(policy: &str, rule: Option<usize>, span: Option<Span>, sources: &[Source]) -> String {
+    let rule = rule.map(|rule| format!(" rule {rule}")).unwrap_or_default();
+    let place = span.and_then(|span| {
+        let source = sources.get(span.source)?;
+        Some(format!(" ({}:{})", source.name, source.position(span).line))
+    });
+    format!("{policy}{rule}{}", place.unwrap_or_default())
 }

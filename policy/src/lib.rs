@@ -61,6 +61,7 @@ pub use attributes::dynamic_metadata::DynamicMetadata;
 pub use attributes::request::{HeaderValues, Request};
 pub use attributes::request_memo::RequestMemo;
 pub use authz::compiled::connection_cache::ConnectionCache;
+pub use authz::compiled::explain::NearestRule;
 pub use authz::compiled::{CompiledPolicy, RequestNeeds};
 pub use authz::custom::{CustomPolicies, MARK_KEY, NO_PROVIDER, RequiredAuthorizers};
 pub use authz::decision::Decision;

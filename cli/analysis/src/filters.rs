@@ -39,10 +39,23 @@ impl Loaded {
 
 impl<'p> FilterInput<'p> {
     /// Takes the settings of a filter and the resources; `None` if there is nothing for the filter.
+    pub(crate) fn new(project: &'p Project, contents: &'p Contents<'p>, filter: Filter) -> Option<Self> {
+        let input = Self::always(project, contents, filter);
+        let resources = &input.resources;
+        let is_needed = input.settings.section.is_some()
+            || match filter {
+                Filter::IdentityAuthz => !resources.is_empty(),
+                Filter::BaselineDeny => false,
+                Filter::EgressAllowlist => resources.iter().any(|resource| resource.is_for_egress()),
+            };
+        is_needed.then_some(input)
+    }
+
+    /// Takes the settings of a filter and the resources, even if there are none.
     ///
     /// AuthorizationPolicy is for `identity-authz`, and for `baseline-deny` where the configuration file has that filter
     /// alone.
-    pub(crate) fn new(project: &'p Project, contents: &'p Contents<'p>, filter: Filter) -> Option<Self> {
+    pub(crate) fn always(project: &'p Project, contents: &'p Contents<'p>, filter: Filter) -> Self {
         let settings = project.filter_settings(contents, filter);
         let is_configured = |filter: Filter| contents.config.is_some_and(|config| config.get(filter.key()).is_some());
         let baseline_alone = is_configured(Filter::BaselineDeny) && !is_configured(Filter::IdentityAuthz);
@@ -51,14 +64,8 @@ impl<'p> FilterInput<'p> {
             Filter::BaselineDeny => baseline_alone && !resource.is_for_egress(),
             Filter::EgressAllowlist => !resource.is_for_identity(),
         };
-        let resources: Vec<_> = contents.resources.iter().filter(takes).collect();
-        let is_needed = settings.section.is_some()
-            || match filter {
-                Filter::IdentityAuthz => !resources.is_empty(),
-                Filter::BaselineDeny => false,
-                Filter::EgressAllowlist => resources.iter().any(|resource| resource.is_for_egress()),
-            };
-        is_needed.then_some(Self { project, settings, resources })
+        let resources = contents.resources.iter().filter(takes).collect();
+        Self { project, settings, resources }
     }
 
     /// Writes the configuration as the filter reads it.

@@ -15,23 +15,30 @@
 //! ```
 
 mod check;
+mod curl;
 mod documents;
+mod explain;
 mod filters;
 mod finding;
 pub mod formats;
 mod json;
 mod path;
 mod project;
+mod protobuf;
 mod resource;
 mod settings;
+mod simulated_request;
 mod source;
 mod tree;
 
 pub use check::{Report, check};
+pub use curl::{CurlRequest, parse_curl};
 pub use documents::{Document, read_documents};
+pub use explain::{Answer, Deciders, Explanation, Nearest};
 pub use finding::{Finding, Severity};
 pub use project::{CONFIG_FILE, Contents, Project};
 pub use resource::Resource;
 pub use settings::{Filter, Settings, Workload};
+pub use simulated_request::{Caller, SimulatedRequest, spiffe_id};
 pub use source::{Position, Source, Span};
 pub use tree::{Entry, Node, Value};

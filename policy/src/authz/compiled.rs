@@ -181,6 +181,12 @@ impl CompiledPolicy {
         self.rules.first(&self.rules.allow.enforced, &mut self.rules.lookups(None, request))
     }
 
+    /// The ALLOW rule that comes closest to letting the request in, for tools that show what it lacks; `None` if no ALLOW
+    /// policy has a rule.
+    pub fn nearest_allow(&self, request: &mut dyn Request) -> Result<Option<explain::NearestRule<'_>>, EvalError> {
+        explain::nearest_allow(&self.rules, request)
+    }
+
     /// Describes a denial in one line: the request, and what would have been allowed.
     ///
     /// Made after a denial only; it may ask the proxy for more than the decision did.

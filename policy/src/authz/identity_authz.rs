@@ -9,7 +9,9 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use crate::attributes::jwt_claims::ClaimSource;
-use crate::attributes::readings::path::PathReadings;
+use crate::attributes::readings::path::spelling::one_spelling;
+use crate::attributes::readings::path::{PathReadings, readings};
+use crate::attributes::request::without_query;
 use crate::authz::compiled::CompiledPolicy;
 use crate::authz::custom::CustomPolicies;
 use crate::authz::engine::rule::{Action, DefaultAction};
@@ -49,6 +51,7 @@ pub struct IdentityAuthz {
     identity_source: IdentitySource,
     certificate_validation: CertificateValidation,
     direct_remote_address: DirectRemoteAddress,
+    path_readings: PathReadings,
     load_report: LoadReport,
 }
 
@@ -122,6 +125,13 @@ impl IdentityAuthz {
     /// Returns the source of a connection's direct remote address.
     pub fn direct_remote_address(&self) -> DirectRemoteAddress {
         self.direct_remote_address
+    }
+
+    /// Returns the readings of a path that policies are compared with, the path in its one spelling first; for tools.
+    pub fn readings_of_path(&self, path: &[u8]) -> Vec<Vec<u8>> {
+        let (path, _) = one_spelling(without_query(path));
+        let further = readings(&path, self.path_readings).into_iter().map(|(_, reading)| reading);
+        std::iter::once(path.to_vec()).chain(further).collect()
     }
 
     /// Returns the lines for the log about what was loaded.
@@ -206,6 +216,7 @@ impl Configuration {
             identity_source: self.identity_source,
             certificate_validation: self.certificate_validation,
             direct_remote_address: self.direct_remote_address,
+            path_readings: self.path_readings,
             load_report,
         })
     }

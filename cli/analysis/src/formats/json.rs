@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::check::Report;
+use crate::explain::Explanation;
 use crate::source::Source;
 
 /// Returns the report as `{"findings": [...], "passedOver": {KIND: COUNT}}`.
@@ -23,4 +24,26 @@ pub fn report(report: &Report, sources: &[Source]) -> Value {
     let passed_over: Map<String, Value> =
         report.passed_over.iter().map(|(kind, count)| (kind.clone(), Value::from(*count))).collect();
     json!({"findings": findings.collect::<Vec<_>>(), "passedOver": passed_over})
+}
+
+/// Returns an explanation as `{"answer", "policy", "rule", "file", "line", "reason", "readings", "nearest"}`.
+pub fn explanation(explanation: &Explanation, sources: &[Source]) -> Value {
+    let place = explanation.span.and_then(|span| {
+        let source = sources.get(span.source)?;
+        Some((source.name.as_str(), source.position(span).line))
+    });
+    let nearest = explanation
+        .nearest
+        .as_ref()
+        .map(|nearest| json!({"policy": nearest.policy, "rule": nearest.rule, "missing": nearest.missing}));
+    json!({
+        "answer": explanation.answer.as_str(),
+        "policy": explanation.policy,
+        "rule": explanation.rule,
+        "file": place.map(|(file, _)| file),
+        "line": place.map(|(_, line)| line),
+        "reason": explanation.reason,
+        "readings": explanation.readings,
+        "nearest": nearest,
+    })
 }

@@ -58,6 +58,29 @@ fn missing(rules: &RuleSet, rule: &RuleName, request: &mut dyn Request) -> Strin
     token.map_or_else(|| identity_remedy(rules, negated(), request), |token| format!(" {token}"))
 }
 
+/// The ALLOW rule that comes closest to letting a request in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NearestRule<'p> {
+    /// The rule.
+    pub rule: &'p RuleName,
+    /// The requirements that the request does not meet, in words: `POST`, `a path under /orders/`, `port 8443`.
+    pub missing: Vec<String>,
+}
+
+/// Returns the closest of the first ALLOW rules.
+pub(crate) fn nearest_allow<'p>(
+    rules: &'p RuleSet,
+    request: &mut dyn Request,
+) -> Result<Option<NearestRule<'p>>, EvalError> {
+    let group = &rules.allow;
+    let index = if group.has_enforced { &group.enforced } else { &group.reported };
+    let closest = rules.closest(index, &mut rules.lookups(None, request), |_| false)?;
+    Ok(closest.and_then(|ClosestClause { clause, failing }| {
+        let describe = |condition| rules.descriptions.join_requirements(std::iter::once(condition));
+        Some(NearestRule { rule: rules.rule(clause.rule)?, missing: failing.into_iter().map(describe).collect() })
+    }))
+}
+
 /// Describes the closest of the first ALLOW rules: its unmet requirements, and the request's values.
 fn closest_rule(rules: &RuleSet, names_repeat: bool, request: &mut dyn Request) -> Result<String, EvalError> {
     let group = &rules.allow;

@@ -1,0 +1,281 @@
+//! A call of curl as a request.
+
+use shlex::Shlex;
+
+/// Request of a call of curl.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CurlRequest {
+    /// Method.
+    pub method: String,
+    /// Host, with the port if the URL or a header names one.
+    pub host: String,
+    /// Port of the URL, or that of its scheme.
+    pub port: u16,
+    /// Host of the URL if it is of `https`.
+    pub server_name: Option<String>,
+    /// Path and query, without dot segments unless `--path-as-is` is given.
+    pub path: String,
+    /// Headers in order, by names in lower case.
+    pub headers: Vec<(String, String)>,
+}
+
+/// Options with a value that say nothing about the request.
+const WITH_VALUE: [&str; 29] = [
+    "-o",
+    "--output",
+    "-m",
+    "--max-time",
+    "--connect-timeout",
+    "--retry",
+    "--retry-delay",
+    "-w",
+    "--write-out",
+    "-E",
+    "--cert",
+    "--key",
+    "--cacert",
+    "--capath",
+    "--resolve",
+    "--connect-to",
+    "-x",
+    "--proxy",
+    "--interface",
+    "-D",
+    "--dump-header",
+    "-T",
+    "--upload-file",
+    "--limit-rate",
+    "--max-redirs",
+    "-c",
+    "--cookie-jar",
+    "-K",
+    "--config",
+];
+
+/// Options for data, which make the method POST.
+const DATA: [&str; 9] =
+    ["-d", "--data", "--data-raw", "--data-binary", "--data-ascii", "--data-urlencode", "--json", "-F", "--form"];
+
+/// Short options with a value.
+const SHORT_WITH_VALUE: &str = "XHdFAebomwExDTcKu";
+
+/// Reads a call of curl, as it is typed in a shell.
+///
+/// # Errors
+///
+/// A call without a URL, with an open quote or with an option that this does not know.
+pub fn parse_curl(line: &str) -> Result<CurlRequest, String> {
+    let mut call = Call::default();
+    let mut splitter = Shlex::new(line);
+    let words: Vec<String> = splitter.by_ref().collect();
+    if splitter.had_error {
+        return Err("a quote or an escape of the curl line is open".to_owned());
+    }
+    let mut words = words.into_iter().filter(|word| word != "\n").peekable();
+    if words.peek().map(String::as_str) == Some("curl") {
+        words.next();
+    }
+    while let Some(word) = words.next() {
+        let (option, attached) = split_option(&word);
+        let mut value = || attached.clone().or_else(|| words.next()).ok_or(format!("{option} of curl lacks its value"));
+        call.take(&option, &mut value)?;
+    }
+    call.finish()
+}
+
+/// Splits `--option=value` and `-Xvalue`.
+fn split_option(word: &str) -> (String, Option<String>) {
+    if let Some((option, value)) = word.split_once('=').filter(|_| word.starts_with("--")) {
+        return (option.to_owned(), Some(value.to_owned()));
+    }
+    let mut characters = word.chars();
+    let short = (characters.next() == Some('-')).then(|| characters.next()).flatten().filter(|short| *short != '-');
+    let rest = characters.as_str();
+    match short {
+        Some(short) if SHORT_WITH_VALUE.contains(short) && !rest.is_empty() => {
+            (format!("-{short}"), Some(rest.to_owned()))
+        }
+        _ => (word.to_owned(), None),
+    }
+}
+
+/// What the words said so far.
+#[derive(Debug, Default)]
+struct Call {
+    method: Option<String>,
+    url: Option<String>,
+    headers: Vec<(String, String)>,
+    has_data: bool,
+    is_json: bool,
+    data_in_query: bool,
+    data: Vec<String>,
+    is_head: bool,
+    path_as_is: bool,
+}
+
+impl Call {
+    fn take(&mut self, option: &str, value: &mut dyn FnMut() -> Result<String, String>) -> Result<(), String> {
+        match option {
+            "-X" | "--request" => self.method = Some(value()?),
+            "-H" | "--header" => self.header(&value()?),
+            "-A" | "--user-agent" => self.set("user-agent", value()?),
+            "-e" | "--referer" => self.set("referer", value()?),
+            "-b" | "--cookie" => self.set("cookie", value()?),
+            "-u" | "--user" => {
+                value()?;
+                self.set("authorization", "Basic".to_owned());
+            }
+            "--oauth2-bearer" => {
+                let token = value()?;
+                self.set("authorization", format!("Bearer {token}"));
+            }
+            "--url" => self.url = Some(value()?),
+            "-I" | "--head" => self.is_head = true,
+            "-G" | "--get" => self.data_in_query = true,
+            "--path-as-is" => self.path_as_is = true,
+            _ if DATA.contains(&option) => {
+                self.has_data = true;
+                self.is_json |= option == "--json";
+                self.data.push(value()?);
+            }
+            _ if WITH_VALUE.contains(&option) => {
+                value()?;
+            }
+            // Flags that say nothing about the request: -k, -sS, --http2, --fail.
+            _ if option.starts_with('-') => {}
+            url => self.url = Some(url.to_owned()),
+        }
+        Ok(())
+    }
+
+    fn header(&mut self, line: &str) {
+        if let Some((name, value)) = line.split_once(':').filter(|(_, value)| !value.trim().is_empty()) {
+            self.headers.push((name.trim().to_ascii_lowercase(), value.trim().to_owned()));
+        } else if let Some(name) = line.strip_suffix(';') {
+            self.headers.push((name.trim().to_ascii_lowercase(), String::new()));
+        }
+    }
+
+    fn set(&mut self, name: &str, value: String) {
+        self.headers.push((name.to_owned(), value));
+    }
+
+    fn finish(mut self) -> Result<CurlRequest, String> {
+        let url = self.url.take().ok_or("the curl line has no URL")?;
+        let (scheme, rest) = url.split_once("://").unwrap_or(("http", &url));
+        let is_tls = match scheme.to_ascii_lowercase().as_str() {
+            "https" => true,
+            "http" => false,
+            _ => return Err(format!("the URL of the curl line is of {scheme}, write http or https")),
+        };
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let (authority, path) = rest.split_at(end);
+        let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+        let (name, port) = match authority.rsplit_once(':') {
+            Some((name, port)) if !port.contains(']') => {
+                (name, port.parse().map_err(|_| format!("the URL of the curl line has a bad port `{port}`"))?)
+            }
+            _ => (authority, if is_tls { 443 } else { 80 }),
+        };
+        let path = path.split('#').next().unwrap_or_default();
+        let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+        let mut path = if self.path_as_is { path } else { without_dot_segments(&path) };
+        if self.data_in_query && self.has_data {
+            path.push(if path.contains('?') { '&' } else { '?' });
+            path.push_str(&self.data.join("&"));
+        }
+        let sends_body = self.has_data && !self.data_in_query;
+        let implied = if self.is_head {
+            "HEAD"
+        } else if sends_body {
+            "POST"
+        } else {
+            "GET"
+        };
+        let names = |name: &str, headers: &[(String, String)]| headers.iter().any(|(key, _)| key == name);
+        if sends_body && !names("content-type", &self.headers) {
+            let form = "application/x-www-form-urlencoded";
+            self.set("content-type", if self.is_json { "application/json" } else { form }.to_owned());
+        }
+        for (name, value) in [("user-agent", "curl/8.0"), ("accept", "*/*")] {
+            if !names(name, &self.headers) {
+                self.set(name, value.to_owned());
+            }
+        }
+        let default_port = port == if is_tls { 443 } else { 80 };
+        let of_url = if default_port { name.to_owned() } else { format!("{name}:{port}") };
+        let of_header = self.headers.iter().find(|(key, _)| key == "host").map(|(_, value)| value.clone());
+        self.headers.retain(|(key, _)| key != "host");
+        Ok(CurlRequest {
+            method: self.method.unwrap_or_else(|| implied.to_owned()),
+            host: of_header.unwrap_or(of_url),
+            port,
+            server_name: is_tls.then(|| name.to_owned()),
+            path,
+            headers: self.headers,
+        })
+    }
+}
+
+/// Removes `.` and `..` segments as curl does (RFC 3986, 5.2.4), before the query.
+fn without_dot_segments(path: &str) -> String {
+    let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
+    let mut segments: Vec<&str> = Vec::new();
+    let mut ends_in_folder = false;
+    for segment in path.split('/').skip(1) {
+        ends_in_folder = matches!(segment, "." | "..");
+        match segment {
+            "." => {}
+            ".." => {
+                segments.pop();
+            }
+            other => segments.push(other),
+        }
+    }
+    let slash = if ends_in_folder && !segments.is_empty() { "/" } else { "" };
+    let query = query.map(|query| format!("?{query}")).unwrap_or_default();
+    format!("/{}{slash}{query}", segments.join("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_are_read_as_curl_sends_them() {
+        let rows = [
+            ("curl https://orders.shop/a?b=1", "GET orders.shop/a?b=1 443"),
+            ("curl -X DELETE http://orders.shop:8080/a/../b/.", "DELETE orders.shop:8080/b/ 8080"),
+            ("curl --path-as-is http://x//a/../b", "GET x//a/../b 80"),
+            ("curl -sSk -XPUT 'https://user:pw@x/a b'", "PUT x/a b 443"),
+            ("curl -d a=1 -d b=2 x", "POST x/ 80"),
+            ("curl -G -d a=1 -d b=2 x/y", "GET x/y?a=1&b=2 80"),
+            ("curl -I https://[::1]:8443/", "HEAD [::1]:8443/ 8443"),
+            ("curl x \\\n  -H 'Host: other.shop' --max-time 3", "GET other.shop/ 80"),
+        ];
+        for (line, expected) in rows {
+            let read = parse_curl(line).map(|read| format!("{} {}{} {}", read.method, read.host, read.path, read.port));
+            assert_eq!(read.as_deref(), Ok(expected), "{line}");
+        }
+        let read = parse_curl("curl https://x -H 'X-A:  b ' -A me --json '{}'").unwrap_or_default();
+        let header = |name: &str| read.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+        assert_eq!(
+            (header("x-a"), header("user-agent"), header("content-type")),
+            (Some("b"), Some("me"), Some("application/json"))
+        );
+        assert_eq!(read.server_name.as_deref(), Some("x"));
+    }
+
+    #[test]
+    fn what_is_no_call_says_so() {
+        for (line, expected) in [
+            ("curl -k", "the curl line has no URL"),
+            ("curl 'x", "a quote or an escape of the curl line is open"),
+            ("curl x -H", "-H of curl lacks its value"),
+            ("curl ftp://x", "the URL of the curl line is of ftp, write http or https"),
+            ("curl x:y/", "the URL of the curl line has a bad port `y`"),
+        ] {
+            assert_eq!(parse_curl(line), Err(expected.to_owned()), "{line}");
+        }
+    }
+}

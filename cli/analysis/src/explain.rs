@@ -1,0 +1,243 @@
+//! `explain`: what happens to one request, by which rule, and what would let it in.
+
+use sallyport_policy::{Decision, Denial, IdentityAuthz, NearestRule, PolicyName, RuleName, printable};
+
+use crate::filters::{FilterInput, Loaded};
+use crate::finding::{Finding, settle};
+use crate::project::{Contents, Project};
+use crate::settings::Filter;
+use crate::simulated_request::{Received, SimulatedRequest};
+use crate::source::Span;
+use crate::tree::Node;
+
+/// Answer to a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It goes on.
+    Allowed,
+    /// It is denied.
+    Denied,
+    /// It goes on, and would be denied if what only reports were enforced.
+    WouldBeDenied,
+}
+
+impl Answer {
+    /// Returns the word for it, as in `would-be-denied`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::Denied => "denied",
+            Self::WouldBeDenied => "would-be-denied",
+        }
+    }
+}
+
+/// Answer to a request, and why.
+#[derive(Clone, Debug)]
+pub struct Explanation {
+    /// Answer.
+    pub answer: Answer,
+    /// Policy that decides, as `NAMESPACE/NAME`; `None` if no rule matches.
+    pub policy: Option<String>,
+    /// Index of the rule in `spec.rules`.
+    pub rule: Option<usize>,
+    /// The rule, or the policy if it has none, in the files.
+    pub span: Option<Span>,
+    /// Reason in one line: for a denial the line that the filter logs.
+    pub reason: String,
+    /// Readings of the path, and of a host that has several.
+    pub readings: Vec<String>,
+    /// ALLOW rule that comes closest to letting the request in, if none does.
+    pub nearest: Option<Nearest>,
+    /// `RuleName` as in `ns[shop]-policy[web]-rule[0]`, of the rule that decides.
+    pub(crate) rule_name: Option<String>,
+}
+
+/// ALLOW rule that comes closest to letting a request in.
+#[derive(Clone, Debug)]
+pub struct Nearest {
+    /// Policy.
+    pub policy: String,
+    /// Index of the rule in `spec.rules`.
+    pub rule: Option<usize>,
+    /// Requirements that the request does not meet.
+    pub missing: Vec<String>,
+    /// The rule in the files.
+    pub span: Option<Span>,
+}
+
+/// Filters of a project, ready to decide.
+pub struct Deciders<'p> {
+    project: &'p Project,
+    contents: &'p Contents<'p>,
+    identity: Box<IdentityAuthz>,
+    baseline: Option<Box<sallyport_policy::BaselineDeny>>,
+}
+
+impl<'p> Deciders<'p> {
+    /// Has the filters read the project.
+    ///
+    /// # Errors
+    ///
+    /// The faults for which a filter refuses its configuration.
+    pub fn load(project: &'p Project, contents: &'p Contents<'p>) -> Result<Self, Vec<Finding>> {
+        let mut findings = project.findings().to_vec();
+        let mut load = |filter: Filter| {
+            let input = match filter {
+                Filter::IdentityAuthz => Some(FilterInput::always(project, contents, filter)),
+                _ => FilterInput::new(project, contents, filter),
+            };
+            let loaded = input.map(|input| input.load());
+            match loaded.transpose() {
+                Ok(loaded) => loaded,
+                Err(faults) => {
+                    findings.extend(faults);
+                    None
+                }
+            }
+        };
+        let (identity, baseline) = (load(Filter::IdentityAuthz), load(Filter::BaselineDeny));
+        let baseline = match baseline {
+            Some(Loaded::Baseline(filter)) => Some(filter),
+            _ => None,
+        };
+        match identity {
+            Some(Loaded::Identity(identity)) if findings.is_empty() => {
+                Ok(Self { project, contents, identity, baseline })
+            }
+            _ => {
+                settle(&mut findings, project.sources(), &[]);
+                Err(findings)
+            }
+        }
+    }
+
+    /// Returns the filter `identity-authz`.
+    pub(crate) fn identity(&self) -> &IdentityAuthz {
+        &self.identity
+    }
+
+    /// Explains what happens to a request.
+    pub fn explain(&self, request: &SimulatedRequest) -> Explanation {
+        let marked = SimulatedRequest { mark: request.mark.clone().or_else(|| self.mark()), ..request.clone() };
+        if let Some(baseline) = &self.baseline {
+            let mut received = Received::without_identity(&marked);
+            let decision = baseline.decide(&mut received);
+            if let Decision::Deny(denial) | Decision::WouldDeny(denial) = &decision {
+                let (reason, _) = baseline.explain(denial, &mut received);
+                return self.denied(answer(&decision), denial, reason, &marked);
+            }
+        }
+        let policy = match marked.is_connection {
+            true => self.identity.connection_policy(),
+            false => self.identity.policy(),
+        };
+        let mut received = Received::new(&marked, &self.identity);
+        let decision = policy.decide(&mut received);
+        let (Decision::Deny(denial) | Decision::WouldDeny(denial)) = &decision else {
+            let rule = policy.matching_allow_rule(&mut received).ok().flatten();
+            return self.allowed(rule, &marked);
+        };
+        let reason = policy.explain(denial, &mut received);
+        let mut explanation = self.denied(answer(&decision), denial, reason, &marked);
+        if *denial == Denial::NoAllowMatches {
+            let nearest = policy.nearest_allow(&mut received).ok().flatten();
+            explanation.nearest = nearest.map(|nearest| self.nearest(nearest));
+        }
+        explanation
+    }
+
+    fn allowed(&self, rule: Option<&RuleName>, request: &SimulatedRequest) -> Explanation {
+        let reason = match rule {
+            Some(rule) => format!("ALLOW policy {} matches with rule {}", rule.policy(), rule.label()),
+            None => "no ALLOW policy applies here and defaultAction is ALLOW".to_owned(),
+        };
+        Explanation {
+            answer: Answer::Allowed,
+            policy: rule.map(|rule| full_name(rule.policy())),
+            rule: rule.and_then(index),
+            span: rule.and_then(|rule| self.rule_span(rule)),
+            reason,
+            readings: self.readings(request),
+            nearest: None,
+            rule_name: rule.map(RuleName::to_string),
+        }
+    }
+
+    fn denied(&self, answer: Answer, denial: &Denial<'_>, reason: String, request: &SimulatedRequest) -> Explanation {
+        let rule = match denial {
+            Denial::Matched(rule) => Some(*rule),
+            _ => None,
+        };
+        let span = match rule {
+            Some(rule) => self.rule_span(rule),
+            None => denial.policy().and_then(|policy| self.resource(policy)).map(|(_, span)| span),
+        };
+        Explanation {
+            answer,
+            policy: denial.policy().map(full_name),
+            rule: rule.and_then(index),
+            span,
+            reason,
+            readings: self.readings(request),
+            nearest: None,
+            rule_name: rule.map(RuleName::to_string),
+        }
+    }
+
+    fn nearest(&self, NearestRule { rule, missing }: NearestRule<'_>) -> Nearest {
+        Nearest { policy: full_name(rule.policy()), rule: index(rule), missing, span: self.rule_span(rule) }
+    }
+
+    /// Returns the mark by which all authorizers of CUSTOM policies were asked.
+    fn mark(&self) -> Option<Vec<u8>> {
+        let settings = self.project.filter_settings(self.contents, Filter::IdentityAuthz);
+        let providers = settings.section.and_then(|section| section.get("customProviders"))?;
+        let names: Vec<&str> = providers.items().iter().filter_map(Node::as_str).collect();
+        Some(names.join(",").into_bytes())
+    }
+
+    /// Returns a resource and the part that stands for it.
+    fn resource(&self, policy: &PolicyName) -> Option<(&'p Node, Span)> {
+        let is_peer_authentication = policy.to_string().starts_with("PeerAuthentication ");
+        let kind = if is_peer_authentication { "PeerAuthentication" } else { "AuthorizationPolicy" };
+        let settings = self.project.filter_settings(self.contents, Filter::IdentityAuthz);
+        let default_namespace = settings.namespace_of_resources();
+        let found = self.contents.resources.iter().find(|resource| {
+            resource.kind() == Some(kind)
+                && resource.name() == Some(policy.name())
+                && resource.namespace().or(default_namespace.as_deref()) == policy.namespace()
+        });
+        found.map(|resource| (resource.node, resource.span()))
+    }
+
+    fn rule_span(&self, rule: &RuleName) -> Option<Span> {
+        let (node, span) = self.resource(rule.policy())?;
+        let rule = index(rule).and_then(|index| node.at(&["spec", "rules"])?.items().get(index));
+        Some(rule.map_or(span, Node::first_span))
+    }
+
+    fn readings(&self, request: &SimulatedRequest) -> Vec<String> {
+        if request.is_connection {
+            return Vec::new();
+        }
+        self.identity.readings_of_path(&request.path).iter().map(|reading| printable(reading)).collect()
+    }
+}
+
+fn answer<D>(decision: &Decision<D>) -> Answer {
+    match decision {
+        Decision::Allow => Answer::Allowed,
+        Decision::Deny(_) => Answer::Denied,
+        Decision::WouldDeny(_) => Answer::WouldBeDenied,
+    }
+}
+
+/// Returns `NAMESPACE/NAME`, or what the filter calls a preset or a setting.
+fn full_name(policy: &PolicyName) -> String {
+    policy.namespace().map_or_else(|| policy.to_string(), |namespace| format!("{namespace}/{}", policy.name()))
+}
+
+fn index(rule: &RuleName) -> Option<usize> {
+    rule.label().parse().ok()
+}

@@ -1,0 +1,265 @@
+//! A request that is described, and not received.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use sallyport_policy::{
+    AttributeError, CertificateValidation, DynamicMetadata, HeaderValues, IdentityAuthz, IdentitySource, Peer, Request,
+    RequestMemo, SpiffeId, UnauthenticatedReason,
+};
+
+use crate::project::Project;
+use crate::settings::Filter;
+
+/// A client, as its connection shows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Caller {
+    /// URIs of the client's certificate; `None` without a certificate.
+    pub certificate: Option<Vec<String>>,
+    /// True if the proxy could not validate the certificate.
+    pub untrusted: bool,
+    /// True if the certificate has expired.
+    pub expired: bool,
+}
+
+/// HTTP request or TCP connection with the attributes that its description names.
+#[derive(Clone, Debug, Default)]
+pub struct SimulatedRequest {
+    /// Client.
+    pub caller: Caller,
+    /// True for a TCP connection.
+    pub is_connection: bool,
+    /// Address of the connection's other end.
+    pub source_ip: Option<IpAddr>,
+    /// Address of the client, if it differs.
+    pub remote_ip: Option<IpAddr>,
+    /// Address that the connection is for.
+    pub destination_ip: Option<IpAddr>,
+    /// Port that the connection is for.
+    pub port: Option<u16>,
+    /// SNI.
+    pub server_name: Option<Vec<u8>>,
+    /// Time of the decision, since the Unix epoch.
+    pub time: Option<Duration>,
+    /// Dynamic metadata by filter: the claims of a token among it.
+    pub metadata: Map<String, Value>,
+    /// Method.
+    pub method: Vec<u8>,
+    /// Host with its port, if it names one.
+    pub host: Vec<u8>,
+    /// Path with its query.
+    pub path: Vec<u8>,
+    /// Headers, by names in lower case.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// Mark of an instance with `stage: custom`.
+    pub mark: Option<Vec<u8>>,
+}
+
+/// Metadata namespace of Envoy's JWT filter.
+pub(crate) const JWT_FILTER: &str = "envoy.filters.http.jwt_authn";
+
+impl SimulatedRequest {
+    /// Adds a claim of the request's token; `realm[roles]` is the claim `roles` of `realm`. A value that is given again
+    /// becomes a list, and one in brackets is read as JSON.
+    pub fn add_claim(&mut self, name: &str, value: &str) {
+        let value = match value.starts_with(['[', '{']) {
+            true => serde_json::from_str(value).unwrap_or_else(|_| Value::from(value)),
+            false => Value::from(value),
+        };
+        let names: Vec<&str> =
+            ["payload"].into_iter().chain(name.split(['[', ']']).filter(|key| !key.is_empty())).collect();
+        let of_filter = self.metadata.entry(JWT_FILTER).or_insert(Value::Null);
+        add_value(of_filter, &names, value);
+    }
+}
+
+/// Adds a value below names; what stands there already becomes a list.
+fn add_value(slot: &mut Value, names: &[&str], value: Value) {
+    let before = std::mem::take(slot);
+    *slot = match (names, before) {
+        ([name, rest @ ..], before) => {
+            let mut fields = match before {
+                Value::Object(fields) => fields,
+                _ => Map::new(),
+            };
+            add_value(fields.entry(*name).or_insert(Value::Null), rest, value);
+            Value::Object(fields)
+        }
+        ([], Value::Null) => value,
+        ([], Value::Array(mut items)) => {
+            items.push(value);
+            Value::Array(items)
+        }
+        ([], first) => Value::Array(vec![first, value]),
+    };
+}
+
+/// The request before a filter, which says how the client's identity is found.
+pub(crate) struct Received<'r> {
+    request: &'r SimulatedRequest,
+    peer: Peer,
+    metadata: DynamicMetadata,
+    memo: RequestMemo,
+}
+
+impl<'r> Received<'r> {
+    /// Takes a request to a proxy with `identity-authz`.
+    pub(crate) fn new(request: &'r SimulatedRequest, filter: &IdentityAuthz) -> Self {
+        let trusts_listener = filter.certificate_validation() == CertificateValidation::Listener;
+        let is_forwarded = !matches!(filter.identity_source(), IdentitySource::PeerCertificate);
+        Self::with_peer(request, peer(&request.caller, trusts_listener, is_forwarded))
+    }
+
+    /// Takes a request to a filter that knows no identities.
+    pub(crate) fn without_identity(request: &'r SimulatedRequest) -> Self {
+        Self::with_peer(request, Peer::Unauthenticated(UnauthenticatedReason::NoCertificate))
+    }
+
+    fn with_peer(request: &'r SimulatedRequest, peer: Peer) -> Self {
+        let metadata = DynamicMetadata::new(crate::protobuf::metadata(&request.metadata));
+        Self { request, peer, metadata, memo: RequestMemo::default() }
+    }
+}
+
+fn peer(caller: &Caller, trusts_listener: bool, is_forwarded: bool) -> Peer {
+    let Some(uris) = &caller.certificate else {
+        return Peer::Unauthenticated(match is_forwarded {
+            true => UnauthenticatedReason::NoForwardedIdentity,
+            false => UnauthenticatedReason::NoCertificate,
+        });
+    };
+    if caller.expired {
+        return Peer::Unauthenticated(UnauthenticatedReason::CertificateExpired);
+    }
+    if caller.untrusted && !trusts_listener {
+        return Peer::Unauthenticated(UnauthenticatedReason::NotValidated);
+    }
+    match uris.first().map(|uri| SpiffeId::parse(uri.as_bytes())) {
+        None => Peer::Unauthenticated(UnauthenticatedReason::NoUri),
+        Some(Ok(id)) => Peer::Authenticated(id),
+        Some(Err(error)) => Peer::Unauthenticated(UnauthenticatedReason::InvalidSpiffeId(error)),
+    }
+}
+
+fn unknown<T>(attribute: &'static str, status: &'static str) -> Result<T, AttributeError> {
+    Err(AttributeError { attribute, status })
+}
+
+impl Request for Received<'_> {
+    fn is_connection(&self) -> bool {
+        self.request.is_connection
+    }
+
+    fn peer(&mut self) -> Result<&Peer, AttributeError> {
+        Ok(&self.peer)
+    }
+
+    fn source_ip(&mut self) -> Result<Option<IpAddr>, AttributeError> {
+        match self.request.source_ip {
+            Some(address) => Ok(Some(address)),
+            None => unknown("source.ip", "it is not given (--source-ip)"),
+        }
+    }
+
+    fn remote_ip(&mut self) -> Result<Option<IpAddr>, AttributeError> {
+        match self.request.remote_ip.or(self.request.source_ip) {
+            Some(address) => Ok(Some(address)),
+            None => unknown("remote.ip", "it is not given (--remote-ip)"),
+        }
+    }
+
+    fn destination_ip(&mut self) -> Result<Option<IpAddr>, AttributeError> {
+        match self.request.destination_ip {
+            Some(address) => Ok(Some(address)),
+            None => unknown("destination.ip", "it is not given"),
+        }
+    }
+
+    fn destination_port(&mut self) -> Result<Option<u16>, AttributeError> {
+        match self.request.port {
+            Some(port) => Ok(Some(port)),
+            None => unknown("destination.port", "it is not given (--port)"),
+        }
+    }
+
+    fn server_name(&mut self) -> Result<Option<&[u8]>, AttributeError> {
+        Ok(self.request.server_name.as_deref())
+    }
+
+    fn time(&mut self) -> Result<Duration, AttributeError> {
+        match self.request.time {
+            Some(time) => Ok(time),
+            None => unknown("request.time", "it is not given (--at)"),
+        }
+    }
+
+    fn metadata(&mut self) -> Result<&DynamicMetadata, AttributeError> {
+        Ok(&self.metadata)
+    }
+
+    fn custom_mark(&mut self) -> Result<Option<Vec<u8>>, AttributeError> {
+        Ok(self.request.mark.clone())
+    }
+
+    fn memo(&mut self) -> Option<&mut RequestMemo> {
+        Some(&mut self.memo)
+    }
+
+    fn method(&mut self) -> Result<Option<&[u8]>, AttributeError> {
+        Ok(present(&self.request.method, self.request.is_connection))
+    }
+
+    fn host(&mut self) -> Result<Option<&[u8]>, AttributeError> {
+        Ok(present(&self.request.host, self.request.is_connection))
+    }
+
+    fn path(&mut self) -> Result<Option<&[u8]>, AttributeError> {
+        Ok(present(&self.request.path, self.request.is_connection))
+    }
+
+    fn header(&mut self, name: &str) -> Result<HeaderValues<'_>, AttributeError> {
+        let pseudo = match name {
+            ":method" => Some(&self.request.method),
+            ":authority" => Some(&self.request.host),
+            ":path" => Some(&self.request.path),
+            _ => None,
+        };
+        if let Some(value) = pseudo {
+            return Ok(std::iter::once(value.as_slice()).collect());
+        }
+        let is_named = |(key, _): &&(String, Vec<u8>)| key == name;
+        Ok(self.request.headers.iter().filter(is_named).map(|(_, value)| value.as_slice()).collect())
+    }
+}
+
+fn present(value: &[u8], is_connection: bool) -> Option<&[u8]> {
+    (!is_connection && !value.is_empty()).then_some(value)
+}
+
+/// Returns the SPIFFE ID that `NAMESPACE/SERVICE-ACCOUNT`, a principal or a SPIFFE ID stands for.
+///
+/// # Errors
+///
+/// A text that is none of these.
+pub fn spiffe_id(project: &Project, name: &str) -> Result<String, String> {
+    let contents = project.contents();
+    let settings = project.filter_settings(&contents, Filter::IdentityAuthz);
+    let configured = settings.section.and_then(|section| section.text_at(&["trustDomain"]));
+    let domain = project.settings().trust_domain.as_deref().or(configured).unwrap_or("cluster.local");
+    let uri = match (name.contains("://"), name.split('/').count()) {
+        (true, _) => name.to_owned(),
+        (false, 2) => match name.split_once('/') {
+            Some((namespace, account)) => format!("spiffe://{domain}/ns/{namespace}/sa/{account}"),
+            None => name.to_owned(),
+        },
+        (false, _) => format!("spiffe://{name}"),
+    };
+    match SpiffeId::parse(uri.as_bytes()) {
+        Ok(_) => Ok(uri),
+        Err(error) => {
+            Err(format!("`{name}` is no caller: {error}; write NAMESPACE/SERVICE-ACCOUNT, a principal or a SPIFFE ID"))
+        }
+    }
+}

@@ -62,6 +62,18 @@ wasm: ## Build the filters into dist/
 	@tools/build-wasm
 	@ls -l dist/*.wasm
 
+.PHONY: command
+command: ## Build the command sallyport into dist/
+	cargo build --locked --package sallyport-cli --profile command
+	@install -D -m 755 "$$(cargo metadata --locked --no-deps --format-version 1 | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/command/sallyport" dist/sallyport
+	@ls -l dist/sallyport
+
+PREFIX ?= /usr/local
+
+.PHONY: install
+install: command ## Install the command sallyport into PREFIX/bin
+	install -D -m 755 dist/sallyport "$(DESTDIR)$(PREFIX)/bin/sallyport"
+
 .PHONY: test
 test: check ## Run all checks and tests, in wasmtime and in a real Envoy
 	cargo test --locked --workspace

@@ -49,6 +49,33 @@ pub(crate) enum Verb {
         after_help = "Examples:\n  sallyport explain policies/ --to shop/app=orders --from shop/frontend --method GET --path /orders/1\n  sallyport explain policies/ --to shop/app=orders --curl 'curl -X DELETE https://orders.shop/orders/1'"
     )]
     Explain(Box<ExplainArguments>),
+    /// Play policy tests, and say which rules no test reaches
+    #[command(after_help = "Example:\n  sallyport test tests/orders.yaml policies/ --threshold 90")]
+    Test(TestArguments),
+}
+
+/// `test`.
+#[derive(Debug, Args)]
+pub(crate) struct TestArguments {
+    #[command(flatten)]
+    pub(crate) common: CommonArguments,
+    /// Form of the output
+    #[arg(long, value_enum, default_value = "pretty")]
+    pub(crate) format: TestFormat,
+    /// Fail where the tests reach fewer of a hundred rules than this
+    #[arg(long, value_name = "PERCENT", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=100))]
+    pub(crate) threshold: u8,
+}
+
+/// Form of the outcomes of tests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TestFormat {
+    /// For people
+    Pretty,
+    /// One JSON document
+    Json,
+    /// JUnit XML
+    Junit,
 }
 
 /// `explain`.

@@ -71,7 +71,7 @@ fn request(
     }
     if let Some(from) = &arguments.from {
         let uri = identity(from).map_err(|error| anyhow!("--from: {error}"))?;
-        request.caller = Caller { certificate: Some(vec![uri]), ..Caller::default() };
+        request.caller = Caller { certificate: Some(vec![uri]), is_forwarded: true, ..Caller::default() };
     }
     for claim in &arguments.claim {
         let Some((name, value)) = claim.split_once('=') else {
@@ -83,7 +83,7 @@ fn request(
 }
 
 /// Reads a time as in `2026-11-28T10:00Z`; the present one if it is absent.
-fn time_of(text: Option<&str>) -> Result<Duration> {
+pub(crate) fn time_of(text: Option<&str>) -> Result<Duration> {
     let time = match text {
         None => OffsetDateTime::now_utc(),
         Some(text) => {

@@ -31,25 +31,44 @@ pub(crate) fn read_project(common: &CommonArguments) -> Result<Project> {
 /// A file that cannot be read, and settings that make no sense.
 pub(crate) fn read_project_for(common: &CommonArguments, to: Option<&str>) -> Result<Project> {
     let mut project = Project::new(common.settings.settings(to)?);
-    if let Some(config) = &common.config {
-        project.add_config(&name_of(config), &read(config)?);
+    if let Some(config) = read_config(common)? {
+        project.add_config(&config.name, &config.text);
     }
-    add_files(&mut project, &common.files)?;
+    read_files(&common.files)?.iter().for_each(|file| project.add(&file.name, &file.text));
     Ok(project)
 }
 
-/// Reads files and folders into a project.
+/// A file, read.
+#[derive(Debug)]
+pub(crate) struct File {
+    /// Name as it was given or found.
+    pub(crate) name: String,
+    /// Content.
+    pub(crate) text: String,
+}
+
+/// Reads the file of `--config`, if it is given.
 ///
 /// # Errors
 ///
 /// A file that cannot be read.
-pub(crate) fn add_files(project: &mut Project, paths: &[PathBuf]) -> Result<()> {
+pub(crate) fn read_config(common: &CommonArguments) -> Result<Option<File>> {
+    common.config.as_deref().map(read).transpose()
+}
+
+/// Reads files, and those of folders.
+///
+/// # Errors
+///
+/// A file that cannot be read.
+pub(crate) fn read_files(paths: &[PathBuf]) -> Result<Vec<File>> {
+    let mut files = Vec::new();
     for path in paths {
         for file in files_of(path)? {
-            project.add(&name_of(&file), &read(&file)?);
+            files.push(read(&file)?);
         }
     }
-    Ok(())
+    Ok(files)
 }
 
 /// Returns a file itself, or the files below a folder in the order of their names, without hidden ones.
@@ -79,7 +98,7 @@ fn files_of(path: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// Reads a file or standard input; bytes that are no UTF-8 become replacement characters.
-fn read(path: &Path) -> Result<String> {
+fn read(path: &Path) -> Result<File> {
     let bytes = if path.as_os_str() == STANDARD_INPUT {
         let mut bytes = Vec::new();
         io::stdin().read_to_end(&mut bytes).context("reading standard input")?;
@@ -87,9 +106,5 @@ fn read(path: &Path) -> Result<String> {
     } else {
         fs::read(path).with_context(|| format!("reading {}", path.display()))?
     };
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
-}
-
-fn name_of(path: &Path) -> String {
-    path.to_string_lossy().into_owned()
+    Ok(File { name: path.to_string_lossy().into_owned(), text: String::from_utf8_lossy(&bytes).into_owned() })
 }

@@ -6,6 +6,7 @@ mod explain;
 mod faults;
 mod files;
 mod pretty;
+mod test_cases;
 
 use std::process::ExitCode;
 
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
     let done = match &arguments.verb {
         Verb::Check(check) => check::run(check),
         Verb::Explain(explain) => explain::run(explain),
+        Verb::Test(test) => test_cases::run(test),
     };
     match done {
         Ok(code) => ExitCode::from(code),

@@ -2,7 +2,9 @@
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use anstyle::{AnsiColor, Style};
-use sallyport_analysis::{Answer, Explanation, Finding, Report, Severity, Source, Span};
+use sallyport_analysis::{Answer, Coverage, Explanation, Finding, Report, Severity, Source, Span};
+
+use crate::test_cases::Played;
 
 /// Returns the findings with their source lines, and a last line that counts them.
 pub(crate) fn report(report: &Report, sources: &[Source]) -> String {
@@ -96,4 +98,32 @@ fn rule_at(policy: &str, rule: Option<usize>, span: Option<Span>, sources: &[Sou
         Some(format!(" ({}:{})", source.name, source.position(span).line))
     });
     format!("{policy}{rule}{}", place.unwrap_or_default())
+}
+
+/// Returns a line for each case, what differs in those that failed, and the coverage.
+pub(crate) fn test_report(played: &[Played], coverage: &Coverage) -> String {
+    let good = Style::new().fg_color(Some(AnsiColor::Green.into()));
+    let bad = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
+    let (mut text, mut passed, mut failed) = (String::new(), 0, 0);
+    for one in played {
+        text.push_str(&format!("{}\n", one.file));
+        for outcome in &one.report.outcomes {
+            if outcome.failures.is_empty() {
+                passed += 1;
+                text.push_str(&format!("  {good}ok{good:#}      {}\n", outcome.name));
+                continue;
+            }
+            failed += 1;
+            let source = one.project.sources().get(outcome.span.source);
+            let line = source.map(|source| source.position(outcome.span).line).unwrap_or_default();
+            text.push_str(&format!("  {bad}FAILED{bad:#}  {} ({}:{line})\n", outcome.name, one.file));
+            outcome.failures.iter().for_each(|failure| text.push_str(&format!("          {failure}\n")));
+        }
+    }
+    text.push_str(&format!("{passed} passed, {failed} failed\n"));
+    text.push_str(&format!("coverage: {} % of {} rules\n", coverage.percent(), coverage.count()));
+    for (rule, file, line) in coverage.unreached() {
+        text.push_str(&format!("  not reached: {} rule {} ({file}:{line})\n", rule.policy, rule.index));
+    }
+    text
 }

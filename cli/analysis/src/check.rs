@@ -55,14 +55,13 @@ fn counts(project: &Project, contents: &Contents<'_>, filter: Filter, fault: &Fi
 
 /// Returns a fault for each resource whose kind, namespace and name an earlier one has.
 fn duplicates(project: &Project, contents: &Contents<'_>) -> Vec<Finding> {
-    let settings = project.filter_settings(contents, Filter::IdentityAuthz);
-    let default_namespace = settings.namespace_of_resources();
+    let default_namespace = contents.default_namespace.as_deref();
     let mut seen: HashMap<(&str, &str, &str), &Resource<'_>> = HashMap::new();
     let mut findings = Vec::new();
     for resource in &contents.resources {
         let is_policy =
             resource.is_for_identity() || resource.is_for_egress() || resource.kind() == Some("RequestAuthentication");
-        let namespace = resource.namespace().or(default_namespace.as_deref()).unwrap_or_default();
+        let namespace = resource.namespace().or(default_namespace).unwrap_or_default();
         let Some((kind, name)) = resource.kind().zip(resource.name()).filter(|_| is_policy) else { continue };
         match seen.entry((kind, namespace, name)) {
             Slot::Vacant(slot) => {

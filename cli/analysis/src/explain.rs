@@ -1,10 +1,11 @@
 //! `explain`: what happens to one request, by which rule, and what would let it in.
 
-use sallyport_policy::{Decision, Denial, IdentityAuthz, NearestRule, PolicyName, RuleName, printable};
+use sallyport_policy::{BaselineDeny, Decision, Denial, IdentityAuthz, NearestRule, PolicyName, RuleName, printable};
 
 use crate::filters::{FilterInput, Loaded};
 use crate::finding::{Finding, settle};
 use crate::project::{Contents, Project};
+use crate::resource::Resource;
 use crate::settings::Filter;
 use crate::simulated_request::{Received, SimulatedRequest};
 use crate::source::Span;
@@ -49,8 +50,6 @@ pub struct Explanation {
     pub readings: Vec<String>,
     /// ALLOW rule that comes closest to letting the request in, if none does.
     pub nearest: Option<Nearest>,
-    /// `RuleName` as in `ns[shop]-policy[web]-rule[0]`, of the rule that decides.
-    pub(crate) rule_name: Option<String>,
 }
 
 /// ALLOW rule that comes closest to letting a request in.
@@ -68,43 +67,38 @@ pub struct Nearest {
 
 /// Filters of a project, ready to decide.
 pub struct Deciders<'p> {
-    project: &'p Project,
-    contents: &'p Contents<'p>,
+    resources: Vec<Resource<'p>>,
+    default_namespace: Option<String>,
+    /// Mark by which all authorizers of CUSTOM policies were asked.
+    mark: Option<Vec<u8>>,
     identity: Box<IdentityAuthz>,
-    baseline: Option<Box<sallyport_policy::BaselineDeny>>,
+    baseline: Option<Box<BaselineDeny>>,
 }
 
 impl<'p> Deciders<'p> {
-    /// Has the filters read the project.
+    /// Has `identity-authz` read the project, and `baseline-deny` where the configuration file has it.
     ///
     /// # Errors
     ///
     /// The faults for which a filter refuses its configuration.
     pub fn load(project: &'p Project, contents: &'p Contents<'p>) -> Result<Self, Vec<Finding>> {
-        let mut findings = project.findings().to_vec();
-        let mut load = |filter: Filter| {
-            let input = match filter {
-                Filter::IdentityAuthz => Some(FilterInput::always(project, contents, filter)),
-                _ => FilterInput::new(project, contents, filter),
-            };
-            let loaded = input.map(|input| input.load());
-            match loaded.transpose() {
-                Ok(loaded) => loaded,
-                Err(faults) => {
-                    findings.extend(faults);
-                    None
-                }
-            }
+        let baseline = match FilterInput::new(project, contents, Filter::BaselineDeny).map(|input| input.load()) {
+            Some(Ok(Loaded::Baseline(filter))) => Ok(Some(filter)),
+            Some(Err(faults)) => Err(faults),
+            Some(Ok(_)) | None => Ok(None),
         };
-        let (identity, baseline) = (load(Filter::IdentityAuthz), load(Filter::BaselineDeny));
-        let baseline = match baseline {
-            Some(Loaded::Baseline(filter)) => Some(filter),
-            _ => None,
+        let identity = Self::configured(project, contents, None);
+        let (mut deciders, mut findings) = match identity {
+            Ok(deciders) => (Some(deciders), project.findings().to_vec()),
+            Err(findings) => (None, findings),
         };
-        match identity {
-            Some(Loaded::Identity(identity)) if findings.is_empty() => {
-                Ok(Self { project, contents, identity, baseline })
-            }
+        match (baseline, &mut deciders) {
+            (Ok(baseline), Some(deciders)) => deciders.baseline = baseline,
+            (Err(faults), _) => findings.extend(faults),
+            (Ok(_), None) => {}
+        }
+        match deciders {
+            Some(deciders) if findings.is_empty() => Ok(deciders),
             _ => {
                 settle(&mut findings, project.sources(), &[]);
                 Err(findings)
@@ -112,14 +106,40 @@ impl<'p> Deciders<'p> {
         }
     }
 
-    /// Returns the filter `identity-authz`.
-    pub(crate) fn identity(&self) -> &IdentityAuthz {
-        &self.identity
+    /// Has `identity-authz` read the project, with `configuration` for its part of the configuration file.
+    ///
+    /// # Errors
+    ///
+    /// The faults for which it refuses its configuration.
+    pub(crate) fn configured(
+        project: &'p Project,
+        contents: &'p Contents<'p>,
+        configuration: Option<&'p Node>,
+    ) -> Result<Self, Vec<Finding>> {
+        let input = FilterInput::always(project, contents, Filter::IdentityAuthz);
+        let input = match configuration {
+            Some(configuration) => input.configured(configuration),
+            None => input,
+        };
+        let loaded = input.load();
+        let (default_namespace, mark) = (input.default_namespace(), input.custom_providers());
+        let mut findings = project.findings().to_vec();
+        match loaded {
+            Ok(Loaded::Identity(identity)) if findings.is_empty() => {
+                Ok(Self { resources: input.into_resources(), default_namespace, mark, identity, baseline: None })
+            }
+            Ok(_) => Err(findings),
+            Err(faults) => {
+                findings.extend(faults);
+                settle(&mut findings, project.sources(), &[]);
+                Err(findings)
+            }
+        }
     }
 
     /// Explains what happens to a request.
     pub fn explain(&self, request: &SimulatedRequest) -> Explanation {
-        let marked = SimulatedRequest { mark: request.mark.clone().or_else(|| self.mark()), ..request.clone() };
+        let marked = SimulatedRequest { mark: request.mark.clone().or_else(|| self.mark.clone()), ..request.clone() };
         if let Some(baseline) = &self.baseline {
             let mut received = Received::without_identity(&marked);
             let decision = baseline.decide(&mut received);
@@ -160,7 +180,6 @@ impl<'p> Deciders<'p> {
             reason,
             readings: self.readings(request),
             nearest: None,
-            rule_name: rule.map(RuleName::to_string),
         }
     }
 
@@ -181,7 +200,6 @@ impl<'p> Deciders<'p> {
             reason,
             readings: self.readings(request),
             nearest: None,
-            rule_name: rule.map(RuleName::to_string),
         }
     }
 
@@ -189,24 +207,15 @@ impl<'p> Deciders<'p> {
         Nearest { policy: full_name(rule.policy()), rule: index(rule), missing, span: self.rule_span(rule) }
     }
 
-    /// Returns the mark by which all authorizers of CUSTOM policies were asked.
-    fn mark(&self) -> Option<Vec<u8>> {
-        let settings = self.project.filter_settings(self.contents, Filter::IdentityAuthz);
-        let providers = settings.section.and_then(|section| section.get("customProviders"))?;
-        let names: Vec<&str> = providers.items().iter().filter_map(Node::as_str).collect();
-        Some(names.join(",").into_bytes())
-    }
-
     /// Returns a resource and the part that stands for it.
     fn resource(&self, policy: &PolicyName) -> Option<(&'p Node, Span)> {
         let is_peer_authentication = policy.to_string().starts_with("PeerAuthentication ");
         let kind = if is_peer_authentication { "PeerAuthentication" } else { "AuthorizationPolicy" };
-        let settings = self.project.filter_settings(self.contents, Filter::IdentityAuthz);
-        let default_namespace = settings.namespace_of_resources();
-        let found = self.contents.resources.iter().find(|resource| {
+        let default_namespace = self.default_namespace.as_deref();
+        let found = self.resources.iter().find(|resource| {
             resource.kind() == Some(kind)
                 && resource.name() == Some(policy.name())
-                && resource.namespace().or(default_namespace.as_deref()) == policy.namespace()
+                && resource.namespace().or(default_namespace) == policy.namespace()
         });
         found.map(|resource| (resource.node, resource.span()))
     }

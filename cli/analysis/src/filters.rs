@@ -11,13 +11,14 @@ use crate::project::{Contents, Project};
 use crate::resource::Resource;
 use crate::settings::{Filter, FilterSettings};
 use crate::source::Span;
+use crate::tree::Node;
 
 /// Configuration of one filter, as it would be given to it.
 pub(crate) struct FilterInput<'p> {
     project: &'p Project,
     settings: FilterSettings<'p>,
     /// The resources, in the order in which the filter gets them.
-    resources: Vec<&'p Resource<'p>>,
+    resources: Vec<Resource<'p>>,
 }
 
 /// What a filter made of its configuration.
@@ -64,8 +65,37 @@ impl<'p> FilterInput<'p> {
             Filter::BaselineDeny => baseline_alone && !resource.is_for_egress(),
             Filter::EgressAllowlist => !resource.is_for_identity(),
         };
-        let resources = contents.resources.iter().filter(takes).collect();
+        let resources = contents.resources.iter().filter(takes).cloned().collect();
         Self { project, settings, resources }
+    }
+
+    /// Takes `configuration` for the filter's part of the configuration file; its resources are added to those of files.
+    pub(crate) fn configured(mut self, configuration: &'p Node) -> Self {
+        self.settings.section = Some(configuration);
+        self.settings.key_span = Some(configuration.first_span());
+        let own = configuration.get("resources").map_or(&[][..], Node::items);
+        for item in own {
+            let opened = Resource::open(item);
+            self.resources.extend(opened.unwrap_or_else(|| vec![Resource::whole(item)]));
+        }
+        self
+    }
+
+    /// Returns the resources, in the order in which the filter gets them.
+    pub(crate) fn into_resources(self) -> Vec<Resource<'p>> {
+        self.resources
+    }
+
+    /// Returns `customProviders`, as the mark by which all of them were asked.
+    pub(crate) fn custom_providers(&self) -> Option<Vec<u8>> {
+        let providers = self.settings.section?.get("customProviders")?;
+        let names: Vec<&str> = providers.items().iter().filter_map(Node::as_str).collect();
+        Some(names.join(",").into_bytes())
+    }
+
+    /// Returns the namespace of resources without one.
+    pub(crate) fn default_namespace(&self) -> Option<String> {
+        self.settings.namespace_of_resources()
     }
 
     /// Writes the configuration as the filter reads it.
@@ -110,14 +140,17 @@ impl<'p> FilterInput<'p> {
     }
 
     fn finding(&self, error: &ConfigError) -> Finding {
-        let help = error.fix().unwrap_or_else(|| default_help(error.code()));
+        let by_flag = matches!(error.code(), ErrorCode::MissingDefaultAction | ErrorCode::UndecidedTarget);
+        let help = error.fix().filter(|_| !by_flag).unwrap_or_else(|| default_help(error.code()));
         // The filter names the path before the message; here the source line stands for it.
         let message = match (error.code(), error.path()) {
             (_, "") => error.message().to_owned(),
             (ErrorCode::UnknownField | ErrorCode::RepeatedKey, path) => {
                 format!("{} `{}`", error.message(), last_key(path))
             }
-            (ErrorCode::MissingField, path) => format!("`{}` is {}", within_resource(path), error.message()),
+            (_, path) if error.message().starts_with("missing") => {
+                format!("`{}` is {}", within_resource(path), error.message())
+            }
             _ => error.message().to_owned(),
         };
         Finding {
@@ -158,7 +191,7 @@ impl<'p> FilterInput<'p> {
         let mut found = None;
         for word in words.filter(|word| word.contains('/')) {
             let Some((namespace, name)) = word.split_once('/') else { continue };
-            let is_named = |resource: &&&Resource<'_>| {
+            let is_named = |resource: &&Resource<'_>| {
                 resource.name() == Some(name)
                     && resource.namespace().is_none_or(|own| own == namespace)
                     && (resource.is_for_identity() || resource.is_for_egress())

@@ -14,6 +14,7 @@
 //! assert_eq!(finding.place(project.sources()).1.line, 4);
 //! ```
 
+mod cases;
 mod check;
 mod curl;
 mod documents;
@@ -31,6 +32,7 @@ mod simulated_request;
 mod source;
 mod tree;
 
+pub use cases::{Case, Coverage, Expectation, Outcome, Rule, Suite, SuiteReport, read_suites, run_suite};
 pub use check::{Report, check};
 pub use curl::{CurlRequest, parse_curl};
 pub use documents::{Document, read_documents};

@@ -30,6 +30,8 @@ pub struct Contents<'p> {
     pub others: Vec<&'p Node>,
     /// The configuration file.
     pub config: Option<&'p Node>,
+    /// Namespace of resources without one, as far as it is set.
+    pub default_namespace: Option<String>,
 }
 
 impl Project {
@@ -114,12 +116,14 @@ impl Project {
                 contents.config = contents.config.or(Some(root));
                 continue;
             }
-            match Resource::of_document(document) {
+            match Resource::open(root) {
                 Some(resources) => contents.resources.extend(resources),
                 None if matches!(root.value, Value::Object(_) | Value::List(_)) => contents.others.push(root),
                 None => {}
             }
         }
+        let settings = self.filter_settings(&contents, Filter::IdentityAuthz);
+        contents.default_namespace = settings.namespace_of_resources();
         contents
     }
 

@@ -1,6 +1,5 @@
 //! Kubernetes resources of documents.
 
-use crate::documents::Document;
 use crate::json::{separate, write_json, write_key, write_text};
 use crate::source::Span;
 use crate::tree::{Node, Value};
@@ -21,9 +20,8 @@ pub struct Resource<'d> {
 }
 
 impl<'d> Resource<'d> {
-    /// Returns the resources of a document; `None` if it holds something else. Lists are opened.
-    pub fn of_document(document: &'d Document) -> Option<Vec<Self>> {
-        let root = &document.root;
+    /// Returns the resources of an object; `None` if it is something else. Lists are opened.
+    pub fn open(root: &'d Node) -> Option<Vec<Self>> {
         let is_resource = ["kind", "apiVersion"].iter().any(|key| root.get(key).is_some())
             || root.get("metadata").is_some() && root.get("spec").is_some();
         if !is_resource {
@@ -45,6 +43,11 @@ impl<'d> Resource<'d> {
             resources.push(Self { is_list: true, ..next });
         }
         Some(resources)
+    }
+
+    /// Takes a value that is meant to be a resource, whatever it is.
+    pub(crate) fn whole(node: &'d Node) -> Self {
+        Self { node, inherited: None, is_list: false }
     }
 
     fn list_items(&self) -> Option<&'d [Node]> {

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use sallyport_policy::{
     AttributeError, CertificateValidation, DynamicMetadata, HeaderValues, IdentityAuthz, IdentitySource, Peer, Request,
-    RequestMemo, SpiffeId, UnauthenticatedReason,
+    RequestMemo, SpiffeId, UnauthenticatedReason, forwarded_peer,
 };
 
 use crate::project::Project;
@@ -22,6 +22,9 @@ pub struct Caller {
     pub untrusted: bool,
     /// True if the certificate has expired.
     pub expired: bool,
+    /// True if the certificate stands for the identity wherever the filter finds it: with `identity.source:
+    /// forwardedClientCert`, in the header.
+    pub is_forwarded: bool,
 }
 
 /// HTTP request or TCP connection with the attributes that its description names.
@@ -99,7 +102,7 @@ fn add_value(slot: &mut Value, names: &[&str], value: Value) {
 /// The request before a filter, which says how the client's identity is found.
 pub(crate) struct Received<'r> {
     request: &'r SimulatedRequest,
-    peer: Peer,
+    peer: Result<Peer, AttributeError>,
     metadata: DynamicMetadata,
     memo: RequestMemo,
 }
@@ -107,40 +110,50 @@ pub(crate) struct Received<'r> {
 impl<'r> Received<'r> {
     /// Takes a request to a proxy with `identity-authz`.
     pub(crate) fn new(request: &'r SimulatedRequest, filter: &IdentityAuthz) -> Self {
-        let trusts_listener = filter.certificate_validation() == CertificateValidation::Listener;
-        let is_forwarded = !matches!(filter.identity_source(), IdentitySource::PeerCertificate);
-        Self::with_peer(request, peer(&request.caller, trusts_listener, is_forwarded))
+        Self::with_peer(request, peer(request, filter))
     }
 
     /// Takes a request to a filter that knows no identities.
     pub(crate) fn without_identity(request: &'r SimulatedRequest) -> Self {
-        Self::with_peer(request, Peer::Unauthenticated(UnauthenticatedReason::NoCertificate))
+        Self::with_peer(request, Ok(Peer::Unauthenticated(UnauthenticatedReason::NoCertificate)))
     }
 
-    fn with_peer(request: &'r SimulatedRequest, peer: Peer) -> Self {
+    fn with_peer(request: &'r SimulatedRequest, peer: Result<Peer, AttributeError>) -> Self {
         let metadata = DynamicMetadata::new(crate::protobuf::metadata(&request.metadata));
         Self { request, peer, metadata, memo: RequestMemo::default() }
     }
 }
 
-fn peer(caller: &Caller, trusts_listener: bool, is_forwarded: bool) -> Peer {
+/// Header with forwarded certificates.
+const FORWARDED_CLIENT_CERT: &str = "x-forwarded-client-cert";
+
+fn peer(request: &SimulatedRequest, filter: &IdentityAuthz) -> Result<Peer, AttributeError> {
+    let caller = &request.caller;
+    let source = filter.identity_source();
+    if *source == IdentitySource::ForwardedClientCert && !(caller.is_forwarded && caller.certificate.is_some()) {
+        if request.is_connection {
+            return unknown(FORWARDED_CLIENT_CERT, "a connection has no headers");
+        }
+        let is_named = |(name, _): &&(String, Vec<u8>)| name == FORWARDED_CLIENT_CERT;
+        let values: Vec<&[u8]> = request.headers.iter().filter(is_named).map(|(_, value)| value.as_slice()).collect();
+        return Ok(forwarded_peer(&values));
+    }
     let Some(uris) = &caller.certificate else {
-        return Peer::Unauthenticated(match is_forwarded {
-            true => UnauthenticatedReason::NoForwardedIdentity,
-            false => UnauthenticatedReason::NoCertificate,
-        });
+        return Ok(Peer::Unauthenticated(match source {
+            IdentitySource::PeerCertificate => UnauthenticatedReason::NoCertificate,
+            IdentitySource::FilterState(_) | IdentitySource::ForwardedClientCert => {
+                UnauthenticatedReason::NoForwardedIdentity
+            }
+        }));
     };
-    if caller.expired {
-        return Peer::Unauthenticated(UnauthenticatedReason::CertificateExpired);
-    }
-    if caller.untrusted && !trusts_listener {
-        return Peer::Unauthenticated(UnauthenticatedReason::NotValidated);
-    }
-    match uris.first().map(|uri| SpiffeId::parse(uri.as_bytes())) {
+    let trusts_listener = filter.certificate_validation() == CertificateValidation::Listener;
+    Ok(match uris.first().map(|uri| SpiffeId::parse(uri.as_bytes())) {
+        _ if caller.expired => Peer::Unauthenticated(UnauthenticatedReason::CertificateExpired),
+        _ if caller.untrusted && !trusts_listener => Peer::Unauthenticated(UnauthenticatedReason::NotValidated),
         None => Peer::Unauthenticated(UnauthenticatedReason::NoUri),
         Some(Ok(id)) => Peer::Authenticated(id),
         Some(Err(error)) => Peer::Unauthenticated(UnauthenticatedReason::InvalidSpiffeId(error)),
-    }
+    })
 }
 
 fn unknown<T>(attribute: &'static str, status: &'static str) -> Result<T, AttributeError> {
@@ -153,7 +166,7 @@ impl Request for Received<'_> {
     }
 
     fn peer(&mut self) -> Result<&Peer, AttributeError> {
-        Ok(&self.peer)
+        self.peer.as_ref().map_err(|error| *error)
     }
 
     fn source_ip(&mut self) -> Result<Option<IpAddr>, AttributeError> {

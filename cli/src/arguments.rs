@@ -52,6 +52,27 @@ pub(crate) enum Verb {
     /// Play policy tests, and say which rules no test reaches
     #[command(after_help = "Example:\n  sallyport test tests/orders.yaml policies/ --threshold 90")]
     Test(TestArguments),
+    /// List who may reach a workload and how, or what a caller may reach
+    #[command(
+        after_help = "Examples:\n  sallyport who policies/ --to shop/app=orders\n  sallyport who policies/ --from shop/frontend"
+    )]
+    Who(WhoArguments),
+}
+
+/// `who`.
+#[derive(Debug, Args)]
+pub(crate) struct WhoArguments {
+    #[command(flatten)]
+    pub(crate) common: CommonArguments,
+    /// Form of the output
+    #[arg(long, value_enum, default_value = "pretty")]
+    pub(crate) format: AnswerFormat,
+    /// Workload that is called, as in shop/app=orders
+    #[arg(long, value_name = "NS/KEY=VALUE,...", conflicts_with = "workload")]
+    pub(crate) to: Option<String>,
+    /// Caller: NS/SERVICE-ACCOUNT, a principal or a SPIFFE ID
+    #[arg(long, value_name = "CALLER")]
+    pub(crate) from: Option<String>,
 }
 
 /// `test`.

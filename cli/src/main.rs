@@ -7,6 +7,7 @@ mod faults;
 mod files;
 mod pretty;
 mod test_cases;
+mod who;
 
 use std::process::ExitCode;
 
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         Verb::Check(check) => check::run(check),
         Verb::Explain(explain) => explain::run(explain),
         Verb::Test(test) => test_cases::run(test),
+        Verb::Who(who) => who::run(who),
     };
     match done {
         Ok(code) => ExitCode::from(code),

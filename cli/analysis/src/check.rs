@@ -7,6 +7,8 @@ use sallyport_policy::ErrorCode;
 
 use crate::filters::{FilterInput, Loaded};
 use crate::finding::{Finding, Severity, settle};
+use crate::lints::{LOAD_WARNING, lint};
+use crate::plugin::Plugin;
 use crate::project::{Contents, Project};
 use crate::resource::Resource;
 use crate::settings::Filter;
@@ -36,9 +38,31 @@ pub fn check(project: &Project, ignored: &[String]) -> Report {
             }
         }
     }
+    for plugin in project.plugins() {
+        findings.extend(plugin_findings(project, plugin));
+    }
+    findings.extend(lint(project, &contents));
     settle(&mut findings, project.sources(), ignored);
     let passed_over = passed_over(&contents, &findings);
     Report { findings, passed_over }
+}
+
+/// Returns what the filter of a plugin configuration refuses and warns of.
+fn plugin_findings(project: &Project, plugin: &Plugin) -> Vec<Finding> {
+    let Some(configuration) = &plugin.configuration else {
+        return vec![Finding {
+            severity: Severity::Error,
+            code: ErrorCode::MissingField.as_str().to_owned(),
+            message: format!("the filter {} has no configuration", plugin.filter.name()),
+            help: "write it as pluginConfig, config or configuration".to_owned(),
+            span: Some(plugin.span),
+        }];
+    };
+    let input = FilterInput::complete(project, plugin.filter, configuration, plugin.span);
+    match input.load() {
+        Ok(loaded) => warnings(&input, &loaded),
+        Err(faults) => faults,
+    }
 }
 
 /// Reports whether a fault is one of the files. Without a workload nothing is said about what applies to it.
@@ -131,7 +155,7 @@ fn warnings(input: &FilterInput<'_>, loaded: &Loaded) -> Vec<Finding> {
         let (message, help) = line.split_once("; ").unwrap_or((line, "see docs/errors.md"));
         Finding {
             severity: Severity::Warning,
-            code: "load-warning".to_owned(),
+            code: LOAD_WARNING.code.to_owned(),
             message: message.to_owned(),
             help: help.to_owned(),
             span: input.named_resource(line),

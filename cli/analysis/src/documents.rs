@@ -27,7 +27,9 @@ pub fn read_documents(source_index: usize, source: &Source) -> (Vec<Document>, V
         }
         match serde_saphyr::from_str_with_options::<Option<Node>>(text, options()) {
             Ok(Some(mut root)) => {
-                root.shift(source_index, offset);
+                root.map_spans(&|span| {
+                    *span = Span { source: source_index, start: span.start + offset, end: span.end + offset };
+                });
                 match root.value {
                     Value::Null => {}
                     _ => documents.push(Document { root, number }),
@@ -38,6 +40,29 @@ pub fn read_documents(source_index: usize, source: &Source) -> (Vec<Document>, V
         }
     }
     (documents, findings)
+}
+
+/// Reads a JSON or YAML text that is a value of a document. Its positions are those of its lines where it is a literal
+/// block, and otherwise that of the value. A text that cannot be read stays a text.
+pub(crate) fn read_embedded(text: &str, node: &Node, source_index: usize, source: &Source) -> Node {
+    let Ok(Some(mut root)) = serde_saphyr::from_str_with_options::<Option<Node>>(text, options()) else {
+        return node.clone();
+    };
+    let inner = Source::new("", text);
+    // A literal block begins at its `|` or at its first line, as the parser has it.
+    let begins_at_mark = source.text.get(node.span.start..).is_some_and(|rest| rest.starts_with(['|', '>']));
+    let first_line = source.position(node.span).line + usize::from(begins_at_mark);
+    let place = |span: Span| {
+        let position = inner.position(span);
+        let line = inner.line(position.line);
+        let number = first_line + position.line - 1;
+        let column = source.line(number).find(line).filter(|_| !line.trim().is_empty())?;
+        let before = line.chars().take(position.column - 1).map(char::len_utf8).sum::<usize>();
+        let start = source.offset(number, 1) + column + before;
+        Some(Span { source: source_index, start, end: start + (span.end - span.start).min(line.len() - before) })
+    };
+    root.map_spans(&|span| *span = place(*span).unwrap_or(node.span));
+    root
 }
 
 fn options() -> serde_saphyr::Options {

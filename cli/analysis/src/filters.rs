@@ -69,6 +69,14 @@ impl<'p> FilterInput<'p> {
         Self { project, settings, resources }
     }
 
+    /// Takes a configuration that is complete by itself, at a part of a file.
+    pub(crate) fn complete(project: &'p Project, filter: Filter, configuration: &'p Node, span: Span) -> Self {
+        let settings = FilterSettings { filter, settings: project.no_settings(), section: None, key_span: None };
+        let mut input = Self { project, settings, resources: Vec::new() }.configured(configuration);
+        input.settings.key_span = Some(span);
+        input
+    }
+
     /// Takes `configuration` for the filter's part of the configuration file; its resources are added to those of files.
     pub(crate) fn configured(mut self, configuration: &'p Node) -> Self {
         self.settings.section = Some(configuration);

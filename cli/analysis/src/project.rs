@@ -2,6 +2,7 @@
 
 use crate::documents::{Document, read_documents};
 use crate::finding::{Finding, Severity};
+use crate::plugin::{Plugin, find_plugins};
 use crate::resource::Resource;
 use crate::settings::{Filter, FilterSettings, Settings};
 use crate::source::{Source, Span};
@@ -18,6 +19,9 @@ pub struct Project {
     /// Index of the source of the configuration file.
     config_source: Option<usize>,
     settings: Settings,
+    /// Settings of configurations that are complete by themselves.
+    no_settings: Settings,
+    plugins: Vec<Plugin>,
     findings: Vec<Finding>,
 }
 
@@ -55,6 +59,10 @@ impl Project {
         let index = self.sources.len();
         let source = Source::new(name, text);
         let (documents, findings) = read_documents(index, &source);
+        if !is_config {
+            let found = documents.iter().flat_map(|document| find_plugins(&document.root, index, &source));
+            self.plugins.extend(found);
+        }
         self.sources.push(source);
         self.findings.extend(findings);
         for document in &documents {
@@ -95,6 +103,16 @@ impl Project {
     /// Returns the texts.
     pub fn sources(&self) -> &[Source] {
         &self.sources
+    }
+
+    /// Returns the plugin configurations that the files carry.
+    pub(crate) fn plugins(&self) -> &[Plugin] {
+        &self.plugins
+    }
+
+    /// Returns the settings of a configuration that is complete by itself.
+    pub(crate) fn no_settings(&self) -> &Settings {
+        &self.no_settings
     }
 
     /// Returns the settings of the command line.

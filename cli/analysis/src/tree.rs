@@ -108,18 +108,15 @@ impl Node {
         }
     }
 
-    /// Moves all positions by `offset` bytes, into the text `source`.
-    pub(crate) fn shift(&mut self, source: usize, offset: usize) {
-        let shift = |span: &mut Span| {
-            *span = Span { source, start: span.start + offset, end: span.end + offset };
-        };
-        shift(&mut self.span);
+    /// Changes all positions.
+    pub(crate) fn map_spans(&mut self, change: &dyn Fn(&mut Span)) {
+        change(&mut self.span);
         match &mut self.value {
-            Value::List(items) => items.iter_mut().for_each(|item| item.shift(source, offset)),
+            Value::List(items) => items.iter_mut().for_each(|item| item.map_spans(change)),
             Value::Object(entries) => {
                 for entry in entries {
-                    shift(&mut entry.key_span);
-                    entry.value.shift(source, offset);
+                    change(&mut entry.key_span);
+                    entry.value.map_spans(change);
                 }
             }
             Value::Null | Value::Bool(_) | Value::Whole(_) | Value::Float(_) | Value::Text(_) => {}

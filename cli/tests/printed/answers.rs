@@ -72,3 +72,18 @@ fn coverage_below_the_threshold_fails() {
         assert_eq!(output.status.code(), Some(code), "{}", String::from_utf8_lossy(&output.stdout));
     }
 }
+
+#[test]
+fn access_is_listed_by_workload_and_by_caller() {
+    let calls: [(&str, &[&str]); 3] = [
+        ("who_to", &["--to", "shop/app=orders"]),
+        ("who_from", &["--from", "billing/x"]),
+        ("who_default", &["--to", "bank/app=x", "--default-action", "ALLOW"]),
+    ];
+    for (name, flags) in calls {
+        for format in ["pretty", "json"] {
+            let call: Vec<&str> = ["who", "policies", "--format", format].iter().chain(flags).copied().collect();
+            assert_prints("explain", &call, &format!("{name}.{format}"), 0);
+        }
+    }
+}

@@ -1,10 +1,34 @@
 //! What `sallyport check` prints about the folders of `tests/check`.
 
-use crate::output::assert_prints;
+use crate::output::{assert_prints, sallyport};
 
 #[test]
 fn faults_in_each_format() {
     for format in ["pretty", "json", "sarif", "github"] {
         assert_prints("check", &["check", "faults", "--format", format], &format!("faults.{format}"), 1);
+    }
+}
+
+#[test]
+fn configurations_are_read_inside_what_carries_them() {
+    assert_prints("check", &["check", "carriers"], "carriers.pretty", 1);
+}
+
+#[test]
+fn the_configuration_file_is_checked_too() {
+    assert_prints("check", &["check", "config"], "config.pretty", 1);
+}
+
+#[test]
+fn findings_are_silenced_by_line_and_by_code() {
+    assert_prints("check", &["check", "ignored", "--format", "json"], "ignored.json", 1);
+    assert_prints("check", &["check", "ignored", "--ignore", "deny-without-subpaths"], "silenced.pretty", 0);
+}
+
+#[test]
+fn wrong_use_and_unreadable_files_are_told_from_findings() {
+    for arguments in [&["check"][..], &["check", "absent.yaml"], &["check", "ignored", "--workload", "/"], &["checks"]]
+    {
+        assert_eq!(sallyport("check", arguments).status.code(), Some(2), "{arguments:?}");
     }
 }

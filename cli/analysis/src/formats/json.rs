@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use crate::check::Report;
 use crate::explain::Explanation;
 use crate::source::Source;
+use crate::who::Access;
 
 /// Returns the report as `{"findings": [...], "passedOver": {KIND: COUNT}}`.
 pub fn report(report: &Report, sources: &[Source]) -> Value {
@@ -46,4 +47,22 @@ pub fn explanation(explanation: &Explanation, sources: &[Source]) -> Value {
         "readings": explanation.readings,
         "nearest": nearest,
     })
+}
+
+/// Returns access as `{"access": [{"from", "to", "methods", "paths", "hosts", "ports", "conditions", "policy", "rule"}]}`.
+pub fn access(rows: &[Access]) -> Value {
+    let rows = rows.iter().map(|row| {
+        json!({
+            "from": row.from,
+            "to": row.to,
+            "methods": row.methods,
+            "paths": row.paths,
+            "hosts": row.hosts,
+            "ports": row.ports,
+            "conditions": row.conditions,
+            "policy": row.policy,
+            "rule": row.rule,
+        })
+    });
+    json!({"access": rows.collect::<Vec<_>>()})
 }

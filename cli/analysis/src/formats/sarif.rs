@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::check::Report;
 use crate::finding::Severity;
+use crate::lints::LINTS;
 use crate::source::Source;
 
 /// Returns the report as one run of SARIF. Names of files below `folder` are given from there.
@@ -16,7 +17,8 @@ pub fn report(report: &Report, sources: &[Source], version: &str, folder: Option
     let index = |code: &str| rules.keys().position(|known| *known == code);
     let title = |code: &str, message: &str| {
         let known = ErrorCode::ALL.into_iter().find(|known| known.as_str() == code);
-        known.map_or_else(|| message.to_owned(), |known| known.title().to_owned())
+        let lint = LINTS.into_iter().find(|lint| lint.code == code).map(|lint| lint.title);
+        known.map(ErrorCode::title).or(lint).unwrap_or(message).to_owned()
     };
     let results = report.findings.iter().map(|finding| {
         let (file, position) = finding.place(sources);

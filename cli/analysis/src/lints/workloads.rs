@@ -1,0 +1,111 @@
+//! Policies and the workloads among the files.
+
+use std::collections::BTreeMap;
+
+use crate::lints::{Lint, Linter};
+use crate::resource::Resource;
+use crate::source::Span;
+use crate::tree::Node;
+
+pub(super) const SELECTS_NOTHING: Lint =
+    Lint { code: "selects-nothing", title: "A policy selects none of the workloads among the files" };
+
+pub(super) const HTTP_FIELD_ON_TCP: Lint =
+    Lint { code: "http-field-on-tcp", title: "A policy compares what connections of a TCP service do not have" };
+
+/// Kinds whose pods have the labels of a template.
+const TEMPLATED: [&str; 6] = ["Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "Rollout"];
+
+/// Protocols without HTTP, by the name of a port or its `appProtocol` (Istio, protocol selection).
+const TCP_PROTOCOLS: [&str; 6] = ["tcp", "tls", "mongo", "mysql", "redis", "postgres"];
+
+/// Fields that only requests have.
+const HTTP_FIELDS: [&str; 8] =
+    ["methods", "notMethods", "paths", "notPaths", "hosts", "notHosts", "requestPrincipals", "notRequestPrincipals"];
+
+type Labels<'n> = Vec<(&'n str, &'n str)>;
+
+pub(super) fn lint(linter: &mut Linter<'_>) {
+    let mut nothing: Vec<(Span, String)> = Vec::new();
+    let mut http: Vec<(Span, String)> = Vec::new();
+    let mut pods: BTreeMap<&str, Vec<Labels<'_>>> = BTreeMap::new();
+    let mut services: BTreeMap<&str, Vec<&Resource<'_>>> = BTreeMap::new();
+    let default_namespace = linter.contents.default_namespace.as_deref();
+    for resource in &linter.contents.resources {
+        let namespace = resource.namespace().or(default_namespace).unwrap_or("default");
+        match (resource.kind(), pod_labels(resource)) {
+            (Some("Service"), _) => services.entry(namespace).or_default().push(resource),
+            (_, Some(labels)) => pods.entry(namespace).or_default().push(labels),
+            _ => {}
+        }
+    }
+    for policy in &linter.policies {
+        let Some(wanted) = policy.labels() else { continue };
+        let carries = |labels: &Labels<'_>| wanted.iter().all(|pair| labels.contains(pair));
+        if pods.get(policy.namespace).is_some_and(|pods| !pods.iter().any(carries)) {
+            let selector = policy.resource.node.at(&["spec", "selector"]);
+            let span = selector.and_then(|selector| selector.entry("matchLabels"));
+            let span = span.map_or(policy.resource.span(), |entry| entry.key_span);
+            let message =
+                format!("{} selects none of the workloads of {} among the files", policy.name(), policy.namespace);
+            nothing.push((span, message));
+        }
+        let mut of_policy = services.get(policy.namespace).into_iter().flatten().filter(|service| {
+            let selector = labels_of(service.node.at(&["spec", "selector"]));
+            !selector.is_empty() && selector.iter().all(|pair| wanted.contains(pair))
+        });
+        let Some(service) = of_policy.find(|service| is_tcp(service.node)) else { continue };
+        let mut fields = policy.fields().into_iter();
+        let is_http =
+            |name: &str| HTTP_FIELDS.contains(&name) || name.starts_with("request.") && name != "request.time";
+        if let Some((name, entry)) = fields.find(|(name, _)| is_http(name)) {
+            let span = if entry.key == "key" { entry.value.span } else { entry.key_span };
+            let means = match policy.action {
+                "ALLOW" => "the rule never matches",
+                _ => "the field is left out and the rule matches more",
+            };
+            let service = service.name().unwrap_or_default();
+            http.push((span, format!("the service {service} is TCP, where `{name}` is unknown: {means}")));
+        }
+    }
+    for (span, message) in nothing {
+        linter.warn(SELECTS_NOTHING, span, message, "correct the labels, or remove the policy".to_owned());
+    }
+    for (span, message) in http {
+        linter.warn(
+            HTTP_FIELD_ON_TCP,
+            span,
+            message,
+            "use from, ports and ipBlocks for TCP, or name the port of the service http".to_owned(),
+        );
+    }
+}
+
+/// Returns the labels of the pods of a workload; `None` if the resource is none.
+fn pod_labels<'n>(resource: &'n Resource<'_>) -> Option<Labels<'n>> {
+    match resource.kind()? {
+        "Pod" => Some(labels_of(resource.node.at(&["metadata", "labels"]))),
+        "CronJob" => {
+            Some(labels_of(resource.node.at(&["spec", "jobTemplate", "spec", "template", "metadata", "labels"])))
+        }
+        kind if TEMPLATED.contains(&kind) => {
+            Some(labels_of(resource.node.at(&["spec", "template", "metadata", "labels"])))
+        }
+        _ => None,
+    }
+}
+
+fn labels_of(node: Option<&Node>) -> Labels<'_> {
+    let entries = node.map_or(&[][..], Node::entries);
+    entries.iter().filter_map(|entry| Some((entry.key.as_str(), entry.value.as_str()?))).collect()
+}
+
+/// Reports whether all ports of a Service are for protocols without HTTP.
+fn is_tcp(service: &Node) -> bool {
+    let ports = service.at(&["spec", "ports"]).map_or(&[][..], Node::items);
+    let is_tcp = |port: &Node| {
+        let protocol = port.text_at(&["appProtocol"]).or_else(|| port.text_at(&["name"])).unwrap_or_default();
+        TCP_PROTOCOLS.iter().any(|known| protocol.split('-').next() == Some(known))
+    };
+    !ports.is_empty() && ports.iter().all(is_tcp)
+}

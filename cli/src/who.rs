@@ -1,0 +1,68 @@
+//! `sallyport who`.
+
+use anyhow::{Result, anyhow, ensure};
+use comfy_table::{ContentArrangement, Table, presets::NOTHING};
+use sallyport_analysis::{Access, Severity, Source, check, formats, spiffe_id, who};
+
+use crate::arguments::{AnswerFormat, WhoArguments};
+use crate::files::read_project_for;
+use crate::{NOTHING_FOUND, faults};
+
+/// Width of a table where the terminal's is not known.
+const WIDTH: u16 = 120;
+
+/// Lists who may reach a workload, or what a caller may reach.
+///
+/// # Errors
+///
+/// Files that cannot be read, and neither a workload nor a caller.
+pub(crate) fn run(arguments: &WhoArguments) -> Result<u8> {
+    let common = &arguments.common;
+    let is_about_workload = arguments.to.is_some() || common.settings.workload.is_some();
+    ensure!(is_about_workload || arguments.from.is_some(), "name a workload by --to or a caller by --from");
+    let project = read_project_for(common, arguments.to.as_deref())?;
+    let report = check(&project, &[]);
+    let errors: Vec<_> = report.findings.into_iter().filter(|finding| finding.severity == Severity::Error).collect();
+    let is_fault = |code: &str| !["missing-default-action", "undecided-target"].contains(&code);
+    if errors.iter().any(|finding| is_fault(&finding.code)) {
+        return Ok(faults::print(errors, &project, arguments.format == AnswerFormat::Json));
+    }
+    let from = arguments.from.as_deref().map(|from| spiffe_id(&project, from)).transpose();
+    let from = from.map_err(|error| anyhow!("--from: {error}"))?;
+    let rows = who(&project, from.as_deref());
+    match arguments.format {
+        AnswerFormat::Json => anstream::println!("{:#}", formats::json::access(&rows)),
+        AnswerFormat::Pretty if rows.is_empty() => anstream::println!("nobody, by any ALLOW rule"),
+        AnswerFormat::Pretty => anstream::println!("{}", table(&rows, project.sources())),
+    }
+    Ok(NOTHING_FOUND)
+}
+
+fn table(rows: &[Access], sources: &[Source]) -> String {
+    let mut table = Table::new();
+    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(WIDTH);
+    table.set_header(["FROM", "TO", "METHODS", "PATHS", "HOSTS", "PORTS", "CONDITIONS", "RULE"]);
+    let list = |values: &[String]| if values.is_empty() { "any".to_owned() } else { values.join(", ") };
+    for row in rows {
+        let rule = match (&row.policy, row.rule) {
+            (Some(policy), Some(rule)) => format!("{policy} rule {rule}"),
+            _ => "default action".to_owned(),
+        };
+        let place = row.span.and_then(|span| {
+            let source = sources.get(span.source)?;
+            Some(format!(" ({}:{})", source.name, source.position(span).line))
+        });
+        table.add_row([
+            row.from.clone(),
+            row.to.clone(),
+            list(&row.methods),
+            list(&row.paths),
+            list(&row.hosts),
+            list(&row.ports),
+            row.conditions.join("; "),
+            rule + &place.unwrap_or_default(),
+        ]);
+    }
+    let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+    lines.join("\n")
+}

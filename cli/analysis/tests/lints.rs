@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use sallyport_analysis::{LINTS, Project, Settings, check};
+use sallyport_policy::ErrorCode;
 
 const MARK: &str = "# finds ";
 
@@ -31,5 +32,15 @@ fn each_lint_fires_where_it_says_and_nowhere_else() {
     }
     for lint in LINTS {
         assert!(seen.contains(lint.code), "no file of tests/lints has a case for {}", lint.code);
+    }
+}
+
+#[test]
+fn the_documentation_names_each_code() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/command.md");
+    let page = fs::read_to_string(page).expect("the page");
+    let codes = ErrorCode::ALL.into_iter().map(ErrorCode::as_str).chain(LINTS.into_iter().map(|lint| lint.code));
+    for code in codes {
+        assert!(page.contains(&format!("`{code}`")), "docs/command.md does not name {code}");
     }
 }

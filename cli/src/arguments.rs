@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, anyhow, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 use sallyport_analysis::{Settings, Workload};
 
 /// Checks and explains the policies of the Sallyport filters, without a proxy and without a network.
@@ -57,6 +58,14 @@ pub(crate) enum Verb {
         after_help = "Examples:\n  sallyport who policies/ --to shop/app=orders\n  sallyport who policies/ --from shop/frontend"
     )]
     Who(WhoArguments),
+    /// Print completions for a shell
+    #[command(
+        after_help = "Example:\n  sallyport completions bash > ~/.local/share/bash-completion/completions/sallyport"
+    )]
+    Completions {
+        /// Shell
+        shell: Shell,
+    },
 }
 
 /// `who`.
@@ -179,6 +188,8 @@ pub(crate) enum Format {
     Json,
     /// SARIF 2.1.0, for code scanning
     Sarif,
+    /// JUnit XML
+    Junit,
     /// Workflow commands of GitHub Actions
     Github,
 }

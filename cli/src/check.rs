@@ -1,7 +1,8 @@
 //! `sallyport check`.
 
 use anyhow::Result;
-use sallyport_analysis::{Severity, check, formats};
+use quick_junit::{NonSuccessKind, Report as Junit, TestCase, TestCaseStatus, TestSuite};
+use sallyport_analysis::{Report, Severity, Source, check, formats};
 
 use crate::arguments::{CheckArguments, Format};
 use crate::files::read_project;
@@ -25,8 +26,25 @@ pub(crate) fn run(arguments: &CheckArguments) -> Result<u8> {
             let version = env!("CARGO_PKG_VERSION");
             anstream::println!("{:#}", formats::sarif::report(&report, sources, version, folder));
         }
+        Format::Junit => anstream::println!("{}", junit_report(&report, sources).to_string()?),
         Format::Github => anstream::print!("{}", formats::github::report(&report, sources)),
     }
     let is_clean = report.findings.iter().all(|finding| finding.severity == Severity::Note);
     Ok(if is_clean { NOTHING_FOUND } else { FOUND })
+}
+
+/// Returns a failed case for each finding that a caller has to act on.
+fn junit_report(report: &Report, sources: &[Source]) -> Junit {
+    let mut suite = TestSuite::new("check");
+    for finding in report.findings.iter().filter(|finding| finding.severity != Severity::Note) {
+        let (file, position) = finding.place(sources);
+        let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
+        status.set_message(format!("{}; {}", finding.message, finding.help));
+        let mut case = TestCase::new(format!("{} at {file}:{}", finding.code, position.line), status);
+        case.set_classname(file);
+        suite.add_test_case(case);
+    }
+    let mut junit = Junit::new("sallyport");
+    junit.add_test_suite(suite);
+    junit
 }

@@ -11,7 +11,7 @@ mod who;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use crate::arguments::{Arguments, Verb};
 
@@ -32,6 +32,10 @@ fn main() -> ExitCode {
         Verb::Explain(explain) => explain::run(explain),
         Verb::Test(test) => test_cases::run(test),
         Verb::Who(who) => who::run(who),
+        Verb::Completions { shell } => {
+            clap_complete::generate(*shell, &mut Arguments::command(), "sallyport", &mut std::io::stdout());
+            Ok(NOTHING_FOUND)
+        }
     };
     match done {
         Ok(code) => ExitCode::from(code),

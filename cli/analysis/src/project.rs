@@ -66,6 +66,16 @@ impl Project {
         self.sources.push(source);
         self.findings.extend(findings);
         for document in &documents {
+            let is_resource = |item: &Node| item.get("kind").is_some() && item.get("apiVersion").is_some();
+            if let Some(first) = document.root.items().iter().find(|item| is_resource(item)) {
+                self.findings.push(Finding {
+                    severity: Severity::Error,
+                    code: "not-a-resource".to_owned(),
+                    message: "this is a list of resources, which Kubernetes has in an object".to_owned(),
+                    help: "write them as documents, or under items of apiVersion: v1 and kind: List".to_owned(),
+                    span: Some(first.first_span()),
+                });
+            }
             if !matches!(document.root.value, Value::Object(_) | Value::List(_)) {
                 self.findings.push(Finding {
                     severity: Severity::Error,

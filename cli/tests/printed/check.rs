@@ -4,7 +4,7 @@ use crate::output::{assert_prints, sallyport};
 
 #[test]
 fn faults_in_each_format() {
-    for format in ["pretty", "json", "sarif", "github"] {
+    for format in ["pretty", "json", "sarif", "junit", "github"] {
         assert_prints("check", &["check", "faults", "--format", format], &format!("faults.{format}"), 1);
     }
 }
@@ -31,4 +31,11 @@ fn wrong_use_and_unreadable_files_are_told_from_findings() {
     {
         assert_eq!(sallyport("check", arguments).status.code(), Some(2), "{arguments:?}");
     }
+}
+
+#[test]
+fn completions_are_printed_for_a_shell() {
+    let output = sallyport("check", &["completions", "bash"]);
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && printed.contains("sallyport") && printed.contains("explain"), "{printed}");
 }

@@ -38,6 +38,15 @@ pub struct Contents<'p> {
     pub default_namespace: Option<String>,
 }
 
+/// Reports whether a text is an object of another program that happens to be in a file of the same name.
+fn is_of_another(text: &str) -> bool {
+    let (documents, _) = read_documents(0, &Source::new("", text));
+    documents.iter().any(|document| {
+        let has = |key: &str| document.root.get(key).is_some();
+        (has("apiVersion") || has("kind")) && Filter::ALL.iter().all(|filter| !has(filter.key()))
+    })
+}
+
 impl Project {
     /// Returns a project without files.
     pub fn new(settings: Settings) -> Self {
@@ -46,8 +55,8 @@ impl Project {
 
     /// Adds a file. One that is named `sallyport.yaml` is the configuration file.
     pub fn add(&mut self, name: &str, text: &str) {
-        let is_config = name.rsplit(['/', '\\']).next() == Some(CONFIG_FILE);
-        self.add_source(name, text, is_config);
+        let is_named_so = name.rsplit(['/', '\\']).next() == Some(CONFIG_FILE);
+        self.add_source(name, text, is_named_so && !is_of_another(text));
     }
 
     /// Adds the configuration file, whatever its name is.

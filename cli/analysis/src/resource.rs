@@ -22,7 +22,9 @@ pub struct Resource<'d> {
 impl<'d> Resource<'d> {
     /// Returns the resources of an object; `None` if it is something else. Lists are opened.
     pub fn open(root: &'d Node) -> Option<Vec<Self>> {
-        let is_resource = ["kind", "apiVersion"].iter().any(|key| root.get(key).is_some())
+        // Other formats have an `apiVersion` too, which is a number there.
+        let is_resource = root.get("kind").is_some()
+            || root.get("apiVersion").is_some_and(|version| version.as_str().is_some())
             || root.get("metadata").is_some() && root.get("spec").is_some();
         if !is_resource {
             return None;

@@ -36,7 +36,15 @@ fn write_value(value: &Value, json: &mut String) {
 
 /// Writes a string with its quotes.
 pub(crate) fn write_text(text: &str, json: &mut String) {
-    json.push_str(&serde_json::Value::from(text).to_string());
+    // Most texts need no escape.
+    match text.bytes().all(|byte| byte >= b' ' && !matches!(byte, b'"' | b'\\')) {
+        true => {
+            json.push('"');
+            json.push_str(text);
+            json.push('"');
+        }
+        false => json.push_str(&serde_json::Value::from(text).to_string()),
+    }
 }
 
 /// Writes a key and its colon.
@@ -49,5 +57,19 @@ pub(crate) fn write_key(key: &str, json: &mut String) {
 pub(crate) fn separate(index: usize, json: &mut String) {
     if index > 0 {
         json.push(',');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::write_text;
+
+    #[test]
+    fn texts_are_escaped_where_json_needs_it() {
+        for text in ["", "a b", "ü{}", "a\"b", "a\\b", "a\nb", "\u{1}"] {
+            let mut json = String::new();
+            write_text(text, &mut json);
+            assert_eq!(serde_json::from_str::<String>(&json).ok().as_deref(), Some(text), "{json}");
+        }
     }
 }

@@ -149,7 +149,7 @@ pub(crate) struct ExplainArguments {
     /// Header, as in 'x-tenant: blue'
     #[arg(long, value_name = "NAME: VALUE")]
     pub(crate) header: Vec<String>,
-    /// Claim of the request's token, as in iss=https://login.shop; given again it becomes a list
+    /// Claim of the request's token, as in group=admin; given again it becomes a list
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) claim: Vec<String>,
     /// Request as a call of curl; other flags go before what it says

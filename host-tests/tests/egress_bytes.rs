@@ -154,6 +154,41 @@ fn check_tunnel(way: Way, version: &str) -> Result<()> {
     fixture.expect_https(&hello)
 }
 
+/// The address that leads to [`HOST`].
+const ADDRESS: &str = "240.0.0.10";
+
+rows! {
+    a_tunnel_to_an_address_of_an_entry_goes_to_its_host: check_led_tunnel;
+    http_1_1: "http/1.1";
+    http_2_as_ztunnel_sends_it: "h2";
+}
+
+fn check_led_tunnel(alpn: &str) -> Result<()> {
+    let fixture = Fixture::start("")?;
+    let client = fixture.client(Way::Mtls)?.with_alpn(alpn);
+    let authority = format!("{ADDRESS}:{}", fixture.gateway.port());
+    let hello = client_hello(Some(HOST.as_bytes()))?;
+    match alpn {
+        "h2" => {
+            let headers = [(&b":method"[..], &b"CONNECT"[..]), (b":authority", authority.as_bytes())];
+            let mut stream = client.open_http2_tunnel(&headers, b"")?;
+            ensure!(stream.is_open(), "refused");
+            stream.write_all(&hello)?;
+            fixture.expect_https(&hello)?;
+        }
+        _ => {
+            let mut stream = client.connect()?;
+            let head = format!("CONNECT {authority} HTTP/1.1\r\nhost: {authority}\r\n\r\n");
+            ensure!(response_head(&mut *stream, head.as_bytes())? == 200);
+            stream.write_all(&hello)?;
+            fixture.expect_https(&hello)?;
+        }
+    }
+    let entry = fixture.gateway.log_entry(&[("request", &format!("CONNECT {authority}")), ("host", HOST)])?;
+    ensure!(entry.get("policy") == Some(&"shop/updates".into()), "{entry}");
+    Ok(())
+}
+
 #[test]
 fn what_passes_through_by_its_server_name_is_what_the_client_sends() -> Result<()> {
     let fixture = Fixture::start("")?;

@@ -18,6 +18,7 @@ pub(crate) mod outbound;
 pub(crate) mod port;
 pub(crate) mod request;
 pub(crate) mod rule;
+pub(crate) mod service_addresses;
 pub(crate) mod service_entry;
 pub(crate) mod settings;
 pub(crate) mod tunnel;
@@ -103,7 +104,7 @@ impl EgressAllowlist {
         let mut load_report = LoadReport::new(summary, passed_over);
         rules.notes.lines().iter().for_each(|line| load_report.note(line));
         rules.notes.warnings().iter().for_each(|line| load_report.warn(line));
-        let policy = EgressPolicy::new(&rules.list, settings);
+        let policy = EgressPolicy::new(&rules.list, rules.addresses.finish(), settings);
         let limited_reply = DenyResponse::new(TOO_MANY_REQUESTS, LIMITED);
         Ok(Self { policy, reply, limited_reply, certificate_validation, direct_remote_address, load_report })
     }
@@ -189,6 +190,7 @@ fn read(node: &ConfigNode<'_>, items: &StreamedList<'_>) -> Option<Configuration
         addresses: addresses.unwrap_or(true),
         remote_address_is_trusted: remote_address_is_trusted.unwrap_or(true),
         default_export: default_export.unwrap_or(DefaultExport::All),
+        leads_to_hosts: settings.as_ref().is_some_and(|settings| settings.leads_to_hosts),
         repeated_names: Cell::default(),
     });
     let default_namespace = read_default_namespace(&object, None);

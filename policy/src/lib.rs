@@ -80,7 +80,7 @@ pub use egress::authority::{Authority, DomainName, Host, InvalidAuthority};
 pub use egress::client_hello::ClientHelloError;
 pub use egress::compiled::EgressPolicy;
 pub use egress::decision::EgressDenial;
-pub use egress::outbound::DestinationNames;
+pub use egress::outbound::{DestinationNames, DynamicDestination};
 pub use egress::request::{EgressProtocol, EgressRequest};
 pub use egress::tunnel::{Tunnel, TunnelFault, TunnelStep};
 pub use identity::certificate::certificate_end;

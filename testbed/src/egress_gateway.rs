@@ -1,10 +1,10 @@
-//! `envoy-config/egress.yaml` on free ports, with local DNS and TLS servers in place of the internet.
+//! `envoy-config/egress.yaml` and the other egress gateways of the repository on free ports, with local DNS and TLS servers in place of the internet.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde_json::{Value, json};
 
 use crate::certificates::{CertificateAuthority, Identity, SubjectAltName};
@@ -71,6 +71,29 @@ impl EgressGateway {
 
     /// Starts the gateway with an outside of the caller's own.
     pub fn start_before(binary: PathBuf, folder: &Path, names: &[(&str, Ipv4Addr)], outside: Outside) -> Result<Self> {
+        Self::start_file("envoy-config/egress.yaml", binary, folder, names, outside)
+    }
+
+    /// Starts the gateway of a file, whose path is from the root of the repository.
+    pub fn start_file(
+        file: &str,
+        binary: PathBuf,
+        folder: &Path,
+        names: &[(&str, Ipv4Addr)],
+        outside: Outside,
+    ) -> Result<Self> {
+        Self::start_changed(file, binary, folder, names, outside, |_| Ok(()))
+    }
+
+    /// Starts the gateway of a file after a change of its configuration.
+    pub fn start_changed(
+        file: &str,
+        binary: PathBuf,
+        folder: &Path,
+        names: &[(&str, Ipv4Addr)],
+        outside: Outside,
+        change: impl FnOnce(&mut Configuration) -> Result<()>,
+    ) -> Result<Self> {
         fs::create_dir_all(folder)?;
         let authority = CertificateAuthority::new("shop authority")?;
         fs::write(folder.join("trusted.pem"), authority.pem())?;
@@ -78,21 +101,25 @@ impl EgressGateway {
             SubjectAltName::Uri("spiffe://cluster.local/ns/shop/sa/egress".to_owned()),
             SubjectAltName::Dns("egress".to_owned()),
         ];
-        authority.issue(&workload)?.write(folder, "workload")?;
+        let workload = authority.issue(&workload)?;
+        workload.write(folder, "workload")?;
         fs::copy(filter_path("egress-allowlist"), folder.join("egress-allowlist.wasm"))?;
+        write_stack_files(folder, &authority, &workload, &outside)?;
         let dns = DnsServer::start(names)?;
 
-        let mut configuration = Configuration::read(&root().join("envoy-config/egress.yaml"))?;
+        let mut configuration = Configuration::read(&root().join(file))?;
+        change(&mut configuration)?;
         configuration.move_paths("/etc/sallyport", folder);
         redirect_upstreams(configuration.at("")?, &outside, dns.address());
         if let Some(listeners) = configuration.at("/static_resources/listeners")?.as_array_mut() {
             for listener in listeners {
-                let address = listener.pointer_mut("/address/socket_address").context("no address")?;
+                // An internal listener has none.
+                let Some(address) = listener.pointer_mut("/address/socket_address") else { continue };
                 let protocol = address.get("protocol").cloned().unwrap_or(json!("TCP"));
                 *address = json!({"address": "127.0.0.1", "port_value": 0, "protocol": protocol});
             }
         }
-        let filter = configuration.at(FILTER)?.clone();
+        let filter = configuration.value().pointer(FILTER).cloned().unwrap_or_default();
         let options = Options { binary, folder: folder.to_owned(), workers: 1, detached: false };
         let envoy = Envoy::start(&configuration, &options)?;
         Ok(Self { envoy, folder: folder.to_owned(), outside, authority, filter })
@@ -118,7 +145,7 @@ impl EgressGateway {
         self.outside.tls.as_ref().map_or(0, TlsServer::connections)
     }
 
-    /// The filter's configuration, with the replaced ports.
+    /// The configuration of the filter of the first listener, with the replaced ports; null where it has none.
     pub fn filter(&self) -> &Value {
         &self.filter
     }
@@ -174,6 +201,34 @@ impl EgressGateway {
     }
 }
 
+/// Writes the files that the stack's gateway reads beside its own: the filter, its rules and its secrets.
+fn write_stack_files(
+    folder: &Path,
+    authority: &CertificateAuthority,
+    workload: &Identity,
+    outside: &Outside,
+) -> Result<()> {
+    for name in ["filters", "policies", "envoy"] {
+        fs::create_dir_all(folder.join(name))?;
+    }
+    fs::copy(filter_path("egress-allowlist"), folder.join("filters/egress-allowlist.wasm"))?;
+    let mut rules = Configuration::read(&root().join("envoy-config/stack/policies/egress.yaml"))?;
+    rules.move_paths("/etc/sallyport", folder);
+    redirect_upstreams(rules.at("")?, outside, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+    fs::write(folder.join("policies/egress.yaml"), rules.value().to_string())?;
+    let secret = |name: &str, key: &str, value: Value| {
+        let kind = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret";
+        json!({"resources": [{"@type": kind, "name": name, key: value}]}).to_string()
+    };
+    let identity = json!({
+        "certificate_chain": {"inline_string": workload.certificate()},
+        "private_key": {"inline_string": workload.key()}
+    });
+    fs::write(folder.join("envoy/sds-workload.yaml"), secret("workload", "tls_certificate", identity))?;
+    let trusted = json!({"trusted_ca": {"inline_string": authority.pem()}});
+    Ok(fs::write(folder.join("policies/trusted.yaml"), secret("trusted", "validation_context", trusted))?)
+}
+
 /// Replaces the ports of HTTP and HTTPS by those of the outside, and the machine's DNS resolver by the local one.
 fn redirect_upstreams(value: &mut Value, outside: &Outside, dns: SocketAddr) {
     match value {
@@ -190,7 +245,10 @@ fn redirect_upstreams(value: &mut Value, outside: &Outside, dns: SocketAddr) {
             for (key, entry) in entries.iter_mut() {
                 match key.as_str() {
                     "ports" | "number" | "port_value" => replace_port(entry, outside),
-                    "inline_string" if *entry == json!(HTTPS.to_string()) => *entry = json!(outside.https.to_string()),
+                    // As text: a port of filter state, and one of a Cilium policy.
+                    "inline_string" | "port" if *entry == json!(HTTPS.to_string()) => {
+                        *entry = json!(outside.https.to_string());
+                    }
                     _ => {}
                 }
                 redirect_upstreams(entry, outside, dns);

@@ -205,6 +205,9 @@ pub struct Expectation {
     /// The filter state `host`, `port` and `way` of `egress-allowlist`, in this order. Absent: not checked.
     #[serde(default)]
     pub destination: Option<[String; 3]>,
+    /// The host and the port that Envoy is to connect to instead of those of the authority. Absent: there are none.
+    #[serde(default)]
+    pub leads_to: Option<[String; 2]>,
     /// The filter state `audit`. Absent: there is none.
     #[serde(default)]
     pub audit: Option<String>,

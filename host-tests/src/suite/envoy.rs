@@ -21,7 +21,7 @@ use testbed::{
 
 use super::case::{Answer, Caller, Case, FirstSpeaker, RequestSpec, checked_counter, denial_body};
 use super::environment::{CORP_HEADER, CORP_PROVIDER, MARK_HEADER};
-use super::observed::{CLOSED, Observed};
+use super::observed::{CLOSED, DYNAMIC_KEYS, Observed};
 use crate::suite::first_bytes::first_bytes;
 use crate::wasm_host::Connection;
 use listener::{
@@ -315,5 +315,5 @@ fn passthrough_name(listener: &str) -> String {
 
 fn filter_state(entry: &Value) -> BTreeMap<String, String> {
     let string = |key: &str| entry.get(key).and_then(Value::as_str).map(str::to_owned);
-    STATE_KEYS.iter().filter_map(|key| Some(((*key).to_owned(), string(key)?))).collect()
+    STATE_KEYS.iter().chain(&DYNAMIC_KEYS).filter_map(|key| Some(((*key).to_owned(), string(key)?))).collect()
 }

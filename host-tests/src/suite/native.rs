@@ -13,7 +13,7 @@ use super::environment::{
     fixed_metadata,
 };
 use super::first_bytes::{Passthrough, bytes};
-use super::observed::{CLOSED, Observed, REACHED};
+use super::observed::{CLOSED, DYNAMIC_KEYS, Observed, REACHED};
 use super::tunnel::{Tunnel, TunnelEnd};
 use crate::wasm_host::{
     Connection, ConnectionOutcome, Module, Request, RequestOutcome, Root, Speaker, TunnelEvent, Vm, metadata,
@@ -61,9 +61,11 @@ pub fn play(module: &Module, counters: &str, case: &Case) -> Result<()> {
     Ok(())
 }
 
-/// Returns the filter state under `prefix`, without it.
+/// Returns the filter state under `prefix`, without it, and that of Envoy's own that a filter sets.
 fn filter_state(all: BTreeMap<String, String>, prefix: &str) -> BTreeMap<String, String> {
-    all.into_iter().filter_map(|(key, value)| Some((key.strip_prefix(prefix)?.to_owned(), value))).collect()
+    let name =
+        |key: &str| key.strip_prefix(prefix).or(DYNAMIC_KEYS.into_iter().find(|own| *own == key)).map(str::to_owned);
+    all.into_iter().filter_map(|(key, value)| Some((name(&key)?, value))).collect()
 }
 
 fn run_request(vm: &mut Vm, root: Root, prefix: &str, case: &Case) -> Result<Observed> {

@@ -14,9 +14,12 @@ pub(super) struct Observed {
     pub(super) body: Vec<u8>,
     pub(super) headers: Vec<(String, Vec<u8>)>,
     /// The filter state, by the last part of its key: audit, custom, decision, host, policy, port, principal, reason,
-    /// way.
+    /// way; and [`DYNAMIC_KEYS`].
     pub(super) filter_state: BTreeMap<String, String>,
 }
+
+/// The filter state with the host and the port that Envoy is to connect to.
+pub(super) const DYNAMIC_KEYS: [&str; 2] = ["envoy.upstream.dynamic_host", "envoy.upstream.dynamic_port"];
 
 /// The status of a request that reaches the service.
 pub(super) const REACHED: u16 = 200;
@@ -78,6 +81,10 @@ impl Observed {
             && destination != *wanted
         {
             differ("destination", &destination, wanted);
+        }
+        let dynamic = DYNAMIC_KEYS.map(|key| state(key).unwrap_or_default());
+        if dynamic != expected.leads_to.as_ref().map_or([""; 2], |leads_to| leads_to.each_ref().map(String::as_str)) {
+            differ("destination of the proxy", &dynamic, &expected.leads_to);
         }
         for (key, wanted) in
             [("principal", &expected.principal), ("reason", &expected.reason), ("custom", &expected.mark)]

@@ -48,6 +48,18 @@ pub(super) fn read_header_map(bytes: &[u8]) -> Option<Vec<(Vec<u8>, Vec<u8>)>> {
     (0..count).map(|pair| Some((string(size(4 + pair * 8)?)?, string(size(8 + pair * 8)?)?))).collect()
 }
 
+/// Decodes a `SetEnvoyFilterStateArguments` message: the key and the value. Returns `None` if the bytes are not such a
+/// message with exactly these two fields, in this order, each shorter than 128 bytes.
+pub(super) fn read_set_envoy_filter_state(bytes: &[u8]) -> Option<(String, Vec<u8>)> {
+    const PATH: u8 = 0x0a;
+    const VALUE: u8 = 0x12;
+    let [PATH, length, rest @ ..] = bytes else { return None };
+    let (path, rest) = rest.split_at_checked(usize::from(*length).min(0x80))?;
+    let [VALUE, length, value @ ..] = rest else { return None };
+    (value.len() == usize::from(*length) && value.len() < 0x80).then_some(())?;
+    Some((String::from_utf8(path.to_vec()).ok()?, value.to_vec()))
+}
+
 /// Decodes a `DeclarePropertyArguments` message: the key, and whether its value lives as long as the connection.
 /// Returns `None` if the bytes are not such a message with exactly these two fields, in this order.
 pub(super) fn read_declare_property(bytes: &[u8]) -> Option<(String, bool)> {

@@ -277,7 +277,8 @@ fn set_property(
     guest.state().set_filter_state(key, value).then_some(()).ok_or(Status::NotFound.into())
 }
 
-/// Supports `declare_property` alone, for filter state that a request sets and that lives as long as the connection.
+/// Supports `set_envoy_filter_state`, and `declare_property` for filter state that a request sets and that lives as long
+/// as the connection.
 fn call_foreign_function(
     caller: &mut Caller<'_, State>,
     [name, name_length]: [u32; 2],
@@ -287,6 +288,10 @@ fn call_foreign_function(
     let name = guest.read(name, name_length)?;
     record(&mut guest, "proxy_call_foreign_function", &name)?;
     let argument = guest.read(argument, argument_length)?;
+    if name == b"set_envoy_filter_state" {
+        let (key, value) = encoding::read_set_envoy_filter_state(&argument).ok_or(Status::BadArgument)?;
+        return guest.state().set_filter_state(key, value).then_some(()).ok_or(Status::NotFound.into());
+    }
     let declaration = (name == b"declare_property").then(|| encoding::read_declare_property(&argument)).flatten();
     let (key, connection_scoped) = declaration.ok_or(Status::NotFound)?;
     let root = guest.state().context;

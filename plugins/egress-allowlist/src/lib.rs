@@ -5,8 +5,8 @@
 //! `sallyport-policy` reads, checks and compiles the rules; this crate evaluates them and carries the decision out.
 
 use sallyport_policy::{
-    AttributeError, ConfigErrors, Decision, DenyResponse, EgressAllowlist, EgressDenial, EgressRequest, EvalError,
-    Tunnel, TunnelStep,
+    AttributeError, ConfigErrors, Decision, DenyResponse, DynamicDestination, EgressAllowlist, EgressDenial,
+    EgressRequest, EvalError, Tunnel, TunnelStep,
 };
 use sallyport_runtime::{
     Action, BodyPlugin, Bytes, ClientLimit, ConnectionPlugin, CurrentStream, DenialReport, Host, OpenConnection,
@@ -45,6 +45,10 @@ type Deny<'d> = &'d dyn Fn(&DenialReport<'_>, &DenyResponse) -> Action;
 
 /// Counter of what is denied because its client has too many connections open.
 const LIMITED: &str = "limited";
+
+/// Filter state by which Envoy's dynamic forward proxy connects to another host and port than those of the authority.
+const DYNAMIC_HOST: &str = "envoy.upstream.dynamic_host";
+const DYNAMIC_PORT: &str = "envoy.upstream.dynamic_port";
 
 /// The most bytes that are copied from the proxy at once: any usual ClientHello, whole.
 const MOST_BYTES: usize = 4096;
@@ -90,7 +94,7 @@ impl<H: Host + 'static> BodyPlugin for EgressAllowlistPlugin<H> {
     fn on_request(&self) -> (Action, Option<EgressStream>) {
         let policy = self.configuration.policy();
         let mut request = self.current_request();
-        let decision = policy.decide(&mut request);
+        let decision = self.lead(policy.decide(&mut request), &mut request);
         let tunnel = policy.tunnel(&decision, &mut request);
         let (action, open) =
             self.carry_out_within_limit(decision, &mut request, &|denial, reply| self.reporter.deny(denial, reply));
@@ -148,6 +152,24 @@ impl<H: Host + 'static> EgressAllowlistPlugin<H> {
             tunnel.end().map_err(EgressDenial::Tunnel)?;
         }
         Ok(TunnelStep::Hold)
+    }
+
+    /// Has the proxy connect what goes on to the host that its address leads to, if it leads to one.
+    fn lead<'d>(
+        &'d self,
+        decision: Decision<EgressDenial<'d>>,
+        request: &mut dyn EgressRequest,
+    ) -> Decision<EgressDenial<'d>> {
+        if matches!(decision, Decision::Deny(_)) {
+            return decision;
+        }
+        let policy = self.configuration.policy();
+        let Some(DynamicDestination { host, port }) = policy.dynamic_destination(request) else { return decision };
+        let set = |key, value: &str| self.host.set_envoy_filter_state(key, value);
+        match set(DYNAMIC_HOST, &host).and_then(|()| set(DYNAMIC_PORT, &port.to_string())) {
+            Ok(()) => decision,
+            Err(error) => policy.decide_fault(EgressDenial::Unled(error.status())),
+        }
     }
 
     /// Carries out a decision, and counts what goes on among the connections of its client.

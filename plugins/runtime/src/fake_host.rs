@@ -172,6 +172,12 @@ impl Host for &FakeHost {
         Ok(())
     }
 
+    fn set_envoy_filter_state(self, key: &str, value: &str) -> Result<(), HostError> {
+        self.call("set_envoy_filter_state", key)?;
+        self.filter_states.borrow_mut().insert(key.to_owned(), value.to_owned());
+        Ok(())
+    }
+
     fn declare_for_connections(self, key: &str) -> Result<(), HostError> {
         self.call("declare_for_connections", key)?;
         self.declared.borrow_mut().insert(key.to_owned());

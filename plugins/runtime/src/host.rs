@@ -88,6 +88,10 @@ pub trait Host: Copy {
     /// Sets `wasm.<key>` in the filter state of the current stream.
     fn set_filter_state(self, key: &str, value: &[u8]) -> Result<(), HostError>;
 
+    /// Sets the filter state `key` of the current stream, which has to be one that Envoy itself knows how to make from
+    /// bytes.
+    fn set_envoy_filter_state(self, key: &str, value: &str) -> Result<(), HostError>;
+
     /// Makes the filter state `wasm.<key>` of streams of the current root context last as long as their connection.
     fn declare_for_connections(self, key: &str) -> Result<(), HostError>;
 
@@ -181,11 +185,16 @@ impl Host for ProxyHost {
         abi::set_property(key.as_bytes(), value).map_err(HostError)
     }
 
+    fn set_envoy_filter_state(self, key: &str, value: &str) -> Result<(), HostError> {
+        // Envoy's SetEnvoyFilterStateArguments: field 1 is the path, field 2 the value. Without a span it lasts as long as
+        // the request.
+        let argument = [text_field(1, key), text_field(2, value)].concat();
+        abi::call_foreign_function(b"set_envoy_filter_state", &argument).map(|_| ()).map_err(HostError)
+    }
+
     fn declare_for_connections(self, key: &str) -> Result<(), HostError> {
         // Envoy's DeclarePropertyArguments: field 1 is the name, field 5 the life span, 2 that of the connection.
-        let length =
-            u8::try_from(key.len()).ok().filter(|length| *length < 0x80).ok_or(HostError(Status::BAD_ARGUMENT))?;
-        let argument = [&[0x0a, length], key.as_bytes(), &[0x28, 2]].concat();
+        let argument = [text_field(1, key).as_slice(), &[0x28, 2]].concat();
         abi::call_foreign_function(b"declare_property", &argument).map(|_| ()).map_err(HostError)
     }
 
@@ -221,6 +230,19 @@ impl Host for ProxyHost {
         let id = abi::define_metric(GAUGE, name.as_bytes()).map_err(HostError)?;
         abi::record_metric(id, value.into()).map_err(HostError)
     }
+}
+
+/// Encodes a field of a protobuf message that holds text.
+fn text_field(number: u8, text: &str) -> Vec<u8> {
+    let mut field = vec![number << 3 | 2];
+    let mut length = text.len();
+    while length >= 0x80 {
+        field.push(0x80 | u8::try_from(length & 0x7f).unwrap_or_default());
+        length >>= 7;
+    }
+    field.push(u8::try_from(length).unwrap_or_default());
+    field.extend_from_slice(text.as_bytes());
+    field
 }
 
 fn found(result: Result<Bytes, Status>) -> Result<Option<Bytes>, HostError> {

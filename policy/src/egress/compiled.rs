@@ -12,9 +12,10 @@ use crate::egress::decision::EgressDenial;
 use crate::egress::entry::Entry;
 use crate::egress::explain::explain;
 use crate::egress::fields::{DestinationHost, DestinationPort};
-use crate::egress::outbound::{Destination, DestinationNames, OutboundRequest};
+use crate::egress::outbound::{Destination, DestinationNames, DynamicDestination, OutboundRequest};
 use crate::egress::request::{EgressProtocol, EgressRequest};
 use crate::egress::rule::Rule;
+use crate::egress::service_addresses::{Lead, ServiceAddresses};
 use crate::egress::settings::EgressSettings;
 use crate::egress::tunnel::Tunnel;
 use crate::identity::error::{AttributeError, EvalError};
@@ -25,6 +26,7 @@ use crate::identity::error::{AttributeError, EvalError};
 /// once, and so is each field of a source that a rule for this destination asks for.
 pub struct EgressPolicy {
     pub(crate) rules: RuleSet,
+    addresses: ServiceAddresses,
     settings: EgressSettings,
 }
 
@@ -41,7 +43,7 @@ impl From<AttributeError> for DestinationError {
 }
 
 impl EgressPolicy {
-    pub(crate) fn new(rules: &[Rule], settings: EgressSettings) -> Self {
+    pub(crate) fn new(rules: &[Rule], addresses: ServiceAddresses, settings: EgressSettings) -> Self {
         let mut builder = RuleSetBuilder::default();
         for (position, rule) in (0_u32..).zip(rules) {
             builder.add_policy(rule.action, rule.mode);
@@ -49,7 +51,7 @@ impl EgressPolicy {
             builder.add_rule(position, rule.action, rule.mode, conjunctions.iter().map(Vec::as_slice));
         }
         let names = rules.iter().map(|rule| rule.name.clone()).collect();
-        Self { rules: builder.finish(names, DefaultAction::Deny, settings.mode), settings }
+        Self { rules: builder.finish(names, DefaultAction::Deny, settings.mode), addresses, settings }
     }
 
     /// Decides a request.
@@ -120,7 +122,33 @@ impl EgressPolicy {
         request: &mut dyn EgressRequest,
     ) -> String {
         let destination = self.destination_of(tunnel, request);
-        explain(&self.rules, destination, denial, request)
+        let unmatched = destination.as_ref().filter(|_| *denial == EgressDenial::NoRuleMatches);
+        let remark = unmatched.and_then(|destination| self.remark(destination));
+        explain(&self.rules, destination, denial, request) + &remark.unwrap_or_default()
+    }
+
+    /// Says of an address that leads to no host why that is so.
+    fn remark(&self, destination: &Destination) -> Option<String> {
+        let Destination { protocol, host: Host::Address(address), address: None, .. } = destination else {
+            return None;
+        };
+        let lead = self.addresses.lead(*address);
+        let remedy = match (&lead, protocol, self.settings.leads_to_hosts) {
+            (Lead::Host(..), EgressProtocol::Connect, false) => ", and serviceEntryAddresses: host would lead there",
+            (Lead::Host(..), EgressProtocol::Http, true) => ", and CONNECT alone leads there",
+            (Lead::Unlisted | Lead::Host(..), ..) | (_, _, false) => return None,
+            _ => "",
+        };
+        Some(format!("; {lead}{remedy}"))
+    }
+
+    /// Returns the host and port that the proxy has to connect a request to, if its authority is an address that leads
+    /// to a host.
+    pub fn dynamic_destination(&self, request: &mut dyn EgressRequest) -> Option<DynamicDestination> {
+        match self.settings.leads_to_hosts {
+            true => self.destination_if_any(request)?.dynamic(),
+            false => None,
+        }
     }
 
     /// Returns the destination of a request or of an open tunnel, `None` if it names none.
@@ -172,7 +200,14 @@ impl EgressPolicy {
         {
             return Err(DestinationError::Denial(EgressDenial::ServerNameDiffers));
         }
-        Ok(Destination { protocol, host, port })
+        if self.settings.leads_to_hosts
+            && protocol == EgressProtocol::Connect
+            && let Host::Address(address) = host
+            && let Lead::Host(_, host) = self.addresses.lead(address)
+        {
+            return Ok(Destination { protocol, host: host.clone(), port, address: Some(address) });
+        }
+        Ok(Destination { protocol, host, port, address: None })
     }
 
     pub(crate) fn destination_if_any(&self, request: &mut dyn EgressRequest) -> Option<Destination> {
@@ -201,7 +236,7 @@ fn passthrough_destination(request: &mut dyn EgressRequest) -> Result<Destinatio
     };
     let missing = AttributeError { attribute: "destination.port", status: "there is none" };
     let port = request.destination_port()?.ok_or(missing)?;
-    Ok(Destination { protocol: EgressProtocol::Tls, host, port })
+    Ok(Destination { protocol: EgressProtocol::Tls, host, port, address: None })
 }
 
 fn read_authority(authority: Option<&[u8]>) -> Result<Authority, DestinationError> {

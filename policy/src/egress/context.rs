@@ -21,6 +21,8 @@ pub(crate) struct EgressContext<'c> {
     pub(crate) addresses: bool,
     pub(crate) remote_address_is_trusted: bool,
     pub(crate) default_export: DefaultExport,
+    /// True if an address that a ServiceEntry lists leads to its host.
+    pub(crate) leads_to_hosts: bool,
     /// Number of names of `toFQDNs` that were repeated for a list of `serverNames`, in all policies so far.
     pub(crate) repeated_names: Cell<usize>,
 }

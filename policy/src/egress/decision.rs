@@ -21,6 +21,8 @@ pub enum EgressDenial<'p> {
     Tunnel(TunnelFault),
     /// The client has this many connections open, which is the most.
     TooManyConnections(u32),
+    /// The proxy did not take the host that the address leads to, for this reason.
+    Unled(&'static str),
     /// DENY rule that matches.
     Matched(&'p RuleName),
     /// No ALLOW rule matches.
@@ -41,7 +43,7 @@ impl EgressDenial<'_> {
 
     /// Reports whether the proxy failed to supply an attribute that the decision needs.
     pub fn is_failure(&self) -> bool {
-        matches!(self, Self::Undecidable(EvalError::AttributeUnavailable(_)))
+        matches!(self, Self::Unled(_) | Self::Undecidable(EvalError::AttributeUnavailable(_)))
     }
 
     /// Reports whether no ALLOW rule matches.

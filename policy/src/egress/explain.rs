@@ -45,6 +45,9 @@ pub(crate) fn explain(
             )
         }
         EgressDenial::Tunnel(fault) => format!("{fault}: {described}"),
+        EgressDenial::Unled(status) => {
+            format!("the proxy did not take the host that the address leads to: {status}: {described}")
+        }
         EgressDenial::Matched(rule) => format!("DENY rule {} matches: {described}", rule.policy()),
         EgressDenial::Undecidable(error) => format!("{error}: {described}"),
         EgressDenial::NoRuleMatches => {
@@ -118,7 +121,10 @@ fn describe_request(destination: Option<&Destination>, request: &mut dyn EgressR
     let peer = request.peer();
     let peer = peer.map_or_else(|error| format!("someone ({error})"), |peer| printable(peer.to_string().as_bytes()));
     let what = match destination {
-        Some(Destination { protocol, host, port }) => format!("{protocol} {host}:{port}"),
+        Some(Destination { protocol, host, port, address: None }) => format!("{protocol} {host}:{port}"),
+        Some(Destination { protocol, host, port, address: Some(address) }) => {
+            format!("{protocol} {host}:{port}, which the address {address} leads to,")
+        }
         None if request.is_tls_passthrough() => {
             let name = request.server_name().ok().flatten().map(printable);
             name.map_or_else(|| "a connection without a server name".to_owned(), |name| format!("TLS to {name}"))

@@ -6,6 +6,7 @@ use crate::attributes::request::Request;
 use crate::authz::engine::field::{FieldIndex, MatchField};
 use crate::authz::fields::reader::Registry;
 use crate::authz::fields::{ip_block, namespace, principal, service_account, trust_domain};
+use crate::egress::authority::Host;
 use crate::egress::host_index::DestinationIndex;
 use crate::egress::host_pattern::DestinationPattern;
 use crate::egress::outbound::Destination;
@@ -57,7 +58,13 @@ impl MatchField for DestinationHost {
 
 impl FieldIndex for DestinationIndex {
     fn lookup(&self, request: &mut dyn Request, found: &mut FieldMatch) -> Result<(), EvalError> {
-        DestinationIndex::lookup(self, &destination(request)?.host, &mut found.any);
+        let Destination { host, address, .. } = destination(request)?;
+        DestinationIndex::lookup(self, host, &mut found.any);
+        if let Some(address) = address {
+            // What lets out compares the host that the address leads to; what keeps in compares both.
+            found.each = Box::new([found.any.clone()]);
+            DestinationIndex::lookup(self, &Host::Address(*address), &mut found.any);
+        }
         Ok(())
     }
 }

@@ -17,6 +17,17 @@ pub(crate) struct Destination {
     pub(crate) protocol: EgressProtocol,
     pub(crate) host: Host,
     pub(crate) port: u16,
+    /// The address that the request names, where that leads to the host.
+    pub(crate) address: Option<IpAddr>,
+}
+
+/// Host and port that a request is to go to instead of those of its authority.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DynamicDestination {
+    /// Host: a name, or an address in its one spelling.
+    pub host: String,
+    /// Port.
+    pub port: u16,
 }
 
 /// Destination of a request, as access logs show it.
@@ -38,6 +49,11 @@ impl Destination {
             EgressProtocol::Tls => "tls",
         };
         DestinationNames { host: self.host.to_string(), port: self.port.to_string(), way }
+    }
+
+    /// Returns where the proxy has to go, if the authority does not say that.
+    pub(crate) fn dynamic(&self) -> Option<DynamicDestination> {
+        self.address.map(|_| DynamicDestination { host: self.host.to_string(), port: self.port })
     }
 
     /// Returns the destination of an outbound request; `None` for other requests.

@@ -24,6 +24,7 @@ use crate::egress::fields::SOURCE_FIELDS;
 use crate::egress::host_pattern::{DestinationPattern, HostSyntax};
 use crate::egress::load_notes::LoadNotes;
 use crate::egress::port::{PortPattern, ProtocolSet};
+use crate::egress::service_addresses::ServiceAddressesBuilder;
 use crate::egress::service_entry::{ExportedTo, ServiceEntry};
 use crate::matcher::path_template::SegmentBytes;
 
@@ -56,6 +57,8 @@ pub(crate) struct Rules {
     pub(crate) resources: usize,
     /// Parts of them that are left out.
     pub(crate) notes: LoadNotes,
+    /// Addresses that ServiceEntries list.
+    pub(crate) addresses: ServiceAddressesBuilder,
     /// The policies for the whole cluster.
     cluster_wide: OrderedMap<PolicyName, ()>,
 }
@@ -139,7 +142,8 @@ impl Rules {
     }
 
     fn add_service_entry(&mut self, entry: ServiceEntry, context: &EgressContext<'_>) {
-        let ServiceEntry { name, hosts, ports, exported_to } = entry;
+        let ServiceEntry { name, hosts, addresses, ports, exported_to } = entry;
+        self.addresses.add(&name, &hosts, addresses);
         let sources = match exported_to {
             _ if ports.is_empty() => return,
             ExportedTo::Public => vec![Vec::new()],

@@ -1,7 +1,9 @@
 //! ServiceEntry for hosts outside the mesh (istio/api `networking/v1/service_entry.proto`).
 //!
-//! Its hosts and ports count. Where a host is and what proves it are for the clusters of the proxy.
+//! Its hosts and ports count, and the addresses by which clients know a host. Where a host is and what proves it are for
+//! the clusters of the proxy.
 
+use crate::authz::fields::ip_block::IpBlock;
 use crate::authz::policy_name::PolicyName;
 use crate::authz::resources::object_meta::label;
 use crate::config::error_code::ErrorCode;
@@ -16,7 +18,7 @@ use crate::egress::port::{PortPattern, ProtocolSet};
 const MAX_ITEMS: usize = 256;
 
 /// Keys that say where Envoy sends to, or what the other end has to prove.
-const FOR_ENVOY: [&str; 4] = ["addresses", "endpoints", "workloadSelector", "subjectAltNames"];
+const FOR_ENVOY: [&str; 3] = ["endpoints", "workloadSelector", "subjectAltNames"];
 
 /// Visibility of an entry (`exportTo`).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +33,8 @@ pub(crate) enum ExportedTo {
 pub(crate) struct ServiceEntry {
     pub(crate) name: PolicyName,
     pub(crate) hosts: Vec<DestinationPattern>,
+    /// Addresses by which clients know the hosts.
+    pub(crate) addresses: Vec<IpBlock>,
     /// Empty where the entry opens nothing.
     pub(crate) ports: Vec<PortPattern>,
     pub(crate) exported_to: ExportedTo,
@@ -64,6 +68,7 @@ impl ServiceEntry {
                 ("STATIC", true),
             ])
         });
+        let addresses = reader.read_addresses(spec.optional("addresses").as_ref(), context.leads_to_hosts);
         for key in FOR_ENVOY {
             if spec.optional(key).is_some() {
                 reader.for_envoy(key);
@@ -78,7 +83,7 @@ impl ServiceEntry {
             reader.notes.pass_over_entry("with location: MESH_INTERNAL");
             ports.clear();
         }
-        Some(Self { name: name.clone(), hosts: hosts?, ports, exported_to: exported_to? })
+        Some(Self { name: name.clone(), hosts: hosts?, addresses: addresses?, ports, exported_to: exported_to? })
     }
 }
 
@@ -97,6 +102,19 @@ struct EntryReader<'r> {
 impl EntryReader<'_> {
     fn for_envoy(&mut self, key: &'static str) {
         self.notes.add_for_envoy(key, self.name);
+    }
+
+    /// Reads `addresses`: addresses and networks.
+    fn read_addresses(&mut self, node: Option<&ConfigNode<'_>>, leads_to_hosts: bool) -> Option<Vec<IpBlock>> {
+        let items = items(node)?;
+        if node.is_some() && !leads_to_hosts {
+            self.for_envoy("addresses");
+        }
+        let read = |item: &ConfigNode<'_>| {
+            let block = IpBlock::parse(item.non_empty_str()?);
+            block.map_err(|problem| item.error(problem)).ok()
+        };
+        items.iter().map(read).collect::<Vec<_>>().into_iter().collect()
     }
 
     /// Reads `ports`; Istio takes an entry without them, which declares no port.

@@ -17,6 +17,8 @@ pub(crate) struct EgressSettings {
     /// Names by which clients know the gateway itself.
     pub(crate) gateway_names: Vec<Host>,
     pub(crate) inspects_tunnels: bool,
+    /// True if a CONNECT to an address that one ServiceEntry lists goes to its host.
+    pub(crate) leads_to_hosts: bool,
     pub(crate) tells_allowed: bool,
     /// The most connections that one client may have open at the same time.
     pub(crate) max_connections_per_client: Option<u32>,
@@ -37,6 +39,10 @@ impl EgressSettings {
             Some(node) => node.enum_value(&[("inspect", true), ("trust", false)]),
             None => Some(true),
         };
+        let leads_to_hosts = match object.optional("serviceEntryAddresses") {
+            Some(node) => node.enum_value(&[("refuse", false), ("host", true)]),
+            None => Some(false),
+        };
         let tells_allowed = match object.optional("allowedPolicy") {
             Some(node) => node.bool(),
             None => Some(false),
@@ -50,6 +56,7 @@ impl EgressSettings {
             server_name_must_match: server_name_must_match?,
             gateway_names: gateway_names?,
             inspects_tunnels: inspects_tunnels?,
+            leads_to_hosts: leads_to_hosts?,
             tells_allowed: tells_allowed?,
             max_connections_per_client: max_connections_per_client?,
         })

@@ -12,6 +12,7 @@ use crate::suite::environment::{
     CORP_HEADER, CORP_PROVIDER, DIRECT_ADDRESS_KEY, JWT_FAILED_STATUS, JWT_FILTER, JWT_PAYLOAD, MARK_HEADER, MARK_KEY,
     PEER_HEADER, PEER_KEY, fixed_metadata,
 };
+use crate::suite::observed::DYNAMIC_KEYS;
 
 /// Returns the configuration of a Wasm filter. Envoy's log names the VM while the plugin is configured.
 pub(crate) fn filter_configuration(filter: &str, vm_id: &str, configuration: &[u8]) -> Value {
@@ -31,6 +32,9 @@ pub(crate) fn with_type(configuration: &Value, kind: &str) -> Value {
 fn access_log(counters: &str, log: &Path, fields: &[(&str, &str)]) -> Value {
     let mut format: serde_json::Map<_, _> =
         fields.iter().map(|(key, value)| ((*key).to_owned(), json!(value))).collect();
+    for key in DYNAMIC_KEYS {
+        format.insert(key.to_owned(), json!(format!("%FILTER_STATE({key}:PLAIN)%")));
+    }
     for key in STATE_KEYS {
         format.insert(key.to_owned(), json!(format!("%FILTER_STATE(wasm.sallyport.{counters}.{key}:PLAIN)%")));
     }

@@ -30,6 +30,14 @@ fn abi_numbers_match_the_sdk() {
 }
 
 #[test]
+fn a_text_of_a_message_has_its_length_in_sevens_of_bits() {
+    assert_eq!(text_field(1, "ab"), [0x0a, 2, b'a', b'b']);
+    let long = text_field(2, &"a".repeat(300));
+    assert_eq!(long.get(..3), Some(&[0x12, 0xac, 0x02][..]));
+    assert_eq!(long.len(), 303);
+}
+
+#[test]
 fn status_names_match_the_sdk() {
     use types::Status as Sdk;
     for status in [

@@ -93,6 +93,15 @@ impl IpBlock {
         Ok(Self { family, first: first & mask(bits), bits })
     }
 
+    /// Reports whether the block holds one address alone.
+    pub(crate) fn is_address(self) -> bool {
+        let bits = match self.family {
+            Family::V4 => 128 - MAPPED,
+            Family::V6 => 128,
+        };
+        self.bits == bits
+    }
+
     /// Returns the bytes that identify the block.
     fn key(self) -> [u8; 18] {
         let mut key = [0; 18];

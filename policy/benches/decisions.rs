@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use sallyport_policy::{
-    AttributeError, Decision, EgressAllowlist, EgressRequest, HeaderValues, IdentityAuthz, Peer, Request, SpiffeId,
+    AttributeError, Decision, EgressAllowlist, EgressRequest, HeaderValues, IdentityAuthz, Peer, Request, SourceMode,
+    SpiffeId,
 };
 
 const SIZES: [usize; 3] = [10, 1_000, 100_000];
@@ -132,9 +133,9 @@ fn egress_allowlist(criterion: &mut Criterion) {
         let (Ok(loaded), Some(mut request)) = (EgressAllowlist::parse(json.as_bytes()), asked()) else {
             unreachable!("{size} hosts are refused")
         };
-        assert_eq!(loaded.policy().decide(&mut request), Decision::Allow, "{size} hosts");
+        assert_eq!(loaded.policy().decide(SourceMode::Enforce, &mut request), Decision::Allow, "{size} hosts");
         group.bench_function(BenchmarkId::new("decide", size), |bencher| {
-            bencher.iter(|| black_box(loaded.policy().decide(&mut request) == Decision::Allow))
+            bencher.iter(|| black_box(loaded.policy().decide(SourceMode::Enforce, &mut request) == Decision::Allow))
         });
     }
     group.finish();

@@ -21,12 +21,14 @@ pub(crate) mod rule;
 pub(crate) mod service_addresses;
 pub(crate) mod service_entry;
 pub(crate) mod settings;
+pub(crate) mod sources;
 pub(crate) mod tunnel;
 pub(crate) mod workloads;
 
 use std::cell::{Cell, RefCell};
 
 use crate::authz::resources::object_meta::{DefaultNamespace, read_default_namespace};
+use crate::authz::resources::rules::ClauseCount;
 use crate::authz::resources::{MAX_RESOURCES, ResourceReader};
 use crate::config::deny_response::DenyResponse;
 use crate::config::diagnostics::{ConfigErrors, Diagnostics, MAX_ERRORS_KEPT};
@@ -42,6 +44,7 @@ use crate::egress::context::{DefaultExport, EgressContext};
 use crate::egress::decision::EgressDenial;
 use crate::egress::rule::{OWN_KINDS, Rule, Rules};
 use crate::egress::settings::EgressSettings;
+use crate::egress::sources::{SourceItem, SourceMode, Sources};
 use crate::egress::workloads::Workloads;
 use crate::identity::settings::{
     CertificateValidation, DirectRemoteAddress, read_certificate_identity, read_remote_address, read_trust_domains,
@@ -99,12 +102,14 @@ impl EgressAllowlist {
             certificate_validation,
             direct_remote_address,
             settings,
+            sources,
         } = diagnostics.into_result(read)?;
-        let summary = summary(&rules, written, settings.mode) + certificate_validation.note();
+        let sources = sources.map(|items| Sources::new(&items));
+        let summary = summary(&rules, written, settings.mode, sources.as_ref()) + certificate_validation.note();
         let mut load_report = LoadReport::new(summary, passed_over);
         rules.notes.lines().iter().for_each(|line| load_report.note(line));
         rules.notes.warnings().iter().for_each(|line| load_report.warn(line));
-        let policy = EgressPolicy::new(&rules.list, rules.addresses.finish(), settings);
+        let policy = EgressPolicy::new(&rules.list, rules.addresses.finish(), sources, settings);
         let limited_reply = DenyResponse::new(TOO_MANY_REQUESTS, LIMITED);
         Ok(Self { policy, reply, limited_reply, certificate_validation, direct_remote_address, load_report })
     }
@@ -139,11 +144,22 @@ impl EgressAllowlist {
 }
 
 /// Returns one line: rules, resources and hosts, and which only report.
-fn summary(rules: &Rules, written: usize, mode: EnforcementMode) -> String {
+fn summary(rules: &Rules, written: usize, mode: EnforcementMode, sources: Option<&Sources>) -> String {
     let (resources, hosts) = (rules.resources, rules.hosts());
     let reported = rules.list.iter().filter(|rule| rule.mode == EnforcementMode::Report).count();
-    let mode = if mode == EnforcementMode::Report { ", mode: report, nothing is denied" } else { "" };
-    format!("loaded {written} rules and {resources} resources with {hosts} hosts, {reported} rules only report{mode}")
+    let count = |mode| sources.map_or(0, |sources| sources.count(mode));
+    let mode = match (mode, count(SourceMode::Enforce)) {
+        (EnforcementMode::Report, 0) => ", mode: report, nothing is denied",
+        (EnforcementMode::Report, _) => ", mode: report",
+        (EnforcementMode::Enforce, _) => "",
+    };
+    let sources = sources.map_or_else(String::new, |_| {
+        let [enforce, report, open] = [SourceMode::Enforce, SourceMode::Report, SourceMode::Open].map(count);
+        format!("; sources: {enforce} enforce, {report} report, {open} open")
+    });
+    format!(
+        "loaded {written} rules and {resources} resources with {hosts} hosts, {reported} rules only report{mode}{sources}"
+    )
 }
 
 struct Configuration {
@@ -154,6 +170,7 @@ struct Configuration {
     reply: DenyResponse,
     direct_remote_address: DirectRemoteAddress,
     settings: EgressSettings,
+    sources: Option<Vec<SourceItem>>,
     certificate_validation: CertificateValidation,
 }
 
@@ -172,8 +189,9 @@ fn read(node: &ConfigNode<'_>, items: &StreamedList<'_>) -> Option<Configuration
         None => Some(false),
     };
     let reply = DenyResponse::read(object.optional("deny").as_ref(), DenyResponse::new(FORBIDDEN, DENIED));
-    let workloads =
-        object.optional("workloads").map_or_else(|| Some(Workloads::default()), |node| Workloads::read(&node));
+    let workloads = object
+        .optional("workloads")
+        .map_or_else(|| Some(Workloads::default()), |node| Workloads::read(&node, trust_domains.as_ref()));
     let default_export = match object.optional("serviceEntryExport") {
         Some(node) => node.enum_value(&[("namespace", DefaultExport::Namespace), ("all", DefaultExport::All)]),
         None => Some(DefaultExport::Namespace),
@@ -192,7 +210,9 @@ fn read(node: &ConfigNode<'_>, items: &StreamedList<'_>) -> Option<Configuration
         default_export: default_export.unwrap_or(DefaultExport::All),
         leads_to_hosts: settings.as_ref().is_some_and(|settings| settings.leads_to_hosts),
         repeated_names: Cell::default(),
+        clauses: ClauseCount::default(),
     });
+    let sources = object.optional("sources").map(|node| SourceItem::read_all(&node, context.as_ref()?));
     let default_namespace = read_default_namespace(&object, None);
     let default = DefaultNamespace::new(default_namespace.as_ref(), "defaultNamespace");
     let resources = resources.as_ref().map(|node| (node, items, default));
@@ -201,6 +221,10 @@ fn read(node: &ConfigNode<'_>, items: &StreamedList<'_>) -> Option<Configuration
     default_namespace.as_ref()?;
     remote_address_is_trusted?;
     default_export?;
+    let sources = match sources {
+        Some(items) => Some(items?),
+        None => None,
+    };
     let (rules, written, passed_over) = rules?;
     Some(Configuration {
         rules,
@@ -209,6 +233,7 @@ fn read(node: &ConfigNode<'_>, items: &StreamedList<'_>) -> Option<Configuration
         reply: reply?,
         direct_remote_address: direct_remote_address?,
         settings: settings?,
+        sources,
         certificate_validation: certificate_validation?,
     })
 }

@@ -82,6 +82,7 @@ pub use egress::compiled::EgressPolicy;
 pub use egress::decision::EgressDenial;
 pub use egress::outbound::{DestinationNames, DynamicDestination};
 pub use egress::request::{EgressProtocol, EgressRequest};
+pub use egress::sources::SourceMode;
 pub use egress::tunnel::{Tunnel, TunnelFault, TunnelStep};
 pub use identity::certificate::certificate_end;
 pub use identity::error::{

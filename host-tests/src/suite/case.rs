@@ -267,10 +267,6 @@ impl Case {
     /// Returns the expected counters of `filter`.
     pub fn counters(&self, filter: &str) -> BTreeMap<String, u64> {
         let mut counters = self.expect.counters();
-        if self.tunnel.is_some() && self.expect.counters.is_none() {
-            // A tunnel is allowed by its authority before its bytes are denied.
-            counters.insert("allowed".to_owned(), 1);
-        }
         if filter == CONNECTION_COUNTING_FILTER && self.expect.answer.is_some() && self.expect.mark.is_none() {
             let caller = &self.caller;
             let mutual =

@@ -1,6 +1,7 @@
 //! The observed result of a case, compared with the expected one.
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 
 use anyhow::{Result, bail};
 
@@ -38,7 +39,7 @@ impl Observed {
     /// `body` is that of a denial by the filter, unless `expected` has another.
     pub(super) fn check(&self, expected: &Expectation, body: &str) -> Result<()> {
         let mut differences = Vec::new();
-        let mut differ = |subject: &str, found: &dyn std::fmt::Debug, expected: &dyn std::fmt::Debug| {
+        let mut differ = |subject: &str, found: &dyn Debug, expected: &dyn Debug| {
             differences.push(format!("{subject}: {found:?}, expected {expected:?}"));
         };
         let denied = expected.answer != Some(Answer::Reached);
@@ -76,16 +77,7 @@ impl Observed {
         if state("audit") != expected.audit.as_deref() {
             differ("audit", &state("audit"), &expected.audit);
         }
-        let destination = ["host", "port", "way"].map(|key| state(key).unwrap_or_default());
-        if let Some(wanted) = &expected.destination
-            && destination != *wanted
-        {
-            differ("destination", &destination, wanted);
-        }
-        let dynamic = DYNAMIC_KEYS.map(|key| state(key).unwrap_or_default());
-        if dynamic != expected.leads_to.as_ref().map_or([""; 2], |leads_to| leads_to.each_ref().map(String::as_str)) {
-            differ("destination of the proxy", &dynamic, &expected.leads_to);
-        }
+        self.check_destination(expected, &mut differ);
         for (key, wanted) in
             [("principal", &expected.principal), ("reason", &expected.reason), ("custom", &expected.mark)]
         {
@@ -98,6 +90,21 @@ impl Observed {
         match differences.is_empty() {
             true => Ok(()),
             false => bail!("{}", differences.join("\n")),
+        }
+    }
+
+    /// Reports where the request goes, by the filter and by what it tells Envoy, if that is not as expected.
+    fn check_destination(&self, expected: &Expectation, differ: &mut dyn FnMut(&str, &dyn Debug, &dyn Debug)) {
+        let state = |key: &str| self.filter_state.get(key).map(String::as_str);
+        let destination = ["host", "port", "way"].map(|key| state(key).unwrap_or_default());
+        if let Some(wanted) = &expected.destination
+            && destination != *wanted
+        {
+            differ("destination", &destination, wanted);
+        }
+        let dynamic = DYNAMIC_KEYS.map(|key| state(key).unwrap_or_default());
+        if dynamic != expected.leads_to.as_ref().map_or([""; 2], |leads_to| leads_to.each_ref().map(String::as_str)) {
+            differ("destination of the proxy", &dynamic, &expected.leads_to);
         }
     }
 }

@@ -98,6 +98,7 @@ fn every_key_of_egress_allowlist_is_documented() -> Result<()> {
             at("identity.", json!({"identity": {UNKNOWN: 0}})),
             at("deny.", json!({"deny": {UNKNOWN: 0}})),
             probe("workloads[].", "workloads[0].", json!({"workloads": [{UNKNOWN: 0}]})),
+            probe("sources[].", "sources[0].", json!({"rules": [], "sources": [{UNKNOWN: 0}]})),
         ],
     )?;
     check("egress-allowlist", "field of a rule", &[probe("", "rules[0].", json!({"rules": [{UNKNOWN: 0}]}))])

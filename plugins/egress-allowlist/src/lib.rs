@@ -6,7 +6,7 @@
 
 use sallyport_policy::{
     AttributeError, ConfigErrors, Decision, DenyResponse, DynamicDestination, EgressAllowlist, EgressDenial,
-    EgressRequest, EvalError, Tunnel, TunnelStep,
+    EgressRequest, EvalError, SourceMode, Tunnel, TunnelStep,
 };
 use sallyport_runtime::{
     Action, BodyPlugin, Bytes, ClientLimit, ConnectionPlugin, CurrentStream, DenialReport, Host, OpenConnection,
@@ -82,11 +82,17 @@ impl<H: Host + 'static> Plugin for EgressAllowlistPlugin<H> {
 
 impl<H: Host + 'static> ConnectionPlugin for EgressAllowlistPlugin<H> {
     fn on_new_connection(&self) -> (Action, Option<EgressStream>) {
+        let policy = self.configuration.policy();
         let mut connection = PassthroughConnection::new(self.host, self.configuration.direct_remote_address());
-        let decision = self.configuration.policy().decide(&mut connection);
-        let (action, open) =
-            self.carry_out_within_limit(decision, &mut connection, &|denial, _| self.reporter.deny_connection(denial));
-        (action, open.map(|open| EgressStream { tunnel: Inspection::Passed, _open: Some(open) }))
+        let mode = policy.source_mode(&mut connection);
+        let decision = policy.decide(mode, &mut connection);
+        let deny = |denial: &DenialReport<'_>, _: &DenyResponse| self.reporter.deny_connection(denial);
+        match self.carry_out_within_limit(mode, decision, false, &mut connection, &deny) {
+            Ok((action, open)) => {
+                (action, open.map(|open| EgressStream { tunnel: Inspection::Passed, _open: Some(open) }))
+            }
+            Err(action) => (action, None),
+        }
     }
 }
 
@@ -94,13 +100,14 @@ impl<H: Host + 'static> BodyPlugin for EgressAllowlistPlugin<H> {
     fn on_request(&self) -> (Action, Option<EgressStream>) {
         let policy = self.configuration.policy();
         let mut request = self.current_request();
-        let decision = self.lead(policy.decide(&mut request), &mut request);
-        let tunnel = policy.tunnel(&decision, &mut request);
-        let (action, open) =
-            self.carry_out_within_limit(decision, &mut request, &|denial, reply| self.reporter.deny(denial, reply));
-        if action == Action::Pause || tunnel.is_none() && open.is_none() {
-            return (action, None);
-        }
+        let mode = policy.source_mode(&mut request);
+        let decision = self.lead(mode, policy.decide(mode, &mut request), &mut request);
+        let tunnel = policy.tunnel(mode, &decision, &mut request);
+        let deny = |denial: &DenialReport<'_>, reply: &DenyResponse| self.reporter.deny(denial, reply);
+        let (action, open) = match self.carry_out_within_limit(mode, decision, tunnel.is_some(), &mut request, &deny) {
+            Ok((Action::Continue, open)) if tunnel.is_some() || open.is_some() => (Action::Continue, open),
+            Ok((action, _)) | Err(action) => return (action, None),
+        };
         let tunnel = tunnel.map_or(Inspection::Passed, |tunnel| Inspection::Held(Box::new(tunnel)));
         (action, Some(EgressStream { tunnel, _open: open }))
     }
@@ -115,16 +122,24 @@ impl<H: Host + 'static> BodyPlugin for EgressAllowlistPlugin<H> {
             // Before the tunnel is open Envoy announces that there are no bytes; to pause then would hold the CONNECT.
             Ok(TunnelStep::Hold) if held == 0 => return Action::Continue,
             Ok(TunnelStep::Hold) => return Action::Pause,
-            Ok(TunnelStep::Pass) => Action::Continue,
-            Err(denial) => self.carry_out_fault(denial, Some(tunnel), &mut self.current_request(), &|denial, reply| {
-                self.reporter.deny(denial, reply)
-            }),
+            Ok(TunnelStep::Pass) => self.count_allowed(tunnel),
+            Err(denial) => {
+                let deny = |denial: &DenialReport<'_>, reply: &DenyResponse| self.reporter.deny(denial, reply);
+                self.carry_out_fault(tunnel.mode(), denial, Some(tunnel), &mut self.current_request(), &deny)
+            }
         };
         stream.tunnel = match action {
             Action::Continue => Inspection::Passed,
             Action::Pause => Inspection::Denied,
         };
         action
+    }
+
+    fn on_end(&self, stream: EgressStream) {
+        // Its client sent nothing that could be denied.
+        if let Inspection::Held(tunnel) = &stream.tunnel {
+            self.count_allowed(tunnel);
+        }
     }
 }
 
@@ -154,9 +169,18 @@ impl<H: Host + 'static> EgressAllowlistPlugin<H> {
         Ok(TunnelStep::Hold)
     }
 
+    /// Counts a tunnel whose inspection is over, once: one that is denied does not count as allowed before.
+    fn count_allowed(&self, tunnel: &Tunnel) -> Action {
+        match tunnel.is_reported() {
+            true => Action::Continue,
+            false => self.reporter.allow(),
+        }
+    }
+
     /// Has the proxy connect what goes on to the host that its address leads to, if it leads to one.
     fn lead<'d>(
         &'d self,
+        mode: SourceMode,
         decision: Decision<EgressDenial<'d>>,
         request: &mut dyn EgressRequest,
     ) -> Decision<EgressDenial<'d>> {
@@ -168,39 +192,46 @@ impl<H: Host + 'static> EgressAllowlistPlugin<H> {
         let set = |key, value: &str| self.host.set_envoy_filter_state(key, value);
         match set(DYNAMIC_HOST, &host).and_then(|()| set(DYNAMIC_PORT, &port.to_string())) {
             Ok(()) => decision,
-            Err(error) => policy.decide_fault(EgressDenial::Unled(error.status())),
+            Err(error) => policy.decide_fault(mode, EgressDenial::Unled(error.status())),
         }
     }
 
-    /// Carries out a decision, and counts what goes on among the connections of its client.
+    /// Carries out a decision, and counts what goes on among the connections of its client. What is `inspected` is not
+    /// allowed yet. Gives the action as an error where the client has too many connections open.
     fn carry_out_within_limit(
         &self,
+        mode: SourceMode,
         decision: Decision<EgressDenial<'_>>,
+        inspected: bool,
         request: &mut dyn EgressRequest,
         deny: Deny<'_>,
-    ) -> (Action, Option<OpenConnection>) {
-        let limit = self.limit.as_ref().filter(|_| !matches!(decision, Decision::Deny(_)));
+    ) -> Result<(Action, Option<OpenConnection>), Action> {
+        let is_limited = mode != SourceMode::Open && !matches!(decision, Decision::Deny(_));
+        let limit = self.limit.as_ref().filter(|_| is_limited);
         let denial = match limit.map(|limit| (limit.most(), limit.open(request))) {
-            None => return (self.carry_out(&decision, None, request, deny), None),
-            Some((_, Ok(Some(open)))) => return (self.carry_out(&decision, None, request, deny), Some(open)),
+            None => return Ok((self.carry_out(&decision, inspected, None, request, deny), None)),
+            Some((_, Ok(Some(open)))) => {
+                return Ok((self.carry_out(&decision, inspected, None, request, deny), Some(open)));
+            }
             Some((most, Ok(None))) => {
                 self.reporter.count_kind(LIMITED, 1);
                 EgressDenial::TooManyConnections(most)
             }
             Some((_, Err(error))) => EvalError::from(error).into(),
         };
-        (self.carry_out_fault(denial, None, request, deny), None)
+        Err(self.carry_out_fault(mode, denial, None, request, deny))
     }
 
     /// Ends what the rules allow, or reports it.
     fn carry_out_fault(
         &self,
+        mode: SourceMode,
         denial: EgressDenial<'static>,
         tunnel: Option<&Tunnel>,
         request: &mut dyn EgressRequest,
         deny: Deny<'_>,
     ) -> Action {
-        self.carry_out(&self.configuration.policy().decide_fault(denial), tunnel, request, deny)
+        self.carry_out(&self.configuration.policy().decide_fault(mode, denial), false, tunnel, request, deny)
     }
 
     /// Lets a request or a connection go on, or passes the denial with its reason to `deny`.
@@ -209,6 +240,7 @@ impl<H: Host + 'static> EgressAllowlistPlugin<H> {
     fn carry_out(
         &self,
         decision: &Decision<EgressDenial<'_>>,
+        inspected: bool,
         tunnel: Option<&Tunnel>,
         request: &mut dyn EgressRequest,
         deny: Deny<'_>,
@@ -216,13 +248,13 @@ impl<H: Host + 'static> EgressAllowlistPlugin<H> {
         let (denial, enforced) = match decision {
             Decision::Allow => {
                 self.tell_allowed(request);
-                return self.reporter.allow();
+                return if inspected { Action::Continue } else { self.reporter.allow() };
             }
             Decision::WouldDeny(denial) => (denial, false),
             Decision::Deny(denial) => (denial, true),
         };
         self.tell_destination(tunnel, request);
-        let reason = self.configuration.policy().explain(denial, tunnel, request);
+        let reason = self.configuration.policy().explain(denial, enforced, tunnel, request);
         let principal = request.peer().ok().and_then(|peer| peer.id()).map(|id| id.principal());
         let report = DenialReport {
             enforced,

@@ -51,6 +51,9 @@ pub trait BodyPlugin: ConnectionPlugin {
     /// Decides the bytes of a stream that is followed. [`Action::Pause`] holds them: at the next call there are `held`
     /// bytes, those of earlier calls included. `ended` is true if no more follow; trailers end a stream with 0 bytes.
     fn on_request_body(&self, stream: &mut Self::Stream, held: usize, ended: bool) -> Action;
+
+    /// Takes note that a stream that is followed has ended.
+    fn on_end(&self, stream: Self::Stream);
 }
 
 /// Filter that also decides connections at their first bytes from either side.
@@ -260,7 +263,10 @@ impl<P: BodyPlugin> Vm<P> {
 
     /// Handles `proxy_on_delete`: a stream that is followed has ended.
     pub fn on_delete(&self, context: u32) {
-        self.streams.borrow_mut().remove(&context);
+        let ended = self.streams.borrow_mut().remove(&context);
+        if let Some((root, stream)) = ended {
+            let _unknown = self.with_plugin(root, |plugin| plugin.on_end(stream));
+        }
     }
 }
 

@@ -10,6 +10,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 const MAX_NAME: usize = 253;
 const MAX_LABEL: usize = 63;
 
+/// The most bytes of an authority that are looked at: no host and port are as long.
+const MAX_AUTHORITY: usize = 1024;
+
 /// A domain name: letters in lower case, digits, `-` and `_`, in labels of 1 to 63, without the final dot.
 ///
 /// Invariants, checked by [`parse`](Self::parse): at most 253 bytes, no empty label, none that begins or ends with
@@ -83,6 +86,9 @@ impl Host {
     ///
     /// Fails with what keeps the bytes from being one host in its one spelling.
     pub fn parse(bytes: &[u8]) -> Result<Self, InvalidAuthority> {
+        if bytes.len() > MAX_AUTHORITY {
+            return Err(InvalidAuthority::LongName);
+        }
         if let [b'[', inside @ .., b']'] = bytes {
             return ipv6(inside).map(|address| Self::Address(address.to_canonical()));
         }
@@ -172,6 +178,9 @@ impl Authority {
     /// # Ok::<(), InvalidAuthority>(())
     /// ```
     pub fn parse(bytes: &[u8]) -> Result<Self, InvalidAuthority> {
+        if bytes.len() > MAX_AUTHORITY {
+            return Err(InvalidAuthority::LongName);
+        }
         let (host, port) = match bytes {
             [b'[', rest @ ..] => {
                 let end = rest.iter().position(|byte| *byte == b']').ok_or(InvalidAuthority::Brackets)?;

@@ -17,6 +17,7 @@ use crate::egress::request::{EgressProtocol, EgressRequest};
 use crate::egress::rule::Rule;
 use crate::egress::service_addresses::{Lead, ServiceAddresses};
 use crate::egress::settings::EgressSettings;
+use crate::egress::sources::{SourceMode, Sources};
 use crate::egress::tunnel::Tunnel;
 use crate::identity::error::{AttributeError, EvalError};
 
@@ -27,7 +28,10 @@ use crate::identity::error::{AttributeError, EvalError};
 pub struct EgressPolicy {
     pub(crate) rules: RuleSet,
     addresses: ServiceAddresses,
+    sources: Option<Sources>,
     settings: EgressSettings,
+    /// True if some rules are for TLS alone.
+    has_tls_rules: bool,
 }
 
 /// The reason why a request has no destination that rules could decide.
@@ -43,7 +47,12 @@ impl From<AttributeError> for DestinationError {
 }
 
 impl EgressPolicy {
-    pub(crate) fn new(rules: &[Rule], addresses: ServiceAddresses, settings: EgressSettings) -> Self {
+    pub(crate) fn new(
+        rules: &[Rule],
+        addresses: ServiceAddresses,
+        sources: Option<Sources>,
+        settings: EgressSettings,
+    ) -> Self {
         let mut builder = RuleSetBuilder::default();
         for (position, rule) in (0_u32..).zip(rules) {
             builder.add_policy(rule.action, rule.mode);
@@ -51,42 +60,77 @@ impl EgressPolicy {
             builder.add_rule(position, rule.action, rule.mode, conjunctions.iter().map(Vec::as_slice));
         }
         let names = rules.iter().map(|rule| rule.name.clone()).collect();
-        Self { rules: builder.finish(names, DefaultAction::Deny, settings.mode), addresses, settings }
+        // The mode of a request depends on its source.
+        let compiled = builder.finish(names, DefaultAction::Deny, EnforcementMode::Enforce);
+        let mut ports = rules.iter().flat_map(|rule| &rule.entries).flat_map(|entry| &entry.ports);
+        let has_tls_rules = ports.any(|port| port.is_for_tls_alone());
+        Self { rules: compiled, addresses, sources, settings, has_tls_rules }
     }
 
-    /// Decides a request.
+    /// Returns the treatment of a request by its source: the mode of the first item of `sources` that matches, else that of
+    /// the filter.
+    pub fn source_mode(&self, request: &mut dyn EgressRequest) -> SourceMode {
+        let mode = self.settings.mode.into();
+        self.sources.as_ref().map_or(mode, |sources| sources.mode_of(request, mode))
+    }
+
+    /// Decides a request whose source is treated by `mode`.
     ///
-    /// 1. It names no destination, or more than one: denied.
-    /// 2. A DENY rule matches: denied.
-    /// 3. No ALLOW rule matches: denied.
-    /// 4. Otherwise: allowed.
+    /// 1. The mode is `open`: allowed.
+    /// 2. It names no destination, or more than one: denied.
+    /// 3. A DENY rule matches: denied.
+    /// 4. No ALLOW rule matches: denied.
+    /// 5. Otherwise: allowed.
     ///
     /// An error is a denial. A DENY rule in report mode that matches what the others allow is reported; an ALLOW
-    /// rule in report mode lets nothing out. In report mode of the filter every denial is only reported.
-    pub fn decide(&self, request: &mut dyn EgressRequest) -> Decision<EgressDenial<'_>> {
-        match self.destination(request) {
+    /// rule in report mode lets nothing out. Where the mode is `report` every denial is only reported.
+    pub fn decide(&self, mode: SourceMode, request: &mut dyn EgressRequest) -> Decision<EgressDenial<'_>> {
+        if mode == SourceMode::Open {
+            return Decision::Allow;
+        }
+        let denial = match self.destination(request) {
             Ok(destination) => {
                 let mut outbound = OutboundRequest { destination: &destination, request };
-                self.rules.decide(&mut self.rules.lookups(None, &mut outbound))
+                match self.rules.decide(&mut self.rules.lookups(None, &mut outbound)) {
+                    Decision::Deny(denial) => denial,
+                    decision => return decision,
+                }
             }
-            Err(DestinationError::Denial(denial)) => self.rules.deny_or_report(denial),
-            Err(DestinationError::Eval(error)) => self.rules.deny_or_report(error.into()),
-        }
+            Err(DestinationError::Denial(denial)) => denial,
+            Err(DestinationError::Eval(error)) => error.into(),
+        };
+        by_mode(mode, denial)
     }
 
     /// The tunnel that a CONNECT opens, if its first bytes are to be inspected.
     ///
-    /// In report mode of the filter a tunnel that was reported already is not.
-    pub fn tunnel(&self, decision: &Decision<EgressDenial<'_>>, request: &mut dyn EgressRequest) -> Option<Tunnel> {
+    /// Where the mode is `report`, a tunnel that was reported already is not.
+    pub fn tunnel(
+        &self,
+        mode: SourceMode,
+        decision: &Decision<EgressDenial<'_>>,
+        request: &mut dyn EgressRequest,
+    ) -> Option<Tunnel> {
+        let is_reported = matches!(decision, Decision::WouldDeny(_));
         let goes_on = match decision {
-            Decision::Allow => true,
-            Decision::WouldDeny(_) => self.rules.mode == EnforcementMode::Enforce,
+            Decision::Allow => mode != SourceMode::Open,
+            Decision::WouldDeny(_) => mode == SourceMode::Enforce,
             Decision::Deny(_) => false,
         };
         if !self.settings.inspects_tunnels || !goes_on {
             return None;
         }
-        self.destination_if_any(request).filter(|it| it.protocol == EgressProtocol::Connect).map(Tunnel::new)
+        let destination = self.destination_if_any(request).filter(|it| it.protocol == EgressProtocol::Connect)?;
+        let tls_alone = self.has_tls_rules && !self.allows_without_tls(&destination, request);
+        Some(Tunnel::new(destination, tls_alone, is_reported, mode))
+    }
+
+    /// Reports whether a rule allows a tunnel whatever it carries.
+    fn allows_without_tls(&self, destination: &Destination, request: &mut dyn EgressRequest) -> bool {
+        let destination = Destination { protocol: EgressProtocol::ConnectWithoutTls, ..destination.clone() };
+        let mut outbound = OutboundRequest { destination: &destination, request };
+        let allowed = self.rules.allow.enforced.any(&self.rules.sets, &mut self.rules.lookups(None, &mut outbound));
+        allowed.unwrap_or(false)
     }
 
     /// The most connections that one client may have open at the same time, on one worker.
@@ -94,9 +138,9 @@ impl EgressPolicy {
         self.settings.max_connections_per_client
     }
 
-    /// Decides a fault of what the rules allow, by the mode of the filter.
-    pub fn decide_fault(&self, denial: EgressDenial<'static>) -> Decision<EgressDenial<'_>> {
-        self.rules.deny_or_report(denial)
+    /// Decides a fault of what the rules allow, by the treatment of its source.
+    pub fn decide_fault(&self, mode: SourceMode, denial: EgressDenial<'static>) -> Decision<EgressDenial<'_>> {
+        by_mode(mode, denial)
     }
 
     /// The first ALLOW rule that matches, for tools that show why.
@@ -113,17 +157,25 @@ impl EgressPolicy {
 
     /// Describes a denial in one line: the request, and what would have been allowed.
     ///
+    /// `enforced` says that the denial is carried out, and not only reported.
+    ///
     /// Made after a denial only; it may ask the proxy for more than the decision did. Of an open tunnel, which the
     /// proxy has no headers of any more, the destination is given.
     pub fn explain(
         &self,
         denial: &EgressDenial<'_>,
+        enforced: bool,
         tunnel: Option<&Tunnel>,
         request: &mut dyn EgressRequest,
     ) -> String {
         let destination = self.destination_of(tunnel, request);
-        let unmatched = destination.as_ref().filter(|_| *denial == EgressDenial::NoRuleMatches);
-        let remark = unmatched.and_then(|destination| self.remark(destination));
+        let remark = match (denial, &destination) {
+            (EgressDenial::NoRuleMatches, Some(destination)) => self.remark(destination),
+            (EgressDenial::NoServerName, _) if !enforced => {
+                Some("; it passes this filter, and Envoy closes it, which has no host to connect it to".to_owned())
+            }
+            _ => None,
+        };
         explain(&self.rules, destination, denial, request) + &remark.unwrap_or_default()
     }
 
@@ -212,6 +264,15 @@ impl EgressPolicy {
 
     pub(crate) fn destination_if_any(&self, request: &mut dyn EgressRequest) -> Option<Destination> {
         self.destination(request).ok()
+    }
+}
+
+/// A denial of what is treated by `mode`.
+fn by_mode(mode: SourceMode, denial: EgressDenial<'_>) -> Decision<EgressDenial<'_>> {
+    match mode {
+        SourceMode::Enforce => Decision::Deny(denial),
+        SourceMode::Report => Decision::WouldDeny(denial),
+        SourceMode::Open => Decision::Allow,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 
+use crate::authz::resources::rules::ClauseCount;
 use crate::egress::workloads::Workloads;
 use crate::identity::trust_domains::TrustDomains;
 
@@ -25,4 +26,6 @@ pub(crate) struct EgressContext<'c> {
     pub(crate) leads_to_hosts: bool,
     /// Number of names of `toFQDNs` that were repeated for a list of `serverNames`, in all policies so far.
     pub(crate) repeated_names: Cell<usize>,
+    /// Number of combinations of sources and lists of hosts so far.
+    pub(crate) clauses: ClauseCount,
 }

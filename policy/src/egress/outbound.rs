@@ -45,7 +45,7 @@ impl Destination {
     pub(crate) fn names(&self) -> DestinationNames {
         let way = match self.protocol {
             EgressProtocol::Http => "http",
-            EgressProtocol::Connect => "connect",
+            EgressProtocol::Connect | EgressProtocol::ConnectWithoutTls => "connect",
             EgressProtocol::Tls => "tls",
         };
         DestinationNames { host: self.host.to_string(), port: self.port.to_string(), way }

@@ -13,14 +13,19 @@ pub(crate) enum ProtocolSet {
     Any,
     HttpOrConnect,
     ConnectOrTls,
+    /// As [`ConnectOrTls`](Self::ConnectOrTls), with TLS inside the tunnel.
+    TlsAlone,
 }
 
 impl ProtocolSet {
     fn members(self) -> &'static [EgressProtocol] {
         match self {
-            Self::Any => &[EgressProtocol::Http, EgressProtocol::Connect, EgressProtocol::Tls],
-            Self::HttpOrConnect => &[EgressProtocol::Http, EgressProtocol::Connect],
-            Self::ConnectOrTls => &[EgressProtocol::Connect, EgressProtocol::Tls],
+            Self::Any => {
+                &[EgressProtocol::Http, EgressProtocol::Connect, EgressProtocol::ConnectWithoutTls, EgressProtocol::Tls]
+            }
+            Self::HttpOrConnect => &[EgressProtocol::Http, EgressProtocol::Connect, EgressProtocol::ConnectWithoutTls],
+            Self::ConnectOrTls => &[EgressProtocol::Connect, EgressProtocol::ConnectWithoutTls, EgressProtocol::Tls],
+            Self::TlsAlone => &[EgressProtocol::Connect, EgressProtocol::Tls],
         }
     }
 }
@@ -43,6 +48,14 @@ pub(crate) enum PortPattern {
 }
 
 impl PortPattern {
+    /// Reports whether a tunnel to the port has to carry TLS.
+    pub(crate) fn is_for_tls_alone(self) -> bool {
+        match self {
+            Self::DefaultPort => false,
+            Self::Number { protocols, .. } | Self::Range { protocols, .. } => protocols == ProtocolSet::TlsAlone,
+        }
+    }
+
     /// Returns the protocols of the pattern, each with the first and the last port.
     fn targets(self) -> impl Iterator<Item = (EgressProtocol, u16, u16)> {
         let (protocols, range) = match self {
@@ -73,7 +86,7 @@ impl fmt::Display for PortPattern {
         f.write_str(match protocols {
             ProtocolSet::Any => "",
             ProtocolSet::HttpOrConnect => " by HTTP or CONNECT",
-            ProtocolSet::ConnectOrTls => " by CONNECT or TLS",
+            ProtocolSet::ConnectOrTls | ProtocolSet::TlsAlone => " by CONNECT or TLS",
         })
     }
 }
@@ -146,6 +159,8 @@ mod tests {
         let patterns = [
             PortPattern::DefaultPort,
             PortPattern::Number { port: 443, protocols: ProtocolSet::ConnectOrTls },
+            PortPattern::Number { port: 443, protocols: ProtocolSet::TlsAlone },
+            range(80, 8443, ProtocolSet::TlsAlone),
             range(1, 65_535, ProtocolSet::ConnectOrTls),
             range(80, 80, ProtocolSet::Any),
             range(1, 1023, ProtocolSet::HttpOrConnect),
@@ -156,7 +171,9 @@ mod tests {
             range(2, 65_534, ProtocolSet::Any),
         ];
         let index = PortIndex::new(patterns.into_iter().zip((0..).map(ValueId)));
-        for protocol in [EgressProtocol::Http, EgressProtocol::Connect, EgressProtocol::Tls] {
+        let protocols =
+            [EgressProtocol::Http, EgressProtocol::Connect, EgressProtocol::ConnectWithoutTls, EgressProtocol::Tls];
+        for protocol in protocols {
             for port in 1..=u16::MAX {
                 let mut found = Matched::new();
                 index.lookup(protocol, port, &mut found);
@@ -167,6 +184,6 @@ mod tests {
             }
         }
         let widest = PortIndex::new([(range(1, 65_534, ProtocolSet::HttpOrConnect), ValueId(0))].into_iter());
-        assert!(widest.blocks.len() <= 2 * 30, "{}", widest.blocks.len());
+        assert!(widest.blocks.len() <= 3 * 30, "{}", widest.blocks.len());
     }
 }

@@ -11,6 +11,8 @@ pub enum EgressProtocol {
     Http,
     /// A tunnel.
     Connect,
+    /// A tunnel that carries no TLS.
+    ConnectWithoutTls,
     /// TLS that passes through.
     Tls,
 }
@@ -20,7 +22,7 @@ impl EgressProtocol {
     pub(crate) fn default_port(self) -> u16 {
         match self {
             Self::Http => 80,
-            Self::Connect | Self::Tls => 443,
+            Self::Connect | Self::ConnectWithoutTls | Self::Tls => 443,
         }
     }
 }
@@ -29,7 +31,7 @@ impl fmt::Display for EgressProtocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Http => "HTTP to",
-            Self::Connect => "CONNECT to",
+            Self::Connect | Self::ConnectWithoutTls => "CONNECT to",
             Self::Tls => "TLS to",
         })
     }

@@ -35,6 +35,9 @@ pub(crate) const OWN_KINDS: OwnKinds =
 /// The namespace under which the rules of `rules` are reported.
 const RULES: &str = "rules";
 
+/// The name of entries in the error about too many combinations.
+const LISTS: &str = "lists of hosts";
+
 /// The most ports of a rule.
 const MAX_PORTS: usize = 65_535;
 
@@ -91,11 +94,13 @@ impl Rule {
             None => Some(vec![PortPattern::DefaultPort]),
         };
         object.finish();
+        let sources = sources?;
+        context.clauses.add(sources.len(), LISTS, &|problem| node.error_as(ErrorCode::LimitExceeded, problem))?;
         Some(Self {
             name: RuleName::new(PolicyName::of_resource(RULES, &name?), RuleLabel::Number(number)),
             action: action?,
             mode: mode?,
-            sources: sources?,
+            sources,
             entries: vec![Entry { hosts: vec![hosts?], ports: ports? }],
         })
     }
@@ -131,6 +136,7 @@ impl Rules {
         }
         // Without a name the rest is read for its errors.
         let (named, name) = (name.is_some(), name.unwrap_or_else(|| PolicyName::of_cluster_resource("")));
+        let before = self.list.len();
         let read = match kind {
             "ServiceEntry" => ServiceEntry::read(object, &name, context, &mut self.notes)
                 .map(|entry| self.add_service_entry(entry, context)),
@@ -138,6 +144,9 @@ impl Rules {
                 .map(|policy| self.add_network_policy(policy, context)),
         };
         self.resources += 1;
+        let added = self.list.get(before..).unwrap_or_default();
+        let clauses = added.iter().map(|rule| rule.sources.len() * rule.entries.len()).sum();
+        context.clauses.add(clauses, LISTS, &|problem| object.error_as(ErrorCode::LimitExceeded, problem))?;
         read.filter(|()| named)
     }
 
@@ -181,7 +190,7 @@ fn of_principals(principals: impl Iterator<Item = String>, negated: bool, contex
 }
 
 /// Reads `from`: a list of sources, one of which has to match.
-fn read_sources(node: &ConfigNode<'_>, context: &EgressContext<'_>) -> Option<Dnf> {
+pub(crate) fn read_sources(node: &ConfigNode<'_>, context: &EgressContext<'_>) -> Option<Dnf> {
     let reader = RuleFieldReader {
         registry: &SOURCE_FIELDS,
         action: None,

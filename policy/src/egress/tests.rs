@@ -1,10 +1,12 @@
 //! The compiled rules against a plain linear reading of the same configuration, which is the definition of what is
 //! right; what is refused; and what a decision asks for.
 
+mod bounds;
 mod definition;
 mod notes;
 mod refused;
 mod selectors;
+mod sources;
 
 use super::*;
 use crate::authz::decision::Decision;
@@ -21,14 +23,20 @@ fn load(json: &str) -> EgressAllowlist {
     }
 }
 
+/// The decision, by the source of the request.
+fn decide<'c>(configuration: &'c EgressAllowlist, request: &mut FakeRequest) -> Decision<EgressDenial<'c>> {
+    let policy = configuration.policy();
+    policy.decide(policy.source_mode(request), request)
+}
+
 /// The decision in words.
 fn answer(configuration: &EgressAllowlist, request: &mut FakeRequest) -> String {
-    match configuration.policy().decide(request) {
+    match decide(configuration, request) {
         Decision::Allow => "allowed".to_owned(),
         Decision::WouldDeny(denial) => {
-            format!("would deny: {}", configuration.policy().explain(&denial, None, request))
+            format!("would deny: {}", configuration.policy().explain(&denial, false, None, request))
         }
-        Decision::Deny(denial) => format!("denied: {}", configuration.policy().explain(&denial, None, request)),
+        Decision::Deny(denial) => format!("denied: {}", configuration.policy().explain(&denial, true, None, request)),
     }
 }
 
@@ -140,18 +148,15 @@ fn a_failure_of_the_proxy_denies_whatever_it_is_about() {
         (Tls, &["peer", "source", "port", "server name"]),
     ] {
         let host = if access == Connect { "x.com:443" } else { "x.com" };
-        assert_eq!(configuration.policy().decide(&mut FakeRequest::egress(access, host)), Decision::Allow);
+        assert_eq!(decide(&configuration, &mut FakeRequest::egress(access, host)), Decision::Allow);
         for attribute in attributes {
             let mut request = FakeRequest { failing: vec![attribute], ..FakeRequest::egress(access, host) };
             let failure = AttributeError { attribute, status: "it failed" };
-            assert_eq!(
-                configuration.policy().decide(&mut request),
-                Decision::Deny(EgressDenial::Undecidable(failure.into()))
-            );
+            assert_eq!(decide(&configuration, &mut request), Decision::Deny(EgressDenial::Undecidable(failure.into())));
         }
     }
     let mut nowhere = FakeRequest { port: None, ..FakeRequest::egress(Tls, "x.com") };
-    assert!(matches!(configuration.policy().decide(&mut nowhere), Decision::Deny(EgressDenial::Undecidable(_))));
+    assert!(matches!(decide(&configuration, &mut nowhere), Decision::Deny(EgressDenial::Undecidable(_))));
 }
 
 #[test]
@@ -167,7 +172,7 @@ fn a_decision_asks_for_what_it_needs_and_once() {
     ];
     let configuration = load(STRIPE);
     for (mut request, expected) in rows {
-        configuration.policy().decide(&mut request);
+        decide(&configuration, &mut request);
         assert_eq!(request.read, expected);
     }
 }
@@ -199,7 +204,7 @@ fn names_hold_for_every_port_rule_and_beside_its_server_names() {
     ];
     for (authority, allowed) in rows {
         let mut request = by_payments(Connect, authority);
-        assert_eq!(configuration.policy().decide(&mut request) == Decision::Allow, allowed, "{authority}");
+        assert_eq!(decide(&configuration, &mut request) == Decision::Allow, allowed, "{authority}");
     }
 }
 

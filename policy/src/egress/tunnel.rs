@@ -9,6 +9,7 @@ use crate::config::printable::printable;
 use crate::egress::authority::Host;
 use crate::egress::client_hello::{ClientHelloError, ClientHelloReader, ServerName};
 use crate::egress::outbound::Destination;
+use crate::egress::sources::SourceMode;
 
 /// The port on which a tunnel has to begin with TLS.
 const HTTPS: u16 = 443;
@@ -25,6 +26,11 @@ const MAJOR_VERSION: u8 = 3;
 #[derive(Clone, Debug)]
 pub struct Tunnel {
     destination: Destination,
+    /// True if the rules that let it out are for TLS alone.
+    tls_alone: bool,
+    /// True if it was reported already.
+    is_reported: bool,
+    mode: SourceMode,
     /// Bytes inspected so far.
     inspected: usize,
     phase: Phase,
@@ -61,6 +67,8 @@ pub enum TunnelFault {
     Sslv2,
     /// It is no TLS, on port 443.
     NotTls,
+    /// It is no TLS, and the rules that let it out are for TLS alone.
+    NotTlsByRule,
     /// It ends before it is known what it is.
     Unfinished,
 }
@@ -78,14 +86,28 @@ impl fmt::Display for TunnelFault {
                 "what the client sends inside the tunnel is no TLS, and port 443 is for TLS; set tunnels: trust \
                  where other protocols use it",
             ),
+            Self::NotTlsByRule => f.write_str(
+                "what the client sends inside the tunnel is no TLS, and the rules that allow this host and port are about \
+                 TLS, by serverNames; allow the host by toFQDNs without serverNames, or by a rule",
+            ),
             Self::Unfinished => f.write_str("the client's side of the tunnel ends within its first message"),
         }
     }
 }
 
 impl Tunnel {
-    pub(crate) fn new(destination: Destination) -> Self {
-        Self { destination, inspected: 0, phase: Phase::Start(Vec::new()) }
+    pub(crate) fn new(destination: Destination, tls_alone: bool, is_reported: bool, mode: SourceMode) -> Self {
+        Self { destination, tls_alone, is_reported, mode, inspected: 0, phase: Phase::Start(Vec::new()) }
+    }
+
+    /// Treatment of its client.
+    pub fn mode(&self) -> SourceMode {
+        self.mode
+    }
+
+    /// Reports whether a denial of it was reported already, so that it does not count as allowed.
+    pub fn is_reported(&self) -> bool {
+        self.is_reported
     }
 
     pub(crate) fn destination(&self) -> &Destination {
@@ -115,6 +137,7 @@ impl Tunnel {
                     }
                     Some(_) if self.destination.port == HTTPS => Err(TunnelFault::NotTls),
                     Some(Protocol::Sslv2) => Err(TunnelFault::Sslv2),
+                    Some(Protocol::Other) if self.tls_alone => Err(TunnelFault::NotTlsByRule),
                     Some(Protocol::Other) => Ok(TunnelStep::Pass),
                 }
             }

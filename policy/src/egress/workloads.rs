@@ -3,6 +3,7 @@
 use crate::authz::resources::workload::read_labels;
 use crate::collections::map::OrderedMap;
 use crate::config::reader::ConfigNode;
+use crate::identity::trust_domains::TrustDomains;
 
 /// The label under which Cilium knows a workload's service account.
 pub(crate) const SERVICE_ACCOUNT: &str = "io.cilium.k8s.policy.serviceaccount";
@@ -42,6 +43,16 @@ impl LabelledWorkload {
         labels.insert(SERVICE_ACCOUNT.to_owned(), account);
         labels.insert(NAMESPACE.to_owned(), namespace);
         Some(Self { principal, labels })
+    }
+}
+
+impl LabelledWorkload {
+    /// Returns the principal with the one name of its trust domain.
+    fn canonical_principal(&self, trust_domains: Option<&TrustDomains>) -> String {
+        match (self.principal.split_once('/'), trust_domains) {
+            (Some((domain, path)), Some(trust_domains)) => format!("{}/{path}", trust_domains.canonical(domain)),
+            _ => self.principal.clone(),
+        }
     }
 }
 
@@ -92,8 +103,24 @@ pub(crate) struct Workloads {
 }
 
 impl Workloads {
-    pub(crate) fn read(node: &ConfigNode<'_>) -> Option<Self> {
-        let read: Vec<_> = node.items()?.map(|item| LabelledWorkload::read(&item)).collect();
+    /// Reads the list. Each identity stands in it once: otherwise a selector would meet it by the labels of either item.
+    pub(crate) fn read(node: &ConfigNode<'_>, trust_domains: Option<&TrustDomains>) -> Option<Self> {
+        let mut known: OrderedMap<String, usize> = OrderedMap::default();
+        let mut read = Vec::new();
+        for (position, item) in node.items()?.enumerate() {
+            let workload = LabelledWorkload::read(&item).filter(|workload| {
+                let earlier = known.insert(workload.canonical_principal(trust_domains), position);
+                if let Some(earlier) = earlier {
+                    item.error(format!(
+                        "{} is the workload of {}[{earlier}] already; write its labels in one item",
+                        workload.principal,
+                        node.path()
+                    ));
+                }
+                earlier.is_none()
+            });
+            read.push(workload);
+        }
         let list = read.into_iter().collect::<Option<Vec<_>>>()?;
         let mut by_label: OrderedMap<Label, Vec<usize>> = OrderedMap::default();
         for (position, workload) in list.iter().enumerate() {
@@ -155,7 +182,7 @@ mod tests {
             .collect();
         let document = Value::parse(format!("[{}]", workloads.join(", ")).as_bytes()).expect("JSON");
         let diagnostics = Diagnostics::default();
-        let workloads = Workloads::read(&ConfigNode::root(&document, &diagnostics)).expect("workloads");
+        let workloads = Workloads::read(&ConfigNode::root(&document, &diagnostics), None).expect("workloads");
         let requirement =
             |key: &str, operator| Requirement { key: key.to_owned(), operator, values: OrderedMap::default() };
         let rows = [

@@ -27,6 +27,11 @@ impl TrustDomains {
         }
     }
 
+    /// Returns the one name that a trust domain of the mesh goes by.
+    pub(crate) fn canonical<'d>(&'d self, domain: &'d str) -> &'d str {
+        if domain == MESH || self.all().any(|known| known == domain) { self.own() } else { domain }
+    }
+
     fn all(&self) -> impl Iterator<Item = &String> {
         [&self.own].into_iter().chain(&self.aliases)
     }

@@ -42,6 +42,7 @@ impl Matches<(EgressProtocol, u16)> for PortPattern {
                 ProtocolSet::Any => true,
                 ProtocolSet::HttpOrConnect => *protocol != EgressProtocol::Tls,
                 ProtocolSet::ConnectOrTls => *protocol != EgressProtocol::Http,
+                ProtocolSet::TlsAlone => matches!(protocol, EgressProtocol::Connect | EgressProtocol::Tls),
             }
     }
 }

@@ -52,6 +52,10 @@ impl BodyPlugin for TestPlugin {
         *calls += 1;
         if held < 3 && *calls < 3 && !ended { Action::Pause } else { Action::Continue }
     }
+
+    fn on_end(&self, calls: usize) {
+        self.host.log(Level::Info, &format!("ended after {calls} calls"));
+    }
 }
 
 impl BytesPlugin for TestPlugin {

@@ -20,8 +20,9 @@ const MAX_CLAUSES_IN_ALL: usize = 1_000_000;
 pub(crate) struct ClauseCount(Cell<usize>);
 
 impl ClauseCount {
-    /// Adds those of one rule. Fails where they become too many; the rules after that one are reported no more.
-    fn add(&self, clauses: usize, rule: &ConfigNode<'_>) -> Option<()> {
+    /// Adds those of one rule, sources and each of `what`. Fails where they become too many, with an error for `report`;
+    /// the rules after that one are reported no more.
+    pub(crate) fn add(&self, clauses: usize, what: &str, report: &dyn Fn(String)) -> Option<()> {
         let before = self.0.get();
         let count = before.saturating_add(clauses);
         self.0.set(count);
@@ -29,8 +30,8 @@ impl ClauseCount {
             return Some(());
         }
         if before <= MAX_CLAUSES_IN_ALL {
-            rule.error_as(ErrorCode::LimitExceeded, format!(
-                "with this rule the configuration has {count} combinations of sources and operations, the limit is {MAX_CLAUSES_IN_ALL}; sources that differ in one field count once, as do operations"
+            report(format!(
+                "with this rule the configuration has {count} combinations of sources and {what}, the limit is {MAX_CLAUSES_IN_ALL}; sources that differ in one field count once, as do {what}"
             ));
         }
         None
@@ -83,7 +84,7 @@ impl RuleFieldReader<'_> {
             );
             return None;
         }
-        count.add(sources.len() * operations.len(), node)?;
+        count.add(sources.len() * operations.len(), "operations", &|problem| node.error_as(ErrorCode::LimitExceeded, problem))?;
         let product = sources.iter().flat_map(|source| operations.iter().map(move |operation| (source, operation)));
         let mut conjunctions = Vec::with_capacity(sources.len() * operations.len());
         conjunctions.extend(product.map(|(source, operation)| [source.as_slice(), operation, &conditions].concat()));
@@ -174,7 +175,8 @@ mod tests {
     #[test]
     fn the_combinations_of_all_rules_have_a_limit() {
         let (diagnostics, rule, count) = (Diagnostics::default(), Value::Null, ClauseCount::default());
-        let add = |clauses| count.add(clauses, &ConfigNode::root(&rule, &diagnostics));
+        let root = ConfigNode::root(&rule, &diagnostics);
+        let add = |clauses| count.add(clauses, "operations", &|problem| root.error(problem));
         assert_eq!([add(999_999), add(1), add(0)], [Some(()); 3]);
         assert_eq!([add(4), add(65_536)], [None; 2]);
         let refusal = diagnostics.into_result(Some(())).err().map(|refusal| refusal.to_string());

@@ -126,7 +126,7 @@ fn entry(
     }
     let protocols = match content {
         Content::Http => ProtocolSet::HttpOrConnect,
-        Content::Tls => ProtocolSet::ConnectOrTls,
+        Content::Tls => ProtocolSet::TlsAlone,
         Content::Any | Content::Dns | Content::Restricted => ProtocolSet::Any,
     };
     let port = |(first, last): (u16, u16)| match first == last {

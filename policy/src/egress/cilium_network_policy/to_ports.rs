@@ -59,7 +59,8 @@ impl PortRule {
         };
         let ports = match object.optional("ports") {
             Some(node) if node.items()?.next().is_some() => read_ports(&node, notes),
-            // As in Cilium: without toPorts every port is open, and an item of it opens those that it lists.
+            // As in Cilium (1.19, `pkg/policy/rule.go`): without toPorts every port is open, and an item of it opens those
+            // that it lists, for egress as for ingress.
             Some(_) | None => {
                 notes.pass_over_cilium("items of toPorts without ports");
                 Some(Vec::new())

@@ -80,7 +80,7 @@ fn linear(rules: &[Rule], request: &mut FakeRequest) -> String {
 }
 
 fn compiled(configuration: &EgressAllowlist, request: &mut FakeRequest) -> String {
-    match configuration.policy().decide(request) {
+    match decide(configuration, request) {
         Decision::Allow => "allowed".to_owned(),
         Decision::WouldDeny(EgressDenial::Matched(rule)) => format!("allowed, not by {rule}"),
         Decision::Deny(EgressDenial::Matched(rule)) => format!("denied by {rule}"),

@@ -88,6 +88,26 @@ refused! {
         "rules[0].hosts[0]: bad host `10.0.0.1`: an IP address says nothing of who is there; list the name, or set ipAddresses: allow";
     several_faults_of_rules: json(r#"{rules: [{name: a, hosts: ["*"]}, {name: a, hosts: [x.com]}, {name: a, hosts: [y.com]}]}"#) =>
         "rules[0].hosts[0]: bad host `*`: it would let everything out; list the hosts, as in `api.x.com` or `*.x.com`\nrules[2]: the name a is that of rules[1] already, denials are reported under it";
+    sources_empty: json("{rules: [], sources: []}") =>
+        "sources: empty list, add a value, or remove the key to mean the mode of the filter for all";
+    source_item_without_mode: json("{rules: [], sources: [{from: [{source: {namespaces: [shop]}}]}]}") =>
+        "sources[0].mode: missing, write enforce, report or open";
+    source_item_without_from: json("{rules: [], sources: [{mode: open}]}") =>
+        "sources[0].from: missing, say whom it is about, as in [{source: {namespaces: [shop]}}]";
+    source_item_of_another_mode: json("{rules: [], sources: [{from: [{source: {namespaces: [shop]}}], mode: opened}]}") =>
+        "sources[0].mode: unknown value `opened`, did you mean \"open\"?";
+    source_item_with_hosts: json("{rules: [], sources: [{from: [{source: {namespaces: [shop]}}], hosts: [x.com], mode: open}]}") =>
+        "sources[0].hosts: unknown field, expected from or mode";
+    source_item_by_remote_address: json("{rules: [], sources: [{from: [{source: {remoteIpBlocks: [10.0.0.0/8]}}], mode: open}]}") =>
+        "sources[0].from[0].source.remoteIpBlocks: compares the client's address, and X-Forwarded-For lets clients choose that address unless the proxy's settings (use_remote_address, xff_num_trusted_hops, the PROXY protocol) keep them from it; see to that, then write remoteAddress: trusted, or use ipBlocks";
+    more_sources_than_are_looked_at: json(&format!("{{rules: [], sources: [{}]}}", vec!["{from: [{source: {namespaces: [a], ipBlocks: [10.0.0.1]}}, {source: {namespaces: [b], ipBlocks: [10.0.0.2]}}], mode: open}"; 501].join(", "))) =>
+        "sources: has 1002 sources in all, the limit is 1000; sources that differ in one field count once";
+    workload_listed_twice: json("{rules: [], workloads: [{principal: cluster.local/ns/a/sa/b, labels: {}}, {principal: cluster.local/ns/a/sa/c, labels: {}}, {principal: spiffe://cluster.local/ns/a/sa/b, labels: {app: x}}]}") =>
+        "workloads[2]: cluster.local/ns/a/sa/b is the workload of workloads[0] already; write its labels in one item";
+    workload_listed_under_an_alias: json("{rules: [], trustDomain: ecp, trustDomainAliases: [old.example], workloads: [{principal: old.example/ns/a/sa/b, labels: {}}, {principal: ecp/ns/a/sa/b, labels: {}}, {principal: cluster.local/ns/a/sa/b, labels: {}}]}") =>
+        "workloads[1]: ecp/ns/a/sa/b is the workload of workloads[0] already; write its labels in one item\nworkloads[2]: cluster.local/ns/a/sa/b is the workload of workloads[1] already; write its labels in one item";
+    service_entry_addresses_unknown: json("{rules: [], serviceEntryAddresses: allow}") =>
+        "serviceEntryAddresses: unknown value `allow`, expected refuse or host";
     workload_labels_without_workload: json("{rules: [], workloads: [{principal: cluster.local/billing, labels: {}}]}") =>
         "workloads[0].principal: bad principal `cluster.local/billing`: labels are those of a Kubernetes workload, write trust-domain/ns/namespace/sa/name";
     service_entry_export_unknown: json("{rules: [], serviceEntryExport: public}") =>

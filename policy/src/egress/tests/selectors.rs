@@ -21,7 +21,7 @@ resources: [{{apiVersion: cilium.io/v2, kind: {kind}, metadata: {{name: c, names
         let (namespace, account) = caller.split_once('/').expect("two parts");
         let principal = format!("cluster.local/ns/{namespace}/sa/{account}");
         let mut request = FakeRequest::egress(Connect, "x.com:443").by_principal(&principal);
-        configuration.policy().decide(&mut request) == Decision::Allow
+        decide(&configuration, &mut request) == Decision::Allow
     };
     CALLERS.into_iter().filter(allowed).collect()
 }
@@ -97,6 +97,6 @@ fn whom_a_selector_does_not_pick_is_nobody_without_an_identity_or_of_another_tru
         FakeRequest::egress(Connect, "x.com:443").by_principal("evil.example/ns/shop/sa/web"),
         FakeRequest::egress(Connect, "x.com:443").by_principal("cluster.local/vm/a"),
     ] {
-        assert!(matches!(configuration.policy().decide(&mut request), Decision::Deny(_)), "{request:?}");
+        assert!(matches!(decide(&configuration, &mut request), Decision::Deny(_)), "{request:?}");
     }
 }

@@ -3,8 +3,21 @@ use crate::egress::request::EgressProtocol;
 use crate::test_support::client_hello_writer::{client_hello, hello_for, record};
 
 fn tunnel(host: &str, port: u16) -> Tunnel {
+    tunnel_for(host, port, false)
+}
+
+fn tunnel_for(host: &str, port: u16, tls_alone: bool) -> Tunnel {
     let host = Host::parse(host.as_bytes()).expect("a host");
-    Tunnel::new(Destination { protocol: EgressProtocol::Connect, host, port })
+    let destination = Destination { protocol: EgressProtocol::Connect, host, port, address: None };
+    Tunnel::new(destination, tls_alone, false, SourceMode::Enforce)
+}
+
+#[test]
+fn rules_for_tls_alone_end_what_is_no_tls_on_any_port() {
+    let inspect = |bytes: &[u8]| tunnel_for("good.com", 8443, true).inspect(bytes);
+    assert_eq!(inspect(b"SSH-2.0-x\r\n"), Err(TunnelFault::NotTlsByRule));
+    assert_eq!(inspect(&hello_for("good.com")), Ok(TunnelStep::Pass));
+    assert_eq!(inspect(&hello_for("evil.com")), other("evil.com"));
 }
 
 /// One test a row: host and port of the tunnel, the client's bytes, and the step after them, whatever pieces they come

@@ -6,6 +6,7 @@ pub(crate) mod client_hello;
 pub(crate) mod compiled;
 pub(crate) mod context;
 pub(crate) mod decision;
+pub(crate) mod dns_names;
 pub(crate) mod entry;
 pub(crate) mod explain;
 pub(crate) mod fields;
@@ -89,11 +90,6 @@ impl EgressAllowlist {
 
     /// Reads and compiles a configuration as [`parse`](Self::parse) does, and keeps up to `limit` errors. For tools.
     pub fn parse_keeping(json: &[u8], limit: usize) -> Result<Self, ConfigErrors> {
-        let (document, resources) = Value::parse_streaming(json, "resources")?;
-        let diagnostics = Diagnostics::keeping(limit);
-        let read = read(&ConfigNode::root(&document, &diagnostics), &resources);
-        // The memory of a VM does not shrink: what is made of the tree goes where the tree was.
-        drop(document);
         let Configuration {
             rules,
             written,
@@ -103,7 +99,7 @@ impl EgressAllowlist {
             direct_remote_address,
             settings,
             sources,
-        } = diagnostics.into_result(read)?;
+        } = load(json, limit)?;
         let sources = sources.map(|items| Sources::new(&items));
         let summary = summary(&rules, written, settings.mode, sources.as_ref()) + certificate_validation.note();
         let mut load_report = LoadReport::new(summary, passed_over);
@@ -172,6 +168,15 @@ struct Configuration {
     settings: EgressSettings,
     sources: Option<Vec<SourceItem>>,
     certificate_validation: CertificateValidation,
+}
+
+fn load(json: &[u8], limit: usize) -> Result<Configuration, ConfigErrors> {
+    let (document, resources) = Value::parse_streaming(json, "resources")?;
+    let diagnostics = Diagnostics::keeping(limit);
+    let read = read(&ConfigNode::root(&document, &diagnostics), &resources);
+    // The memory of a VM does not shrink: what is made of the tree goes where the tree was.
+    drop(document);
+    diagnostics.into_result(read)
 }
 
 fn read(node: &ConfigNode<'_>, items: &StreamedList<'_>) -> Option<Configuration> {

@@ -80,6 +80,7 @@ pub use egress::authority::{Authority, DomainName, Host, InvalidAuthority};
 pub use egress::client_hello::ClientHelloError;
 pub use egress::compiled::EgressPolicy;
 pub use egress::decision::EgressDenial;
+pub use egress::dns_names::{DnsName, DnsNames};
 pub use egress::outbound::{DestinationNames, DynamicDestination};
 pub use egress::request::{EgressProtocol, EgressRequest};
 pub use egress::sources::SourceMode;

@@ -23,6 +23,11 @@ impl NameGlob {
         Self { any_depth, text: text.into(), labels }
     }
 
+    /// Returns the labels, with dots between them.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
     /// Returns a pattern that matches at least the same names: its stars reach beyond their labels.
     fn loose_pattern(&self) -> StringPattern {
         let depth = if self.any_depth { "*." } else { "" };

@@ -52,6 +52,10 @@ pub(crate) struct Sources {
 }
 
 impl SourceItem {
+    pub(crate) fn mode(&self) -> SourceMode {
+        self.mode
+    }
+
     pub(crate) fn read_all(node: &ConfigNode<'_>, context: &EgressContext<'_>) -> Option<Vec<Self>> {
         let items = node.non_empty_list(MAX_ITEMS, "to mean the mode of the filter for all")?;
         let read: Vec<_> = items.map(|item| Self::read(&item, context)).collect();

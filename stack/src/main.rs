@@ -1,7 +1,7 @@
 //! The programs of the Compose stack in `envoy-config/stack/`, and its acceptance test.
 //!
-//! In a container: `certificates`, `rotate`, `ready`, `app`, `outside`, `authorizer`, `spans`, `visitor`, `probe`,
-//! `impersonate`. On the host machine: `acceptance`, `up`, `down`, `mode`, `would-deny` and `screenshot`.
+//! In a container: `certificates`, `rotate`, `ready`, `exists`, `app`, `outside`, `authorizer`, `spans`, `visitor`,
+//! `probe`, `impersonate`, `zone`. On the host machine: `acceptance`, `up`, `down`, `mode`, `would-deny` and `screenshot`.
 
 mod acceptance;
 mod app;
@@ -11,6 +11,7 @@ mod outside;
 mod probe;
 mod spans;
 mod web;
+mod zone;
 
 use std::env;
 use std::path::Path;
@@ -37,6 +38,8 @@ fn run() -> Result<bool> {
         ["certificates", folder] => certificates::serve(Path::new(folder)).map(|()| true),
         ["rotate", folder] => certificates::rotate(Path::new(folder)).map(|()| true),
         ["ready", folder] => Ok(certificates::are_ready(Path::new(folder))),
+        ["exists", file] => Ok(Path::new(file).exists()),
+        ["zone", rules, folder, address] => zone::serve(Path::new(rules), Path::new(folder), address).map(|()| true),
         ["app", version] => app::serve(version).map(|()| true),
         ["outside", folder] => outside::serve(Path::new(folder)).map(|()| true),
         ["authorizer"] => authorizer::serve().map(|()| true),
@@ -53,8 +56,8 @@ fn run() -> Result<bool> {
         ["screenshot"] => acceptance::screenshot().map(|()| true),
         ["would-deny"] => acceptance::would_deny(),
         _ => bail!(
-            "expected one of certificates, rotate, ready, app, outside, authorizer, spans, visitor, \
-             probe, impersonate, acceptance, up, down, mode, would-deny, screenshot"
+            "expected one of certificates, rotate, ready, exists, app, outside, authorizer, spans, visitor, \
+             probe, impersonate, zone, acceptance, up, down, mode, would-deny, screenshot"
         ),
     }
 }

@@ -1,8 +1,8 @@
 //! Sends requests from inside a container, and prints the result as one line of JSON.
 //!
 //! `probe <kind> <host:port> [key=value | 'header: value' ...]`: `http` sends a request, `load` sends many and counts the
-//! responses, `postgres` starts a PostgreSQL session, `tunnel` sends a CONNECT, `dial` only opens a TCP connection. `as=`
-//! names a certificate of the visitor, or `none` for TLS without a certificate; without `as=`, the probe uses plaintext.
+//! responses, `postgres` starts a PostgreSQL session, `tunnel` sends a CONNECT, `dns` asks a DNS server for `name=` and
+//! `type=`, by TCP with `transport=tcp`, `dial` only opens a TCP connection. `as=` names a certificate of the visitor, or `none` for TLS without a certificate; without `as=`, the probe uses plaintext.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
-use testbed::{Client, Identity, Response};
+use testbed::{Client, DnsTransport, Identity, Response, ask_dns};
 
 /// Time limit for a TCP connection.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(3);
@@ -54,8 +54,9 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
         "load" => probe.load(),
         "postgres" => probe.postgres(),
         "tunnel" => probe.tunnel(),
+        "dns" => probe.dns(),
         "dial" => probe.dial().map(|_| json!({"status": "connected"})),
-        _ => bail!("expected http, load, postgres, tunnel or dial, found `{kind}`"),
+        _ => bail!("expected http, load, postgres, tunnel, dns or dial, found `{kind}`"),
     };
     println!("{}", result.unwrap_or_else(|error| json!({"error": format!("{error:#}")})));
     Ok(())
@@ -153,6 +154,12 @@ impl<'q> Probe<'q> {
         stream.read_exact(&mut head).context("closed without a response")?;
         let status = String::from_utf8_lossy(&head).split(' ').nth(1).and_then(|status| status.parse::<u16>().ok());
         Ok(json!({"status": status}))
+    }
+
+    fn dns(&self) -> Result<Value> {
+        let transport = if self.key("transport", "udp") == "tcp" { DnsTransport::Tcp } else { DnsTransport::Udp };
+        let answer = ask_dns(self.resolve()?, transport, self.key("name", ""), self.key("type", "A"))?;
+        Ok(json!({"status": answer.code, "addresses": answer.addresses, "records": answer.records}))
     }
 
     fn dial(&self) -> Result<TcpStream> {

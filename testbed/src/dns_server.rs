@@ -1,16 +1,14 @@
-//! A DNS server in place of the internet's, and a client for it.
+//! A DNS server in place of the internet's.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::thread;
-use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
+use simple_dns::rdata::RData;
+use simple_dns::{CLASS, Packet, PacketFlag, QTYPE, RCODE, ResourceRecord, TYPE};
 
-/// Time limit for a response.
-const RESPONSE_TIMEOUT: Duration = Duration::from_secs(20);
-
-/// The response code of a name that does not exist (RFC 1035, section 4.1.1).
-const NXDOMAIN: u8 = 3;
+/// Lifetime of answers, in seconds.
+const TTL: u32 = 60;
 
 /// A DNS server (RFC 1035) with fixed A records; it answers NXDOMAIN for every other name.
 #[derive(Debug)]
@@ -41,58 +39,17 @@ impl DnsServer {
     }
 }
 
-/// Parses the first question: its name, and its bytes with type and class.
-fn question(message: &[u8]) -> Option<(String, &[u8])> {
-    let mut labels = Vec::new();
-    let mut offset = 12;
-    loop {
-        let length = usize::from(*message.get(offset)?);
-        offset += 1;
-        if length == 0 {
-            break;
-        }
-        labels.push(String::from_utf8_lossy(message.get(offset..offset + length)?).to_ascii_lowercase());
-        offset += length;
-    }
-    Some((labels.join("."), message.get(12..offset + 4)?))
-}
-
 fn dns_response(query: &[u8], names: &[(String, Ipv4Addr)]) -> Option<Vec<u8>> {
-    let (name, question) = question(query)?;
-    let known = names.iter().find(|(known, _)| *known == name).map(|(_, address)| *address);
-    let is_type_a = question.ends_with(&[0, 1, 0, 1]);
-    let found = known.filter(|_| is_type_a);
-    let response_code = if known.is_none() { NXDOMAIN } else { 0 };
-    let mut response = query.get(..2)?.to_vec();
-    response.extend([0x81, 0x80 | response_code, 0, 1, 0, u8::from(found.is_some()), 0, 0, 0, 0]);
-    response.extend(question);
-    if let Some(address) = found {
-        // The name as a pointer to the question, type A, class IN, TTL 60 s, four bytes.
-        response.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4]);
-        response.extend(address.octets());
-    }
-    Some(response)
-}
-
-/// Resolves a name to an IPv4 address; `None` if the response has no answer.
-pub fn resolve(server: SocketAddr, name: &str) -> Result<Option<Ipv4Addr>> {
-    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
-    socket.set_read_timeout(Some(RESPONSE_TIMEOUT))?;
-    let mut query = vec![0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
-    for label in name.split('.') {
-        query.push(u8::try_from(label.len())?);
-        query.extend(label.as_bytes());
-    }
-    query.extend([0, 0, 1, 0, 1]);
-    socket.send_to(&query, server)?;
-    let mut answer = [0; 512];
-    let length = socket.recv(&mut answer).with_context(|| format!("no answer from {server}"))?;
-    let answer = answer.get(..length).unwrap_or_default();
-    match answer.get(7) {
-        Some(0) | None => Ok(None),
-        Some(_) => {
-            let octets: [u8; 4] = answer.last_chunk().copied().context("an answer without an address")?;
-            Ok(Some(octets.into()))
+    let mut response = Packet::parse(query).ok()?.into_reply();
+    response.set_flags(PacketFlag::RECURSION_DESIRED | PacketFlag::RECURSION_AVAILABLE);
+    let question = response.questions.first()?.clone();
+    let name = question.qname.to_string().to_ascii_lowercase();
+    match names.iter().find(|(known, _)| *known == name) {
+        None => *response.rcode_mut() = RCODE::NameError,
+        Some((_, address)) if question.qtype == QTYPE::TYPE(TYPE::A) => {
+            response.answers.push(ResourceRecord::new(question.qname, CLASS::IN, TTL, RData::A((*address).into())));
         }
+        Some(_) => {}
     }
+    response.build_bytes_vec_compressed().ok()
 }

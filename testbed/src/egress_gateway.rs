@@ -115,8 +115,7 @@ impl EgressGateway {
             for listener in listeners {
                 // An internal listener has none.
                 let Some(address) = listener.pointer_mut("/address/socket_address") else { continue };
-                let protocol = address.get("protocol").cloned().unwrap_or(json!("TCP"));
-                *address = json!({"address": "127.0.0.1", "port_value": 0, "protocol": protocol});
+                *address = json!({"address": "127.0.0.1", "port_value": 0});
             }
         }
         let filter = configuration.value().pointer(FILTER).cloned().unwrap_or_default();

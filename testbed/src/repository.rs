@@ -59,6 +59,12 @@ pub(crate) fn postgres_programs() -> Result<PathBuf> {
     find("tools/find-postgres")
 }
 
+/// The folder of unbound's programs: the variable `UNBOUND_BIN`, the machine's own, or Debian's packages, which are fetched
+/// once.
+pub(crate) fn unbound_programs() -> Result<PathBuf> {
+    find("tools/find-unbound")
+}
+
 fn find(tool: &str) -> Result<PathBuf> {
     let output = Command::new(root().join(tool)).stderr(Stdio::inherit()).output().with_context(|| tool.to_owned())?;
     if !output.status.success() {

@@ -15,10 +15,14 @@ const DENY_ALL: &str = "            - apiVersion: security.istio.io/v1
 
 const REPORT: (&str, &str) = ("mode: enforce", "mode: report");
 
+/// Declares the undeclared host.
+const DECLARED: (&str, &str) =
+    ("serverNames: [api.partner.example]", "serverNames: [api.partner.example, undeclared.example]");
+
 /// The result of a request that was not denied.
 const ALLOWED: &str = "got 200";
 
-pub(super) const CHECKS: [Check; 11] = [
+pub(super) const CHECKS: [Check; 12] = [
     Check {
         claim: "without deny-all",
         run: |s| with_edit(s, &layers::DENIED_BY_DEFAULT, "ledger.yaml", &[(DENY_ALL, "")], ALLOWED),
@@ -50,11 +54,11 @@ pub(super) const CHECKS: [Check; 11] = [
     },
     Check {
         claim: "with the undeclared host declared",
-        run: |s| {
-            let declared =
-                ("serverNames: [api.partner.example]", "serverNames: [api.partner.example, undeclared.example]");
-            with_edit(s, &layers::UNDECLARED_HOST_DENIED, "egress.yaml", &[declared], ALLOWED)
-        },
+        run: |s| with_edit(s, &layers::UNDECLARED_HOST_DENIED, "egress.yaml", &[DECLARED], ALLOWED),
+    },
+    Check {
+        claim: "with the undeclared host declared, which DNS has from the same rules",
+        run: |s| with_edit(s, &layers::UNDECLARED_NAME_MISSING, "egress.yaml", &[DECLARED], "NOERROR"),
     },
     Check {
         claim: "with every trust domain trusted",

@@ -3,11 +3,12 @@
 use std::net::TcpListener;
 
 use anyhow::{Context, Result, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
+use testbed::wait;
 
 use super::Check;
 use super::assertions::{expect_no_connection, expect_status, has};
-use super::stack::Stack;
+use super::stack::{Stack, TIMEOUT};
 
 // `ablation` shows that the named checks fail without their protection.
 pub(super) const DENIED_BY_DEFAULT: Check =
@@ -27,12 +28,14 @@ pub(super) const UNDECLARED_HOST_DENIED: Check = Check {
     claim: "an undeclared host is denied at the egress gateway",
     run: |s| expect_status(&tunnel(s, "app", "undeclared.example:443")?, 403),
 };
+pub(super) const UNDECLARED_NAME_MISSING: Check =
+    Check { claim: "an undeclared name does not exist for the application", run: undeclared_name_missing };
 pub(super) const NO_EGRESS_BYPASS: Check =
     Check { claim: "the application cannot bypass its Envoy", run: no_egress_bypass };
 pub(super) const HOST_UNREACHABLE: Check =
     Check { claim: "the application cannot reach the host machine", run: host_unreachable };
 
-pub(super) const CHECKS: [Check; 23] = [
+pub(super) const CHECKS: [Check; 26] = [
     DENIED_BY_DEFAULT,
     Check {
         claim: "a client reads orders through all three tiers",
@@ -103,6 +106,9 @@ pub(super) const CHECKS: [Check; 23] = [
         claim: "the declared host is denied to another workload",
         run: |s| expect_status(&tunnel(s, "stranger", "api.partner.example:443")?, 403),
     },
+    Check { claim: "a declared name leads the application to its Envoy", run: declared_name_leads_to_envoy },
+    UNDECLARED_NAME_MISSING,
+    Check { claim: "the log of DNS has the names that are not declared", run: undeclared_name_logged },
     NO_EGRESS_BYPASS,
     HOST_UNREACHABLE,
     Check {
@@ -181,6 +187,54 @@ fn database_connections(s: &Stack) -> Result<u64> {
 
 fn tunnel(s: &Stack, identity: &str, host: &str) -> Result<Value> {
     s.probe(&["tunnel", "egress:15008", &format!("as={identity}"), &format!("host={host}")])
+}
+
+/// The addresses of the application's Envoy and of its DNS (`envoy-config/stack/docker-compose.yaml`).
+const ENVOY: &str = "10.231.77.2";
+const DNS: &str = "10.231.77.3:53";
+
+/// Asks the application's DNS from the application's container.
+fn ask(s: &Stack, name: &str, kind: &str, transport: &str) -> Result<Value> {
+    let arguments = [format!("name={name}"), format!("type={kind}"), format!("transport={transport}")];
+    let [name, kind, transport] = arguments.each_ref().map(String::as_str);
+    s.probe_from("app", &["dns", DNS, name, kind, transport])
+}
+
+fn declared_name_leads_to_envoy(s: &Stack) -> Result<String> {
+    for name in ["api.partner.example", "Api.PARTNER.example", "postgres"] {
+        for transport in ["udp", "tcp"] {
+            let answer = ask(s, name, "A", transport)?;
+            let expected = json!({"status": "NOERROR", "addresses": [ENVOY], "records": 1});
+            ensure!(answer == expected, "{name} by {transport}: {answer}");
+            // musl takes a name for missing if one of its questions gets NXDOMAIN.
+            for kind in ["AAAA", "HTTPS", "TXT"] {
+                let answer = ask(s, name, kind, transport)?;
+                let expected = json!({"status": "NOERROR", "addresses": [], "records": 0});
+                ensure!(answer == expected, "{name} {kind} by {transport}: {answer}");
+            }
+        }
+    }
+    Ok("in any letter case; AAAA, HTTPS and TXT are empty".to_owned())
+}
+
+fn undeclared_name_missing(s: &Stack) -> Result<String> {
+    for kind in ["A", "AAAA", "HTTPS", "TXT"] {
+        let answer = ask(s, "undeclared.example", kind, "udp")?;
+        ensure!(has(&answer, "status", "NXDOMAIN"), "{kind}: {answer}");
+    }
+    Ok("NXDOMAIN for A, AAAA, HTTPS and TXT".to_owned())
+}
+
+fn undeclared_name_logged(s: &Stack) -> Result<String> {
+    ask(s, "Undeclared.example", "A", "udp")?;
+    let line = " Undeclared.example. A IN NXDOMAIN ";
+    // unbound writes its log to standard error.
+    let command = format!("docker logs {} 2>&1", s.container("egress-dns")?);
+    wait::until("the name in the log of DNS", TIMEOUT, || {
+        let log = super::command::output(std::process::Command::new("sh").args(["-c", &command]))?;
+        Ok(log.contains(line).then_some(()))
+    })?;
+    Ok("with who asked for it".to_owned())
 }
 
 fn no_egress_bypass(s: &Stack) -> Result<String> {

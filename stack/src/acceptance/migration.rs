@@ -8,12 +8,13 @@ use super::stack::{ENVOYS, Stack, TIMEOUT};
 use super::would_be_denials::WouldBeDenials;
 use super::{Check, observability, policies};
 
-pub(super) const CHECKS: [Check; 6] = [
+pub(super) const CHECKS: [Check; 7] = [
     Check { claim: "certificates rotate without a restart or a lost request", run: rotation },
     Check {
         claim: "PERMISSIVE and report mode allow everyone, without a lost request",
         run: |s| change_under_load(s, policies::report, true),
     },
+    Check { claim: "in report mode DNS leads to undeclared hosts, too", run: calls_succeed },
     Check { claim: "would-be denials are listed", run: listed },
     Check {
         claim: "would-be denials are on the dashboard",
@@ -49,6 +50,14 @@ fn rotation(s: &Stack) -> Result<String> {
     // A new connection uses the new certificates.
     expect_status(&s.request_app("gateway", &["path=/orders"])?, 200)?;
     load.expect_all(200)
+}
+
+fn calls_succeed(s: &Stack) -> Result<String> {
+    wait::until_ok("every call of the application to succeed", TIMEOUT, || {
+        let calls = s.calls()?;
+        ensure!(calls.iter().all(|call| call.succeeded), "{calls:?}");
+        Ok(format!("{} calls of the application", calls.len()))
+    })
 }
 
 fn listed(s: &Stack) -> Result<String> {

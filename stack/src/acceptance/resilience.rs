@@ -9,7 +9,7 @@ use super::Check;
 use super::assertions::{expect_no_connection, expect_refused, expect_status};
 use super::stack::{Stack, TIMEOUT};
 
-pub(super) const CHECKS: [Check; 14] = [
+pub(super) const CHECKS: [Check; 16] = [
     Check { claim: "gateway", run: |s| without(s, "gateway", |s| expect_outage(s, &["path=/orders"])) },
     Check { claim: "app-envoy", run: |s| without(s, "app-envoy", |s| expect_outage(s, &["path=/orders"])) },
     Check { claim: "app", run: |s| without(s, "app", |s| expect_outage(s, &["path=/orders"])) },
@@ -19,6 +19,8 @@ pub(super) const CHECKS: [Check; 14] = [
     },
     Check { claim: "postgres-envoy", run: |s| without(s, "postgres-envoy", |s| expect_outage(s, &["path=/orders"])) },
     Check { claim: "postgres", run: |s| without(s, "postgres", |s| expect_outage(s, &["path=/orders"])) },
+    Check { claim: "egress-dns", run: |s| without(s, "egress-dns", |s| expect_outage(s, &["path=/orders"])) },
+    Check { claim: "egress-zone", run: |s| without(s, "egress-zone", expect_no_outage) },
     Check { claim: "egress", run: |s| without(s, "egress", expect_no_egress) },
     Check { claim: "outside", run: |s| without(s, "outside", expect_no_egress) },
     Check {

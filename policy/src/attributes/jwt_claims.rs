@@ -1,5 +1,6 @@
 //! Claims of a validated JWT, and their location in dynamic metadata.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 
 use base64::Engine;
@@ -157,37 +158,37 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 
 /// Values of a claim as policies compare them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct ClaimTexts {
+pub(crate) struct ClaimTexts<'v> {
     /// Itself, or its elements where it is a list.
-    pub(crate) texts: Vec<String>,
+    pub(crate) texts: Vec<Cow<'v, str>>,
     /// True if a number is ambiguous: its double stands for more than one integer.
     pub(crate) is_unknown: bool,
 }
 
-impl ClaimTexts {
+impl<'v> ClaimTexts<'v> {
     /// A claim is a text, `true`, `false` or a whole number in decimal digits, however that was written; in a list each
     /// element is. Of anything else nothing can be compared. A text of `space_delimited` is the list of its words.
-    pub(crate) fn of(value: &Value, space_delimited: bool) -> Self {
+    pub(crate) fn of(value: &'v Value, space_delimited: bool) -> Self {
         let mut found = Self::default();
         match value {
             Value::List(items) => items.iter().for_each(|item| found.add(item)),
             Value::Text(text) if space_delimited => {
-                found.texts.extend(text.split(' ').filter(|word| !word.is_empty()).map(str::to_owned));
+                found.texts.extend(text.split(' ').filter(|word| !word.is_empty()).map(Cow::Borrowed));
             }
             value => found.add(value),
         }
         found
     }
 
-    fn add(&mut self, value: &Value) {
+    fn add(&mut self, value: &'v Value) {
         /// Smallest magnitude at which a double stands for more than one integer.
         const INEXACT: u64 = 1 << 53;
         let text = match value {
-            Value::Text(text) => text.clone(),
-            Value::Bool(value) => value.to_string(),
+            Value::Text(text) => Cow::Borrowed(text.as_str()),
+            Value::Bool(value) => Cow::Owned(value.to_string()),
             Value::Number(number) => match **number {
-                Number::Whole(number) if number < INEXACT => number.to_string(),
-                Number::Negative(number) if number.unsigned_abs() < INEXACT => number.to_string(),
+                Number::Whole(number) if number < INEXACT => Cow::Owned(number.to_string()),
+                Number::Negative(number) if number.unsigned_abs() < INEXACT => Cow::Owned(number.to_string()),
                 Number::NonInteger => return,
                 Number::Whole(_) | Number::Negative(_) | Number::Inexact => {
                     self.is_unknown = true;
@@ -232,7 +233,7 @@ mod tests {
         ];
         for (json, space_delimited, texts, is_unknown) in rows {
             let value = Value::of_json(json.as_bytes()).expect(json);
-            let expected = ClaimTexts { texts: texts.iter().map(|text| (*text).to_owned()).collect(), is_unknown };
+            let expected = ClaimTexts { texts: texts.iter().map(|text| Cow::Borrowed(*text)).collect(), is_unknown };
             assert_eq!(ClaimTexts::of(&value, space_delimited), expected, "{json}");
         }
     }

@@ -158,7 +158,7 @@ impl ListElementIndex {
     pub(crate) fn matches_whole(&self, value: &[u8]) -> bool {
         let mut matched = Matched::new();
         self.lookup_whole(&to_lowercase(value), &mut matched);
-        !matched.is_empty()
+        !matched.is_empty() && !matched.is_exhausted()
     }
 }
 

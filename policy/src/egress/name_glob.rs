@@ -69,7 +69,9 @@ impl NameGlobIndex {
     pub(crate) fn lookup(&self, name: &[u8], matched: &mut Matched) {
         let mut candidates = Matched::new();
         self.candidates.lookup(name, &mut candidates);
-        matched.extend(candidates.into_iter().filter(|id| self.globs.get(id).is_some_and(|glob| glob.matches(name))));
+        matched.depend_on(&candidates);
+        matched
+            .extend(candidates.iter().copied().filter(|id| self.globs.get(id).is_some_and(|glob| glob.matches(name))));
     }
 }
 

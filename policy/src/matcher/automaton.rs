@@ -84,38 +84,54 @@ impl Automaton {
         index(literal).and_then(|literal| self.suffixes.get(literal)).copied().unwrap_or(NONE)
     }
 
-    /// Calls `found` with the longest literal that ends at each place of `text` where one does, and that place.
-    pub(crate) fn find(&self, text: &[u8], found: &mut dyn FnMut(u32, usize)) {
+    /// Calls `found` with the longest literal that ends at each place of `text` where one does, that place, and the start of
+    /// the element that it ends.
+    pub(crate) fn find(&self, text: &[u8], found: &mut dyn FnMut(u32, usize, usize)) {
         let mut row = 0;
+        let mut start = 0;
         if self.separator.is_none() {
-            row = self.enter(row, EDGE_CLASS, 0, found);
+            row = self.enter(row, EDGE_CLASS, 0, start, found);
         }
         let cells = self.cells.as_slice();
         for (at, byte) in text.iter().enumerate() {
             let class = self.class(*byte);
+            let before = start;
+            let mut end = at + 1;
+            if class == EDGE_CLASS {
+                // A literal that ends at an edge ends before the separator.
+                (start, end) = (end, at);
+            }
             // Most bytes take one look into the table.
             row = match usize::try_from(row).ok().and_then(|row| cells.get(row + usize::from(class))) {
                 Some(next) if next & ENDS == 0 => *next,
-                // A literal that ends at an edge ends before the separator.
-                _ if class == EDGE_CLASS => self.enter(row, class, at, found),
-                _ => self.enter(row, class, at + 1, found),
+                Some(next) => {
+                    let row = next & !ENDS;
+                    self.report(row / number(self.width), end, before, found);
+                    row
+                }
+                None => self.enter(row, class, end, before, found),
             };
         }
         if self.separator.is_none() {
-            self.enter(row, EDGE_CLASS, text.len(), found);
+            self.enter(row, EDGE_CLASS, text.len(), start, found);
         }
     }
 
     /// The row after `class`; calls `found` if a literal ends there.
     #[inline(never)]
-    fn enter(&self, row: u32, class: u16, end: usize, found: &mut dyn FnMut(u32, usize)) -> u32 {
+    fn enter(&self, row: u32, class: u16, end: usize, start: usize, found: &mut dyn FnMut(u32, usize, usize)) -> u32 {
         let width = number(self.width);
         let state = self.next(row / width, class);
+        self.report(state, end, start, found);
+        state * width
+    }
+
+    #[inline(always)]
+    fn report(&self, state: u32, end: usize, start: usize, found: &mut dyn FnMut(u32, usize, usize)) {
         match self.literal(state) {
             NONE => {}
-            literal => found(literal, end),
+            literal => found(literal, end, start),
         }
-        state * width
     }
 
     #[inline(always)]

@@ -9,6 +9,9 @@ pub(crate) struct BareIndex {
     groups: Vec<Group>,
 }
 
+/// Bytes that cost as much as a step.
+const BYTES_PER_STEP: usize = 8;
+
 /// The patterns that share a word.
 struct Group {
     /// By byte, the symbols that it can be.
@@ -45,6 +48,9 @@ impl BareIndex {
     /// Adds the patterns that match `value`.
     pub(crate) fn lookup(&self, value: &[u8], matched: &mut Matched) {
         for group in &self.groups {
+            if !matched.take(value.len() / BYTES_PER_STEP) {
+                return;
+            }
             group.add_ends(group.last(value.iter(), group.starts), matched);
         }
     }
@@ -52,6 +58,9 @@ impl BareIndex {
     /// Adds the patterns that match an element of `list`, each once.
     pub(crate) fn lookup_elements(&self, list: &[u8], separator: u8, matched: &mut Matched) {
         for group in &self.groups {
+            if !matched.take(list.len() / BYTES_PER_STEP) {
+                return;
+            }
             let elements = list.split(|byte| *byte == separator).filter(|element| !element.is_empty());
             let bits = elements.fold(0, |bits, element| bits | group.last(element.iter(), group.starts));
             group.add_ends(bits, matched);

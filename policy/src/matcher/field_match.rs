@@ -11,14 +11,15 @@ pub(crate) struct FieldMatch {
     /// Matches of each value of a header, or of each reading of a value. A field that
     /// has one value with one reading leaves this empty.
     pub(crate) each: Box<[Matched]>,
-    /// True if the value is too long to be compared in all its readings: it counts as matched to deny,
-    /// and as not matched to allow.
+    /// True if the value is too long to be compared in all its readings, or takes too many steps: it counts as matched to
+    /// deny, and as not matched to allow.
     pub(crate) uncompared: bool,
 }
 
 impl FieldMatch {
-    /// Brings many values into order, in which one is found without looking at all.
-    fn sort(&mut self) {
+    /// Brings many values into order, in which one is found without looking at all, and notes whether all were compared.
+    fn finish(&mut self) {
+        self.uncompared |= self.each.iter().chain([&self.any]).any(Matched::is_exhausted);
         for matched in self.each.iter_mut().chain([&mut self.any]) {
             if matched.len() > MAX_UNSORTED {
                 once_each(matched);
@@ -58,7 +59,7 @@ impl<F: Copy + Ord> FieldMatches<F> {
                         *found = FieldMatch::default();
                         return Err(error);
                     }
-                    found.sort();
+                    found.finish();
                     *known = Some(field);
                     return Ok(found);
                 }
@@ -70,7 +71,7 @@ impl<F: Copy + Ord> FieldMatches<F> {
             Err(index) => {
                 let mut found = FieldMatch::default();
                 look_up(&mut found)?;
-                found.sort();
+                found.finish();
                 self.more.insert(index, (field, found));
                 index
             }

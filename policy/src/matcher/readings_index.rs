@@ -74,6 +74,7 @@ impl<I: ValueIndex> ReadPatterns<I> {
     fn lookup(&self, reading: &[u8], matched: &mut Matched) {
         let mut numbers = Matched::new();
         self.index.lookup(reading, &mut numbers);
+        matched.depend_on(&numbers);
         let ids = numbers
             .iter()
             .filter_map(|number| usize::try_from(number.0).ok().and_then(|position| self.ids.get(position)));

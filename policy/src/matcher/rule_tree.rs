@@ -203,7 +203,7 @@ impl<F: FieldKey> ClauseIndex<F> {
                     if found.uncompared {
                         return None;
                     }
-                    for value in &found.any {
+                    for value in found.any.iter() {
                         pending.extend(branch.by_value.get(value));
                     }
                     pending.extend(branch.otherwise);
@@ -316,7 +316,7 @@ impl<F: FieldKey> ClauseIndex<F> {
                     if found.uncompared {
                         pending.extend(branch.by_value.values().copied());
                     }
-                    for value in &found.any {
+                    for value in found.any.iter() {
                         if let Some(child) = branch.by_value.get(value)
                             && let Some(before) = next.replace(*child)
                         {

@@ -76,6 +76,11 @@ impl Sequence {
         Some(Self { steps: vec![step], rest: 0 })
     }
 
+    /// The bytes of its literals.
+    pub(crate) fn least_bytes(&self) -> usize {
+        self.steps.iter().map(|step| step.literal.bytes.len()).sum()
+    }
+
     /// A word with no letter before or after it.
     pub(crate) fn of_word(word: &[u8]) -> Self {
         let around = Around { before: [].into(), after: [].into(), start: Border::NoLetter, end: Border::NoLetter };

@@ -12,6 +12,8 @@ use crate::matcher::value_ids::{Matched, ValueId};
 /// An occurrence of a literal costs a few steps, however many sequences have it: a value costs by its bytes.
 pub(crate) struct SequenceIndex {
     tree: SequenceTree,
+    /// Least number of bytes of a value that has a sequence.
+    shortest: usize,
     state: RefCell<ScanState>,
 }
 
@@ -30,16 +32,21 @@ impl SequenceIndex {
         if sequences.is_empty() {
             return None;
         }
-        Some(Self { tree: SequenceTree::new(sequences, separator), state: RefCell::default() })
+        let shortest = sequences.iter().map(|(sequence, _)| sequence.least_bytes()).min().unwrap_or_default();
+        Some(Self { tree: SequenceTree::new(sequences, separator), shortest, state: RefCell::default() })
     }
 
-    /// Adds the patterns that match `text`, or an element of it, each once.
+    /// Adds the patterns that match `text`, or an element of it, each once; some of them where it takes too many steps.
     pub(crate) fn lookup(&self, text: &[u8], matched: &mut Matched) {
+        if text.len() < self.shortest {
+            return;
+        }
         // Nothing that a pass calls looks up again.
         let Ok(mut state) = self.state.try_borrow_mut() else { return };
         state.begin();
+        matched.allow(text.len());
         let mut scan = Scan::new(&self.tree, &mut state, text, matched);
-        self.tree.automaton.find(text, &mut |literal, end| scan.found(literal, end));
+        self.tree.automaton.find(text, &mut |literal, end, start| scan.found(literal, end, start));
     }
 }
 

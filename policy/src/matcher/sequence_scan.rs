@@ -6,19 +6,69 @@ use crate::matcher::sequence::Around;
 use crate::matcher::sequence_tree::{Edge, ROOT, SequenceTree};
 use crate::matcher::value_ids::Matched;
 
+/// Steps of a sequence that cost as much as looking at a literal.
+const EDGES_PER_STEP: usize = 8;
+
 /// State of the passes of one index, kept from one to the next: nothing is cleared between them, since each entry says
-/// which pass or which element it is of.
+/// when it was made.
 #[derive(Default)]
 pub(crate) struct ScanState {
-    /// Number of the pass.
-    pass: u32,
-    /// Number of the element.
-    element: u32,
+    clocks: Clocks,
     nodes: Vec<NodeState>,
-    /// By literal: the pass in which it was done with, and the literal to go on with instead.
-    done: Vec<(u32, u32)>,
+    /// By literal: whether it is done with.
+    done: Vec<Stamp>,
+    /// By literal that is done with: the longest one that it ends with and that is not.
+    next: Vec<(Stamp, u32)>,
     /// By label: the element, and the steps that wait for it.
     waiting: Vec<(u32, Vec<Edge>)>,
+}
+
+/// How long a literal is done with, the longest first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Scope {
+    /// For the pass.
+    #[default]
+    Pass,
+    /// For the element.
+    Element,
+    /// Until a node with steps from it is reached.
+    Event,
+}
+
+/// Numbers of the pass, of the element, and of the event.
+#[derive(Clone, Copy, Debug, Default)]
+struct Clocks {
+    pass: u32,
+    element: u32,
+    event: u32,
+}
+
+/// A time, up to the end of a scope.
+#[derive(Clone, Copy, Debug, Default)]
+struct Stamp {
+    scope: Scope,
+    clock: u32,
+}
+
+impl Clocks {
+    #[inline(always)]
+    fn of(&self, scope: Scope) -> u32 {
+        match scope {
+            Scope::Pass => self.pass,
+            Scope::Element => self.element,
+            Scope::Event => self.event,
+        }
+    }
+
+    /// The scope of a stamp, if it lasts.
+    #[inline(always)]
+    fn lasting(&self, stamp: Stamp) -> Option<Scope> {
+        (stamp.clock == self.of(stamp.scope)).then_some(stamp.scope)
+    }
+
+    fn stamp(&self, scope: Scope) -> Stamp {
+        Stamp { scope, clock: self.of(scope) }
+    }
 }
 
 #[derive(Clone, Copy, Default)]
@@ -35,57 +85,80 @@ impl ScanState {
     /// Begins a pass.
     pub(crate) fn begin(&mut self) {
         // A number that is used again would take an old entry for a new one.
-        if self.pass == u32::MAX || self.element > u32::MAX / 2 {
+        let Clocks { pass, element, event } = self.clocks;
+        if pass.max(element).max(event) > u32::MAX / 2 {
             *self = Self::default();
         }
-        self.pass += 1;
-        self.element += 1;
+        self.clocks.pass += 1;
+        self.enter_element();
+    }
+
+    fn enter_element(&mut self) {
+        self.clocks.element += 1;
+        self.clocks.event += 1;
     }
 
     /// Makes room where this is the first occurrence of all passes.
     #[inline(never)]
     fn grow(&mut self, of: &SequenceTree) {
         self.nodes.resize(of.nodes.len(), NodeState::default());
-        self.done.resize(of.literals.len(), (0, NONE));
+        self.done.resize(of.literals.len(), Stamp::default());
+        self.next.resize(of.literals.len(), (Stamp::default(), NONE));
         self.waiting.resize_with(of.labels.len(), Default::default);
     }
 
     /// The longest literal that `literal` is or ends with and that is not done with.
     #[inline(always)]
-    fn pending(&mut self, literal: u32) -> u32 {
-        match self.skip(literal) {
-            Some(next) if next != NONE => self.skip_all(literal),
-            Some(next) => next,
+    fn pending(&mut self, literal: u32, of: &SequenceTree) -> u32 {
+        match self.is_done(literal) {
             None => literal,
+            // Most literals end with no other.
+            Some(_) if of.automaton.suffix(literal) == NONE => NONE,
+            Some(scope) => match self.behind(literal, scope, of) {
+                (NONE, _) => NONE,
+                _ => self.skip(literal, of),
+            },
         }
     }
 
-    /// The same for one that is done with; the next time it is found in one step.
+    #[inline(always)]
+    fn is_done(&self, literal: u32) -> Option<Scope> {
+        index(literal).and_then(|literal| self.done.get(literal)).and_then(|stamp| self.clocks.lasting(*stamp))
+    }
+
+    /// The longest literal that one which is done with ends with and that is not; the next time it is found in one step.
     #[inline(never)]
-    fn skip_all(&mut self, literal: u32) -> u32 {
-        let mut found = literal;
-        while let Some(next) = self.skip(found) {
-            found = next;
+    fn skip(&mut self, literal: u32, of: &SequenceTree) -> u32 {
+        let (mut found, mut shortest) = (literal, Scope::Pass);
+        while let Some(scope) = self.is_done(found) {
+            let (next, scope) = self.behind(found, scope, of);
+            (found, shortest) = (next, shortest.max(scope));
         }
+        let stamp = self.clocks.stamp(shortest);
         let mut at = literal;
-        while let Some(next) = self.skip(at) {
-            self.set_done(at, found);
+        while let Some(scope) = self.is_done(at) {
+            let (next, _) = self.behind(at, scope, of);
+            if let Some(known) = index(at).and_then(|at| self.next.get_mut(at)) {
+                *known = (stamp, found);
+            }
             at = next;
         }
         found
     }
 
-    /// The literal to go on with instead of one that is done with.
-    #[inline(always)]
-    fn skip(&self, literal: u32) -> Option<u32> {
-        let (pass, next) = index(literal).and_then(|literal| self.done.get(literal))?;
-        (*pass == self.pass).then_some(*next)
+    /// The literal to look at instead of one that is done with, and how long.
+    fn behind(&self, literal: u32, scope: Scope, of: &SequenceTree) -> (u32, Scope) {
+        let known = index(literal).and_then(|literal| self.next.get(literal));
+        match known.and_then(|(stamp, next)| Some((*next, self.clocks.lasting(*stamp)?))) {
+            Some(known) => known,
+            None => (of.automaton.suffix(literal), scope),
+        }
     }
 
-    fn set_done(&mut self, literal: u32, next: u32) {
-        let pass = self.pass;
+    fn set_done(&mut self, literal: u32, scope: Scope) {
+        let stamp = self.clocks.stamp(scope);
         if let Some(done) = index(literal).and_then(|literal| self.done.get_mut(literal)) {
-            *done = (pass, next);
+            *done = stamp;
         }
     }
 }
@@ -98,8 +171,6 @@ pub(crate) struct Scan<'s> {
     separator: Option<u8>,
     /// Start of the element.
     start: usize,
-    /// End of the bytes that were searched for separators.
-    looked: usize,
     matched: &'s mut Matched,
 }
 
@@ -110,61 +181,100 @@ impl<'s> Scan<'s> {
         text: &'s [u8],
         matched: &'s mut Matched,
     ) -> Self {
-        Self { of, state, text, separator: of.automaton.separator(), start: 0, looked: 0, matched }
+        Self { of, state, text, separator: of.automaton.separator(), start: 0, matched }
     }
 
-    /// Takes an occurrence of a literal that ends at `end`, and of those that it ends with. Occurrences come in the order
-    /// of their ends.
-    pub(crate) fn found(&mut self, literal: u32, end: usize) {
+    /// Takes an occurrence of a literal that ends at `end`, in the element that starts at `start`, and of those that it ends
+    /// with. Occurrences come in the order of their ends.
+    pub(crate) fn found(&mut self, literal: u32, end: usize, start: usize) {
         if self.state.nodes.is_empty() {
             self.state.grow(self.of);
         }
-        if let Some(separator) = self.separator {
-            self.enter_element(separator, end);
+        if start != self.start {
+            self.start = start;
+            self.state.enter_element();
         }
-        let mut at = self.state.pending(literal);
-        while at != NONE {
+        let mut at = self.state.pending(literal, self.of);
+        while at != NONE && self.matched.take(1) {
             self.advance(at, end);
             match self.of.automaton.suffix(at) {
                 NONE => break,
-                next => at = self.state.pending(next),
+                next => at = self.state.pending(next, self.of),
             }
         }
     }
 
-    /// Enters the element that ends at `end` or goes on there.
-    fn enter_element(&mut self, separator: u8, end: usize) {
-        let passed = self.text.get(self.looked..end).unwrap_or_default();
-        if let Some(at) = passed.iter().rposition(|byte| *byte == separator) {
-            self.start = self.looked + at + 1;
-            self.state.element += 1;
-        }
-        self.looked = end.max(self.looked);
-    }
-
-    /// Takes the steps by one literal.
-    fn advance(&mut self, literal: u32, end: usize) {
+    /// Takes the steps by one literal, and notes for how long there are none left to take.
+    fn advance(&mut self, at: u32, end: usize) {
         let of = self.of;
-        let Some(literal) = index(literal).and_then(|literal| of.literals.get(literal)) else { return };
+        let Some(literal) = index(at).and_then(|at| of.literals.get(at)) else { return };
         let Some(start) = end.checked_sub(literal.length) else { return };
-        for at in &literal.labels {
-            let Some(label) = index(*at).and_then(|at| of.labels.get(at)) else { continue };
-            let (start, end) = match &label.around {
-                None => (start, end),
-                Some(around) => match self.bounds(around, start, end) {
-                    Some(bounds) => bounds,
-                    None => continue,
-                },
+        if let Some(edge) = &literal.only_edge {
+            if self.is_reached(edge.child) {
+                return self.state.set_done(at, Scope::Element);
+            }
+            let around = literal.labels.first().and_then(|label| of.labels.get(index(*label)?)?.around.as_ref());
+            let bounds = match around {
+                None => Some((start, end)),
+                Some(around) => self.bounds(around, start, end),
+            };
+            if let Some((start, end)) = bounds
+                && self.start + position(edge.gap) <= start
+            {
+                self.reach(edge.child, end);
+            }
+            return;
+        }
+        // Steps that are taken are not taken again in this element; others wait for the node before them.
+        let mut done = Some(Scope::Element);
+        let event = self.state.clocks.event;
+        for label_at in &literal.labels {
+            let Some(label) = index(*label_at).and_then(|at| of.labels.get(at)) else { continue };
+            if !self.matched.take((label.edges.len() / EDGES_PER_STEP) + usize::from(label.around.is_some())) {
+                return;
+            }
+            let bounds = match &label.around {
+                None => Some((start, end)),
+                Some(around) => self.bounds(around, start, end),
             };
             for edge in &label.edges {
-                if self.ready(edge.parent).is_some_and(|ready| ready + position(edge.gap) <= start) {
-                    self.reach(edge.child, end);
+                if self.is_reached(edge.child) {
+                    continue;
+                }
+                let Some(ready) = self.ready(edge.parent) else {
+                    done = done.map(|_| Scope::Event);
+                    continue;
+                };
+                match bounds {
+                    Some((start, end)) if ready + position(edge.gap) <= start => self.reach(edge.child, end),
+                    _ => done = None,
                 }
             }
             if label.is_awaited {
-                self.advance_waiting(*at, start, end);
+                if let Some((start, end)) = bounds {
+                    self.advance_waiting(*label_at, start, end);
+                }
+                done = done.filter(|_| !self.is_waited_for(*label_at)).map(|_| Scope::Event);
             }
         }
+        // A node that was reached here may be the one that a step waits for; a step may have been the last of its literal.
+        let is_new = event != self.state.clocks.event;
+        if let Some(scope) = done.filter(|scope| *scope == Scope::Element || !is_new)
+            && self.state.is_done(at).is_none()
+        {
+            self.state.set_done(at, scope);
+        }
+    }
+
+    fn is_reached(&self, node: u32) -> bool {
+        let state = index(node).and_then(|node| self.state.nodes.get(node));
+        state.is_some_and(|state| state.reached == self.state.clocks.element)
+    }
+
+    /// Reports whether steps wait for a label.
+    fn is_waited_for(&self, label: u32) -> bool {
+        let waiting = index(label).and_then(|label| self.state.waiting.get(label));
+        waiting.is_some_and(|(element, edges)| *element == self.state.clocks.element && !edges.is_empty())
     }
 
     /// End of the last step to a node in this element.
@@ -174,17 +284,18 @@ impl<'s> Scan<'s> {
             return Some(self.start);
         }
         let state = index(node).and_then(|node| self.state.nodes.get(node))?;
-        (state.reached == self.state.element).then_some(position(state.end))
+        (state.reached == self.state.clocks.element).then_some(position(state.end))
     }
 
     /// Takes the steps that wait for a label, but those that it comes too early for: they wait on.
     fn advance_waiting(&mut self, label: u32, start: usize, end: usize) {
-        let element = self.state.element;
+        let element = self.state.clocks.element;
         let Some(waiting) = index(label).and_then(|label| self.state.waiting.get_mut(label)) else { return };
         if waiting.0 != element {
             return;
         }
         let mut edges = std::mem::take(&mut waiting.1);
+        self.matched.take(edges.len() / EDGES_PER_STEP);
         let mut taken = Vec::new();
         edges.retain(|edge| {
             let is_early = position(edge.gap) > start;
@@ -203,7 +314,7 @@ impl<'s> Scan<'s> {
 
     /// Reaches a node: its patterns match if what has to follow has room, and its steps begin to wait.
     fn reach(&mut self, at: u32, end: usize) {
-        let (of, element, pass) = (self.of, self.state.element, self.state.pass);
+        let (of, Clocks { element, pass, .. }) = (self.of, self.state.clocks);
         let Some(node) = index(at).and_then(|at| of.nodes.get(at)) else { return };
         let Some(state) = index(at).and_then(|at| self.state.nodes.get_mut(at)) else { return };
         if state.reached == element {
@@ -215,9 +326,13 @@ impl<'s> Scan<'s> {
             state.matched = pass;
             self.matched.extend_from_slice(&node.ids);
             if let Some(literal) = node.only_use_of {
-                self.state.set_done(literal, of.automaton.suffix(literal));
+                self.state.set_done(literal, Scope::Pass);
             }
         }
+        if node.has_children {
+            self.state.clocks.event += 1;
+        }
+        self.matched.take(node.awaits.len() / EDGES_PER_STEP);
         for (label, edge) in &node.awaits {
             let Some(waiting) = index(*label).and_then(|label| self.state.waiting.get_mut(label)) else { continue };
             if waiting.0 != element {

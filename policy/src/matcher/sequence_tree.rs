@@ -3,7 +3,7 @@
 use smallvec::SmallVec;
 
 use crate::collections::map::OrderedMap;
-use crate::matcher::automaton::{Automaton, Literal, index, number};
+use crate::matcher::automaton::{Automaton, Literal, NONE, index, number};
 use crate::matcher::sequence::{Around, Sequence};
 use crate::matcher::value_ids::ValueId;
 
@@ -26,6 +26,8 @@ pub(crate) struct SequenceTree {
 #[derive(Default)]
 pub(crate) struct LiteralUse {
     pub(crate) length: usize,
+    /// The step by it, if there is one alone and from the root, and few literals end with it.
+    pub(crate) only_edge: Option<Edge>,
     pub(crate) labels: SmallVec<[u32; 1]>,
 }
 
@@ -56,6 +58,8 @@ pub(crate) struct Node {
     pub(crate) rest: u32,
     /// The steps from here that register with their label, when this node is reached.
     pub(crate) awaits: Vec<(u32, Edge)>,
+    /// True if steps go on from here.
+    pub(crate) has_children: bool,
     /// The literal that is used for this node alone, and need not be found again once this is reached.
     pub(crate) only_use_of: Option<u32>,
 }
@@ -102,7 +106,7 @@ impl Builder {
         let literals: Vec<Literal> = self.literals.into_entries().into_iter().map(|(literal, _)| literal).collect();
         let mut uses: Vec<LiteralUse> = literals
             .iter()
-            .map(|literal| LiteralUse { length: literal.bytes.len(), labels: SmallVec::new() })
+            .map(|literal| LiteralUse { length: literal.bytes.len(), only_edge: None, labels: SmallVec::new() })
             .collect();
         let mut labels = Vec::with_capacity(self.labels.len());
         for ((literal, around), label) in self.labels.into_entries() {
@@ -126,6 +130,7 @@ impl Builder {
         add_edges(&self.children, &mut labels, &mut nodes);
         note_only_uses(&self.children, &uses, &labels, &mut nodes);
         let automaton = Automaton::new(&literals, separator);
+        note_only_edges(&automaton, &mut uses, &labels);
         SequenceTree { automaton, literals: uses, labels, nodes }
     }
 }
@@ -158,12 +163,43 @@ fn add_edges(children: &Children, labels: &mut [Label], nodes: &mut [Node]) {
     }
 }
 
-/// Notes the literals that one node alone is reached by, from the root.
+/// Notes the literals of one step. Those that are nested deeper are rather done with once the step is taken.
+fn note_only_edges(automaton: &Automaton, uses: &mut [LiteralUse], labels: &[Label]) {
+    /// Most literals that end with each other and are looked at again at each occurrence.
+    const MAX_NESTED: usize = 3;
+    let mut is_nested = vec![false; uses.len()];
+    for literal in 0..uses.len() {
+        let suffixes = || {
+            let next = |at: &u32| Some(automaton.suffix(*at)).filter(|suffix| *suffix != NONE);
+            std::iter::successors(Some(number(literal)), next)
+        };
+        // What is marked has marked the literals that it ends with.
+        if suffixes().nth(MAX_NESTED).is_some() {
+            let unmarked = suffixes().map_while(|at| index(at).filter(|at| is_nested.get(*at) == Some(&false)));
+            for at in unmarked.collect::<Vec<_>>() {
+                if let Some(is_nested) = is_nested.get_mut(at) {
+                    *is_nested = true;
+                }
+            }
+        }
+    }
+    for (of, is_nested) in uses.iter_mut().zip(is_nested) {
+        let [label] = of.labels.as_slice() else { continue };
+        let Some(Label { edges, is_awaited: false, .. }) = index(*label).and_then(|at| labels.get(at)) else {
+            continue;
+        };
+        of.only_edge = match edges.as_slice() {
+            [edge] if edge.parent == ROOT && !is_nested => Some(*edge),
+            _ => None,
+        };
+    }
+}
+
+/// Notes the nodes that steps go on from, and the literals that one node alone is reached by, from the root.
 fn note_only_uses(children: &Children, uses: &[LiteralUse], labels: &[Label], nodes: &mut [Node]) {
-    let mut has_children = vec![false; nodes.len()];
     for ((parent, _, _, _), _) in children.entries() {
-        if let Some(has_children) = index(*parent).and_then(|parent| has_children.get_mut(parent)) {
-            *has_children = true;
+        if let Some(parent) = node(nodes, *parent) {
+            parent.has_children = true;
         }
     }
     for (literal, of) in uses.iter().enumerate() {
@@ -172,9 +208,7 @@ fn note_only_uses(children: &Children, uses: &[LiteralUse], labels: &[Label], no
             continue;
         };
         let [Edge { parent: ROOT, child, .. }] = edges.as_slice() else { continue };
-        if index(*child).and_then(|child| has_children.get(child)) == Some(&false)
-            && let Some(node) = node(nodes, *child)
-        {
+        if let Some(node) = node(nodes, *child).filter(|node| !node.has_children) {
             node.only_use_of = Some(number(literal));
         }
     }

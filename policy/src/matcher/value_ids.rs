@@ -1,6 +1,7 @@
 //! Values of a match field, interned as numbers.
 
 use std::hash::Hash;
+use std::ops::{Deref, DerefMut};
 
 use smallvec::SmallVec;
 
@@ -11,19 +12,110 @@ use crate::collections::sort::sort_by;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct ValueId(pub(crate) u32);
 
+/// Steps that the lookup of one field may take, whatever its value is. A step is an occurrence of a literal that is not
+/// done with, or what is compared beside it.
+const STEPS: usize = 16 << 10;
+
+/// Bytes of what is compared for each step beyond them.
+const BYTES_PER_STEP: usize = 4;
+
 /// The values of one field that match a request: few, since a value matches at most one exact entry and one prefix
 /// or suffix for each of its lengths.
-pub(crate) type Matched = SmallVec<[ValueId; 6]>;
+///
+/// It counts the steps of its lookup, which ends where there are too many: no request costs more than its bytes.
+#[derive(Clone, Debug)]
+pub(crate) struct Matched {
+    ids: SmallVec<[ValueId; 6]>,
+    /// The steps that are left.
+    steps: usize,
+}
+
+impl Default for Matched {
+    fn default() -> Self {
+        Self { ids: SmallVec::new(), steps: STEPS }
+    }
+}
+
+impl PartialEq for Matched {
+    fn eq(&self, other: &Self) -> bool {
+        self.ids == other.ids && self.is_exhausted() == other.is_exhausted()
+    }
+}
+
+impl Eq for Matched {}
+
+impl Deref for Matched {
+    type Target = SmallVec<[ValueId; 6]>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.ids
+    }
+}
+
+impl DerefMut for Matched {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.ids
+    }
+}
+
+impl FromIterator<ValueId> for Matched {
+    fn from_iter<I: IntoIterator<Item = ValueId>>(ids: I) -> Self {
+        Self { ids: ids.into_iter().collect(), ..Self::default() }
+    }
+}
+
+impl Matched {
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    /// Empty matches of the same lookup.
+    pub(crate) fn others(&self) -> Self {
+        Self { ids: SmallVec::new(), steps: self.steps }
+    }
+
+    /// Adds matches of the same lookup, made after these.
+    pub(crate) fn add(&mut self, others: &Self) {
+        self.ids.extend_from_slice(&others.ids);
+        self.steps = others.steps;
+    }
+
+    /// Counts the steps of another lookup that these depend on.
+    pub(crate) fn depend_on(&mut self, other: &Self) {
+        if other.is_exhausted() {
+            self.steps = 0;
+        }
+    }
+
+    /// Reports whether the lookup took too many steps, and more may match than is known.
+    pub(crate) fn is_exhausted(&self) -> bool {
+        self.steps == 0
+    }
+
+    /// Allows the steps for a value of so many bytes, unless there were too many before.
+    pub(crate) fn allow(&mut self, bytes: usize) {
+        if !self.is_exhausted() {
+            self.steps += bytes / BYTES_PER_STEP;
+        }
+    }
+
+    /// Counts steps; false if there are none left.
+    #[inline(always)]
+    pub(crate) fn take(&mut self, steps: usize) -> bool {
+        self.steps = self.steps.saturating_sub(steps);
+        self.steps != 0
+    }
+}
 
 /// Most values that match a request and are not sorted.
 pub(crate) const MAX_UNSORTED: usize = 8;
 
 /// Leaves one of each value.
 pub(crate) fn once_each(matched: &mut Matched) {
-    let mut values = std::mem::take(matched).into_vec();
+    let mut values = std::mem::take(&mut matched.ids).into_vec();
     sort_by(&mut values, Ord::cmp);
     values.dedup();
-    *matched = values.into();
+    matched.ids = values.into();
 }
 
 /// Leaves one of each value where there are many more than the `kept` ones: what is looked up piece by piece would

@@ -20,20 +20,30 @@ pub(crate) fn is_list(value: &[u8]) -> bool {
 pub(crate) fn separated(value: &[u8]) -> Vec<u8> {
     let mut list = Vec::with_capacity(value.len() + 2);
     list.push(b',');
-    let mut rest = Some(value);
-    while let Some(left) = rest {
-        let (element, after) = match memchr2(left, b',', b',') {
-            Some(end) => (left.get(..end).unwrap_or_default(), left.get(end + 1..)),
-            None => (left, None),
-        };
-        let element = trimmed(element);
-        if !element.is_empty() {
-            list.extend_from_slice(element);
-            list.push(b',');
+    let mut last = b',';
+    for byte in value {
+        match *byte {
+            // A blank is of an element where another byte of it follows.
+            b' ' | b'\t' if last == b',' => continue,
+            b',' if last == b',' => continue,
+            b',' => without_blanks(&mut list),
+            _ => {}
         }
-        rest = after;
+        last = *byte;
+        list.push(last);
+    }
+    if last != b',' {
+        without_blanks(&mut list);
+        list.push(b',');
     }
     list
+}
+
+/// Removes the blanks at the end.
+fn without_blanks(list: &mut Vec<u8>) {
+    while let Some(b' ' | b'\t') = list.last() {
+        list.pop();
+    }
 }
 
 /// Brings a value of a policy into the form that a request's value is compared in. Fails on what no header value is.

@@ -2,6 +2,7 @@
 
 mod definition;
 mod fast_path;
+mod hostile_header;
 mod random;
 mod work;
 

@@ -95,9 +95,9 @@ pub(crate) trait HeaderPatterns {
         let mut each = Vec::with_capacity(values.len());
         let mut kept = 0;
         for value in values {
-            let mut whole = Matched::new();
+            let mut whole = found.any.others();
             self.lookup_whole(&self.folded(header::trimmed(value)), &mut whole);
-            found.any.extend_from_slice(&whole);
+            found.any.add(&whole);
             once_each_beyond(&mut found.any, &mut kept);
             each.push(whole);
         }

@@ -123,9 +123,9 @@ impl Index {
         let Some(value) = value else { return };
         if let Some(is_words) = self.claim {
             let ClaimTexts { texts, is_unknown } = ClaimTexts::of(value, is_words);
-            look_up_all(&self.alone, texts.iter().map(String::as_str), &mut found.any);
+            look_up_all(&self.alone, texts.iter().map(|text| &**text), &mut found.any);
             if is_unknown {
-                let known = std::mem::replace(&mut found.any, Matched::from_slice(&self.all));
+                let known = std::mem::replace(&mut found.any, self.all.iter().copied().collect());
                 found.each = [known].into();
             }
             return;

@@ -1,0 +1,366 @@
+//! The most expensive requests that a client can send, each with the policy that it is the most expensive for.
+//!
+//! `host-tests/tests/adversarial_cost.rs` counts their instructions, and `bench` measures their CPU time in Envoy.
+
+use serde_json::{Map, Value, json};
+
+use crate::wasm_host::Request;
+
+/// Patterns of each kind.
+const PATTERNS: usize = 1_000;
+const TEMPLATES: usize = 200;
+const CLAIMS: usize = 500;
+
+/// Bytes of the headers that a proxy accepts, as Envoy does by default.
+pub const LARGEST: usize = 60 << 10;
+
+/// Bytes of the longest path with several readings that is compared.
+const MAX_COMPARED: usize = 8 << 10;
+
+/// A header that a client can repeat. The lines of `user-agent` reach a filter as one.
+const REPEATED: &str = "x-role";
+
+/// The claims of a validated token.
+pub type Claims = Map<String, Value>;
+
+/// A hostile request: what the policy compares, and what the client sends.
+#[derive(Debug)]
+pub struct HostileRequest {
+    /// The name of the row.
+    pub name: &'static str,
+    /// The filter that it is sent to.
+    pub filter: &'static str,
+    /// Makes the configuration of the filter.
+    pub configuration: fn() -> Value,
+    /// Makes a request of about so many bytes, and the claims of its token.
+    pub request: fn(usize) -> (Request, Claims),
+    /// Most instructions for a request of [`LARGEST`] bytes, a fifth above what it takes.
+    pub limit: u64,
+}
+
+fn deny(rules: Value) -> Value {
+    json!([{
+        "apiVersion": "security.istio.io/v1",
+        "kind": "AuthorizationPolicy",
+        "metadata": {"name": "p", "namespace": "shop"},
+        "spec": {"action": "DENY", "rules": rules}
+    }])
+}
+
+/// Denies what matches one of [`PATTERNS`] patterns for a header, each in a rule of its own.
+fn header_rules(header: &str, pattern: &dyn Fn(usize) -> String) -> Value {
+    let rules: Vec<_> = (0..PATTERNS / 2)
+        .map(|rule| {
+            let values = [pattern(2 * rule), pattern(2 * rule + 1)];
+            json!({"when": [{"key": format!("request.headers[{header}]"), "values": values}]})
+        })
+        .collect();
+    deny(json!(rules))
+}
+
+fn headers(pattern: &dyn Fn(usize) -> String) -> Value {
+    json!({"resources": header_rules("user-agent", pattern)})
+}
+
+fn headers_of_identities(pattern: &dyn Fn(usize) -> String) -> Value {
+    json!({"defaultAction": "ALLOW", "resources": header_rules("user-agent", pattern)})
+}
+
+/// A request whose user agent repeats a text, and ends with another.
+fn user_agent(bytes: usize, repeated: &str, end: &str) -> (Request, Claims) {
+    let mut agent: String = repeated.chars().cycle().take(bytes.saturating_sub(end.len())).collect();
+    agent.push_str(end);
+    (Request::new("GET", "orders.shop", "/").with("user-agent", agent.as_bytes()), Claims::new())
+}
+
+/// The texts of all patterns, for what is proportional to a request's bytes.
+fn all(bytes: usize, text: &dyn Fn(usize) -> String) -> String {
+    (0..PATTERNS * bytes / LARGEST).map(text).collect()
+}
+
+/// A request with many lines of one header.
+fn lines(bytes: usize, line: &dyn Fn(usize) -> String) -> (Request, Claims) {
+    let mut request = Request::new("GET", "orders.shop", "/");
+    let mut length = 0;
+    for number in 0.. {
+        let line = line(number);
+        length += line.len() + REPEATED.len();
+        if length > bytes {
+            break;
+        }
+        request = request.with(REPEATED, line.as_bytes());
+    }
+    (request, Claims::new())
+}
+
+fn path(bytes: usize, repeated: &str) -> (Request, Claims) {
+    let path: String = "/".chars().chain(repeated.chars().cycle()).take(bytes).collect();
+    (Request::new("GET", "orders.shop", &path), Claims::new())
+}
+
+fn paths(path: &dyn Fn(usize) -> String) -> Value {
+    let paths: Vec<_> = (0..PATTERNS).map(path).collect();
+    json!({"defaultAction": "ALLOW", "resources": deny(json!([{"to": [{"operation": {"paths": paths}}]}]))})
+}
+
+fn templates(template: &dyn Fn(usize) -> String) -> Value {
+    let paths: Vec<_> = (0..TEMPLATES).map(template).collect();
+    json!({"defaultAction": "ALLOW", "resources": deny(json!([{"to": [{"operation": {"paths": paths}}]}]))})
+}
+
+/// The letters of a class, another for each number.
+fn set(number: usize) -> String {
+    ('a'..='j').enumerate().filter(|(bit, _)| ((number + 1) >> bit) & 1 == 1).map(|(_, letter)| letter).collect()
+}
+
+fn claims() -> Value {
+    let condition = |number| json!({"key": format!("request.auth.claims[c{number}]"), "values": ["*bad*", "x"]});
+    let rules: Vec<_> = (0..CLAIMS).map(|number| json!({"when": [condition(number)]})).collect();
+    json!({"defaultAction": "ALLOW", "resources": deny(json!(rules))})
+}
+
+/// A request with a validated token of these claims.
+fn token(claims: Claims) -> (Request, Claims) {
+    (Request::new("GET", "orders.shop", "/"), claims)
+}
+
+/// All hostile requests.
+pub const HOSTILE_REQUESTS: &[HostileRequest] = &[
+    HostileRequest {
+        name: "texts of the built-in list",
+        filter: "baseline-deny",
+        configuration: || json!({"presets": ["scanners"]}),
+        request: |bytes| user_agent(bytes, "sqlmap nikto xnmapx masscan xzgrabx ffufa fuzz faster u ", ""),
+        limit: 6_800_000,
+    },
+    HostileRequest {
+        name: "one letter",
+        filter: "baseline-deny",
+        configuration: || json!({"presets": ["scanners"]}),
+        request: |bytes| user_agent(bytes, "a", ""),
+        limit: 4_400_000,
+    },
+    HostileRequest {
+        name: "words with a letter beside them",
+        filter: "baseline-deny",
+        configuration: || json!({"presets": ["scanners"]}),
+        request: |bytes| user_agent(bytes, "nmapffuf", ""),
+        limit: 12_200_000,
+    },
+    HostileRequest {
+        name: "texts of all patterns at the end",
+        filter: "baseline-deny",
+        configuration: || headers(&|number| format!("*bad{number}x*")),
+        request: |bytes| user_agent(bytes, "a", &all(bytes, &|number| format!("bad{number}x"))),
+        limit: 8_000_000,
+    },
+    HostileRequest {
+        name: "texts of all patterns at the end, by identity-authz",
+        filter: "identity-authz",
+        configuration: || headers_of_identities(&|number| format!("*bad{number}x*")),
+        request: |bytes| user_agent(bytes, "a", &all(bytes, &|number| format!("bad{number}x"))),
+        limit: 7_200_000,
+    },
+    HostileRequest {
+        name: "first texts of patterns with two",
+        filter: "baseline-deny",
+        configuration: || headers(&|number| format!("*bad{number}x*y{number}z*")),
+        request: |bytes| user_agent(bytes, &all(bytes, &|number| format!("bad{number}x")), ""),
+        limit: 7_200_000,
+    },
+    HostileRequest {
+        name: "first texts of patterns with two, by identity-authz",
+        filter: "identity-authz",
+        configuration: || headers_of_identities(&|number| format!("*bad{number}x*y{number}z*")),
+        request: |bytes| user_agent(bytes, &all(bytes, &|number| format!("bad{number}x")), ""),
+        limit: 6_300_000,
+    },
+    HostileRequest {
+        name: "a second text that all patterns have",
+        filter: "baseline-deny",
+        configuration: || headers(&|number| format!("*bad{number}x*linux*z{number}z*")),
+        request: |bytes| user_agent(bytes, "linux", &all(bytes, &|number| format!("bad{number}x")).repeat(2)),
+        limit: 7_500_000,
+    },
+    HostileRequest {
+        name: "a first text that all patterns have, in every element",
+        filter: "baseline-deny",
+        configuration: || headers(&|number| format!("moz*bad{number}x*z")),
+        request: |bytes| user_agent(bytes, "moz,", &all(bytes, &|number| format!("bad{number}x,"))),
+        limit: 27_400_000,
+    },
+    HostileRequest {
+        name: "a last text that all patterns have, in every element",
+        filter: "identity-authz",
+        configuration: || headers_of_identities(&|number| format!("bad{number}x*linux*z")),
+        request: |bytes| {
+            user_agent(bytes, &all(bytes, &|number| format!("bad{number}x,")), &"linux,".repeat(bytes / 12))
+        },
+        limit: 17_200_000,
+    },
+    HostileRequest {
+        name: "literals that end with each other",
+        filter: "baseline-deny",
+        configuration: || {
+            headers(&|number| format!("*{}*b", "a".repeat(number / 10 + 3) + &format!("{}", number % 10)))
+        },
+        request: |bytes| user_agent(bytes, "a", ""),
+        limit: 4_400_000,
+    },
+    HostileRequest {
+        name: "wildcards in patterns",
+        filter: "baseline-deny",
+        configuration: || headers(&|number| format!("*bad?{number}[x-z]*")),
+        request: |bytes| user_agent(bytes, &all(bytes, &|number| format!("bad_{number}w")), ""),
+        limit: 17_400_000,
+    },
+    HostileRequest {
+        name: "short elements",
+        filter: "baseline-deny",
+        configuration: || {
+            headers(&|number| match number % 4 {
+                0 => format!("a{number}"),
+                1 => format!("b{number}*"),
+                2 => format!("*c{number}"),
+                _ => format!("*d{number}*"),
+            })
+        },
+        request: |bytes| user_agent(bytes, "b1,", ""),
+        limit: 17_500_000,
+    },
+    HostileRequest {
+        name: "short elements, by identity-authz",
+        filter: "identity-authz",
+        configuration: || {
+            headers_of_identities(&|number| match number % 4 {
+                0 => format!("a{number}"),
+                1 => format!("b{number}*"),
+                2 => format!("*c{number}"),
+                _ => format!("*d{number}*"),
+            })
+        },
+        request: |bytes| user_agent(bytes, "b1,", ""),
+        limit: 15_700_000,
+    },
+    HostileRequest {
+        name: "lines by the thousand",
+        filter: "baseline-deny",
+        configuration: || json!({"resources": header_rules(REPEATED, &|number| format!("*bad{number}x*"))}),
+        request: |bytes| lines(bytes, &|number| format!("bad{number}x")),
+        limit: 23_000_000,
+    },
+    HostileRequest {
+        name: "lines by the thousand, by identity-authz",
+        filter: "identity-authz",
+        configuration: || {
+            let resources = header_rules(REPEATED, &|number| format!("bad{number}x*"));
+            json!({"defaultAction": "ALLOW", "resources": resources})
+        },
+        request: |bytes| lines(bytes, &|number| format!("bad{number}x,")),
+        limit: 28_600_000,
+    },
+    HostileRequest {
+        name: "templates that go the same way",
+        filter: "identity-authz",
+        configuration: || templates(&|number| format!("{}/{{*}}/x{number}", "/a".repeat(number % 90))),
+        request: |bytes| path(bytes, "a/"),
+        limit: 1_400_000,
+    },
+    HostileRequest {
+        name: "a long segment",
+        filter: "identity-authz",
+        configuration: || templates(&|number| format!("{}/{{*}}/x{number}/{{**}}/y", "/{*}".repeat(number % 3))),
+        request: |bytes| path(bytes, "a"),
+        limit: 4_800_000,
+    },
+    HostileRequest {
+        name: "prefixes that begin with each other",
+        filter: "identity-authz",
+        configuration: || paths(&|number| format!("/{}*", "a".repeat(number + 1))),
+        request: |bytes| path(bytes, "a"),
+        limit: 3_500_000,
+    },
+    HostileRequest {
+        name: "a path in every reading",
+        filter: "identity-authz",
+        configuration: || paths(&|number| format!("/admin{number}/*")),
+        request: |bytes| path(bytes.min(MAX_COMPARED), "a%2F..;x//b;y%5C.%2F"),
+        limit: 8_800_000,
+    },
+    HostileRequest {
+        name: "a path of slashes and dots in every reading",
+        filter: "identity-authz",
+        configuration: || paths(&|number| format!("/{}*", "a/".repeat(number % 500 + 1) + &number.to_string())),
+        request: |bytes| path(bytes.min(MAX_COMPARED), "a/%2F.;/"),
+        limit: 8_700_000,
+    },
+    HostileRequest {
+        name: "a path in every reading against templates",
+        filter: "identity-authz",
+        configuration: || templates(&|number| format!("{}/{{*}}/x{number}", "/a".repeat(number % 90))),
+        request: |bytes| path(bytes.min(MAX_COMPARED), "a/a%2Fa;x/"),
+        limit: 6_700_000,
+    },
+    HostileRequest {
+        name: "a path in every reading, by baseline-deny's exemptions",
+        filter: "baseline-deny",
+        configuration: || {
+            let paths: Vec<_> = (0..PATTERNS).map(|number| format!("/health{number}/*")).collect();
+            json!({"presets": ["scanners"], "exempt": {"paths": paths}})
+        },
+        request: |bytes| {
+            let (request, claims) = path(bytes.min(MAX_COMPARED), "a%2F..;x//b;y%5C.%2F");
+            (request.with("user-agent", b"sqlmap"), claims)
+        },
+        limit: 17_600_000,
+    },
+    HostileRequest {
+        name: "commas",
+        filter: "baseline-deny",
+        configuration: || headers(&|number| format!("bad{number}*")),
+        request: |bytes| user_agent(bytes, ",", ""),
+        limit: 4_400_000,
+    },
+    HostileRequest {
+        name: "elements of one letter",
+        filter: "identity-authz",
+        configuration: || headers_of_identities(&|number| format!("*{number}")),
+        request: |bytes| user_agent(bytes, "7,", ""),
+        limit: 14_600_000,
+    },
+    HostileRequest {
+        name: "nested literals",
+        filter: "baseline-deny",
+        configuration: || headers(&|number| format!("*{}*x{number}x*", "a".repeat(number % 250 + 3))),
+        request: |bytes| user_agent(bytes, "a", ""),
+        limit: 19_800_000,
+    },
+    HostileRequest {
+        name: "nested literals in elements",
+        filter: "baseline-deny",
+        configuration: || headers(&|number| format!("{}*x{number}x", "a".repeat(number % 250 + 3))),
+        request: |bytes| user_agent(bytes, &format!("{},", "a".repeat(250)), ""),
+        limit: 33_100_000,
+    },
+    HostileRequest {
+        name: "one literal with many surroundings",
+        filter: "baseline-deny",
+        configuration: || headers(&|number| format!("*[{}]?[{}]foo*", set(number), set(number / 30))),
+        request: |bytes| user_agent(bytes, "zzzfoo", ""),
+        limit: 16_900_000,
+    },
+    HostileRequest {
+        name: "claims against a payload",
+        filter: "identity-authz",
+        configuration: claims,
+        request: |bytes| token((0..bytes / 17).map(|number| (format!("c{number}"), json!("value"))).collect()),
+        limit: 18_500_000,
+    },
+    HostileRequest {
+        name: "a claim with many elements",
+        filter: "identity-authz",
+        configuration: claims,
+        request: |bytes| token([("c1".to_owned(), json!(vec!["ba"; bytes / 5]))].into_iter().collect()),
+        limit: 28_000_000,
+    },
+];

@@ -113,6 +113,10 @@ deny: ## Licences, duplicates and sources of dependencies, and known advisories;
 bench: ## Measure the cost of each filter in a real Envoy (about 15 minutes) and write docs/performance.md
 	@cargo run --quiet --locked --package bench
 
+.PHONY: soak
+soak: ## Send ten million requests to a real Envoy with updates, and write its memory into docs/performance.md
+	@cargo run --quiet --locked --package bench -- soak
+
 .PHONY: clean
 clean: ## Remove build outputs; fetched tools stay in .tools
 	rm -rf target dist .demo

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, anyhow, ensure};
 use host_tests::filter;
 use host_tests::wasm_host::{Connection, Request, Root, Vm};
+use serde_json::json;
 
 use crate::variant::{self, CALLER};
 
@@ -15,6 +16,7 @@ pub(crate) enum Shape {
     Principals,
     RulePerPrincipal,
     RulePerPath,
+    Clauses,
     Hosts,
     UserAgents,
 }
@@ -24,29 +26,45 @@ impl Shape {
     pub(crate) const ALL: [Self; 5] =
         [Self::Principals, Self::RulePerPrincipal, Self::RulePerPath, Self::Hosts, Self::UserAgents];
 
+    /// The shapes that are updated in Envoy.
+    pub(crate) const UPDATED: [Self; 6] =
+        [Self::Principals, Self::RulePerPrincipal, Self::RulePerPath, Self::Clauses, Self::Hosts, Self::UserAgents];
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Principals => "principals in one rule",
             Self::RulePerPrincipal => "rules with one principal each",
             Self::RulePerPath => "rules with one path each, for one principal",
+            Self::Clauses => "clauses of rules with ten principals and ten paths each",
             Self::Hosts => "hosts (egress-allowlist)",
             Self::UserAgents => "user-agent patterns (baseline-deny)",
         }
     }
 
-    fn filter(self) -> &'static str {
+    pub(crate) fn filter(self) -> &'static str {
         match self {
-            Self::Principals | Self::RulePerPrincipal | Self::RulePerPath => "identity-authz",
+            Self::Principals | Self::RulePerPrincipal | Self::RulePerPath | Self::Clauses => "identity-authz",
             Self::Hosts => "egress-allowlist",
             Self::UserAgents => "baseline-deny",
         }
     }
 
-    fn configuration(self, rules: usize) -> String {
+    /// A small configuration that denies the request.
+    pub(crate) fn denies(self) -> String {
+        match self.filter() {
+            "baseline-deny" => variant::denied_user_agents(&["Mozilla*".to_owned()]),
+            "egress-allowlist" => json!({"rules": [{"name": "other", "hosts": ["other.example.com"]}]}),
+            _ => json!({"defaultAction": "DENY", "resources": []}),
+        }
+        .to_string()
+    }
+
+    pub(crate) fn configuration(self, rules: usize) -> String {
         match self {
             Self::Principals => variant::principals(rules),
             Self::RulePerPrincipal => variant::rule_per_principal(rules),
             Self::RulePerPath => variant::rule_per_path(rules),
+            Self::Clauses => variant::clauses(rules),
             Self::Hosts => variant::hosts(rules),
             Self::UserAgents => variant::user_agents(rules),
         }

@@ -11,7 +11,7 @@ use crate::settings::Settings;
 use crate::variant::{REQUEST, Series, Variant};
 
 /// Requests in flight at once.
-const BATCH: usize = 50;
+pub(crate) const BATCH: usize = 50;
 
 /// Requests of a subject between two batches of requests without a filter, and the size of those batches: small, so that
 /// both run at the same machine speed. The first requests of a round are not counted, because the CPU caches still hold
@@ -68,7 +68,7 @@ pub(crate) struct Measurements {
 pub(crate) fn measure(server: &Server, variants: &[Variant], settings: &Settings) -> Result<Measurements> {
     let mut subjects = Vec::new();
     let no_filter = variants.iter().find(|variant| variant.series == Series::NoFilter);
-    let mut baseline = server.client(*no_filter.context("no variant without a filter")?)?.http2()?;
+    let mut baseline = client(server, *no_filter.context("no variant without a filter")?)?;
     for variant in variants {
         let context = || format!("warming up {}, which has to allow the request", variant.id());
         subjects.push(Subject::warm_up(server, *variant, settings.round_time).with_context(context)?);
@@ -100,6 +100,10 @@ pub(crate) fn measure(server: &Server, variants: &[Variant], settings: &Settings
     Ok(Measurements { rounds, variants: subjects.iter().map(|subject| subject.measurement(baseline)).collect() })
 }
 
+fn client(server: &Server, variant: Variant) -> Result<Http2Connection> {
+    server.client(&variant.id(), variant.series.has_dns_san())?.http2()
+}
+
 fn send(connection: &mut Http2Connection, requests: usize) -> Result<()> {
     (0..requests / BATCH).try_for_each(|_| connection.send(&REQUEST, BATCH))
 }
@@ -107,7 +111,7 @@ fn send(connection: &mut Http2Connection, requests: usize) -> Result<()> {
 impl Subject {
     /// Connects, sends the warm-up requests, and sets the number of requests per round.
     fn warm_up(server: &Server, variant: Variant, round_time: Duration) -> Result<Self> {
-        let connection = server.client(variant)?.http2()?;
+        let connection = client(server, variant)?;
         let (ratios, baselines, latencies) = (Vec::new(), Vec::new(), Vec::new());
         let mut subject = Self { connection, requests: BATCH, ratios, baselines, latencies };
         let (mut sent, mut elapsed) = (0, Duration::ZERO);
@@ -169,7 +173,7 @@ impl Subject {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a round has far fewer than 2^53 requests")]
-fn microseconds_each(time: Duration, requests: usize) -> f64 {
+pub(crate) fn microseconds_each(time: Duration, requests: usize) -> f64 {
     time.as_secs_f64() * 1e6 / requests as f64
 }
 
@@ -182,7 +186,7 @@ fn batches(requests: f64) -> usize {
     batches
 }
 
-fn median(values: &[f64]) -> f64 {
+pub(crate) fn median(values: &[f64]) -> f64 {
     percentile(values, 50)
 }
 

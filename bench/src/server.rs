@@ -1,32 +1,39 @@
 //! One Envoy with a listener for each variant, and the CPU time of its worker.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use testbed::{CertificateAuthority, Client, Configuration, Envoy, Options, SubjectAltName};
+use testbed::{CertificateAuthority, Client, Configuration, Envoy, Identity, Options, SubjectAltName};
 
-use crate::variant::{CALLER, HANDWRITTEN_MODULES, Variant};
+use crate::variant::{CALLER, HANDWRITTEN_MODULES};
 
 /// Time limit for the worker to become idle.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A listener of the measured Envoy: its name, and its HTTP filters before the router.
+pub(crate) struct Listener {
+    pub(crate) name: String,
+    pub(crate) filters: Vec<Value>,
+}
 
 /// The measured Envoy. It has one worker, so one thread serves all requests.
 pub(crate) struct Server {
     envoy: Envoy,
     /// Client certificates: with a DNS SAN beside the SPIFFE ID, and without.
-    clients: [testbed::Identity; 2],
+    clients: [Identity; 2],
     /// The folder in /proc of the worker's thread.
     worker: PathBuf,
-    _folder: TempDir,
+    authority: CertificateAuthority,
+    folder: TempDir,
 }
 
 impl Server {
-    /// Starts Envoy with one listener per variant and waits until it is ready.
-    pub(crate) fn start(variants: &[Variant]) -> Result<Self> {
+    /// Starts Envoy with these listeners and waits until it is ready. `listeners` gets a folder for their files.
+    pub(crate) fn start(listeners: impl FnOnce(&Path) -> Vec<Listener>) -> Result<Self> {
         testbed::build_filters()?;
         let folder = tempfile::tempdir()?;
         let authority = CertificateAuthority::new("bench")?;
@@ -39,20 +46,33 @@ impl Server {
             fs::write(folder.path().join(name), wat::parse_str(text)?)?;
         }
         let listeners: Vec<_> =
-            variants.iter().map(|variant| listener(*variant, variant.filter(folder.path()), &folder)).collect();
-        let configuration = Configuration::new(json!({"static_resources": {"listeners": listeners}}));
+            listeners(folder.path()).into_iter().map(|listener| listener_json(listener, folder.path())).collect();
+        let configuration = Configuration::new(json!({
+            "node": {"id": "bench", "cluster": "bench"},
+            "static_resources": {"listeners": listeners}
+        }));
         let options =
             Options { binary: testbed::envoy_binary()?, folder: folder.path().to_owned(), workers: 1, detached: false };
         let envoy = Envoy::start(&configuration, &options)?;
         let worker = worker(envoy.process().context("Envoy has no process")?)?;
-        Ok(Self { envoy, clients, worker, _folder: folder })
+        Ok(Self { envoy, clients, worker, authority, folder })
     }
 
-    /// A client of a variant's listener, with a client certificate.
-    pub(crate) fn client(&self, variant: Variant) -> Result<Client> {
+    /// A client of a listener, with a client certificate, with a DNS SAN beside its SPIFFE ID or without.
+    pub(crate) fn client(&self, listener: &str, has_dns_san: bool) -> Result<Client> {
         let [with_dns_name, without_dns_name] = &self.clients;
-        let certificate = if variant.series.has_dns_san() { with_dns_name } else { without_dns_name };
-        Client::tls(self.envoy.listener(&variant.id())?, Some(certificate))
+        let certificate = if has_dns_san { with_dns_name } else { without_dns_name };
+        Client::tls(self.envoy.listener(listener)?, Some(certificate))
+    }
+
+    /// A client of a listener with another certificate.
+    pub(crate) fn client_of(&self, listener: &str, certificate: &Identity) -> Result<Client> {
+        Client::tls(self.envoy.listener(listener)?, Some(certificate))
+    }
+
+    /// The authority that the listeners trust.
+    pub(crate) fn authority(&self) -> &CertificateAuthority {
+        &self.authority
     }
 
     /// Measures the worker's CPU time during `work` and until it is idle again.
@@ -70,6 +90,16 @@ impl Server {
         }
         let text = fs::read_to_string(self.worker.join("schedstat"))?;
         Ok(Duration::from_nanos(text.split_whitespace().next().context("an empty schedstat")?.parse()?))
+    }
+
+    /// The folder of its files.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The id of the process.
+    pub(crate) fn process(&self) -> Result<u32> {
+        self.envoy.process().context("Envoy has no process")
     }
 
     /// Envoy's version, as in `1.40.0`.
@@ -91,15 +121,17 @@ fn worker(process: u32) -> Result<PathBuf> {
     anyhow::bail!("Envoy has no thread wrk:worker_0")
 }
 
-fn listener(variant: Variant, filter: Option<Value>, folder: &TempDir) -> Value {
+fn listener_json(Listener { name, filters }: Listener, folder: &Path) -> Value {
     let router = json!({"name": "envoy.filters.http.router", "typed_config": {
         "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
     }});
-    let filters: Vec<_> = filter.into_iter().chain([router]).collect();
+    let filters: Vec<_> = filters.into_iter().chain([router]).collect();
     let manager = json!({
         "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "bench",
         "codec_type": "HTTP2",
+        "max_request_headers_kb": 96,
+        "common_http_protocol_options": {"max_headers_count": 50_000},
         "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [
             {"match": {"prefix": "/"}, "direct_response": {"status": 200}}
         ]}]},
@@ -110,10 +142,10 @@ fn listener(variant: Variant, filter: Option<Value>, folder: &TempDir) -> Value 
         "require_client_certificate": true,
         "disable_stateless_session_resumption": true,
         "disable_stateful_session_resumption": true,
-        "common_tls_context": testbed::common_tls_context(folder.path())
+        "common_tls_context": testbed::common_tls_context(folder)
     });
     json!({
-        "name": variant.id(),
+        "name": name,
         "address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}},
         "filter_chains": [{
             "transport_socket": {"name": "envoy.transport_sockets.tls", "typed_config": tls},

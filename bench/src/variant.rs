@@ -4,6 +4,8 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
+use crate::server::Listener;
+
 /// The principal of the client.
 pub(crate) const CALLER: &str = "cluster.local/ns/shop/sa/web";
 const HOST: &str = "api.example.com";
@@ -153,6 +155,13 @@ impl Variant {
     }
 }
 
+/// A listener for each variant.
+pub(crate) fn listeners(variants: &[Variant], handwritten: &Path) -> Vec<Listener> {
+    let listener =
+        |variant: &Variant| Listener { name: variant.id(), filters: variant.filter(handwritten).into_iter().collect() };
+    variants.iter().map(listener).collect()
+}
+
 /// All variants up to a size.
 pub(crate) fn all(largest: usize) -> Vec<Variant> {
     let of_series = |series: Series| {
@@ -165,12 +174,12 @@ pub(crate) fn all(largest: usize) -> Vec<Variant> {
 fn filter(variant: Variant, handwritten: &Path) -> Option<Value> {
     let (size, id) = (variant.size, variant.id());
     let sallyport =
-        |filter: &str, configuration: Value| wasm(&id, &testbed::filter_path(filter), &configuration.to_string());
+        |filter: &str, configuration: Value| wasm(&id, &id, &testbed::filter_path(filter), &configuration.to_string());
     Some(match variant.series {
         Series::NoFilter => return None,
-        Series::Cheapest => wasm(&id, &handwritten.join("cheapest.wasm"), ""),
-        Series::ConnectionTag => wasm(&id, &handwritten.join("connection_tag.wasm"), ""),
-        Series::ConnectionTagAndHeaders => wasm(&id, &handwritten.join("connection_tag_and_headers.wasm"), ""),
+        Series::Cheapest => wasm(&id, &id, &handwritten.join("cheapest.wasm"), ""),
+        Series::ConnectionTag => wasm(&id, &id, &handwritten.join("connection_tag.wasm"), ""),
+        Series::ConnectionTagAndHeaders => wasm(&id, &id, &handwritten.join("connection_tag_and_headers.wasm"), ""),
         Series::Principals => sallyport("identity-authz", principals(size)),
         Series::RulePerPrincipal => sallyport("identity-authz", rule_per_principal(size)),
         Series::PrincipalMethodPath => {
@@ -236,10 +245,13 @@ fn allow(principals: &[String], operation: Option<Value>) -> Value {
 
 /// A configuration of `identity-authz` with `size` rules, one principal each.
 pub(crate) fn rule_per_principal(size: usize) -> Value {
-    split_into_policies(
-        "callers",
-        callers(size).iter().map(|caller| json!({"from": [{"source": {"principals": [caller]}}]})),
-    )
+    rule_per_caller(&callers(size))
+}
+
+/// The same for these principals.
+pub(crate) fn rule_per_caller(callers: &[String]) -> Value {
+    let rules = callers.iter().map(|caller| json!({"from": [{"source": {"principals": [caller]}}]}));
+    split_into_policies("callers", rules)
 }
 
 /// A configuration of `identity-authz` with `size` rules, one path each, all for one principal.
@@ -249,6 +261,15 @@ pub(crate) fn rule_per_path(size: usize) -> Value {
         "paths",
         paths(size).map(|path| json!({"from": from, "to": [{"operation": {"paths": [path]}}]})),
     )
+}
+
+/// A configuration of `identity-authz` with rules of ten principals and ten paths each, which make `size` clauses.
+pub(crate) fn clauses(size: usize) -> Value {
+    let (callers, paths): (Vec<_>, Vec<_>) = (callers((size / 10).max(10)), paths(size / 10).collect());
+    let rules = callers.chunks(10).zip(paths.chunks(10)).map(|(callers, paths)| {
+        json!({"from": [{"source": {"principals": callers}}], "to": [{"operation": {"paths": paths}}]})
+    });
+    split_into_policies("clauses", rules)
 }
 
 /// Splits rules over as many policies as needed.
@@ -290,17 +311,21 @@ pub(crate) fn user_agents(size: usize) -> Value {
         1 => format!("tool-{number}x*"),
         _ => format!("tool-{number}x"),
     };
-    let values: Vec<_> = (0..size).map(pattern).collect();
-    let when = json!([{"key": "request.headers[user-agent]", "values": values}]);
+    denied_user_agents(&(0..size).map(pattern).collect::<Vec<_>>())
+}
+
+/// A configuration of `baseline-deny` that denies these patterns.
+pub(crate) fn denied_user_agents(patterns: &[String]) -> Value {
+    let when = json!([{"key": "request.headers[user-agent]", "values": patterns}]);
     policy("tools", json!({"action": "DENY", "rules": [{"when": when}]}))
 }
 
-fn wasm(vm_id: &str, module: &Path, configuration: &str) -> Value {
-    let plugin = testbed::wasm_plugin(vm_id, vm_id, module, &testbed::string_value(configuration));
+pub(crate) fn wasm(name: &str, vm_id: &str, module: &Path, configuration: &str) -> Value {
+    let plugin = testbed::wasm_plugin(name, vm_id, module, &testbed::string_value(configuration));
     http_filter("wasm.v3.Wasm", json!({"config": plugin}))
 }
 
-fn http_filter(kind: &str, keys: Value) -> Value {
+pub(crate) fn http_filter(kind: &str, keys: Value) -> Value {
     let mut typed = json!({"@type": format!("type.googleapis.com/envoy.extensions.filters.http.{kind}")});
     if let (Value::Object(typed), Value::Object(keys)) = (&mut typed, keys) {
         typed.extend(keys);

@@ -55,6 +55,13 @@ fn the_page_has_every_variant_and_every_part() -> Result<()> {
         "\n| 10 principals, relative to the cheapest Wasm filter | ",
         "\n| 10 | rules with one path each, for one principal | 0.",
         "each with another principal, then 2,000 requests, ",
+        "\n| the most expensive hostile request of 60 KiB, in requests without a filter | ",
+        "\n## Hostile requests\n",
+        "\n| baseline-deny | texts of the built-in list | ",
+        "\n| identity-authz | a claim with many elements | ",
+        "\n## Updates\n",
+        "\n| hosts (egress-allowlist) | 10: 0.",
+        "\n| clauses of rules with ten principals and ten paths each | 10: 0.",
     ] {
         ensure!(page.contains(row), "the page lacks {row:?}:\n{page}\n{printed}");
     }
@@ -68,6 +75,26 @@ fn the_page_has_every_variant_and_every_part() -> Result<()> {
     // Thresholds may fail in so short a run, but the exit status has to agree with the page.
     ensure!(output.status.success() != page.contains("**not met**"), "exited with {}:\n{printed}", output.status);
     ensure!(printed.contains("\nnot measured  100,000 principals, relative to 10: "), "{printed}");
+    Ok(())
+}
+
+#[test]
+fn a_soak_replaces_its_section_of_the_page() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let page = folder.path().join("performance.md");
+    fs::write(&page, "# Performance\n\n## Soak in Envoy\n\nold\n\n## Other\n\nkept\n")?;
+    let output = bench(folder.path()).arg("soak").output()?;
+    let (printed, page) = (printed(&output), fs::read_to_string(page)?);
+    ensure!(page.contains(" answers 2,000 requests of 200 callers over 20 connections "), "{page}\n{printed}");
+    ensure!(
+        page.contains("\n| linear memory of the VMs, MiB | ") && !page.contains("MiB | 0.0 |"),
+        "{page}\n{printed}"
+    );
+    ensure!(page.contains("\n## Other\n\nkept\n") && !page.contains("old"), "{page}\n{printed}");
+    ensure!(
+        printed.contains("MiB of linear memory of the VMs gained between a tenth and all of the soak"),
+        "{printed}"
+    );
     Ok(())
 }
 

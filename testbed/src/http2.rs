@@ -15,6 +15,7 @@ pub(crate) const HEADERS: u8 = 1;
 pub(crate) const RST_STREAM: u8 = 3;
 pub(crate) const SETTINGS: u8 = 4;
 pub(crate) const GOAWAY: u8 = 7;
+const CONTINUATION: u8 = 9;
 
 /// Flags.
 pub(crate) const ACK: u8 = 1;
@@ -35,7 +36,7 @@ pub enum StreamOutcome {
 pub(crate) fn exchange(stream: &mut dyn Stream, headers: &[(&[u8], &[u8])]) -> Result<StreamOutcome> {
     let mut bytes = PREFACE.to_vec();
     bytes.extend(frame(SETTINGS, 0, 0, &[])?);
-    bytes.extend(frame(HEADERS, END_HEADERS | END_STREAM, 1, &field_block(headers)?)?);
+    bytes.extend(request_frames(1, &field_block(headers)?)?);
     stream.write_all(&bytes)?;
     stream.flush()?;
     let mut body = Vec::new();
@@ -80,28 +81,45 @@ impl Http2Connection {
     /// of them is not 200.
     pub fn send(&mut self, headers: &[(&[u8], &[u8])], count: usize) -> Result<()> {
         let block = field_block(headers)?;
+        let answers = self.exchange_blocks(std::iter::repeat_n(block.as_slice(), count))?;
+        ensure!(answers.iter().all(|is_ok| *is_ok), "a response is not 200");
+        Ok(())
+    }
+
+    /// Sends [requests](request) concurrently, and waits for all responses. Says for each whether it is 200.
+    pub fn are_ok(&mut self, requests: &[&[u8]]) -> Result<Vec<bool>> {
+        self.exchange_blocks(requests.iter().copied())
+    }
+
+    fn exchange_blocks<'b>(&mut self, blocks: impl Iterator<Item = &'b [u8]>) -> Result<Vec<bool>> {
+        let first = self.next_stream;
         let mut bytes = Vec::new();
-        for _ in 0..count {
-            bytes.extend(frame(HEADERS, END_HEADERS | END_STREAM, self.next_stream, &block)?);
+        let mut answers = Vec::new();
+        for block in blocks {
+            bytes.extend(request_frames(self.next_stream, block)?);
             self.next_stream += 2;
+            answers.push(false);
         }
         self.stream.write_all(&bytes)?;
         self.stream.flush()?;
         let mut finished = 0;
-        while finished < count {
-            let (kind, flags, _, payload) = self.next_frame()?;
+        while finished < answers.len() {
+            let (kind, flags, id, payload) = self.next_frame()?;
             match kind {
                 SETTINGS if flags & ACK == 0 => {
                     self.stream.write_all(&frame(SETTINGS, ACK, 0, &[])?)?;
                     self.stream.flush()?;
                 }
-                HEADERS => ensure!(payload.first() == Some(&STATUS_200), "a response is not 200"),
+                HEADERS if payload.first() == Some(&STATUS_200) => {
+                    let at = id.checked_sub(first).context("a response to an earlier request")? / 2;
+                    *answers.get_mut(usize::try_from(at)?).context("a response without a request")? = true;
+                }
                 RST_STREAM | GOAWAY => bail!("the server reset a stream or the connection"),
                 _ => {}
             }
             finished += usize::from(matches!(kind, HEADERS | DATA) && flags & END_STREAM != 0);
         }
-        Ok(())
+        Ok(answers)
     }
 
     /// Opens `count` tunnels with the same headers, pseudo-headers first, and sends the same bytes in each once it is
@@ -149,6 +167,28 @@ impl Http2Connection {
     }
 }
 
+/// Encodes the headers of a request, pseudo-headers first.
+pub fn request(headers: &[(Vec<u8>, Vec<u8>)]) -> Result<Vec<u8>> {
+    let headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_slice(), value.as_slice())).collect();
+    field_block(&headers)
+}
+
+/// Most bytes of a frame's payload that every peer accepts (RFC 9113, section 4.2).
+const MAX_PAYLOAD: usize = 1 << 14;
+
+/// Returns a field block as a request without a body: HEADERS, and CONTINUATION for what is beyond one frame.
+fn request_frames(stream: u32, block: &[u8]) -> Result<Vec<u8>> {
+    let mut parts = block.chunks(MAX_PAYLOAD).peekable();
+    let (mut kind, mut flags) = (HEADERS, END_STREAM);
+    let mut frames = Vec::with_capacity(block.len() + 64);
+    while let Some(part) = parts.next() {
+        let end = if parts.peek().is_none() { END_HEADERS } else { 0 };
+        frames.extend(frame(kind, flags | end, stream, part)?);
+        (kind, flags) = (CONTINUATION, 0);
+    }
+    Ok(frames)
+}
+
 pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Result<Vec<u8>> {
     let [zero, length @ ..] = u32::try_from(payload.len())?.to_be_bytes();
     if zero != 0 {
@@ -170,17 +210,16 @@ pub(crate) fn field_block(headers: &[(&[u8], &[u8])]) -> Result<Vec<u8>> {
     Ok(block)
 }
 
-/// Encodes a string length with a 7-bit prefix (RFC 7541, section 5.1), up to 16,510.
+/// Encodes a string length with a 7-bit prefix (RFC 7541, section 5.1).
 fn string_length(length: usize) -> Result<Vec<u8>> {
-    match u8::try_from(length) {
-        Ok(short @ 0..127) => Ok(vec![short]),
-        Ok(longer) if longer - 127 < 128 => Ok(vec![127, longer - 127]),
-        _ => {
-            let rest = length.checked_sub(127).context("checked above")?;
-            let (low, high) = (u8::try_from(rest % 128)?, u8::try_from(rest / 128)?);
-            Ok(vec![127, low | 0x80, high])
-        }
+    let Some(mut rest) = length.checked_sub(127) else { return Ok(vec![u8::try_from(length)?]) };
+    let mut bytes = vec![127];
+    while rest >= 128 {
+        bytes.push(u8::try_from(rest % 128)? | 0x80);
+        rest /= 128;
     }
+    bytes.push(u8::try_from(rest)?);
+    Ok(bytes)
 }
 
 type Frame = (u8, u8, u32, Vec<u8>);

@@ -35,7 +35,7 @@ pub use dns_client::{DnsAnswer, DnsTransport, ask_dns};
 pub use dns_server::DnsServer;
 pub use egress_gateway::{EgressGateway, EgressOutcome, Outside};
 pub use envoy::{Envoy, Options, stop_detached};
-pub use http2::{Http2Connection, StreamOutcome};
+pub use http2::{Http2Connection, StreamOutcome, request as http2_request};
 pub use http2_tunnel::Http2Tunnel;
 pub use postgres::Postgres;
 pub use recorder::Recorder;

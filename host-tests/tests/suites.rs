@@ -53,14 +53,13 @@ fn in_wasmtime(filter: &'static str, cases: &[Case]) -> Vec<Trial> {
 /// Returns the trials of a filter's cases in Envoy. The cases share one Envoy and its counters, so the first trial
 /// plays them all, and each reports on its own case.
 fn in_envoy(filter: &'static str, cases: Vec<Case>) -> Vec<Trial> {
-    let names: Vec<_> =
-        cases.iter().map(|case| case.name.clone()).chain([COUNTERS, UPSTREAM].map(str::to_owned)).collect();
+    let names: Vec<_> = cases.iter().map(|case| case.name.clone()).chain(envoy::TOGETHER.map(str::to_owned)).collect();
     let played = Arc::new(OnceLock::new());
     let cases = Arc::new(cases);
     let trial = |name: String| {
         let (played, cases) = (Arc::clone(&played), Arc::clone(&cases));
         Trial::test(format!("envoy {filter} {name}"), move || {
-            let results = played.get_or_init(|| play_in_envoy(filter, &cases).map_err(|error| format!("{error:#}")));
+            let results = played.get_or_init(|| play(filter, &cases).map_err(|error| format!("{error:#}")));
             match results.as_ref().map(|failures| failures.get(&name)) {
                 Ok(None) => Ok(()),
                 Ok(Some(failure)) => Err(failure.into()),
@@ -71,45 +70,6 @@ fn in_envoy(filter: &'static str, cases: Vec<Case>) -> Vec<Trial> {
     names.into_iter().map(trial).collect()
 }
 
-/// The names of the trials about all cases together.
-const COUNTERS: &str = "the counters of all cases together";
-const UPSTREAM: &str = "the connections to the upstream of all cases together";
-
-/// The most refused configurations that one Envoy is given: each has a VM of its own, whose module Envoy compiles for
-/// about a second before it is ready.
-const REFUSALS_OF_ONE_ENVOY: usize = 24;
-
-/// Plays the cases. Returns the failures by the name of the case.
-fn play_in_envoy(filter: &str, cases: &[Case]) -> Result<BTreeMap<String, String>> {
-    let (played, refused): (Vec<_>, Vec<_>) = cases.iter().cloned().partition(|case| case.expect.refused.is_none());
-    let binary = testbed::envoy_binary()?;
-    let mut failures = BTreeMap::new();
-
-    let folder = tempfile::tempdir()?;
-    let fixture = envoy::EnvoyFixture::start(filter, &played, binary.clone(), folder.path().to_owned())?;
-    for case in &played {
-        if let Err(error) = fixture.play(case) {
-            failures.insert(case.name.clone(), format!("{error:#}"));
-        }
-    }
-    if let Err(error) = fixture.check_counters(&played) {
-        failures.insert(COUNTERS.to_owned(), format!("{error:#}"));
-    }
-    if let Err(error) = fixture.check_upstream(&played) {
-        failures.insert(UPSTREAM.to_owned(), format!("{error:#}"));
-    }
-    drop(fixture);
-
-    let mut found = BTreeMap::new();
-    for cases in refused.chunks(REFUSALS_OF_ONE_ENVOY) {
-        let folder = tempfile::tempdir()?;
-        found.extend(envoy::refusals(filter, cases, binary.clone(), folder.path().to_owned())?);
-    }
-    for case in &refused {
-        let lines = found.remove(&case.name).unwrap_or_default();
-        if Some(&lines) != case.expect.refused.as_ref() {
-            failures.insert(case.name.clone(), format!("refused with {lines:#?}, expected {:#?}", case.expect.refused));
-        }
-    }
-    Ok(failures)
+fn play(filter: &str, cases: &[Case]) -> Result<BTreeMap<String, String>> {
+    envoy::play_all(filter, cases, &testbed::envoy_binary()?)
 }

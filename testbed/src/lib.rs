@@ -39,7 +39,7 @@ pub use http2::{Http2Connection, StreamOutcome, request as http2_request};
 pub use http2_tunnel::Http2Tunnel;
 pub use postgres::Postgres;
 pub use recorder::Recorder;
-pub use repository::{build_filters, build_guests, envoy_binary, filter_path, guest_path, root};
+pub use repository::{build_filters, build_guests, envoy_binary, envoy_binary_of, filter_path, guest_path, root};
 pub use reserved_port::ReservedPort;
 pub use smtp_server::SmtpServer;
 pub use tls_server::TlsServer;

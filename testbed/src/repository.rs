@@ -50,23 +50,29 @@ fn run_build(modules: &str) -> Result<()> {
 
 /// The path of an Envoy binary: the variable `ENVOY`, the PATH, or one that is fetched once.
 pub fn envoy_binary() -> Result<PathBuf> {
-    find("tools/find-envoy")
+    find("tools/find-envoy", None)
+}
+
+/// The path of this version of Envoy, as in `1.36.4`, which is fetched once.
+pub fn envoy_binary_of(version: &str) -> Result<PathBuf> {
+    find("tools/find-envoy", Some(version))
 }
 
 /// The folder of PostgreSQL's programs: the variable `POSTGRES_BIN`, the machine's own, or the distribution's packages,
 /// which are fetched once.
 pub(crate) fn postgres_programs() -> Result<PathBuf> {
-    find("tools/find-postgres")
+    find("tools/find-postgres", None)
 }
 
 /// The folder of unbound's programs: the variable `UNBOUND_BIN`, the machine's own, or Debian's packages, which are fetched
 /// once.
 pub(crate) fn unbound_programs() -> Result<PathBuf> {
-    find("tools/find-unbound")
+    find("tools/find-unbound", None)
 }
 
-fn find(tool: &str) -> Result<PathBuf> {
-    let output = Command::new(root().join(tool)).stderr(Stdio::inherit()).output().with_context(|| tool.to_owned())?;
+fn find(tool: &str, version: Option<&str>) -> Result<PathBuf> {
+    let mut command = Command::new(root().join(tool));
+    let output = command.args(version).stderr(Stdio::inherit()).output().with_context(|| tool.to_owned())?;
     if !output.status.success() {
         bail!("{tool} failed; see the messages above");
     }

@@ -292,7 +292,8 @@ impl<P: BytesPlugin> Vm<P> {
 }
 
 impl<P: Plugin> Vm<P> {
-    /// Handles `proxy_on_downstream_connection_close`.
+    /// Handles `proxy_on_downstream_connection_close`. What is followed of the connection ends with
+    /// [`on_delete`](Vm::on_delete), which Envoy calls however a connection ends.
     pub fn on_connection_close(&self, context: u32) {
         self.connections.borrow_mut().remove(&context);
     }

@@ -10,6 +10,7 @@ use testbed::{CertificateAuthority, Configuration, Envoy, Options, SubjectAltNam
 
 use super::LIMIT;
 use super::listener::{filter_configuration, listener};
+use crate::envoy_version::{EnvoyVersion, EnvoyVersions};
 use crate::suite::case::Case;
 
 /// Gives the configuration of each case to one Envoy, in a listener of its own. Returns the lines that the filter logs
@@ -24,6 +25,7 @@ pub fn refusals(
     fs::write(folder.join("trusted.pem"), authority.pem())?;
     authority.issue(&[SubjectAltName::Dns("localhost".to_owned())])?.write(&folder, "server")?;
     let access_log = folder.join("access.log");
+    let (versions, version) = (EnvoyVersions::load()?, EnvoyVersion::of(&binary)?);
     let mut resources = Vec::new();
     for (index, case) in cases.iter().enumerate() {
         let name = format!("refused-{index}");
@@ -32,6 +34,7 @@ pub fn refusals(
         if let Value::Object(keys) = &mut listener {
             keys.insert("@type".to_owned(), json!("type.googleapis.com/envoy.config.listener.v3.Listener"));
         }
+        versions.remove_unknown_settings(version, &mut listener);
         resources.push(listener);
     }
     // Static listeners would end Envoy with the first of them.

@@ -115,7 +115,7 @@ impl<'c, H: Host> CurrentStream<'c, H> {
         }
         if self.is_handshake_pending()? {
             let status = "the service spoke before the client's TLS was known to be established; set \
-                upstream_connect_mode: ON_DOWNSTREAM_TLS_HANDSHAKE in tcp_proxy";
+                upstream_connect_mode: ON_DOWNSTREAM_TLS_HANDSHAKE in tcp_proxy (Envoy 1.37 and later)";
             return Err(AttributeError { attribute: "the client's certificate", status });
         }
         self.context.caller()

@@ -6,12 +6,14 @@ mod imports;
 pub mod metadata;
 mod module;
 mod outcome;
+mod profile;
 mod state;
 mod stream;
 mod vm;
 
 pub use module::Module;
 pub use outcome::{ConnectionOutcome, LocalResponse, Refused, RequestOutcome};
+pub use profile::Profile;
 pub use state::{HostCall, InjectedFailure, LogLine};
 pub use stream::{Connection, Request};
 pub use vm::{Root, Speaker, TunnelEvent, TunnelOutcome, Vm};

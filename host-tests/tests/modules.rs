@@ -19,7 +19,7 @@ const FILTERS: [(&str, &[&str]); 3] = [
         ],
     ),
     // It serves HTTP alone, and rejects connections.
-    ("baseline-deny", &["proxy_on_new_connection"]),
+    ("baseline-deny", &["proxy_on_downstream_data", "proxy_on_new_connection"]),
     (
         "egress-allowlist",
         &[

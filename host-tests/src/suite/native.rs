@@ -1,6 +1,6 @@
 //! Cases in wasmtime, against the built module.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Result, bail};
@@ -21,6 +21,11 @@ use crate::wasm_host::{
 
 /// Plays `case`, whose counters are under `sallyport.<counters>.`.
 pub fn play(module: &Module, counters: &str, case: &Case) -> Result<()> {
+    play_and_record(module, counters, case).map(|_| ())
+}
+
+/// Plays `case` as [`play`] does. Returns the attributes that the module has asked for.
+pub fn play_and_record(module: &Module, counters: &str, case: &Case) -> Result<BTreeSet<String>> {
     let mut vm = Vm::start(module)?;
     let configured = vm.configure(&case.configuration_bytes()?)?;
     if let Some(expected) = &case.expect.refused {
@@ -30,7 +35,7 @@ pub fn play(module: &Module, counters: &str, case: &Case) -> Result<()> {
         if &lines != expected {
             bail!("refused with {lines:#?}, expected {expected:#?}");
         }
-        return Ok(());
+        return Ok(BTreeSet::new());
     }
     let root = configured?;
     for line in &case.expect.loaded {
@@ -58,7 +63,7 @@ pub fn play(module: &Module, counters: &str, case: &Case) -> Result<()> {
     if found != expected {
         bail!("counters {found:?}, expected {expected:?}");
     }
-    Ok(())
+    Ok(vm.attributes().clone())
 }
 
 /// Returns the filter state under `prefix`, without it, and that of Envoy's own that a filter sets.

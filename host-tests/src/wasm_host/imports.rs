@@ -259,6 +259,7 @@ fn get_property(
     record(&mut guest, "proxy_get_property", &path)?;
     let path = String::from_utf8(path).map_err(|_| Status::BadArgument)?;
     let parts: Vec<_> = path.split('\0').collect();
+    guest.state().attributes.insert(parts.join("."));
     let value = guest.state().property(&parts).ok_or(Status::NotFound)?;
     Ok(guest.return_bytes(&value, pointer_out, length_out)?)
 }
@@ -287,6 +288,9 @@ fn call_foreign_function(
     let mut guest = Guest::new(caller)?;
     let name = guest.read(name, name_length)?;
     record(&mut guest, "proxy_call_foreign_function", &name)?;
+    if !guest.state().profile.has_extensions() {
+        return Err(Status::NotFound.into());
+    }
     let argument = guest.read(argument, argument_length)?;
     if name == b"set_envoy_filter_state" {
         let (key, value) = encoding::read_set_envoy_filter_state(&argument).ok_or(Status::BadArgument)?;

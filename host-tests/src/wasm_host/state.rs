@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
+use super::profile::Profile;
 use super::stream::{ConnectionKey, Stream};
 
 /// The values of `proxy_status_t` that this host returns.
@@ -57,6 +58,7 @@ impl fmt::Display for InjectedFailure {
 /// The state behind the imports of one instance.
 #[derive(Debug, Default)]
 pub(super) struct State {
+    pub(super) profile: Profile,
     pub(super) log: Vec<LogLine>,
     pub(super) configuration: Vec<u8>,
     /// True during `proxy_on_configure`, the only time at which the configuration can be read.
@@ -81,6 +83,8 @@ pub(super) struct State {
     pub(super) unrecorded: bool,
     /// The time that the clock shows; `None` is the machine's own.
     pub(super) time: Option<Duration>,
+    /// The attributes that the module has asked for, with a dot between their parts.
+    pub(super) attributes: BTreeSet<String>,
 }
 
 impl State {
@@ -96,6 +100,11 @@ impl State {
     /// has set.
     pub(super) fn property(&self, path: &[&str]) -> Option<Vec<u8>> {
         let stream = self.stream()?;
+        match self.profile {
+            Profile::Envoy => {}
+            Profile::NoAttributes | Profile::HeadersAlone => return None,
+            Profile::TextAttributes => return stream.text_property(path),
+        }
         let module_state = || {
             let [name] = path else { return None };
             let key = format!("wasm.{name}");
@@ -109,7 +118,9 @@ impl State {
     /// is no stream.
     pub(super) fn set_filter_state(&mut self, key: String, value: Vec<u8>) -> bool {
         let connection_scoped = self.connection_scoped.contains(&key);
-        let Some(stream) = self.streams.get_mut(&self.context) else { return false };
+        let Some(stream) = self.streams.get_mut(&self.context).filter(|_| self.profile.has_extensions()) else {
+            return false;
+        };
         let state = match connection_scoped {
             true => self.connection_state.entry(stream.connection.key()).or_default(),
             false => &mut stream.filter_state,
@@ -118,10 +129,13 @@ impl State {
         true
     }
 
-    /// Records a host call. Returns the injected status if it has to fail.
+    /// Records a host call. Returns the status if it has to fail: the injected one, or Unimplemented.
     pub(super) fn record(&mut self, function: &str, subject: &[u8]) -> Option<u32> {
         if self.unrecorded {
             return None;
+        }
+        if !self.profile.implements(function) {
+            return Some(Status::Unimplemented as u32);
         }
         let subject = String::from_utf8_lossy(subject).replace('\0', ".");
         let call = if subject.is_empty() { function.to_owned() } else { format!("{function} {subject}") };

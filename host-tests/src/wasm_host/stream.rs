@@ -183,7 +183,7 @@ impl Stream {
             ["connection", "uri_san_peer_certificate"] => {
                 connection.certificate.as_ref()?.first().map(|uri| encoding::string(uri))
             }
-            ["connection", "requested_server_name"] => connection.server_name.clone(),
+            ["connection", "requested_server_name"] => Some(connection.server_name.clone().unwrap_or_default()),
             ["source", "address"] => Some(encoding::string(&connection.source.to_string())),
             ["source", "port"] => Some(encoding::integer(connection.source.port().into())),
             ["destination", "address"] => Some(encoding::string(&connection.destination.to_string())),
@@ -196,5 +196,22 @@ impl Stream {
             ["metadata"] => Some(connection.metadata.clone()),
             _ => None,
         }
+    }
+
+    /// Returns an attribute as text, or `None` if the proxy of [`Profile::TextAttributes`](super::Profile) has none.
+    pub(super) fn text_property(&self, path: &[&str]) -> Option<Vec<u8>> {
+        let connection = &self.connection;
+        let text = match path {
+            ["connection", "id"] => connection.id.to_string(),
+            ["connection", "mtls"] => connection.certificate.is_some().to_string(),
+            ["connection", "tls_version"] => "TLSv1.3".to_owned(),
+            ["connection", "requested_server_name"] => return connection.server_name.clone(),
+            ["source", "address"] => connection.source.ip().to_string(),
+            ["source", "port"] => connection.source.port().to_string(),
+            ["destination", "address"] => connection.destination.ip().to_string(),
+            ["destination", "port"] => connection.destination.port().to_string(),
+            _ => return None,
+        };
+        Some(text.into_bytes())
     }
 }

@@ -1,6 +1,6 @@
 //! One instance of a module, and the callbacks that a proxy makes into it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::{Result, bail};
@@ -8,6 +8,7 @@ use wasmtime::{Instance, Store, WasmParams, WasmResults};
 
 use super::module::Module;
 use super::outcome::{ConnectionOutcome, Refused, RequestOutcome};
+use super::profile::Profile;
 use super::state::{InjectedFailure, LogLine, MetricKind, State};
 use super::stream::{Connection, Request, Stream, StreamKind};
 
@@ -47,7 +48,13 @@ pub struct Vm {
 impl Vm {
     /// Creates an instance and initializes it.
     pub fn start(module: &Module) -> Result<Self> {
-        let mut store = Store::new(module.module.engine(), State::default());
+        Self::start_in(Profile::Envoy, module)
+    }
+
+    /// Creates an instance in another proxy than Envoy.
+    pub fn start_in(profile: Profile, module: &Module) -> Result<Self> {
+        let state = State { profile, ..State::default() };
+        let mut store = Store::new(module.module.engine(), state);
         // Fails for a module that is not metered, which needs no fuel.
         let _unmetered = store.set_fuel(u64::MAX);
         let instance = module.linker.instantiate(&mut store, &module.module)?;
@@ -319,6 +326,11 @@ impl Vm {
     /// Returns the names of all defined counters.
     pub fn defined_counters(&self) -> Vec<String> {
         self.metrics(MetricKind::Counter).map(|(name, _)| name).collect()
+    }
+
+    /// Returns the attributes that the module has asked for, as in `connection.mtls`.
+    pub fn attributes(&self) -> &BTreeSet<String> {
+        &self.store.data().attributes
     }
 
     /// Returns the period of the timer in milliseconds; 0 means never.

@@ -29,6 +29,12 @@ macro_rules! filter {
             extern "C" fn proxy_on_new_connection(_context: u32) -> u32 {
                 VM.with(|vm| vm.refuse_connection()) as u32
             }
+
+            // If closing failed, Envoy goes on to the next filter with the connection's bytes.
+            #[unsafe(no_mangle)]
+            extern "C" fn proxy_on_downstream_data(_context: u32, _size: usize, _end_of_stream: u32) -> u32 {
+                VM.with(|vm| vm.refuse_connection()) as u32
+            }
         });
     };
     ($plugin:ty, bodies) => {

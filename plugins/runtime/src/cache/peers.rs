@@ -201,8 +201,9 @@ impl<H: Host> PeerCache<H> {
 
 /// `connection.mtls`: whether the client presented a certificate, validated or not.
 fn has_certificate(host: impl Host) -> Result<bool, AttributeError> {
-    let presented = attributes::boolean(host, "connection\0mtls").map_err(|error| error.reading("connection.mtls"))?;
-    Ok(presented == Some(true))
+    const ATTRIBUTE: &str = "connection.mtls";
+    let presented = attributes::boolean(host, "connection\0mtls").map_err(|error| error.reading(ATTRIBUTE))?;
+    presented.ok_or(attributes::missing(ATTRIBUTE))
 }
 
 /// Reads the identity that the peer's certificate proves.

@@ -9,6 +9,11 @@ use crate::abi::Bytes;
 use crate::header_map::HeaderMap;
 use crate::host::{Host, HostError};
 
+/// Error of reading an attribute that every stream has, and that the host says it does not have.
+pub(crate) fn missing(attribute: &'static str) -> AttributeError {
+    AttributeError { attribute, status: "NotFound" }
+}
+
 /// Integer attribute: 8 bytes, little-endian.
 pub(crate) fn integer(host: impl Host, path: &str) -> Result<Option<u64>, HostError> {
     let Some(bytes) = host.property(path)? else { return Ok(None) };
@@ -48,8 +53,11 @@ pub(crate) fn custom_mark(host: impl Host) -> Result<Option<Vec<u8>>, AttributeE
 /// `destination.port`: the port that the connection was addressed to.
 pub(crate) fn destination_port(host: impl Host) -> Result<Option<u16>, AttributeError> {
     const ATTRIBUTE: &str = "destination.port";
-    let port = integer(host, "destination\0port").map_err(|error| error.reading(ATTRIBUTE))?;
-    port.map(u16::try_from).transpose().map_err(|_| AttributeError { attribute: ATTRIBUTE, status: "not a port" })
+    let Some(port) = integer(host, "destination\0port").map_err(|error| error.reading(ATTRIBUTE))? else {
+        // Only a listener on a Unix socket has none.
+        return destination_ip(host)?.map_or(Ok(None), |_| Err(missing(ATTRIBUTE)));
+    };
+    u16::try_from(port).map(Some).map_err(|_| AttributeError { attribute: ATTRIBUTE, status: "not a port" })
 }
 
 /// Port of the upstream: the one that is set for dynamic forwarding, otherwise [`destination_port`].
@@ -62,11 +70,11 @@ pub(crate) fn upstream_port(host: impl Host) -> Result<Option<u16>, AttributeErr
 }
 
 /// `connection.requested_server_name`: the SNI of the client's TLS, `None` if there is none or Envoy's TLS inspector has
-/// not read it.
+/// not read it. Envoy has the attribute then, too, and it is empty.
 pub(crate) fn server_name(host: impl Host) -> Result<Option<Bytes>, AttributeError> {
-    let name = host.property("connection\0requested_server_name");
-    let name = name.map_err(|error| error.reading("connection.requested_server_name"))?;
-    Ok(name.filter(|name| !name.is_empty()))
+    const ATTRIBUTE: &str = "connection.requested_server_name";
+    let name = host.property("connection\0requested_server_name").map_err(|error| error.reading(ATTRIBUTE))?;
+    Ok(Some(name.ok_or(missing(ATTRIBUTE))?).filter(|name| !name.is_empty()))
 }
 
 /// `source.address`: the address of the client, by `X-Forwarded-For` where Envoy trusts it.
@@ -92,10 +100,8 @@ pub(crate) fn direct_remote_ip(host: impl Host) -> Result<Option<IpAddr>, Attrib
 }
 
 fn ip(host: impl Host, path: &str, attribute: &'static str) -> Result<Option<IpAddr>, AttributeError> {
-    match host.property(path).map_err(|error| error.reading(attribute))? {
-        Some(bytes) => parse_ip(&bytes, attribute),
-        None => Ok(None),
-    }
+    let address = host.property(path).map_err(|error| error.reading(attribute))?.ok_or(missing(attribute))?;
+    parse_ip(&address, attribute)
 }
 
 /// Parses an address with or without a port.
@@ -119,7 +125,7 @@ pub(crate) fn time(host: impl Host) -> Result<Duration, AttributeError> {
 /// Dynamic metadata of the stream.
 pub(crate) fn metadata(host: impl Host) -> Result<DynamicMetadata, AttributeError> {
     let bytes = host.property("metadata").map_err(|error| error.reading("metadata"))?;
-    Ok(DynamicMetadata::new(bytes.map_or_else(Vec::new, |bytes| bytes.to_vec())))
+    Ok(DynamicMetadata::new(bytes.ok_or(missing("metadata"))?.to_vec()))
 }
 
 #[cfg(test)]

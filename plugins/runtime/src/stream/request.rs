@@ -121,13 +121,24 @@ impl<'c, H: Host> CurrentStream<'c, H> {
         self.context.caller()
     }
 
-    /// Pseudo-header.
+    /// Pseudo-header. Every request has it, but for the path of a CONNECT (RFC 9113, section 8.5).
     fn pseudo_header(&mut self, slot: Slot<'c, H>, name: &'static str) -> Result<Option<&[u8]>, AttributeError> {
-        if !self.context.prefetch_headers {
-            return self.single_header(slot, name);
+        if self.context.prefetch_headers {
+            self.require_request(name)?;
+            let headers = all_headers(self.context.host(), &mut self.headers)?;
+            return match headers.first(name).map_err(malformed)? {
+                None if name == PATH && headers.first(METHOD).map_err(malformed)? == Some(CONNECT) => Ok(None),
+                None => Err(attributes::missing(name)),
+                value => Ok(value),
+            };
         }
-        self.require_request(name)?;
-        all_headers(self.context.host(), &mut self.headers)?.first(name).map_err(malformed)
+        if self.single_header(slot, name)?.is_none() {
+            let may_lack = name == PATH && self.single_header(|stream| &mut stream.method, METHOD)? == Some(CONNECT);
+            if !may_lack {
+                return Err(attributes::missing(name));
+            }
+        }
+        self.single_header(slot, name)
     }
 
     /// Header that is present once at most, read by itself.
@@ -175,6 +186,9 @@ fn malformed(_: Truncated) -> AttributeError {
     AttributeError { attribute: HEADERS, status: "not a header map" }
 }
 
+const METHOD: &str = ":method";
+const PATH: &str = ":path";
+const CONNECT: &[u8] = b"CONNECT";
 const HEADERS: &str = "request.headers";
 const USER_AGENT: &str = "user-agent";
 
@@ -228,7 +242,7 @@ impl<H: Host> Request for CurrentStream<'_, H> {
     }
 
     fn method(&mut self) -> Result<Option<&[u8]>, AttributeError> {
-        self.pseudo_header(|stream| &mut stream.method, ":method")
+        self.pseudo_header(|stream| &mut stream.method, METHOD)
     }
 
     fn host(&mut self) -> Result<Option<&[u8]>, AttributeError> {
@@ -236,7 +250,7 @@ impl<H: Host> Request for CurrentStream<'_, H> {
     }
 
     fn path(&mut self) -> Result<Option<&[u8]>, AttributeError> {
-        self.pseudo_header(|stream| &mut stream.path, ":path")
+        self.pseudo_header(|stream| &mut stream.path, PATH)
     }
 
     fn header(&mut self, name: &str) -> Result<HeaderValues<'_>, AttributeError> {

@@ -4,6 +4,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -46,7 +47,9 @@ impl Fixture {
             "common_tls_context": testbed::common_tls_context(folder.path())
         }});
         let listeners = [listener("plaintext", &plugin, &Value::Null), listener("tls", &plugin, &tls)];
-        let bootstrap = json!({"static_resources": {"listeners": listeners}});
+        let (service, cluster) = echo(folder.path());
+        let listeners: Vec<_> = listeners.into_iter().chain([service]).collect();
+        let bootstrap = json!({"static_resources": {"listeners": listeners, "clusters": [cluster]}});
         let binary = testbed::envoy_binary_of(&version.to_string())?;
         let options = Options { binary, folder: folder.path().to_owned(), workers: 1, detached: false };
         Ok(Self { envoy: Envoy::start(&Configuration::new(bootstrap), &options)?, authority, _folder: folder })
@@ -75,9 +78,13 @@ fn set(object: &mut Value, key: &str, value: Value) {
 fn listener(name: &str, plugin: &Value, tls: &Value) -> Value {
     let filter =
         json!({"@type": "type.googleapis.com/envoy.extensions.filters.network.wasm.v3.Wasm", "config": plugin});
-    let echo = json!({"@type": "type.googleapis.com/envoy.extensions.filters.network.echo.v3.Echo"});
+    // It passes half-closed connections on, so the filter sees the end of a client that sends nothing.
+    let proxy = json!({
+        "@type": "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
+        "stat_prefix": name, "cluster": "echo"
+    });
     let mut chain = json!({"filters": [
-        {"name": "filter", "typed_config": filter}, {"name": "echo", "typed_config": echo}
+        {"name": "filter", "typed_config": filter}, {"name": "proxy", "typed_config": proxy}
     ]});
     if !tls.is_null() {
         set(&mut chain, "transport_socket", tls.clone());
@@ -88,6 +95,18 @@ fn listener(name: &str, plugin: &Value, tls: &Value) -> Value {
         "address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}},
         "filter_chains": [chain]
     })
+}
+
+/// The listener and the cluster of an echo service.
+fn echo(folder: &Path) -> (Value, Value) {
+    let address = json!({"pipe": {"path": folder.join("echo.socket")}});
+    let echo = json!({"@type": "type.googleapis.com/envoy.extensions.filters.network.echo.v3.Echo"});
+    let chains = json!([{"filters": [{"name": "echo", "typed_config": echo}]}]);
+    let endpoints = json!([{"lb_endpoints": [{"endpoint": {"address": address}}]}]);
+    (
+        json!({"name": "echo", "address": address, "filter_chains": chains}),
+        json!({"name": "echo", "type": "STATIC", "load_assignment": {"cluster_name": "echo", "endpoints": endpoints}}),
+    )
 }
 
 /// Connects and closes.

@@ -3,6 +3,8 @@
 pub(crate) mod exemptions;
 pub(crate) mod fields;
 pub(crate) mod header_field;
+#[cfg(feature = "linear-reading")]
+pub(crate) mod linear;
 mod preset;
 
 use std::borrow::Cow;

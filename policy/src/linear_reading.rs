@@ -1,14 +1,16 @@
 //! The linear reading of conditions: one pattern after the other, without an index. Tests compare the indexes and the
-//! compiled rules with it. It knows most patterns by their text alone.
+//! compiled rules with it, and fuzz targets whole configurations. It knows most patterns by their text alone.
 
 mod address;
+pub(crate) mod answer;
 mod egress;
 mod header_glob;
 mod matches;
 pub(crate) mod metadata;
 mod path_template;
 mod peer;
-mod readings;
+pub(crate) mod readings;
+pub(crate) mod walk;
 
 use std::any::Any;
 
@@ -30,8 +32,9 @@ use crate::authz::fields::server_name::ServerName;
 use crate::authz::fields::service_account::SourceServiceAccount;
 use crate::authz::fields::time::{self, RequestTime};
 use crate::authz::fields::trust_domain::TrustDomain;
+use crate::baseline::header_field::GlobHeader;
 use crate::config::value::Value;
-use crate::identity::error::EvalError;
+use crate::identity::error::{AttributeError, EvalError};
 use crate::matcher::clause::Quantifier;
 
 pub(crate) use matches::Matches;
@@ -74,6 +77,11 @@ pub(crate) fn matches(
     if let Some(FieldValues { field, patterns }) = any.downcast_ref::<FieldValues<Header>>() {
         return Ok(readings::header(patterns, &request.header(&field.name())?, of));
     }
+    if let Some(FieldValues { field, patterns }) = any.downcast_ref::<FieldValues<GlobHeader>>() {
+        let lines: Vec<_> = request.header(&field.name())?.iter().map(|line| line.to_ascii_lowercase()).collect();
+        let lines: Vec<&[u8]> = lines.iter().map(Vec::as_slice).collect();
+        return Ok(readings::header(patterns, &lines, of));
+    }
     if let Some(principals) = patterns::<RequestPrincipalField>(any) {
         let claims = ClaimSource::default().claims(request)?;
         if RequestPrincipal::of(&claims)?.is_none() {
@@ -101,7 +109,7 @@ pub(crate) fn matches(
 
 /// The fields of the peer.
 fn matches_peer(values: &dyn Any, request: &mut dyn Request) -> Result<bool, EvalError> {
-    let Some(id) = request.peer()?.id() else { return Ok(false) };
+    let Some(id) = request.peer()?.require_verified()?.id() else { return Ok(false) };
     Ok(if let Some(principals) = patterns::<Principal>(values) {
         principals.iter().any(|pattern| pattern.matches(id))
     } else if let Some(namespaces) = patterns::<Namespace>(values) {
@@ -111,7 +119,7 @@ fn matches_peer(values: &dyn Any, request: &mut dyn Request) -> Result<bool, Eva
     } else if let Some(domains) = patterns::<TrustDomain>(values) {
         domains.iter().any(|pattern| pattern.matches(id))
     } else {
-        panic!("a field without a linear reading: {values:?}")
+        return Err(AttributeError { attribute: "the field", status: "it has no linear reading" }.into());
     })
 }
 

@@ -1,6 +1,8 @@
 //! The configuration of the filter `identity-authz`.
 
 mod identity;
+#[cfg(feature = "linear-reading")]
+pub(crate) mod linear;
 mod load_notes;
 mod targets;
 

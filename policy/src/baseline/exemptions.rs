@@ -95,7 +95,7 @@ fn joined_headers(value: &[u8]) -> Vec<&[u8]> {
     headers
 }
 
-fn patterns<P>(
+pub(super) fn patterns<P>(
     object: &Object<'_>,
     key: &'static str,
     parse: impl Fn(&str) -> Result<P, String>,

@@ -10,15 +10,20 @@ use crate::linear_reading::matches::Matches;
 impl Matches<IpAddr> for IpBlock {
     fn matches(&self, address: &IpAddr) -> bool {
         let block = self.to_string();
-        let (network, length) = block.split_once('/').expect("a CIDR");
-        let (network, address) = match (network.parse().expect("an address"), address.to_canonical()) {
-            (IpAddr::V4(network), IpAddr::V4(address)) => (network.octets().to_vec(), address.octets().to_vec()),
-            (IpAddr::V6(network), IpAddr::V6(address)) => (network.octets().to_vec(), address.octets().to_vec()),
-            _ => return false,
-        };
-        let bit = |bytes: &[u8], at: usize| bytes[at / 8] >> (7 - at % 8) & 1;
-        (0..length.parse().expect("a length")).all(|at| bit(&network, at) == bit(&address, at))
+        let Some((network, length)) = block.split_once('/') else { return false };
+        let (Ok(network), Ok(length)) = (network.parse(), length.parse()) else { return false };
+        match (network, address.to_canonical()) {
+            (IpAddr::V4(network), IpAddr::V4(address)) => agree(&network.octets(), &address.octets(), length),
+            (IpAddr::V6(network), IpAddr::V6(address)) => agree(&network.octets(), &address.octets(), length),
+            _ => false,
+        }
     }
+}
+
+/// Reports whether the first `length` bits agree.
+fn agree(network: &[u8], address: &[u8], length: usize) -> bool {
+    let bits = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:08b}")).collect::<String>();
+    bits(network).bytes().zip(bits(address).bytes()).take(length).all(|(one, other)| one == other)
 }
 
 impl Matches<u16> for Port {

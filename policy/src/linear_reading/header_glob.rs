@@ -2,7 +2,14 @@
 
 use crate::baseline::header_field::HeaderGlob;
 use crate::linear_reading::matches::Matches;
+use crate::matcher::string_pattern::StringPattern;
 use crate::matcher::wild_pattern::{Symbol, WildPattern};
+
+impl Matches<[u8]> for StringPattern {
+    fn matches(&self, value: &[u8]) -> bool {
+        StringPattern::matches(self, value)
+    }
+}
 
 impl Matches<[u8]> for HeaderGlob {
     fn matches(&self, value: &[u8]) -> bool {
@@ -24,13 +31,12 @@ impl Matches<[u8]> for WildPattern {
             let mut is_behind = false;
             for (at, is_reached) in places.iter().enumerate() {
                 is_behind |= is_reached;
-                match symbol {
-                    Symbol::Star => next[at] = is_behind,
-                    symbol => {
-                        if *is_reached && value.get(at).is_some_and(|byte| symbol.holds(*byte)) {
-                            next[at + 1] = true;
-                        }
-                    }
+                let (reached, holds) = match symbol {
+                    Symbol::Star => (at, is_behind),
+                    symbol => (at + 1, *is_reached && value.get(at).is_some_and(|byte| symbol.holds(*byte))),
+                };
+                if let Some(place) = next.get_mut(reached).filter(|_| holds) {
+                    *place = true;
                 }
             }
             places = next;

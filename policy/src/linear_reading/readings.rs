@@ -13,6 +13,9 @@ use crate::matcher::clause::Quantifier;
 use crate::matcher::path_template::{PathTemplate, SegmentBytes};
 use crate::matcher::string_pattern::StringPattern;
 
+/// Longest path with several readings that is compared, in bytes.
+const MAX_COMPARED_PATH: usize = 8_192;
+
 /// Function that applies a reading to a value or to a pattern.
 type Read = Box<dyn Fn(&str) -> String>;
 
@@ -79,20 +82,27 @@ fn without_dot(host: &str) -> String {
     host.strip_suffix('.').unwrap_or(host).to_owned()
 }
 
-pub(crate) fn header(patterns: &[StringPattern], lines: &[&[u8]], of: Quantifier) -> bool {
-    let lines: Vec<String> = lines.iter().map(|line| text(line).trim_matches([' ', '\t']).to_owned()).collect();
-    let listed = |value: &str| patterns.iter().any(|pattern| pattern.matches(value.as_bytes()));
+/// Compares the lines of a header as bytes, which need not be UTF-8.
+pub(crate) fn header<P: Matches<[u8]>>(patterns: &[P], lines: &[&[u8]], of: Quantifier) -> bool {
+    let lines: Vec<&[u8]> = lines.iter().map(|line| without_blanks(line)).collect();
+    let listed = |value: &[u8]| patterns.iter().any(|pattern| pattern.matches(value));
     match of {
         Quantifier::All => !lines.is_empty() && lines.iter().all(|line| listed(line)),
         Quantifier::Any => {
-            let join = lines.join(",");
-            let elements = lines.iter().flat_map(|line| line.split(',')).map(|part| part.trim_matches([' ', '\t']));
-            let elements: Vec<_> = elements.filter(|element| !element.is_empty()).collect();
+            let elements = lines.iter().flat_map(|line| line.split(|byte| *byte == b',')).map(without_blanks);
+            let mut elements = elements.filter(|element| !element.is_empty());
             lines.iter().any(|line| listed(line))
-                || (lines.len() > 1 && listed(&join))
-                || elements.into_iter().any(listed)
+                || (lines.len() > 1 && listed(&lines.join(&b',')))
+                || elements.any(listed)
         }
     }
+}
+
+fn without_blanks(value: &[u8]) -> &[u8] {
+    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let start = value.iter().take_while(|byte| is_blank(byte)).count();
+    let end = value.iter().rev().take_while(|byte| is_blank(byte)).count();
+    value.get(start..value.len() - end).unwrap_or_default()
 }
 
 pub(crate) fn paths(patterns: &[PathPattern], path: &[u8], of: Quantifier) -> bool {
@@ -100,6 +110,9 @@ pub(crate) fn paths(patterns: &[PathPattern], path: &[u8], of: Quantifier) -> bo
     let spelled = one_spelling(raw);
     let beyond_envoy = raw.iter().any(|byte| must_be_encoded(*byte));
     let readings: Vec<Read> = if has_several_readings(&spelled) { all_path_readings().collect() } else { Vec::new() };
+    if raw.len() > MAX_COMPARED_PATH && !readings.is_empty() {
+        return of == Quantifier::Any;
+    }
     listed(patterns, &spelled, &readings, of, &|pattern, read, value| {
         let written = pattern.to_string();
         match pattern {
@@ -136,29 +149,29 @@ fn must_be_encoded(byte: u8) -> bool {
 
 fn one_spelling(path: &[u8]) -> String {
     let mut spelled = String::new();
-    let mut at = 0;
-    while at < path.len() {
-        let digits = path.get(at + 1..at + 3).and_then(|digits| std::str::from_utf8(digits).ok());
-        let decoded = digits
-            .filter(|digits| path[at] == b'%' && digits.bytes().all(|digit| digit.is_ascii_hexdigit()))
-            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
+    let mut rest = path;
+    while let Some((byte, after)) = rest.split_first() {
+        let digits = after.get(..2).filter(|digits| *byte == b'%' && digits.iter().all(u8::is_ascii_hexdigit));
+        let digits = digits.and_then(|digits| std::str::from_utf8(digits).ok());
+        let decoded = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
         match decoded {
             Some(byte) if byte.is_ascii_alphanumeric() || "-._~".contains(char::from(byte)) => {
                 spelled.push(char::from(byte));
             }
             Some(byte) => spelled.push_str(&format!("%{byte:02X}")),
-            None if must_be_encoded(path[at]) => spelled.push_str(&format!("%{:02X}", path[at])),
-            None => spelled.push(char::from(path[at])),
+            None if must_be_encoded(*byte) => spelled.push_str(&format!("%{byte:02X}")),
+            None => spelled.push(char::from(*byte)),
         }
-        at += if decoded.is_some() { 3 } else { 1 };
+        rest = if decoded.is_some() { after.get(2..).unwrap_or_default() } else { after };
     }
     spelled
 }
 
 fn all_path_readings() -> impl Iterator<Item = Read> {
     let separators = |path: &str| path.replace("%2F", "/").replace("%5C", "/");
-    let parameters =
-        |path: &str| path.split('/').map(|segment| segment.split(';').next().unwrap()).collect::<Vec<_>>().join("/");
+    let parameters = |path: &str| {
+        path.split('/').map(|segment| segment.split(';').next().unwrap_or_default()).collect::<Vec<_>>().join("/")
+    };
     let merged = |path: &str| {
         let mut path = path.to_owned();
         while path.contains("//") {

@@ -8,11 +8,18 @@
 mod agreement;
 pub mod baseline_deny;
 pub mod configuration;
+pub mod destinations;
 pub mod egress_allowlist;
+pub mod forwarded_certificates;
+pub mod header_maps;
 pub mod identity_authz;
 pub mod json;
+pub mod metadata;
+pub mod paths;
 pub mod request;
 #[cfg(feature = "suites")]
 pub mod seeds;
 #[cfg(feature = "suites")]
 pub mod targets;
+pub mod tokens;
+pub mod tunnels;

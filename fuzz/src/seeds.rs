@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::{fs, io};
 
-use crate::json::Json;
+use crate::json::{Json, map_entry};
 
 /// Cases of one filter.
 pub struct Suites {
@@ -47,6 +47,160 @@ impl Suites {
         };
         distinct(self.cases.iter().map(input))
     }
+
+    /// Returns lists of path patterns, each with the path of its case.
+    pub fn paths(&self) -> Vec<Vec<u8>> {
+        let inputs = self.cases.iter().flat_map(|one| {
+            let path = request_value(&one.case, "path").unwrap_or_else(|| b"/".to_vec());
+            let mut lists = Vec::new();
+            collect_lists(&one.configuration, &["paths", "notPaths"], &mut lists);
+            lists.into_iter().map(move |list| {
+                let patterns = list.iter().flat_map(|pattern| [&text_of(pattern)[..], b"\n"].concat());
+                patterns.chain(path.iter().copied()).collect()
+            })
+        });
+        distinct(inputs)
+    }
+
+    /// Returns metadata messages with the tokens of the cases.
+    pub fn metadata(&self) -> Vec<Vec<u8>> {
+        let payloads = self.tokens_of_cases().map(Json::to_proto_value);
+        let keys = ["payload", "corp"];
+        distinct(payloads.zip(keys.into_iter().cycle()).map(|(payload, key)| {
+            let structure = map_entry(key, &payload);
+            [map_entry("envoy.filters.http.jwt_authn", &structure), map_entry("other", &structure)].concat()
+        }))
+    }
+
+    /// Returns tokens with a condition on each of their claims.
+    pub fn tokens(&self) -> Vec<Vec<u8>> {
+        distinct(self.tokens_of_cases().map(|token| {
+            let mut input = token.to_string().into_bytes();
+            let Json::Object(claims) = token else { return input };
+            for (claim, value) in claims {
+                let one = value.items().first().unwrap_or(value);
+                input.extend([b"\n", claim.as_bytes(), b"=", &text_of(one)].concat());
+            }
+            input
+        }))
+    }
+
+    fn tokens_of_cases(&self) -> impl Iterator<Item = &Json> {
+        self.cases.iter().filter_map(|one| one.case.get("caller")?.get("token"))
+    }
+
+    /// Returns forwarded certificates behind each other.
+    pub fn forwarded_certificates(&self) -> Vec<Vec<u8>> {
+        let headers = self.cases.iter().flat_map(|one| headers_of(&one.case));
+        let values: Vec<_> = headers
+            .filter(|(name, _)| name.eq_ignore_ascii_case(b"x-forwarded-client-cert"))
+            .map(|(_, value)| value)
+            .collect();
+        let next = values.iter().skip(1).chain(values.first());
+        distinct(values.iter().zip(next).map(|(one, other)| [&one[..], b"\n", other].concat()))
+    }
+
+    /// Returns the requests of the cases in the encoding of a header map.
+    pub fn header_maps(&self) -> Vec<Vec<u8>> {
+        distinct(self.cases.iter().map(|one| {
+            let mut headers = headers_of(&one.case);
+            for (key, name) in [("method", ":method"), ("host", ":authority"), ("path", ":path")] {
+                if let Some(value) = request_value(&one.case, key) {
+                    headers.insert(0, (name.as_bytes().to_vec(), value));
+                }
+            }
+            header_map(&headers)
+        }))
+    }
+
+    /// Returns the authorities and server names of the cases.
+    pub fn destinations(&self) -> Vec<Vec<u8>> {
+        let hosts = self.cases.iter().filter_map(|one| request_value(&one.case, "host"));
+        let names = self.cases.iter().filter_map(|one| one.case.get("passthrough")?.get("serverName").map(text_of));
+        distinct(hosts.chain(names))
+    }
+}
+
+/// Returns ClientHellos behind the authority of a tunnel, whole and in small records.
+pub fn tunnels() -> Vec<Vec<u8>> {
+    let mut inputs = Vec::new();
+    for (authority, names) in [
+        ("api.test:443", &["api.test"][..]),
+        ("api.test:443", &["API.test."]),
+        ("api.test:443", &["other.test"]),
+        ("api.test:443", &["api.test", "other.test"]),
+        ("api.test:443", &[]),
+        ("192.0.2.1:443", &[]),
+        ("api.test:22", &["api.test"]),
+    ] {
+        let message = client_hello(names);
+        for size in [1, 40, 16_384] {
+            let records = message.chunks(size).flat_map(|fragment| [&[22, 3, 1][..], &prefixed(2, fragment)].concat());
+            inputs.push([authority.as_bytes(), b"\n"].concat().into_iter().chain(records).collect());
+        }
+    }
+    inputs.push(b"api.test:22\nSSH-2.0-x\r\n".to_vec());
+    inputs.push(b"api.test:22\n\x80\x2e\x01\x03\x01".to_vec());
+    inputs
+}
+
+/// Writes a ClientHello with these server names, each in an extension of its own.
+fn client_hello(names: &[&str]) -> Vec<u8> {
+    let extension = |kind: [u8; 2], content: &[u8]| [&kind[..], &prefixed(2, content)].concat();
+    let mut extensions = extension([0, 10], &[0, 2, 0, 29]);
+    for name in names {
+        extensions.extend(extension([0, 0], &prefixed(2, &[&[0][..], &prefixed(2, name.as_bytes())].concat())));
+    }
+    extensions.extend(extension([0, 43], &[2, 3, 4]));
+    let fields = [&[3, 3][..], &[7; 32], &prefixed(1, &[9; 32]), &prefixed(2, &[0x13, 1]), &prefixed(1, &[0])].concat();
+    [&[1][..], &prefixed(3, &[fields, prefixed(2, &extensions)].concat())].concat()
+}
+
+/// Writes bytes after their length in `width` bytes.
+fn prefixed(width: usize, bytes: &[u8]) -> Vec<u8> {
+    let length = bytes.len().to_be_bytes();
+    let start = length.len().saturating_sub(width);
+    [length.get(start..).unwrap_or_default(), bytes].concat()
+}
+
+/// Writes headers as the host does: a count, the lengths of each pair, then each name and value with a NUL behind it.
+fn header_map(headers: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
+    let number = |number: usize| u32::try_from(number).unwrap_or_default().to_le_bytes();
+    let lengths = headers.iter().flat_map(|(name, value)| [number(name.len()), number(value.len())]);
+    let lengths: Vec<u8> = [number(headers.len())].into_iter().chain(lengths).flatten().collect();
+    let texts = headers.iter().flat_map(|(name, value)| [name.as_slice(), b"\0", value, b"\0"].concat());
+    lengths.into_iter().chain(texts).collect()
+}
+
+/// Collects the lists under some keys, wherever they are.
+fn collect_lists<'j>(json: &'j Json, keys: &[&str], found: &mut Vec<&'j [Json]>) {
+    match json {
+        Json::List(items) => items.iter().for_each(|item| collect_lists(item, keys, found)),
+        Json::Object(entries) => {
+            for (key, value) in entries {
+                match value {
+                    Json::List(items) if keys.contains(&key.as_str()) => found.push(items),
+                    _ => collect_lists(value, keys, found),
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Returns a value of the request of a case.
+fn request_value(case: &Json, key: &str) -> Option<Vec<u8>> {
+    case.get("request")?.get(key).map(bytes_of)
+}
+
+/// Returns the headers of a case, names in lower case.
+fn headers_of(case: &Json) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let headers = case.get("request").and_then(|request| request.get("headers")).map(Json::items).unwrap_or_default();
+    let pair = |header: &Json| match header.items() {
+        [name, value] => Some((bytes_of(name).to_ascii_lowercase(), bytes_of(value))),
+        _ => None,
+    };
+    headers.iter().filter_map(pair).collect()
 }
 
 /// Returns each input once, in order.
@@ -80,10 +234,8 @@ fn request_lines(case: &Json) -> Vec<u8> {
                 line(key, &bytes_of(value));
             }
         }
-        for header in request.get("headers").map(Json::items).unwrap_or_default() {
-            if let [name, value] = header.items() {
-                line("header", &[&bytes_of(name), &b":"[..], &bytes_of(value)].concat());
-            }
+        for (name, value) in headers_of(case) {
+            line("header", &[&name, &b":"[..], &value].concat());
         }
     }
     if let Some(mark) = case.get("mark") {

@@ -2,8 +2,11 @@
 
 use std::io;
 
-use crate::seeds::Suites;
-use crate::{baseline_deny, egress_allowlist, identity_authz};
+use crate::seeds::{self, Suites};
+use crate::{
+    baseline_deny, destinations, egress_allowlist, forwarded_certificates, header_maps, identity_authz, metadata,
+    paths, tokens, tunnels,
+};
 
 /// A fuzz target.
 pub struct Target {
@@ -16,7 +19,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 3] = [
+pub const TARGETS: [Target; 10] = [
     Target {
         name: "identity_authz",
         check: identity_authz::check,
@@ -32,4 +35,23 @@ pub const TARGETS: [Target; 3] = [
         check: egress_allowlist::check,
         seeds: || Ok(Suites::read("egress-allowlist")?.configurations()),
     },
+    Target { name: "paths", check: paths::check, seeds: || Ok(Suites::read("identity-authz")?.paths()) },
+    Target { name: "metadata", check: metadata::check, seeds: || Ok(Suites::read("identity-authz")?.metadata()) },
+    Target { name: "tokens", check: tokens::check, seeds: || Ok(Suites::read("identity-authz")?.tokens()) },
+    Target {
+        name: "forwarded_certificates",
+        check: forwarded_certificates::check,
+        seeds: || Ok(Suites::read("identity-authz")?.forwarded_certificates()),
+    },
+    Target {
+        name: "header_maps",
+        check: header_maps::check,
+        seeds: || Ok(Suites::read("identity-authz")?.header_maps()),
+    },
+    Target {
+        name: "destinations",
+        check: destinations::check,
+        seeds: || Ok(Suites::read("egress-allowlist")?.destinations()),
+    },
+    Target { name: "tunnels", check: tunnels::check, seeds: || Ok(seeds::tunnels()) },
 ];

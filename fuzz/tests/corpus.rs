@@ -101,4 +101,11 @@ targets! {
     identity_authz
     baseline_deny
     egress_allowlist
+    paths
+    metadata
+    tokens
+    forwarded_certificates
+    header_maps
+    destinations
+    tunnels
 }

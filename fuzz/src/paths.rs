@@ -9,6 +9,9 @@ use crate::request::TextRequest;
 /// The most patterns of a list.
 const MAX_PATTERNS: usize = 4;
 
+/// Longest path with several readings that is compared, in bytes.
+const MAX_COMPARED: usize = 8_192;
+
 /// Compares every use of a list of paths with the linear reading, for a path and for another spelling of it.
 pub fn check(data: &[u8]) {
     let mut lines: Vec<&[u8]> = data.split(|byte| *byte == b'\n').collect();
@@ -21,7 +24,8 @@ pub fn check(data: &[u8]) {
     let Some(patterns) = patterns.filter(|patterns| !patterns.is_empty()) else { return };
     let patterns = Json::List(patterns).to_string();
     let request = of_path(path);
-    let respelled = of_path(&respelled(path));
+    // Longer ones are not compared where they can be read in several ways.
+    let respelled = Some(respelled(path)).filter(|path| path.len() <= MAX_COMPARED).map(|path| of_path(&path));
     for (action, key) in [("DENY", "paths"), ("DENY", "notPaths"), ("ALLOW", "paths"), ("ALLOW", "notPaths")] {
         let configuration = format!(
             r#"{{"defaultAction": "ALLOW", "resources": [{{"apiVersion": "security.istio.io/v1",
@@ -34,8 +38,10 @@ pub fn check(data: &[u8]) {
         if let Some(linear) = linear {
             assert_agrees(&linear.decide(&mut request.clone()), &decided);
         }
-        let again = outcome(&compiled.policy().decide(&mut respelled.clone()));
-        assert_eq!(again, decided, "{action} by {key}: another spelling of the path on the left");
+        if let Some(respelled) = &respelled {
+            let again = outcome(&compiled.policy().decide(&mut respelled.clone()));
+            assert_eq!(again, decided, "{action} by {key}: another spelling of the path on the left");
+        }
     }
     check_exemption(&patterns, &request);
 }

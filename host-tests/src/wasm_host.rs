@@ -14,6 +14,6 @@ mod vm;
 pub use module::Module;
 pub use outcome::{ConnectionOutcome, LocalResponse, Refused, RequestOutcome};
 pub use profile::Profile;
-pub use state::{HostCall, InjectedFailure, LogLine};
+pub use state::{HostCall, InjectedAnswer, InjectedFailure, LogLine};
 pub use stream::{Connection, Request};
 pub use vm::{Root, Speaker, TunnelEvent, TunnelOutcome, Vm};

@@ -41,11 +41,39 @@ pub struct InjectedFailure {
 }
 
 impl InjectedFailure {
-    /// Returns four failures of each call: BadArgument, InternalFailure, Unimplemented, and a status that no
+    /// The statuses of failures: every one of the specification but NotFound, which is an answer, and some that no
     /// specification has.
+    pub const STATUSES: [u32; 14] = [2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 99, 255, u32::MAX];
+
+    /// Returns failures of each call, with each of the [`STATUSES`](Self::STATUSES).
     pub fn each_of(calls: impl IntoIterator<Item: Into<HostCall>>) -> impl Iterator<Item = Self> {
-        let failures = |call: HostCall| [2, 10, 12, 99].map(|status| Self { call: call.clone(), status });
+        let failures = |call: HostCall| Self::STATUSES.map(|status| Self { call: call.clone(), status });
         calls.into_iter().map(Into::into).flat_map(failures)
+    }
+}
+
+/// Bytes that host calls return instead of those that they would, which a test injects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InjectedAnswer {
+    /// The calls that return them: every [`HostCall`] that begins with this text, where it returns bytes.
+    pub call: HostCall,
+    /// The bytes.
+    pub bytes: Vec<u8>,
+}
+
+impl InjectedAnswer {
+    /// Returns answers of sizes that nothing has to each call: none, one byte, less and more than an integer has, and far
+    /// too many.
+    pub fn each_of(calls: impl IntoIterator<Item: Into<HostCall>>) -> impl Iterator<Item = Self> {
+        let answers =
+            |call: HostCall| [0, 1, 7, 9, 70_000].map(|size| Self { call: call.clone(), bytes: vec![0xff; size] });
+        calls.into_iter().map(Into::into).flat_map(answers)
+    }
+}
+
+impl fmt::Display for InjectedAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} returns {} bytes", self.call, self.bytes.len())
     }
 }
 
@@ -79,6 +107,9 @@ pub(super) struct State {
     pub(super) context: u32,
     pub(super) host_calls: Vec<HostCall>,
     pub(super) injected_failure: Option<InjectedFailure>,
+    pub(super) injected_answer: Option<InjectedAnswer>,
+    /// The bytes that the current host call has to return instead of its own.
+    pub(super) answer: Option<Vec<u8>>,
     /// Stops the recording of host calls, so that a soak test does not pay for it.
     pub(super) unrecorded: bool,
     /// The time that the clock shows; `None` is the machine's own.
@@ -141,6 +172,8 @@ impl State {
         let call = if subject.is_empty() { function.to_owned() } else { format!("{function} {subject}") };
         let failure = self.injected_failure.as_ref().filter(|failure| call.starts_with(&failure.call));
         let status = failure.map(|failure| failure.status);
+        let answer = self.injected_answer.as_ref().filter(|answer| call.starts_with(&answer.call));
+        self.answer = answer.map(|answer| answer.bytes.clone());
         self.host_calls.push(call);
         status
     }

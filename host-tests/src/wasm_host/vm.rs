@@ -9,7 +9,7 @@ use wasmtime::{Instance, Store, WasmParams, WasmResults};
 use super::module::Module;
 use super::outcome::{ConnectionOutcome, Refused, RequestOutcome};
 use super::profile::Profile;
-use super::state::{InjectedFailure, LogLine, MetricKind, State};
+use super::state::{InjectedAnswer, InjectedFailure, LogLine, MetricKind, State};
 use super::stream::{Connection, Request, Stream, StreamKind};
 
 mod tunnel;
@@ -295,6 +295,11 @@ impl Vm {
     /// Makes host calls fail from now on; `None` ends that.
     pub fn inject_failure(&mut self, failure: Option<InjectedFailure>) {
         self.store.data_mut().injected_failure = failure;
+    }
+
+    /// Makes host calls return these bytes from now on; `None` ends that.
+    pub fn inject_answer(&mut self, answer: Option<InjectedAnswer>) {
+        self.store.data_mut().injected_answer = answer;
     }
 
     /// Stops recording host calls, for a soak test: [`ConnectionOutcome::host_calls`] and

@@ -49,14 +49,12 @@ impl LinearEgressAllowlist {
             entry.hosts.iter().all(|hosts| hosts.iter().any(|pattern| pattern.matches(&host)))
                 && entry.ports.iter().any(|pattern| pattern.matches(&(protocol, port)))
         };
-        let walked = |rule: &Rule| WalkedRule {
-            name: rule.name.to_string(),
-            action: rule.action,
-            mode: rule.mode,
-            holds: match rule.entries.iter().any(leads_there) {
+        let walked = |rule: &Rule| {
+            let (holds, is_certain) = match rule.entries.iter().any(leads_there) {
                 true => rule_holds(&rule.sources, rule.action, request),
-                false => Truth::No,
-            },
+                false => (Truth::No, true),
+            };
+            WalkedRule { name: rule.name.to_string(), action: rule.action, mode: rule.mode, holds, is_certain }
         };
         let rules: Vec<_> = self.rules.iter().map(walked).collect();
         // A rule that only reports lets nothing out.

@@ -77,6 +77,8 @@ pub enum XfccError {
     TooManyElements,
     /// A quote is left open.
     OpenQuote,
+    /// A backslash stands outside quotes.
+    Backslash,
     /// Malformed element, counted from 1.
     Element(usize, XfccElementError),
 }
@@ -104,6 +106,7 @@ impl fmt::Display for XfccError {
             Self::TooLong => f.write_str("it is longer than 16 KiB"),
             Self::TooManyElements => f.write_str("it has more than 32 elements"),
             Self::OpenQuote => f.write_str("a quote is left open"),
+            Self::Backslash => f.write_str("a backslash stands outside quotes"),
             Self::Element(number, error) => write!(f, "element {number} {error}"),
         }
     }

@@ -20,7 +20,7 @@ const MAX_PAIRS: usize = 32;
 /// Reads the identity that the last element names. Several headers are read as one, joined by commas.
 ///
 /// Without a header, or without a URI in the element, there is no identity. A malformed header denies any request whose
-/// decision refers to identity: an open quote, a pair without `=`, a key that is not one of Envoy's, a key other
+/// decision refers to identity: an open quote, a backslash outside quotes, a pair without `=`, a key that is not one of Envoy's, a key other
 /// than `By` and `DNS` that comes twice, a URI that is no SPIFFE ID. Blanks between a comma and an element are none
 /// (RFC 9110, section 5.6.1).
 pub fn forwarded_peer(values: &[&[u8]]) -> Peer {
@@ -42,7 +42,7 @@ fn uri_of_the_last(header: &[u8]) -> Result<Vec<u8>, XfccError> {
     if header.len() > MAX_BYTES {
         return Err(XfccError::TooLong);
     }
-    let elements = split(header, b',').ok_or(XfccError::OpenQuote)?;
+    let elements = split(header, b',')?;
     if elements.len() > MAX_ELEMENTS {
         return Err(XfccError::TooManyElements);
     }
@@ -95,24 +95,27 @@ fn uri_of(element: &[u8]) -> Result<Vec<u8>, XfccElementError> {
     Ok(uri)
 }
 
-/// The parts between separators that stand outside quotes; `None` where a quote is left open.
-fn split(text: &[u8], separator: u8) -> Option<Vec<&[u8]>> {
+/// The parts between separators that stand outside quotes. Fails where a quote is left open, and where a backslash
+/// stands outside quotes: with a quote of a client before it, it could escape the one behind it, so that what the proxy
+/// wrote would be read as a part of what the client sent.
+fn split(text: &[u8], separator: u8) -> Result<Vec<&[u8]>, XfccError> {
     let mut parts = Vec::new();
     let (mut start, mut quoted, mut escaped) = (0, false, false);
     for (at, byte) in text.iter().enumerate() {
         match byte {
             _ if escaped => escaped = false,
             b'\\' if quoted => escaped = true,
+            b'\\' => return Err(XfccError::Backslash),
             b'"' => quoted = !quoted,
             _ if *byte == separator && !quoted => {
-                parts.push(text.get(start..at)?);
+                parts.push(text.get(start..at).unwrap_or_default());
                 start = at + 1;
             }
             _ => {}
         }
     }
-    parts.push(text.get(start..)?);
-    (!quoted).then_some(parts)
+    parts.push(text.get(start..).unwrap_or_default());
+    if quoted { Err(XfccError::OpenQuote) } else { Ok(parts) }
 }
 
 /// A value without its quotes; one with a quote inside is malformed.
@@ -141,9 +144,10 @@ mod tests {
         let long = format!("URI={WEB};Cert=\"{}\"", "x".repeat(MAX_BYTES));
         let many = format!("{}URI={WEB}", "Hash=a,".repeat(32));
         let pairs = format!("{}URI={WEB}", "DNS=a;".repeat(32));
+        const BACKSLASH: &str = "a backslash stands outside quotes";
         const KEY_1: &str = "element 1 has a key in pair 1 that is none of By, Hash, Cert, Chain, Subject, URI and DNS";
         const KEY_2: &str = "element 1 has a key in pair 2 that is none of By, Hash, Cert, Chain, Subject, URI and DNS";
-        let rows: [(&[&str], &str); 36] = [
+        let rows: [(&[&str], &str); 39] = [
             (&[], "NoForwardedIdentity"),
             (&[""], "element 1 is empty"),
             (&["URI=spiffe://cluster.local/ns/shop/sa/web"], WEB),
@@ -178,6 +182,10 @@ mod tests {
             (&["Hash=1;URI=spiffe://td/x,By=spiffe://td/gw;URI=spiffe://td/admin"], "spiffe://td/admin"),
             (&["Hash=1;Hash=2;URI=spiffe://td/x"], "element 1 has Hash twice"),
             (&["Subject=\"unterminated,URI=spiffe://td/x"], "a quote is left open"),
+            // Of a certificate with DNS names that are none. The client's quote makes one pair of all that follows.
+            (&["Hash=1;Subject=\"\";URI=spiffe://td/x;DNS=\\\"b\""], BACKSLASH),
+            (&["URI=spiffe://td/admin;DNS=\"", "Hash=1;Subject=\"\";URI=spiffe://td/x;DNS=\\\"b\""], BACKSLASH),
+            (&["DNS=a\\b;URI=spiffe://td/x"], BACKSLASH),
             (&["URI"], "element 1 has no `=` in pair 1"),
             (&["URI=spiffe://td/x;Role=admin"], KEY_2),
             (&["URI=\"spiffe://td/x\"y\""], "a quote is left open"),

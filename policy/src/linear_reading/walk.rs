@@ -30,6 +30,8 @@ pub(crate) struct WalkedRule {
     pub(crate) action: Action,
     pub(crate) mode: EnforcementMode,
     pub(crate) holds: Truth,
+    /// True if all of its conditions can be known.
+    pub(crate) is_certain: bool,
 }
 
 /// Rules of one configuration in the order in which they are reported, and what decides where none matches.
@@ -58,11 +60,13 @@ impl Walk {
                 walk.allow_is_reported |= policy.mode == EnforcementMode::Report;
             }
             for (label, clauses) in policy.rule_labels().zip(&policy.rules) {
+                let (holds, is_certain) = rule_holds(clauses, policy.action, request);
                 walk.rules.push(WalkedRule {
                     name: RuleName::new(policy.name.clone(), label).to_string(),
                     action: policy.action,
                     mode: policy.mode,
-                    holds: rule_holds(clauses, policy.action, request),
+                    holds,
+                    is_certain,
                 });
             }
         }
@@ -81,7 +85,7 @@ impl Walk {
         LinearAnswer {
             outcome,
             audit: audit.map(|rule| rule.name.clone()),
-            is_certain: self.rules.iter().all(|rule| rule.holds != Truth::Unknown),
+            is_certain: self.rules.iter().all(|rule| rule.is_certain),
         }
     }
 
@@ -116,12 +120,19 @@ impl Walk {
     }
 }
 
-/// Reports whether all conditions of one of a rule's clauses hold.
-pub(crate) fn rule_holds(clauses: &Dnf, action: Action, request: &mut dyn Request) -> Truth {
+/// Reports whether all conditions of one of a rule's clauses hold, and whether every one of them can be known.
+pub(crate) fn rule_holds(clauses: &Dnf, action: Action, request: &mut dyn Request) -> (Truth, bool) {
+    let mut is_certain = true;
     let mut clause_holds = |clause: &Vec<Predicate>| {
-        clause.iter().map(|predicate| holds(predicate, action, request)).min().unwrap_or(Truth::Yes)
+        let conditions = clause.iter().map(|predicate| holds(predicate, action, request));
+        let truth = |truth: Truth| {
+            is_certain &= truth != Truth::Unknown;
+            truth
+        };
+        conditions.map(truth).min().unwrap_or(Truth::Yes)
     };
-    clauses.iter().map(&mut clause_holds).max().unwrap_or(Truth::No)
+    let holds = clauses.iter().map(&mut clause_holds).max().unwrap_or(Truth::No);
+    (holds, is_certain)
 }
 
 /// Reports whether one condition holds. Where a value has several readings, one that matches is enough to keep out, and

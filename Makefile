@@ -98,6 +98,10 @@ versions: ## Play all cases, and what depends on the proxy's version, in Envoy 1
 oracle: ## Compare identity-authz with Envoy's RBAC filter on 20,000 random policies and requests
 	ORACLE_PAIRS=$${ORACLE_PAIRS:-20000} cargo test --locked --package host-tests --test oracle -- --nocapture
 
+.PHONY: fuzz
+fuzz: ## Play each fuzz target for a minute, or FUZZ_SECONDS; needs cargo-fuzz
+	@tools/fuzz
+
 .PHONY: manifests
 manifests: ## Count by kind what of the manifests of FOLDER the filters load, pass over and refuse
 	@cargo run --quiet --locked --package host-tests --bin manifests -- "$${FOLDER:?is missing, as in make manifests FOLDER=/etc/policies}"

@@ -7,7 +7,7 @@ use fastrand::Rng;
 use fuzz::targets::{TARGETS, Target};
 
 /// Mutations of each target's inputs, of which `FUZZ_MUTATIONS` sets another number.
-const MUTATIONS: usize = 2_000;
+const MUTATIONS: usize = 1_000;
 
 /// Largest input that mutations make.
 const MAX_BYTES: usize = 16 * 1024;

@@ -3,7 +3,7 @@
 pub(crate) mod exemptions;
 pub(crate) mod fields;
 pub(crate) mod header_field;
-#[cfg(feature = "linear-reading")]
+#[cfg(any(test, feature = "linear-reading"))]
 pub(crate) mod linear;
 mod preset;
 

@@ -13,7 +13,7 @@ pub(crate) mod fields;
 pub(crate) mod fqdn_pattern;
 pub(crate) mod host_index;
 pub(crate) mod host_pattern;
-#[cfg(feature = "linear-reading")]
+#[cfg(any(test, feature = "linear-reading"))]
 pub(crate) mod linear;
 pub(crate) mod load_notes;
 pub(crate) mod name_glob;

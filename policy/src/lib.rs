@@ -67,11 +67,11 @@ pub use authz::custom::{CustomPolicies, MARK_KEY, NO_PROVIDER, RequiredAuthorize
 pub use authz::decision::Decision;
 pub use authz::denial::{CustomDenial, Denial, Evaluation};
 pub use authz::identity_authz::IdentityAuthz;
-#[cfg(feature = "linear-reading")]
+#[cfg(any(test, feature = "linear-reading"))]
 pub use authz::identity_authz::linear::LinearIdentityAuthz;
 pub use authz::policy_name::{PolicyName, RuleName};
 pub use baseline::BaselineDeny;
-#[cfg(feature = "linear-reading")]
+#[cfg(any(test, feature = "linear-reading"))]
 pub use baseline::linear::LinearBaselineDeny;
 pub use collections::bytes::bytes_eq;
 pub use config::deny_response::DenyResponse;
@@ -85,7 +85,7 @@ pub use egress::client_hello::ClientHelloError;
 pub use egress::compiled::EgressPolicy;
 pub use egress::decision::EgressDenial;
 pub use egress::dns_names::{DnsName, DnsNames};
-#[cfg(feature = "linear-reading")]
+#[cfg(any(test, feature = "linear-reading"))]
 pub use egress::linear::LinearEgressAllowlist;
 pub use egress::outbound::{DestinationNames, DynamicDestination};
 pub use egress::request::{EgressProtocol, EgressRequest};
@@ -99,5 +99,5 @@ pub use identity::peer::Peer;
 pub use identity::settings::{CertificateValidation, DirectRemoteAddress, IdentitySource};
 pub use identity::spiffe_id::SpiffeId;
 pub use identity::xfcc::forwarded_peer;
-#[cfg(feature = "linear-reading")]
+#[cfg(any(test, feature = "linear-reading"))]
 pub use linear_reading::answer::{LinearAnswer, LinearOutcome};

@@ -28,7 +28,7 @@ impl DynamicMetadata {
     }
 }
 
-#[cfg(feature = "linear-reading")]
+#[cfg(any(test, feature = "linear-reading"))]
 impl DynamicMetadata {
     /// Returns the value that `filter` set under `key` as JSON with sorted keys, of which the last of repeated ones counts.
     /// A number with a fraction is `0.5`, one that is not known exactly `inf`.

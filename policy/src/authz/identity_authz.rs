@@ -1,7 +1,7 @@
 //! The configuration of the filter `identity-authz`.
 
 mod identity;
-#[cfg(feature = "linear-reading")]
+#[cfg(any(test, feature = "linear-reading"))]
 pub(crate) mod linear;
 mod load_notes;
 mod targets;

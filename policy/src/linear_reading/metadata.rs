@@ -51,7 +51,7 @@ pub(crate) fn lists_claim(patterns: &[MetadataPattern], value: &Value, of: Quant
 }
 
 /// Writes a value as JSON with sorted keys, of which the last of repeated ones counts.
-#[cfg(feature = "linear-reading")]
+#[cfg(any(test, feature = "linear-reading"))]
 pub(crate) fn sorted_json(value: &Value) -> String {
     let text = |text: &String| serde_json::Value::from(text.as_str()).to_string();
     match value {

@@ -7,75 +7,27 @@ use fastrand::Rng;
 
 use super::*;
 use crate::authz::decision::Decision;
-use crate::authz::engine::rule::{Action, Predicate};
-use crate::config::enforcement_mode::EnforcementMode;
-use crate::egress::authority::{Authority, Host};
 use crate::egress::decision::EgressDenial;
-use crate::egress::entry::Entry;
+use crate::egress::linear::LinearEgressAllowlist;
 use crate::egress::outbound::OutboundRequest;
 use crate::egress::request::EgressProtocol;
-use crate::linear_reading::{self, Matches};
-use crate::matcher::clause::Quantifier;
+use crate::linear_reading::answer::LinearOutcome;
 use crate::test_support::random::pick;
 use crate::test_support::yaml::json;
 
-/// Reads a configuration's rules without compiling them.
-fn rules_of(json: &str) -> Vec<Rule> {
-    let (document, resources) = Value::parse_streaming(json.as_bytes(), "resources").expect("JSON");
-    let diagnostics = Diagnostics::default();
-    let read = read(&ConfigNode::root(&document, &diagnostics), &resources);
-    match diagnostics.into_result(read) {
-        Ok(configuration) => configuration.rules.list,
-        Err(refusal) => panic!("{refusal} in {json}"),
-    }
+/// Reads a configuration without compiling it.
+fn uncompiled(json: &str) -> LinearEgressAllowlist {
+    LinearEgressAllowlist::parse(json.as_bytes()).unwrap_or_else(|| panic!("{json}"))
 }
 
 /// The numbered steps of [`EgressPolicy::decide`], by walking every rule.
-fn linear(rules: &[Rule], request: &mut FakeRequest) -> String {
-    let named = if request.protocol == EgressProtocol::Tls { &request.server_name } else { &request.host };
-    let bytes = named.clone().unwrap_or_default();
-    let target = match request.protocol {
-        EgressProtocol::Tls => Host::parse(&bytes).ok().map(|host| (host, request.port)),
-        _ => Authority::parse(&bytes).ok().map(|destination| (destination.host, destination.port)),
-    };
-    let Some((host, port)) = target else { return "denied".to_owned() };
-    let port = match (request.protocol, port) {
-        (_, Some(port)) => port,
-        (EgressProtocol::Http, None) => 80,
-        _ => return "denied".to_owned(),
-    };
-    if let (EgressProtocol::Http, Some(name)) = (request.protocol, &request.server_name)
-        && Host::parse(name).as_ref() != Ok(&host)
-    {
-        return "denied".to_owned();
-    }
-    let access = request.protocol;
-    let mut matching = |action, mode| {
-        rules
-            .iter()
-            .filter(|rule| rule.action == action && rule.mode == mode)
-            .find(|rule| {
-                let holds = |predicate: &Predicate, request: &mut FakeRequest| {
-                    linear_reading::matches(&*predicate.values, request, Quantifier::Any) != Ok(predicate.negated)
-                };
-                let leads_there = |entry: &Entry| {
-                    entry.hosts.iter().all(|hosts| hosts.iter().any(|pattern| pattern.matches(&host)))
-                        && entry.ports.iter().any(|pattern| pattern.matches(&(access, port)))
-                };
-                rule.entries.iter().any(leads_there)
-                    && rule.sources.iter().any(|source| source.iter().all(|predicate| holds(predicate, request)))
-            })
-            .map(|rule| rule.name.to_string())
-    };
-    if let Some(rule) = matching(Action::Deny, EnforcementMode::Enforce) {
-        return format!("denied by {rule}");
-    }
-    if matching(Action::Allow, EnforcementMode::Enforce).is_none() {
-        return "denied".to_owned();
-    }
-    match matching(Action::Deny, EnforcementMode::Report) {
-        Some(rule) => format!("allowed, not by {rule}"),
-        None => "allowed".to_owned(),
+fn linear(configuration: &LinearEgressAllowlist, request: &mut FakeRequest) -> String {
+    match configuration.decide(request).outcome {
+        LinearOutcome::Deny(Some(rule)) => format!("denied by {rule}"),
+        LinearOutcome::Deny(None) => "denied".to_owned(),
+        LinearOutcome::WouldDeny(Some(rule)) => format!("allowed, not by {rule}"),
+        LinearOutcome::Allow => "allowed".to_owned(),
+        other => format!("{other:?}"),
     }
 }
 
@@ -264,7 +216,7 @@ fn the_compiled_rules_agree_with_walking_every_rule() {
     let mut met = HashMap::<&str, usize>::new();
     for _ in 0..800 {
         let json = random_configuration(&mut rng);
-        let rules = rules_of(&json);
+        let rules = uncompiled(&json);
         let configuration = load(&json);
         for _ in 0..50 {
             let mut request = random_request(&mut rng);
@@ -310,7 +262,7 @@ fn however_many_rules_there_are_a_few_are_checked() {
             let rules: Vec<_> =
                 (0..count).map(|n| format!("{{name: r{n}, action: {action}, {}}}", difference(n))).collect();
             let json = json(&format!("rules: [{}]", rules.join(", ")));
-            let (configuration, rules) = (load(&json), rules_of(&json));
+            let (configuration, rules) = (load(&json), uncompiled(&json));
             let policy = configuration.policy();
             for n in [0, count / 2, count - 1, count] {
                 for host in ["x.com", &format!("h{n}.example.com"), &format!("a.b.h{n}.example.com")] {

@@ -4,36 +4,17 @@ use fastrand::Rng;
 
 use super::random::{random_policy, random_request};
 use super::*;
-use crate::authz::engine::rule::{Action, Predicate};
-use crate::linear_reading;
-use crate::matcher::clause::Quantifier;
+use crate::linear_reading::answer::LinearOutcome;
+use crate::linear_reading::walk::Walk;
 
 /// The numbered steps of [`CompiledPolicy::decide`], by walking every rule.
 pub(super) fn linear(policies: &[AuthorizationPolicy], request: &mut FakeRequest) -> String {
-    let mut matching = |action| {
-        let mut names = Vec::new();
-        for policy in policies.iter().filter(|policy| policy.action == action) {
-            for (number, clauses) in policy.rules.iter().enumerate() {
-                // Of a header's values one that matches keeps out, and all have to match to be let in.
-                let holds = |predicate: &Predicate, request: &mut FakeRequest| {
-                    let of =
-                        if (action == Action::Deny) == predicate.negated { Quantifier::All } else { Quantifier::Any };
-                    linear_reading::matches(&*predicate.values, request, of) != Ok(predicate.negated)
-                };
-                if clauses.iter().any(|clause| clause.iter().all(|predicate| holds(predicate, request))) {
-                    names.push(RuleName::new(policy.name.clone(), RuleLabel::Number(number)).to_string());
-                }
-            }
-        }
-        names.sort();
-        names
-    };
-    if let Some(rule) = matching(Action::Deny).first() {
-        return format!("denied by {rule}");
-    }
-    match matching(Action::Allow).is_empty() {
-        true => "denied".to_owned(),
-        false => "allowed".to_owned(),
+    let walk = Walk::of_policies(policies.iter(), DefaultAction::Deny, EnforcementMode::Enforce, request);
+    match walk.answer().outcome {
+        LinearOutcome::Deny(Some(rule)) => format!("denied by {rule}"),
+        LinearOutcome::Deny(None) => "denied".to_owned(),
+        LinearOutcome::Allow => "allowed".to_owned(),
+        other => format!("{other:?}"),
     }
 }
 

@@ -77,8 +77,8 @@ pub enum XfccError {
     TooManyElements,
     /// A quote is left open.
     OpenQuote,
-    /// A backslash stands outside quotes.
-    Backslash,
+    /// A quote stands within a value, or a backslash outside quotes.
+    MisplacedQuote,
     /// Malformed element, counted from 1.
     Element(usize, XfccElementError),
 }
@@ -106,7 +106,7 @@ impl fmt::Display for XfccError {
             Self::TooLong => f.write_str("it is longer than 16 KiB"),
             Self::TooManyElements => f.write_str("it has more than 32 elements"),
             Self::OpenQuote => f.write_str("a quote is left open"),
-            Self::Backslash => f.write_str("a backslash stands outside quotes"),
+            Self::MisplacedQuote => f.write_str("a quote or a backslash stands where Envoy writes none"),
             Self::Element(number, error) => write!(f, "element {number} {error}"),
         }
     }

@@ -20,9 +20,9 @@ const MAX_PAIRS: usize = 32;
 /// Reads the identity that the last element names. Several headers are read as one, joined by commas.
 ///
 /// Without a header, or without a URI in the element, there is no identity. A malformed header denies any request whose
-/// decision refers to identity: an open quote, a backslash outside quotes, a pair without `=`, a key that is not one of Envoy's, a key other
-/// than `By` and `DNS` that comes twice, a URI that is no SPIFFE ID. Blanks between a comma and an element are none
-/// (RFC 9110, section 5.6.1).
+/// decision refers to identity: an open quote, a quote within a value, a backslash outside quotes, a pair without `=`, a
+/// key that is not one of Envoy's, a key other than `By` and `DNS` that comes twice, a URI that is no SPIFFE ID. Blanks
+/// between a comma and an element are none (RFC 9110, section 5.6.1).
 pub fn forwarded_peer(values: &[&[u8]]) -> Peer {
     if values.is_empty() {
         return Peer::Unauthenticated(UnauthenticatedReason::NoForwardedIdentity);
@@ -95,24 +95,32 @@ fn uri_of(element: &[u8]) -> Result<Vec<u8>, XfccElementError> {
     Ok(uri)
 }
 
-/// The parts between separators that stand outside quotes. Fails where a quote is left open, and where a backslash
-/// stands outside quotes: with a quote of a client before it, it could escape the one behind it, so that what the proxy
-/// wrote would be read as a part of what the client sent.
+/// The parts between separators that stand outside quotes. Fails where a quote is left open.
+///
+/// Fails too where a quote does not begin or end a value, and where a backslash stands outside quotes: behind an open
+/// quote of a client, what the proxy wrote could be read as a part of what the client sent.
 fn split(text: &[u8], separator: u8) -> Result<Vec<&[u8]>, XfccError> {
     let mut parts = Vec::new();
-    let (mut start, mut quoted, mut escaped) = (0, false, false);
+    let (mut start, mut previous, mut quoted, mut escaped, mut closed) = (0, 0, false, false, false);
     for (at, byte) in text.iter().enumerate() {
         match byte {
             _ if escaped => escaped = false,
             b'\\' if quoted => escaped = true,
-            b'\\' => return Err(XfccError::Backslash),
-            b'"' => quoted = !quoted,
-            _ if *byte == separator && !quoted => {
-                parts.push(text.get(start..at).unwrap_or_default());
-                start = at + 1;
+            b'"' if quoted => (quoted, closed) = (false, true),
+            _ if quoted => {}
+            b',' | b';' => {
+                closed = false;
+                if *byte == separator {
+                    parts.push(text.get(start..at).unwrap_or_default());
+                    start = at + 1;
+                }
             }
+            b'"' if previous == b'=' => quoted = true,
+            b'"' | b'\\' => return Err(XfccError::MisplacedQuote),
+            _ if closed => return Err(XfccError::MisplacedQuote),
             _ => {}
         }
+        previous = *byte;
     }
     parts.push(text.get(start..).unwrap_or_default());
     if quoted { Err(XfccError::OpenQuote) } else { Ok(parts) }
@@ -144,10 +152,10 @@ mod tests {
         let long = format!("URI={WEB};Cert=\"{}\"", "x".repeat(MAX_BYTES));
         let many = format!("{}URI={WEB}", "Hash=a,".repeat(32));
         let pairs = format!("{}URI={WEB}", "DNS=a;".repeat(32));
-        const BACKSLASH: &str = "a backslash stands outside quotes";
+        const MISPLACED: &str = "a quote or a backslash stands where Envoy writes none";
         const KEY_1: &str = "element 1 has a key in pair 1 that is none of By, Hash, Cert, Chain, Subject, URI and DNS";
         const KEY_2: &str = "element 1 has a key in pair 2 that is none of By, Hash, Cert, Chain, Subject, URI and DNS";
-        let rows: [(&[&str], &str); 39] = [
+        let rows: [(&[&str], &str); 40] = [
             (&[], "NoForwardedIdentity"),
             (&[""], "element 1 is empty"),
             (&["URI=spiffe://cluster.local/ns/shop/sa/web"], WEB),
@@ -183,13 +191,14 @@ mod tests {
             (&["Hash=1;Hash=2;URI=spiffe://td/x"], "element 1 has Hash twice"),
             (&["Subject=\"unterminated,URI=spiffe://td/x"], "a quote is left open"),
             // Of a certificate with DNS names that are none. The client's quote makes one pair of all that follows.
-            (&["Hash=1;Subject=\"\";URI=spiffe://td/x;DNS=\\\"b\""], BACKSLASH),
-            (&["URI=spiffe://td/admin;DNS=\"", "Hash=1;Subject=\"\";URI=spiffe://td/x;DNS=\\\"b\""], BACKSLASH),
-            (&["DNS=a\\b;URI=spiffe://td/x"], BACKSLASH),
+            (&["Hash=1;Subject=\"\";URI=spiffe://td/x;DNS=\\\"b\""], MISPLACED),
+            (&["URI=spiffe://td/admin;DNS=\"", "Hash=1;Subject=\"\";URI=spiffe://td/x;DNS=\\\"b\""], MISPLACED),
+            (&["DNS=a\\b;URI=spiffe://td/x"], MISPLACED),
             (&["URI"], "element 1 has no `=` in pair 1"),
             (&["URI=spiffe://td/x;Role=admin"], KEY_2),
-            (&["URI=\"spiffe://td/x\"y\""], "a quote is left open"),
-            (&["URI=\"spiffe://td/x\"y"], "element 1 has a quote or a backslash within its URI"),
+            (&["URI=\"spiffe://td/x\"y\""], MISPLACED),
+            (&["URI=\"spiffe://td/x\"y"], MISPLACED),
+            (&["URI=\"spiffe://td/x\\\\y\""], "element 1 has a quote or a backslash within its URI"),
             (&["nonsense,URI=spiffe://td/x"], "element 1 has no `=` in pair 1"),
             (&["URI=https://td/x"], "InvalidSpiffeId(Malformed)"),
             (&["URI= spiffe://td/x"], "InvalidSpiffeId(Malformed)"),

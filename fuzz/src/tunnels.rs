@@ -1,6 +1,6 @@
 //! The first bytes inside a CONNECT tunnel: an authority in the first line, then what the client sends.
 
-use sallyport_policy::{EgressAllowlist, Host, Tunnel, TunnelFault, TunnelStep};
+use sallyport_policy::{Authority, Decision, EgressAllowlist, Host, Tunnel, TunnelFault, TunnelStep};
 
 use crate::request::TextRequest;
 
@@ -37,10 +37,10 @@ pub fn check(data: &[u8]) {
 /// Opens a tunnel to an authority, whatever it is.
 fn open(authority: &[u8]) -> Option<(Tunnel, Host)> {
     let mut request = TextRequest::parse(&[b"method CONNECT", &[b"host ", authority].concat()]);
-    let host = sallyport_policy::Authority::parse(authority).ok()?.host;
-    let configuration = br#"{"mode": "enforce", "ipAddresses": "allow", "rules": [{"name": "all", "hosts": ["*"]}]}"#;
+    let host = Authority::parse(authority).ok()?.host;
+    let configuration = br#"{"rules": [{"name": "any", "hosts": ["any.invalid"]}]}"#;
     let compiled = EgressAllowlist::parse(configuration).ok()?;
-    let tunnel = compiled.policy().tunnel(&sallyport_policy::Decision::Allow, &mut request)?;
+    let tunnel = compiled.policy().tunnel(&Decision::Allow, &mut request)?;
     Some((tunnel, host))
 }
 
@@ -105,5 +105,25 @@ impl<'m> Reader<'m> {
     fn prefixed(&mut self, width: usize) -> &'m [u8] {
         let length = self.take(width).iter().fold(0, |length, byte| (length << 8) | usize::from(*byte));
         self.take(length)
+    }
+}
+
+#[cfg(all(test, feature = "suites"))]
+mod tests {
+    use super::*;
+    use crate::seeds;
+
+    #[test]
+    fn seeds_pass_are_held_and_fail() {
+        let verdicts = seeds::tunnels().into_iter().map(|seed| {
+            let end = seed.iter().position(|byte| *byte == b'\n').expect("a line");
+            let (tunnel, _) = open(&seed[..end]).expect("a tunnel");
+            verdict(tunnel, [&seed[end + 1..]].into_iter())
+        });
+        let verdicts: Vec<_> = verdicts.collect();
+        assert!(verdicts.contains(&Ok(TunnelStep::Pass)), "{verdicts:?}");
+        assert!(verdicts.contains(&Err(TunnelFault::NoServerName)), "{verdicts:?}");
+        let is_other = |verdict: &Verdict| matches!(verdict, Err(TunnelFault::OtherServerName(_)));
+        assert!(verdicts.iter().any(is_other), "{verdicts:?}");
     }
 }

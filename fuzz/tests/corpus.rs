@@ -1,7 +1,7 @@
 //! Plays the corpus, the seeds from the suites and random mutations of both through every property.
 
 use std::path::Path;
-use std::{fs, panic};
+use std::{fs, io, panic};
 
 use fastrand::Rng;
 use fuzz::targets::{TARGETS, Target};
@@ -12,16 +12,15 @@ const MUTATIONS: usize = 1_000;
 /// Largest input that mutations make.
 const MAX_BYTES: usize = 16 * 1024;
 
-/// Reads the committed inputs of a target.
-fn corpus(target: &Target) -> Vec<Vec<u8>> {
+/// Reads the committed inputs of a target, if it has any.
+fn corpus(target: &Target) -> io::Result<Vec<Vec<u8>>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target.name);
-    let mut files: Vec<_> = fs::read_dir(&folder)
-        .into_iter()
-        .flatten()
-        .map(|entry| entry.unwrap_or_else(|error| panic!("{}: {error}", folder.display())).path())
-        .collect();
+    if !folder.exists() {
+        return Ok(Vec::new());
+    }
+    let mut files = fs::read_dir(&folder)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
     files.sort();
-    files.iter().map(|file| fs::read(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))).collect()
+    files.iter().map(fs::read).collect()
 }
 
 /// Reads the words of the dictionary, without their quotes.
@@ -53,11 +52,11 @@ fn mutate(rng: &mut Rng, inputs: &[Vec<u8>], words: &[Vec<u8>]) -> Vec<u8> {
             0 => vec![rng.u8(..)],
             1 => Vec::new(),
             2 => rng.choice(words).cloned().unwrap_or_default(),
-            3 => vec![rng.alphanumeric() as u8],
+            3 => vec![u8::try_from(rng.alphanumeric()).unwrap_or(b'a')],
             _ => {
                 let other = rng.choice(inputs).map(Vec::as_slice).unwrap_or_default();
                 let from = rng.usize(..=other.len());
-                other[from..(from + rng.usize(..60)).min(other.len())].to_vec()
+                other.iter().skip(from).take(rng.usize(..60)).copied().collect()
             }
         };
         let replaced = if rng.bool() { end } else { at };
@@ -67,25 +66,30 @@ fn mutate(rng: &mut Rng, inputs: &[Vec<u8>], words: &[Vec<u8>]) -> Vec<u8> {
     input
 }
 
-fn play_all(name: &str) {
-    let target = TARGETS.iter().find(|target| target.name == name).expect("a target");
-    let mut inputs = corpus(target);
-    inputs.extend((target.seeds)().expect("readable suites"));
+fn play_all(name: &str) -> io::Result<()> {
+    let target = TARGETS.iter().find(|target| target.name == name);
+    let target = target.ok_or_else(|| io::Error::other(format!("no target {name}")))?;
+    let mut inputs = corpus(target)?;
+    inputs.extend((target.seeds)()?);
     inputs.push(Vec::new());
     inputs.iter().for_each(|input| play(target, input));
     let (mut rng, words) = (Rng::with_seed(0x5a11_7907), dictionary());
-    let mutations = std::env::var("FUZZ_MUTATIONS").map_or(MUTATIONS, |text| text.parse().expect("a number"));
+    let mutations = match std::env::var("FUZZ_MUTATIONS") {
+        Ok(text) => text.parse().map_err(io::Error::other)?,
+        Err(_) => MUTATIONS,
+    };
     for _ in 0..mutations {
         play(target, &mutate(&mut rng, &inputs, &words));
     }
+    Ok(())
 }
 
 macro_rules! targets {
     ($($name:ident)*) => {
         $(
             #[test]
-            fn $name() {
-                play_all(stringify!($name));
+            fn $name() -> io::Result<()> {
+                play_all(stringify!($name))
             }
         )*
 

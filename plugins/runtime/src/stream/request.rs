@@ -127,8 +127,7 @@ impl<'c, H: Host> CurrentStream<'c, H> {
             self.require_request(name)?;
             let headers = all_headers(self.context.host(), &mut self.headers)?;
             return match headers.first(name).map_err(malformed)? {
-                None if name == PATH && headers.first(METHOD).map_err(malformed)? == Some(CONNECT) => Ok(None),
-                None => Err(attributes::missing(name)),
+                None => may_lack(name, headers).map(|()| None),
                 value => Ok(value),
             };
         }
@@ -171,6 +170,16 @@ pub(crate) fn cached<T>(
 
 fn all_headers(host: impl Host, slot: &mut Option<HeaderMap>) -> Result<&HeaderMap, AttributeError> {
     cached(slot, || attributes::request_headers(host).map_err(|error| error.reading(HEADERS)))
+}
+
+/// Fails for a pseudo-header that the request has to have.
+#[cold]
+#[inline(never)]
+fn may_lack(name: &'static str, headers: &HeaderMap) -> Result<(), AttributeError> {
+    match name == PATH && headers.values(METHOD).map_err(malformed)?.first() == Some(&CONNECT) {
+        true => Ok(()),
+        false => Err(attributes::missing(name)),
+    }
 }
 
 /// Values of one header.

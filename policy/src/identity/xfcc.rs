@@ -137,6 +137,9 @@ mod tests {
     use super::*;
 
     const WEB: &str = "spiffe://cluster.local/ns/shop/sa/web";
+    const MISPLACED: &str = "a quote or a backslash stands where Envoy writes none";
+    const KEY_1: &str = "element 1 has a key in pair 1 that is none of By, Hash, Cert, Chain, Subject, URI and DNS";
+    const KEY_2: &str = "element 1 has a key in pair 2 that is none of By, Hash, Cert, Chain, Subject, URI and DNS";
 
     fn read(values: &[&str]) -> String {
         let values: Vec<_> = values.iter().map(|value| value.as_bytes()).collect();
@@ -152,9 +155,6 @@ mod tests {
         let long = format!("URI={WEB};Cert=\"{}\"", "x".repeat(MAX_BYTES));
         let many = format!("{}URI={WEB}", "Hash=a,".repeat(32));
         let pairs = format!("{}URI={WEB}", "DNS=a;".repeat(32));
-        const MISPLACED: &str = "a quote or a backslash stands where Envoy writes none";
-        const KEY_1: &str = "element 1 has a key in pair 1 that is none of By, Hash, Cert, Chain, Subject, URI and DNS";
-        const KEY_2: &str = "element 1 has a key in pair 2 that is none of By, Hash, Cert, Chain, Subject, URI and DNS";
         let rows: [(&[&str], &str); 40] = [
             (&[], "NoForwardedIdentity"),
             (&[""], "element 1 is empty"),

@@ -176,7 +176,7 @@ fn all_headers(host: impl Host, slot: &mut Option<HeaderMap>) -> Result<&HeaderM
 #[cold]
 #[inline(never)]
 fn may_lack(name: &'static str, headers: &HeaderMap) -> Result<(), AttributeError> {
-    match name == PATH && headers.values(METHOD).map_err(malformed)?.first() == Some(&CONNECT) {
+    match name == PATH && headers.first(METHOD).map_err(malformed)? == Some(CONNECT) {
         true => Ok(()),
         false => Err(attributes::missing(name)),
     }

@@ -121,6 +121,31 @@ fn check_request(way: Way, head: &str, expected: &str) -> Result<()> {
 }
 
 #[test]
+fn who_offers_tls_in_place_of_plain_http_gets_plain_http() -> Result<()> {
+    let head = "GET http://{authority}/ HTTP/1.1\r\nhost: x\r\nconnection: keep-alive, Upgrade\r\nupgrade: TLS/1.2\r\n";
+    let expected = "GET / HTTP/1.1\r\nhost: {authority}\r\nuser-agent: test\r\naccept: */*\r\n\r\n";
+    check_request(Way::Plain, head, expected)
+}
+
+#[test]
+fn whether_to_send_a_body_is_decided_before_anyone_asks_for_it() -> Result<()> {
+    let fixture = Fixture::start("")?;
+    let post = |host: &str| -> Result<u16> {
+        let authority = format!("{host}:{}", fixture.http.address().port());
+        let head = format!(
+            "POST http://{authority}/ HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 4\r\n\r\n"
+        );
+        response_head(&mut *fixture.client(Way::Plain)?.connect()?, head.as_bytes())
+    };
+    ensure!(post("evil.example")? == 403, "an undeclared host is told to send its body");
+    // This server answers at once, without `100 Continue`.
+    ensure!(post(HOST)? == 200, "the proxy answers for the server");
+    let received = fixture.http.received().concat();
+    ensure!(String::from_utf8_lossy(&received).contains("expect: 100-continue\r\n"), "{}", received.escape_ascii());
+    Ok(())
+}
+
+#[test]
 fn a_request_of_http_2_brings_nothing_else_either() -> Result<()> {
     let fixture = Fixture::start("")?;
     let client = fixture.client(Way::Mtls)?.with_alpn("h2");

@@ -265,7 +265,7 @@ fn parse(answer: &[u8], ended: bool) -> Result<Option<Response>> {
 }
 
 /// Joins the chunks of a body; `None` until the last one is received.
-fn unchunk(mut body: &[u8]) -> Result<Option<Vec<u8>>> {
+pub(crate) fn unchunk(mut body: &[u8]) -> Result<Option<Vec<u8>>> {
     let mut whole = Vec::new();
     loop {
         let (start, size) = match httparse::parse_chunk_size(body) {

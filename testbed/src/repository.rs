@@ -70,6 +70,16 @@ pub(crate) fn unbound_programs() -> Result<PathBuf> {
     find("tools/find-unbound", None)
 }
 
+/// The path of PyPy: the variable `PYPY`, the PATH, or Debian's packages, which are fetched once.
+pub fn pypy() -> Result<PathBuf> {
+    find("tools/find-pypy", None)
+}
+
+/// The path of promtool: the variable `PROMTOOL`, the PATH, or Debian's package, which is fetched once.
+pub fn promtool() -> Result<PathBuf> {
+    find("tools/find-promtool", None)
+}
+
 fn find(tool: &str, version: Option<&str>) -> Result<PathBuf> {
     let mut command = Command::new(root().join(tool));
     let output = command.args(version).stderr(Stdio::inherit()).output().with_context(|| tool.to_owned())?;

@@ -28,12 +28,7 @@ impl TlsServer {
 
     /// Starts a server at this address; port 0 takes a free one.
     pub fn start_at(address: SocketAddr, identity: &Identity) -> Result<Self> {
-        let chain = CertificateDer::pem_slice_iter(identity.certificate().as_bytes()).collect::<Result<Vec<_>, _>>()?;
-        let configuration = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()?
-            .with_no_client_auth()
-            .with_single_cert(chain, PrivateKeyDer::from_pem_slice(identity.key().as_bytes())?)?;
-        let configuration = Arc::new(configuration);
+        let configuration = server_config(identity)?;
         let listener = TcpListener::bind(address)?;
         let address = listener.local_addr()?;
         let connections = Arc::new(AtomicUsize::new(0));
@@ -60,6 +55,16 @@ impl TlsServer {
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
     }
+}
+
+/// The configuration of a TLS server with this certificate, which asks clients for none.
+pub(crate) fn server_config(identity: &Identity) -> Result<Arc<ServerConfig>> {
+    let chain = CertificateDer::pem_slice_iter(identity.certificate().as_bytes()).collect::<Result<Vec<_>, _>>()?;
+    let configuration = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(chain, PrivateKeyDer::from_pem_slice(identity.key().as_bytes())?)?;
+    Ok(Arc::new(configuration))
 }
 
 fn answer(stream: &mut StreamOwned<ServerConnection, std::net::TcpStream>) -> Result<()> {

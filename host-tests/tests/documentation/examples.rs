@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use testbed::read_yaml;
 
-/// The bootstrap files of the examples that have a filter.
+/// The bootstrap files of the examples that have a filter, or labels without one.
 fn examples() -> Result<Vec<(PathBuf, Value)>> {
     let mut examples = Vec::new();
     for folder in ["envoy-config", "envoy-config/stack/envoy"] {
@@ -17,7 +17,8 @@ fn examples() -> Result<Vec<(PathBuf, Value)>> {
                 continue;
             }
             let text = fs::read_to_string(&path)?;
-            if text.contains("static_resources:") && text.contains("name: sallyport.") {
+            let has_labels = text.contains("name: sallyport.") || text.contains("stats_config:");
+            if text.contains("static_resources:") && has_labels {
                 let value = read_yaml(&text).with_context(|| path.display().to_string())?;
                 examples.push((path, value));
             }

@@ -1,0 +1,41 @@
+//! `openssl s_client`, which sends CONNECT of HTTP/1.0.
+
+use anyhow::{Result, ensure};
+use testbed::{Printed, run_program};
+
+use crate::fixture::{FRONTEND, Fixture, PUBLIC, Way};
+
+/// Sends a request to a host.
+fn request(fixture: &Fixture, way: Way, host: &str) -> Result<Printed> {
+    let authority = fixture.authority(host);
+    let at = |listener: &str| -> Result<String> { Ok(format!("127.0.0.1:{}", fixture.port(listener)?)) };
+    let get = format!("GET / HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+    let (options, input) = match way {
+        Way::Connect => (format!("-proxy {} -connect {authority} -servername {host}", at("forward-proxy")?), get),
+        Way::Sni => (format!("-connect {} -servername {host}", at("tls")?), get),
+        // It does no TLS in TLS, but shows the answer to a CONNECT. The web server closes a tunnel without TLS.
+        _ => {
+            let connect = format!("CONNECT {authority} HTTP/1.1\r\nhost: {authority}\r\n\r\n{get}");
+            (format!("-connect {} -cert {FRONTEND}.pem -key {FRONTEND}.key", at("mtls")?), connect)
+        }
+    };
+    let authority = if way == Way::ConnectInMtls { "gateway/trusted.pem" } else { "outside.pem" };
+    let fixed = ["s_client", "-ign_eof", "-verify_return_error", "-CAfile", authority];
+    let arguments: Vec<_> = fixed.into_iter().chain(options.split(' ')).collect();
+    run_program("openssl", &arguments, &input, fixture.folder())
+}
+
+#[test]
+fn openssl_reaches_declared_hosts_alone() -> Result<()> {
+    let fixture = Fixture::start("openssl")?;
+    for (way, expected) in [
+        (Way::Connect, "this is updates.example.org"),
+        (Way::Sni, "this is updates.example.org"),
+        (Way::ConnectInMtls, "HTTP/1.1 200 OK"),
+    ] {
+        let printed = request(&fixture, way, PUBLIC)?;
+        ensure!(printed.output.contains(expected), "{}: {printed:#?}", way.name());
+        fixture.expect_denied(way, &request(&fixture, way, &way.undeclared())?)?;
+    }
+    Ok(())
+}

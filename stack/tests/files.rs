@@ -1,8 +1,9 @@
-//! Checks of the stack's files without a running stack: every policy file is valid, and the console page has the panels of
-//! the dashboard.
+//! Checks of the stack's files without a running stack: every policy file is valid, the console page has the panels of the
+//! dashboard, and the alert rules pass their tests.
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 use sallyport_policy::{BaselineDeny, EgressAllowlist, IdentityAuthz};
@@ -56,5 +57,37 @@ fn the_console_page_has_the_panels_of_the_dashboard_and_no_others() -> Result<()
     }
     // One more section lists firing alerts, for which Grafana has a page of its own.
     ensure!(page.matches("<section>").count() == panels.len() + 1, "the page has a different number of panels");
+    Ok(())
+}
+
+#[test]
+fn the_alert_rules_pass_their_tests() -> Result<()> {
+    let output = Command::new(testbed::promtool()?)
+        .args(["test", "rules"])
+        .arg(folder().join("prometheus/alerts-test.yaml"))
+        .output()?;
+    let printed = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{printed}");
+    Ok(())
+}
+
+#[test]
+fn each_alert_has_a_test_in_which_it_fires_and_one_in_which_it_does_not() -> Result<()> {
+    let read = |file: &str| read_yaml(&fs::read_to_string(folder().join("prometheus").join(file))?);
+    let (rules, tests) = (read("alerts.yaml")?, read("alerts-test.yaml")?);
+    let list =
+        |value: &Value, pointer: &str| value.pointer(pointer).and_then(Value::as_array).cloned().unwrap_or_default();
+    let tests: Vec<_> = list(&tests, "/tests").iter().flat_map(|test| list(test, "/alert_rule_test")).collect();
+    for rule in list(&rules, "/groups/0/rules") {
+        let name = rule.get("alert").context("no name")?;
+        let mut fires: Vec<_> = tests
+            .iter()
+            .filter(|test| test.get("alertname") == Some(name))
+            .map(|test| !list(test, "/exp_alerts").is_empty())
+            .collect();
+        fires.sort_unstable();
+        fires.dedup();
+        ensure!(fires == [false, true], "{name}: {fires:?}");
+    }
     Ok(())
 }

@@ -7,6 +7,8 @@ use testbed::{Printed, run_program};
 
 use crate::fixture::{Fixture, PARTNER, PAYMENTS, PUBLIC, Way};
 
+pub(crate) const WAYS: [Way; 4] = [Way::Http, Way::Connect, Way::ConnectInMtls, Way::Sni];
+
 /// The content of the one file of the repository.
 const CONTENT: &str = "cloned through the gateway";
 
@@ -60,7 +62,7 @@ fn clone(fixture: &Fixture, way: Way, host: &str) -> Result<Printed> {
 fn git_reaches_declared_hosts_alone() -> Result<()> {
     let fixture = Fixture::start("git")?;
     publish(&fixture)?;
-    for way in [Way::Http, Way::Connect, Way::ConnectInMtls, Way::Sni] {
+    for way in WAYS {
         let host = if way == Way::ConnectInMtls { PARTNER } else { PUBLIC };
         let printed = clone(&fixture, way, host)?;
         let cloned = fs::read_to_string(fixture.folder().join("clone/file")).unwrap_or_default();

@@ -7,6 +7,8 @@ use crate::fixture::{Fixture, PUBLIC, Way};
 
 pub(crate) const FETCH: &str = include_str!("fetch.py");
 
+pub(crate) const WAYS: [Way; 3] = [Way::Http, Way::Connect, Way::Sni];
+
 /// Fetches a page of a host.
 pub(crate) fn fetch(fixture: &Fixture, way: Way, host: &str) -> Result<Printed> {
     let at = |listener: &str| -> Result<String> { Ok(format!("127.0.0.1:{}", fixture.port(listener)?)) };
@@ -18,7 +20,7 @@ pub(crate) fn fetch(fixture: &Fixture, way: Way, host: &str) -> Result<Printed> 
 }
 
 fn check(fixture: &Fixture) -> Result<()> {
-    for way in [Way::Http, Way::Connect, Way::Sni] {
+    for way in WAYS {
         fixture.expect_reached(way, &fetch(fixture, way, PUBLIC)?, &format!("this is {PUBLIC}"))?;
         let printed = fetch(fixture, way, &way.undeclared())?;
         ensure!(!printed.succeeded, "{}: {printed:#?}", way.name());

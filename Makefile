@@ -33,6 +33,10 @@ stack-up: ## Start the demo stack
 stack-down: ## Remove the demo stack with its networks and volumes
 	@cargo run --quiet --locked --package stack -- down
 
+.PHONY: stack-clients
+stack-clients: ## Run curl, git, pip, npm, apt, Java and others against the egress gateway of the stack
+	@cargo run --quiet --locked --package stack -- clients
+
 .PHONY: stack-images
 stack-images: ## Build stand-ins for the base images, for machines that cannot pull images
 	@tools/stack-images --stand-ins

@@ -2,6 +2,7 @@
 
 mod ablation;
 mod assertions;
+mod clients;
 mod command;
 mod composition;
 mod layers;
@@ -113,6 +114,13 @@ pub(crate) fn would_deny() -> Result<bool> {
     let found = WouldBeDenials::settled(&Stack::default())?;
     println!("{found}");
     Ok(found.is_complete())
+}
+
+/// Runs programs that people have against the egress gateway of the stack, which is started if it is not running; true if
+/// each reaches the declared host alone and prints what `docs/egress.md` says.
+pub(crate) fn clients() -> Result<bool> {
+    let stack = if policies::folder().exists() { Stack::default() } else { Stack::up()? };
+    clients::run(&stack)
 }
 
 /// Takes the documentation's screenshot of the console page with a headless Chromium.

@@ -20,13 +20,17 @@ const ROTATION_INTERVAL: Duration = Duration::from_secs(30 * 60);
 const AUTHORITY_FOLDER: &str = "/authority";
 
 /// The workloads with their SPIFFE IDs without scheme; each has a volume of its own.
-const WORKLOADS: [(&str, &str); 5] = [
+const WORKLOADS: [(&str, &str); 6] = [
     ("gateway", "cluster.local/ns/demo/sa/hello-gateway-istio"),
     ("app", "cluster.local/ns/demo/sa/hello-app"),
     ("postgres", "cluster.local/ns/demo/sa/postgres"),
     ("egress", "cluster.local/ns/demo/sa/egress-gateway"),
     ("outside", "outside.example/partner"),
+    ("clients", "cluster.local/ns/demo/sa/clients"),
 ];
+
+/// The hosts outside, which programs verify by their names.
+const OUTSIDE_HOSTS: [&str; 2] = ["api.partner.example", "undeclared.example"];
 
 /// The validity of a certificate.
 #[derive(Clone, Copy)]
@@ -70,19 +74,21 @@ pub(crate) fn rotate(folder: &Path) -> Result<()> {
     let untrusted = CertificateAuthority::new("another authority")?;
     for (workload, principal) in WORKLOADS {
         let folder = NewFolder::create_in(folder.join(workload))?;
-        folder.write(&authority, "workload", &issue(&authority, principal, Validity::Valid)?)?;
+        let hosts: &[&str] = if workload == "outside" { &OUTSIDE_HOSTS } else { &[] };
+        folder.write(&authority, "workload", &issue(&authority, principal, hosts, Validity::Valid)?)?;
         folder.activate()?;
     }
     let visitor = NewFolder::create_in(folder.join("visitor"))?;
     for (name, principal, validity) in PROBE_IDENTITIES {
         let issuer = if matches!(validity, Validity::Untrusted) { &untrusted } else { &authority };
-        visitor.write(&authority, name, &issue(issuer, principal, validity)?)?;
+        visitor.write(&authority, name, &issue(issuer, principal, &[], validity)?)?;
     }
     visitor.activate()
 }
 
-fn issue(authority: &CertificateAuthority, principal: &str, validity: Validity) -> Result<Identity> {
-    let names = [SubjectAltName::Uri(format!("spiffe://{principal}"))];
+fn issue(authority: &CertificateAuthority, principal: &str, hosts: &[&str], validity: Validity) -> Result<Identity> {
+    let mut names = vec![SubjectAltName::Uri(format!("spiffe://{principal}"))];
+    names.extend(hosts.iter().map(|host| SubjectAltName::Dns((*host).to_owned())));
     match validity {
         Validity::Expired => authority.issue_expired(&names),
         Validity::Valid | Validity::Untrusted => authority.issue(&names),

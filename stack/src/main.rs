@@ -1,7 +1,8 @@
 //! The programs of the Compose stack in `envoy-config/stack/`, and its acceptance test.
 //!
 //! In a container: `certificates`, `rotate`, `ready`, `exists`, `app`, `outside`, `authorizer`, `spans`, `visitor`,
-//! `probe`, `impersonate`, `zone`. On the host machine: `acceptance`, `up`, `down`, `mode`, `would-deny` and `screenshot`.
+//! `probe`, `impersonate`, `zone`. On the host machine: `acceptance`, `up`, `down`, `mode`, `would-deny`, `clients` and
+//! `screenshot`.
 
 mod acceptance;
 mod app;
@@ -54,10 +55,11 @@ fn run() -> Result<bool> {
         ["down"] => acceptance::down().map(|()| true),
         ["mode", mode] => acceptance::mode(mode).map(|()| true),
         ["screenshot"] => acceptance::screenshot().map(|()| true),
+        ["clients"] => acceptance::clients(),
         ["would-deny"] => acceptance::would_deny(),
         _ => bail!(
             "expected one of certificates, rotate, ready, exists, app, outside, authorizer, spans, visitor, \
-             probe, impersonate, zone, acceptance, up, down, mode, would-deny, screenshot"
+             probe, impersonate, zone, acceptance, up, down, mode, would-deny, clients, screenshot"
         ),
     }
 }

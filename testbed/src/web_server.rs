@@ -31,8 +31,13 @@ struct Site {
 impl WebServer {
     /// Starts a server on a free port of 127.0.0.1, with TLS where it has an identity.
     pub fn start(folder: &Path, identity: Option<&Identity>) -> Result<Self> {
+        Self::start_at(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), folder, identity)
+    }
+
+    /// Starts a server at this address; port 0 takes a free one.
+    pub fn start_at(address: SocketAddr, folder: &Path, identity: Option<&Identity>) -> Result<Self> {
         let tls = identity.map(server_config).transpose()?;
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let listener = TcpListener::bind(address)?;
         let address = listener.local_addr()?;
         let requests = Arc::default();
         let site = Arc::new(Site { folder: folder.to_owned(), requests: Arc::clone(&requests) });

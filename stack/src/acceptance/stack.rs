@@ -23,6 +23,9 @@ pub(super) const TIMEOUT: Duration = Duration::from_secs(60);
 /// The Envoys of the stack.
 pub(super) const ENVOYS: [&str; 4] = ["gateway", "app-envoy", "postgres-envoy", "egress"];
 
+/// The services of `make stack-clients`: the programs, and their proxy, whose network they share.
+const CLIENTS: [&str; 2] = ["clients", "clients-envoy"];
+
 /// The name of the Compose project.
 const PROJECT: &str = "sallyport-stack";
 
@@ -64,6 +67,7 @@ impl Stack {
 
     /// Removes containers, networks, volumes and the active policy files.
     pub(super) fn down(&self) -> Result<()> {
+        self.remove_clients()?;
         compose(&["down", "--volumes", "--remove-orphans", "--timeout", "1"])?;
         self.docker(&["network", "prune", "--force", "--filter", &format!("label={LABEL}")])?;
         policies::remove()?;
@@ -71,6 +75,25 @@ impl Stack {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(error.into()),
             _ => Ok(()),
         }
+    }
+
+    /// Builds the image of the programs of `make stack-clients`, starts them with their proxy, and makes what they fetch.
+    /// Returns their container's ID.
+    pub(super) fn start_clients(&self) -> Result<String> {
+        output(Command::new(testbed::root().join("tools/stack-images")).arg("--clients").stderr(Stdio::inherit()))?;
+        compose(&["--profile", "clients", "up", "--detach", CLIENTS[0], CLIENTS[1]])?;
+        let container = self.list_containers()?.remove(CLIENTS[0]).context("no container for the programs")?;
+        self.docker(&["exec", &container, "/clients/prepare"])?;
+        Ok(container)
+    }
+
+    /// Removes the containers of the programs, which Compose knows with their profile only.
+    pub(super) fn remove_clients(&self) -> Result<()> {
+        let containers = self.list_containers()?;
+        for container in CLIENTS.iter().filter_map(|service| containers.get(*service)) {
+            self.docker(&["rm", "--force", container])?;
+        }
+        Ok(())
     }
 
     /// Runs `docker` with these arguments and returns its output.

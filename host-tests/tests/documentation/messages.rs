@@ -21,18 +21,9 @@ fn every_message_is_that_of_its_case() -> Result<()> {
             .into_iter()
             .flat_map(|case| case.expect.refused.iter().flatten().chain(&case.expect.reason))
             .collect();
-        ensure!(texts.iter().any(|text| is_quoted(message, text)), "`{message}` is not in {texts:#?}");
+        ensure!(texts.iter().any(|text| testbed::is_quoted(message, text)), "`{message}` is not in {texts:#?}");
         checked += 1;
     }
     ensure!(checked > 30, "{checked} messages");
     Ok(())
-}
-
-/// Searches `text` for a message in which `…` stands for any text.
-fn is_quoted(message: &str, text: &str) -> bool {
-    let mut rest = Some(text);
-    for piece in message.split('…') {
-        rest = rest.and_then(|rest| rest.split_once(piece)).map(|(_, after)| after);
-    }
-    rest.is_some()
 }

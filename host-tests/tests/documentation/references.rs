@@ -104,10 +104,13 @@ fn every_case_that_a_page_names_is_in_a_suite() -> Result<()> {
 #[test]
 fn every_test_that_a_page_names_exists() -> Result<()> {
     let mut tests = String::new();
-    for entry in fs::read_dir(testbed::root().join("host-tests/tests"))? {
-        let path = entry?.path();
-        if path.is_file() {
-            tests.push_str(&fs::read_to_string(path)?);
+    let folder = testbed::root().join("host-tests/tests");
+    for folder in [folder.clone(), folder.join("egress_clients")] {
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            if path.is_file() {
+                tests.push_str(&fs::read_to_string(path)?);
+            }
         }
     }
     let mut checked = 0;

@@ -83,35 +83,15 @@ impl Site {
 
     fn answer_all(&self, stream: &mut dyn Stream) -> Result<()> {
         let mut received = Vec::new();
-        loop {
-            let Some(length) = read_until(stream, &mut received, head_length)? else { return Ok(()) };
+        while let Some(length) = read_until(stream, &mut received, head_length)? {
             let head = Head::parse(received.get(..length).unwrap_or_default())?;
             received.drain(..length);
-            if head.expects_continue {
-                stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
-                stream.flush()?;
-            }
-            let body = match (head.chunked, head.length.unwrap_or_default()) {
-                (true, _) => {
-                    read_until(stream, &mut received, |bytes| unchunk(bytes))?.context("the body was cut off")?.len()
-                }
-                (false, length) => {
-                    read_until(stream, &mut received, |bytes| Ok((bytes.len() >= length).then_some(length)))?
-                        .context("the body was cut off")?
-                }
-            };
-            // Nothing comes after a chunked body on the same connection.
-            if head.chunked {
-                received.clear()
-            } else {
-                _ = received.drain(..body)
-            }
+            let body = read_body(stream, &mut received, &head)?;
             let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
             requests.push(format!("{} {} {}", head.method, head.path, head.host));
             drop(requests);
             let (status, content) = self.content(&head, body);
-            let last = head.last || head.chunked;
-            let connection = if last { "close" } else { "keep-alive" };
+            let connection = if head.last { "close" } else { "keep-alive" };
             let answer = format!(
                 "HTTP/1.1 {status}\r\ncontent-length: {}\r\ncontent-type: {}\r\nconnection: {connection}\r\n\r\n",
                 content.len(),
@@ -122,10 +102,11 @@ impl Site {
                 stream.write_all(&content)?;
             }
             stream.flush()?;
-            if last {
-                return Ok(());
+            if head.last {
+                break;
             }
         }
+        Ok(())
     }
 
     /// The status and the body of a response.
@@ -165,16 +146,36 @@ impl Head {
             header.map(|header| String::from_utf8_lossy(header.value).to_ascii_lowercase())
         };
         let host = header("host").unwrap_or_default();
+        let chunked = header("transfer-encoding").is_some_and(|coding| coding == "chunked");
         Ok(Self {
             method: parsed.method.unwrap_or_default().to_owned(),
             path: parsed.path.unwrap_or_default().to_owned(),
             host: host.split(':').next().unwrap_or_default().to_owned(),
             length: header("content-length").map(|length| length.parse()).transpose()?,
-            chunked: header("transfer-encoding").is_some_and(|coding| coding == "chunked"),
+            chunked,
             expects_continue: header("expect").is_some_and(|expected| expected == "100-continue"),
-            last: header("connection").is_some_and(|options| options.contains("close")),
+            // Where a chunked body ends is not looked for.
+            last: chunked || header("connection").is_some_and(|options| options.contains("close")),
         })
     }
+}
+
+/// Reads the body of a request, and returns its length.
+fn read_body(stream: &mut dyn Stream, received: &mut Vec<u8>, head: &Head) -> Result<usize> {
+    if head.expects_continue {
+        stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
+        stream.flush()?;
+    }
+    let cut_off = "the body was cut off";
+    if head.chunked {
+        return Ok(read_until(stream, received, unchunk)?.context(cut_off)?.len());
+    }
+    let length = head.length.unwrap_or_default();
+    if length > 0 {
+        read_until(stream, received, |bytes| Ok((bytes.len() >= length).then_some(())))?.context(cut_off)?;
+        received.drain(..length);
+    }
+    Ok(length)
 }
 
 /// The length of the head with which these bytes begin.

@@ -192,9 +192,11 @@ impl EgressGateway {
         })
     }
 
-    /// Waits for an access log entry of a TLS handshake that failed, and returns the first.
-    pub fn handshake_failure(&self) -> Result<Value> {
-        access_log::find(&self.folder.join("envoy.out"), |entry| entry.get("refused_handshake").is_some())
+    /// Waits for an access log entry of a TLS handshake that failed with this text in its reason, and returns the first.
+    pub fn handshake_failure(&self, reason: &str) -> Result<Value> {
+        access_log::find(&self.folder.join("envoy.out"), |entry| {
+            entry.get("refused_handshake").and_then(Value::as_str).is_some_and(|found| found.contains(reason))
+        })
     }
 
     /// Waits for an access log entry with all of these keys and values, and returns the first.

@@ -133,8 +133,11 @@ impl Fixture {
             Way::AnotherSni => vec![("host", PUBLIC), ("way", "connect"), ("decision", "deny")],
             Way::NoCertificate => Vec::new(),
         };
-        let entry =
-            if wanted.is_empty() { self.gateway.handshake_failure()? } else { self.gateway.log_entry(&wanted)? };
+        let entry = if wanted.is_empty() {
+            self.gateway.handshake_failure(expected)?
+        } else {
+            self.gateway.log_entry(&wanted)?
+        };
         ensure!(entry.get(key).is_some_and(|text| text.to_string().contains(expected)), "{entry}");
         let status = match way {
             Way::Http | Way::Connect | Way::ConnectInMtls => Some(403),

@@ -1,6 +1,6 @@
 //! Destinations: an authority has one spelling, letter case and one final dot aside.
 
-use sallyport_policy::{Authority, Decision, EgressAllowlist, Host};
+use sallyport_policy::{Authority, Decision, EgressAllowlist, Host, SourceMode};
 
 use crate::request::TextRequest;
 
@@ -42,7 +42,7 @@ fn check_rules(data: &[u8], authority: &Authority) {
         let decision_is = |expected: bool| {
             let compiled = compiled.as_ref().map_err(ToString::to_string)?;
             let mut request = TextRequest::parse(&[&[b"host ", data].concat()]);
-            let decision = compiled.policy().decide(&mut request);
+            let decision = compiled.policy().decide(SourceMode::Enforce, &mut request);
             Ok::<_, String>((decision == Decision::Allow) == expected)
         };
         assert_eq!(decision_is(allowed), Ok(true), "{host} is to be allowed: {allowed}");

@@ -17,17 +17,20 @@ pub fn check(data: &[u8]) {
         assert_printable(form.load_report().summary());
         let policy = form.policy();
         for request in &input.requests {
-            let decision = policy.decide(&mut request.clone());
+            let mode = policy.source_mode(&mut request.clone());
+            let decision = policy.decide(mode, &mut request.clone());
             let decided = outcome(&decision);
             if let Some(linear) = &linear {
                 assert_agrees(&linear.decide(&mut request.clone()), &decided);
             }
             if request.fails() {
-                let readable = policy.decide(&mut request.without_failures());
+                let mode = policy.source_mode(&mut request.without_failures());
+                let readable = policy.decide(mode, &mut request.without_failures());
                 assert_not_looser(&outcome(&readable), &decided);
             }
             if let Decision::Deny(denial) | Decision::WouldDeny(denial) = &decision {
-                let reason = policy.explain(denial, None, &mut request.clone());
+                let enforced = matches!(decision, Decision::Deny(_));
+                let reason = policy.explain(denial, enforced, None, &mut request.clone());
                 assert!(!reason.is_empty() && !reason.contains('\n'), "{reason:?}");
                 assert_printable(&reason);
             }

@@ -134,6 +134,10 @@ impl Host for MapHost<'_> {
         Ok(())
     }
 
+    fn set_envoy_filter_state(self, _key: &str, _value: &str) -> Result<(), HostError> {
+        Ok(())
+    }
+
     fn declare_for_connections(self, _key: &str) -> Result<(), HostError> {
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! The first bytes inside a CONNECT tunnel: an authority in the first line, then what the client sends.
 
-use sallyport_policy::{Authority, Decision, EgressAllowlist, Host, Tunnel, TunnelFault, TunnelStep};
+use sallyport_policy::{Authority, Decision, EgressAllowlist, Host, SourceMode, Tunnel, TunnelFault, TunnelStep};
 
 use crate::request::TextRequest;
 
@@ -37,10 +37,15 @@ pub fn check(data: &[u8]) {
 /// Opens a tunnel to an authority, whatever it is.
 fn open(authority: &[u8]) -> Option<(Tunnel, Host)> {
     let mut request = TextRequest::parse(&[b"method CONNECT", &[b"host ", authority].concat()]);
-    let host = Authority::parse(authority).ok()?.host;
-    let configuration = br#"{"rules": [{"name": "any", "hosts": ["any.invalid"]}]}"#;
-    let compiled = EgressAllowlist::parse(configuration).ok()?;
-    let tunnel = compiled.policy().tunnel(&Decision::Allow, &mut request)?;
+    let Authority { host, port } = Authority::parse(authority).ok()?;
+    let name = host.to_string();
+    let configuration = format!(
+        r#"{{"ipAddresses": "allow", "rules": [{{"name": "r", "hosts": ["{}"], "ports": [{}]}}]}}"#,
+        name.trim_matches(['[', ']']),
+        port?
+    );
+    let compiled = EgressAllowlist::parse(configuration.as_bytes()).ok()?;
+    let tunnel = compiled.policy().tunnel(SourceMode::Enforce, &Decision::Allow, &mut request)?;
     Some((tunnel, host))
 }
 

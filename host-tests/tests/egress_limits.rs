@@ -22,7 +22,14 @@ fn start(change: impl FnOnce(&mut Configuration) -> Result<()>) -> Result<(Egres
     let server = Recorder::start("")?;
     let outside = Outside::new(server.address().port(), server.address().port());
     let names = [(HOST, Ipv4Addr::LOCALHOST)];
-    let gateway = EgressGateway::start_changed(testbed::envoy_binary()?, folder.path(), &names, outside, change)?;
+    let gateway = EgressGateway::start_changed(
+        "envoy-config/egress.yaml",
+        testbed::envoy_binary()?,
+        folder.path(),
+        &names,
+        outside,
+        change,
+    )?;
     Ok((gateway, server, folder))
 }
 

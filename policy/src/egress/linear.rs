@@ -3,13 +3,11 @@
 use crate::attributes::request::Request;
 use crate::authz::engine::rule::Action;
 use crate::authz::engine::rule::DefaultAction;
-use crate::config::diagnostics::Diagnostics;
+use crate::config::diagnostics::MAX_ERRORS_KEPT;
 use crate::config::enforcement_mode::EnforcementMode;
-use crate::config::reader::ConfigNode;
-use crate::config::value::Value;
 use crate::egress::authority::{Authority, Host};
 use crate::egress::entry::Entry;
-use crate::egress::read;
+use crate::egress::load;
 use crate::egress::request::{EgressProtocol, EgressRequest};
 use crate::egress::rule::Rule;
 use crate::egress::settings::EgressSettings;
@@ -26,12 +24,13 @@ pub struct LinearEgressAllowlist {
 }
 
 impl LinearEgressAllowlist {
-    /// Reads a configuration. Returns `None` for one that is refused.
+    /// Reads a configuration. Returns `None` for one that is refused, and for one with `sources` or
+    /// `serviceEntryAddresses: host`, which it does not judge.
     pub fn parse(json: &[u8]) -> Option<Self> {
-        let (document, resources) = Value::parse_streaming(json, "resources").ok()?;
-        let diagnostics = Diagnostics::default();
-        let read = read(&ConfigNode::root(&document, &diagnostics), &resources);
-        let configuration = diagnostics.into_result(read).ok()?;
+        let configuration = load(json, MAX_ERRORS_KEPT).ok()?;
+        if configuration.sources.is_some() || configuration.settings.leads_to_hosts {
+            return None;
+        }
         Some(Self { rules: configuration.rules.list, settings: configuration.settings })
     }
 

@@ -84,7 +84,9 @@ impl RuleFieldReader<'_> {
             );
             return None;
         }
-        count.add(sources.len() * operations.len(), "operations", &|problem| node.error_as(ErrorCode::LimitExceeded, problem))?;
+        count.add(sources.len() * operations.len(), "operations", &|problem| {
+            node.error_as(ErrorCode::LimitExceeded, problem)
+        })?;
         let product = sources.iter().flat_map(|source| operations.iter().map(move |operation| (source, operation)));
         let mut conjunctions = Vec::with_capacity(sources.len() * operations.len());
         conjunctions.extend(product.map(|(source, operation)| [source.as_slice(), operation, &conditions].concat()));

@@ -1,5 +1,6 @@
 //! The configuration of the filter `identity-authz`.
 
+mod applicable;
 mod identity;
 #[cfg(any(test, feature = "linear-reading"))]
 pub(crate) mod linear;
@@ -77,12 +78,7 @@ impl IdentityAuthz {
 
     /// Reads and compiles a configuration as [`parse`](Self::parse) does, and keeps up to `limit` errors. For tools.
     pub fn parse_keeping(json: impl AsRef<[u8]>, limit: usize) -> Result<Self, ConfigErrors> {
-        let configuration = {
-            let (document, resources) = Value::parse_streaming(json.as_ref(), "resources")?;
-            let diagnostics = Diagnostics::keeping(limit);
-            let read = read(&ConfigNode::root(&document, &diagnostics), &resources);
-            diagnostics.into_result(read)?
-        };
+        let configuration = Configuration::parse(json.as_ref(), limit)?;
         // The memory of a VM does not shrink: what is made of the text goes where the text was.
         drop(json);
         configuration.compile(limit)
@@ -167,6 +163,14 @@ struct Configuration {
 }
 
 impl Configuration {
+    /// Reads a configuration, and keeps up to `limit` errors.
+    fn parse(json: &[u8], limit: usize) -> Result<Self, ConfigErrors> {
+        let (document, resources) = Value::parse_streaming(json, "resources")?;
+        let diagnostics = Diagnostics::keeping(limit);
+        let read = read(&ConfigNode::root(&document, &diagnostics), &resources);
+        diagnostics.into_result(read)
+    }
+
     /// Compiles what applies here. Fails with the errors that only all resources together show.
     fn compile(mut self, limit: usize) -> Result<IdentityAuthz, ConfigErrors> {
         let diagnostics = Diagnostics::keeping(limit);

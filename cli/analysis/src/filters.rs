@@ -89,6 +89,15 @@ impl<'p> FilterInput<'p> {
         self
     }
 
+    /// Takes `resources` in place of those of the files.
+    pub(crate) fn selecting<'s>(self, resources: &'s [Node]) -> FilterInput<'s>
+    where
+        'p: 's,
+    {
+        let Self { project, settings, .. } = self;
+        FilterInput { project, settings, resources: resources.iter().map(Resource::whole).collect() }
+    }
+
     /// Returns the resources, in the order in which the filter gets them.
     pub(crate) fn into_resources(self) -> Vec<Resource<'p>> {
         self.resources
@@ -143,7 +152,7 @@ impl<'p> FilterInput<'p> {
         loaded.map_err(|errors| self.findings(&errors))
     }
 
-    fn findings(&self, errors: &ConfigErrors) -> Vec<Finding> {
+    pub(crate) fn findings(&self, errors: &ConfigErrors) -> Vec<Finding> {
         errors.errors().iter().map(|error| self.finding(error)).collect()
     }
 

@@ -4,7 +4,7 @@ use crate::documents::{Document, read_documents};
 use crate::finding::{Finding, Severity};
 use crate::plugin::{Plugin, find_plugins};
 use crate::resource::Resource;
-use crate::settings::{Filter, FilterSettings, Settings};
+use crate::settings::{Filter, FilterSettings, Settings, Workload};
 use crate::source::{Source, Span};
 use crate::tree::{Node, Value};
 
@@ -137,6 +137,11 @@ impl Project {
     /// Returns the settings of the command line.
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// Sets the workload, where no flag did.
+    pub fn set_workload(&mut self, workload: Workload) {
+        self.settings.workload = Some(workload);
     }
 
     /// Returns the findings about what cannot be read.

@@ -1,5 +1,9 @@
 //! The command line.
 
+mod render;
+
+pub(crate) use render::RenderArguments;
+
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -45,6 +49,11 @@ pub(crate) enum Verb {
     /// Report every fault and warning with file, line and fix
     #[command(after_help = "Example:\n  sallyport check policies/ --workload shop/app=orders")]
     Check(CheckArguments),
+    /// Write the configuration of one workload for Envoy, Istio or Envoy Gateway
+    #[command(
+        after_help = "Examples:\n  sallyport render --for envoy-filter --workload shop/app=orders policies/\n  sallyport render --for bootstrap --workload shop/app=orders --output /run/sallyport --watch policies/"
+    )]
+    Render(Box<RenderArguments>),
     /// Say what happens to one request, by which rule, and what would let it in
     #[command(
         after_help = "Examples:\n  sallyport explain policies/ --to shop/app=orders --from shop/frontend --method GET --path /orders/1\n  sallyport explain policies/ --to shop/app=orders --curl 'curl -X DELETE https://orders.shop/orders/1'"

@@ -6,6 +6,7 @@ mod explain;
 mod faults;
 mod files;
 mod pretty;
+mod render;
 mod test_cases;
 mod who;
 
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
     let done = match &arguments.verb {
         Verb::Check(check) => check::run(check),
         Verb::Explain(explain) => explain::run(explain),
+        Verb::Render(arguments) => render::run(arguments),
         Verb::Test(test) => test_cases::run(test),
         Verb::Who(who) => who::run(who),
         Verb::Completions { shell } => {

@@ -1,0 +1,86 @@
+//! `sallyport render`.
+
+mod output;
+mod watch;
+
+use anyhow::{Result, bail};
+use sallyport_analysis::{Place, Project, RenderError, Rendering, render, workloads};
+
+use crate::arguments::RenderArguments;
+use crate::files::read_project;
+use crate::{FOUND, NOTHING_FOUND, WRONG_USE, faults};
+
+/// Renders the files, once or on each change.
+///
+/// # Errors
+///
+/// Wrong use, files that cannot be read, and folders that cannot be written.
+pub(crate) fn run(arguments: &RenderArguments) -> Result<u8> {
+    refuse_output_among_input(arguments)?;
+    match arguments.watch {
+        true => watch::run(arguments),
+        false => once(arguments, &mut output::Printed::default()),
+    }
+}
+
+/// Fails if what is written would be read the next time.
+fn refuse_output_among_input(arguments: &RenderArguments) -> Result<()> {
+    let Some(output) = &arguments.output else { return Ok(()) };
+    let output = std::path::absolute(output)?;
+    for folder in arguments.common.files.iter().filter(|path| path.is_dir()) {
+        if output.starts_with(std::path::absolute(folder)?) {
+            bail!("--output is in {}, whose files are read; name a folder beside it", folder.display());
+        }
+    }
+    Ok(())
+}
+
+/// Renders the files and returns the exit code. Where they are refused, nothing is written.
+fn once(arguments: &RenderArguments, printed: &mut output::Printed) -> Result<u8> {
+    let mut project = read_project(&arguments.common)?;
+    pick_workload(&mut project)?;
+    match render(&project, &arguments.settings()?) {
+        Ok(rendering) => {
+            write(arguments, &rendering, printed)?;
+            Ok(NOTHING_FOUND)
+        }
+        Err(RenderError::Refused(findings)) => {
+            faults::print(findings, &project, false);
+            Ok(FOUND)
+        }
+        Err(RenderError::WrongUse(message)) => {
+            anstream::eprintln!("sallyport: {message}");
+            Ok(WRONG_USE)
+        }
+    }
+}
+
+/// Takes the workload of the one manifest among the files, if no flag and no configuration file has one.
+fn pick_workload(project: &mut Project) -> Result<()> {
+    let found = workloads(project);
+    match found.as_slice() {
+        [] => {}
+        [(_, workload)] => project.set_workload(workload.clone()),
+        several => {
+            let names: Vec<String> = several.iter().map(|(name, workload)| format!("  {workload}  ({name})")).collect();
+            bail!("several workloads are among the files, say which with --workload:\n{}", names.join("\n"));
+        }
+    }
+    Ok(())
+}
+
+fn write(arguments: &RenderArguments, rendering: &Rendering, printed: &mut output::Printed) -> Result<()> {
+    let Some(folder) = &arguments.output else {
+        let is_discovery = arguments.settings()?.place == Place::Ecds;
+        if is_discovery && rendering.files.len() > 1 {
+            let names: Vec<&str> = rendering.files.iter().map(|file| file.name.as_str()).collect();
+            bail!("{} files result ({}), name a folder with --output", names.len(), names.join(", "));
+        }
+        printed.print(&rendering.notes);
+        let texts: Vec<&str> = rendering.files.iter().map(|file| file.text.as_str()).collect();
+        anstream::print!("{}", texts.join("---\n"));
+        return Ok(());
+    };
+    printed.print(&rendering.notes);
+    output::write(folder, &rendering.files)
+}

@@ -1,0 +1,94 @@
+//! Rendering on each change of the files.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use notify::{RecursiveMode, Watcher};
+
+use super::{once, output::Printed};
+use crate::arguments::RenderArguments;
+use crate::{FOUND, NOTHING_FOUND};
+
+/// Time without a change after which files are read: editors and Git write several in a row.
+const QUIET: Duration = Duration::from_millis(100);
+
+/// The longest time for which changes in a row put reading off.
+const MAX_DELAY: Duration = Duration::from_millis(700);
+
+/// Renders the files, and again on each change, until the process is stopped. What is refused later leaves the last good
+/// files where they are.
+///
+/// # Errors
+///
+/// Wrong use, and folders that cannot be watched. Files that cannot be read are an error at the start alone.
+pub(super) fn run(arguments: &RenderArguments) -> Result<u8> {
+    let (sender, changes) = channel();
+    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        if event.map_or(true, |event| !event.kind.is_access()) {
+            // The receiver lives as long as the process.
+            let _sent = sender.send(());
+        }
+    })?;
+    // Watched before they are read, so that no change in between is lost.
+    for (folder, mode) in folders(arguments)? {
+        watcher.watch(&folder, mode).with_context(|| format!("watching {}", folder.display()))?;
+    }
+    let mut printed = Printed::default();
+    let code = once(arguments, &mut printed)?;
+    if code != NOTHING_FOUND && code != FOUND {
+        return Ok(code);
+    }
+    report_refusal(code);
+    while wait(&changes) {
+        match once(arguments, &mut printed) {
+            Ok(code) => report_refusal(code),
+            Err(error) => {
+                anstream::eprintln!("sallyport: {error:#}");
+                report_refusal(FOUND);
+            }
+        }
+    }
+    bail!("the folders are no longer watched")
+}
+
+fn report_refusal(code: u8) {
+    if code != NOTHING_FOUND {
+        anstream::eprintln!("nothing was written: the files of the last good state stay");
+    }
+}
+
+/// Waits for a change and the end of those that follow it. Returns false if none can come any more.
+fn wait(changes: &Receiver<()>) -> bool {
+    if changes.recv().is_err() {
+        return false;
+    }
+    let first = Instant::now();
+    while first.elapsed() < MAX_DELAY {
+        match changes.recv_timeout(QUIET) {
+            Ok(()) => {}
+            Err(RecvTimeoutError::Timeout) => break,
+            Err(RecvTimeoutError::Disconnected) => return false,
+        }
+    }
+    true
+}
+
+/// Returns what to watch: the folders that are given, and those of the files that are given, since files are replaced.
+fn folders(arguments: &RenderArguments) -> Result<BTreeMap<PathBuf, RecursiveMode>> {
+    let mut folders = BTreeMap::new();
+    for path in arguments.common.files.iter().chain(&arguments.common.config) {
+        if path.as_os_str() == "-" {
+            bail!("--watch cannot follow standard input, name a file or a folder");
+        }
+        if path.is_dir() {
+            folders.insert(path.clone(), RecursiveMode::Recursive);
+        } else {
+            let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
+            folders.entry(folder.to_owned()).or_insert(RecursiveMode::NonRecursive);
+        }
+    }
+    Ok(folders)
+}

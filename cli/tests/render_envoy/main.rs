@@ -1,0 +1,5 @@
+//! What `sallyport render` writes, in a real Envoy.
+
+mod filters;
+mod fixture;
+mod watch;

@@ -1,0 +1,113 @@
+//! A folder of manifests that an Envoy follows.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use testbed::{Configuration, wait};
+
+use crate::fixture::{Shop, validate};
+
+/// Time limit for what is not measured.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// The longest time from a change of a file to its effect.
+const LIVE_WITHIN: Duration = Duration::from_secs(2);
+
+/// A running `sallyport render --watch`, stopped when dropped.
+struct Watching {
+    child: Child,
+    lines: Arc<Mutex<Vec<String>>>,
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        let _stopped = self.child.kill().and_then(|()| self.child.wait());
+    }
+}
+
+impl Watching {
+    fn start(shop: &Shop) -> Result<Self> {
+        let mut command = shop.command("bootstrap");
+        command.args(["--workload", "shop/app=orders,version=v2", "--watch", "--output"]).arg(shop.path("run"));
+        command.args(shop.bootstrap_flags()).arg(shop.policies());
+        let mut child = command.stderr(Stdio::piped()).spawn()?;
+        let stderr = child.stderr.take().context("no standard error")?;
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let keep = Arc::clone(&lines);
+        thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                if let Ok(mut lines) = keep.lock() {
+                    lines.push(line);
+                }
+            }
+        });
+        Ok(Self { child, lines })
+    }
+
+    fn said(&self, words: &str) -> bool {
+        self.lines.lock().is_ok_and(|lines| lines.iter().any(|line| line.contains(words)))
+    }
+}
+
+#[test]
+fn a_folder_of_manifests_becomes_an_envoy_that_follows_it() -> Result<()> {
+    let shop = Shop::new()?;
+    let watching = Watching::start(&shop)?;
+    let file = shop.path("run/envoy.yaml");
+    // The last file that is written.
+    let written = shop.path("run/identity-authz.yaml");
+    wait::until("the files", LIMIT, || Ok((file.exists() && written.exists()).then_some(())))?;
+    validate(&file)?;
+    let envoy = shop.start(Configuration::read(&file)?.value().clone())?;
+    let web = shop.client(&envoy, "web")?;
+    wait::until("the filters", LIMIT, || Ok((web.get("/orders/1")?.status == 200).then_some(())))?;
+    ensure!(web.get("/stock")?.status == 403);
+
+    // A neighbour asks without a break, and loses no request.
+    let stop = Arc::new(AtomicBool::new(false));
+    let neighbour = {
+        let (stop, web) = (Arc::clone(&stop), web.clone());
+        thread::spawn(move || -> Result<(usize, Vec<String>)> {
+            let (mut count, mut lost) = (0, Vec::new());
+            while !stop.load(Ordering::Relaxed) {
+                count += 1;
+                match web.get("/orders/1") {
+                    Ok(answer) if answer.status == 200 => {}
+                    Ok(answer) => lost.push(answer.status.to_string()),
+                    Err(error) => lost.push(format!("{error:#}")),
+                }
+            }
+            Ok((count, lost))
+        })
+    };
+    let policy = |path: &str| {
+        format!(
+            "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {{name: stock, namespace: shop}}\nspec: {{rules: [{{to: [{{operation: {{paths: [{path}]}}}}]}}]}}\n"
+        )
+    };
+    let begun = Instant::now();
+    shop.write("stock.yaml", &policy("/stock"))?;
+    wait::until("the new policy", LIMIT, || Ok((web.get("/stock")?.status == 200).then_some(())))?;
+    let live_after = begun.elapsed();
+    println!("live after {} ms", live_after.as_millis());
+
+    // What is refused changes nothing, and is said.
+    let good = std::fs::read_to_string(&written)?;
+    shop.write("stock.yaml", &policy("/a/*/b"))?;
+    wait::until("the refusal", LIMIT, || Ok(watching.said("the files of the last good state stay").then_some(())))?;
+    ensure!(std::fs::read_to_string(&written)? == good);
+    ensure!(web.get("/stock")?.status == 200);
+
+    std::fs::remove_file(shop.policies().join("stock.yaml"))?;
+    wait::until("the removal", LIMIT, || Ok((web.get("/stock")?.status == 403).then_some(())))?;
+    stop.store(true, Ordering::Relaxed);
+    let (count, lost) = neighbour.join().map_err(|_| anyhow::anyhow!("the neighbour panicked"))??;
+    ensure!(lost.is_empty(), "{} of {count} requests lost: {:?}", lost.len(), lost.first());
+    ensure!(count > 0 && live_after < LIVE_WITHIN, "live after {} ms", live_after.as_millis());
+    Ok(())
+}

@@ -3,3 +3,4 @@
 mod answers;
 mod check;
 mod output;
+mod render;

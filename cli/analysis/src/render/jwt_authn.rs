@@ -92,10 +92,10 @@ impl JwtAuthn {
     /// Returns a line about what applies and what was left out.
     pub(crate) fn summary(&self, workload: Option<&str>) -> String {
         let Self { applicable, total, .. } = self;
-        let left_out = total - applicable;
+        let (left_out, verb) = (total - applicable, if *applicable == 1 { "applies" } else { "apply" });
         match workload {
             Some(workload) => {
-                format!("jwt_authn: {applicable} of {total} RequestAuthentication apply to {workload}, {left_out} left out")
+                format!("jwt_authn: {applicable} of {total} RequestAuthentication {verb} to {workload}, {left_out} left out")
             }
             None => format!("jwt_authn: {total} RequestAuthentication"),
         }
@@ -158,7 +158,8 @@ fn typed_config(providers: &[Provider], settings: &TokenSettings) -> Node {
 }
 
 /// Returns what is required of a request, as Istio has it: with one provider its token or none. With several, a token of
-/// any of them, or that each token, where it is given, is valid; the former is for providers that read one place.
+/// any of them, or that each token, where it is given, is valid; the former is for providers that read one place. Where
+/// tokens are required, those of others are no way around them.
 fn requirement(providers: &[Provider]) -> Node {
     let by_name = |provider: &Provider| object([("provider_name", text(&provider.name))]);
     let optional = |provider: &Provider| match provider.is_required {
@@ -172,7 +173,9 @@ fn requirement(providers: &[Provider]) -> Node {
                 "requires_all",
                 object([("requirements", list(all.iter().map(optional).collect()))]),
             )]);
-            any(all.iter().map(by_name).chain([each]).collect())
+            let required = all.iter().filter(|one| one.is_required).count();
+            let suffices = |one: &&Provider| required == 0 || required == 1 && one.is_required;
+            any(all.iter().filter(suffices).map(by_name).chain([each]).collect())
         }
     }
 }

@@ -45,7 +45,9 @@ pub use explain::{Answer, Deciders, Explanation, Nearest};
 pub use finding::{Finding, Severity};
 pub use lints::{LINTS, Lint};
 pub use project::{CONFIG_FILE, Contents, Project};
-pub use render::{BootstrapSettings, Layer, Place, RenderError, RenderSettings, RenderedFile, Rendering, render, workloads};
+pub use render::{
+    BootstrapSettings, Layer, Place, RenderError, RenderSettings, RenderedFile, Rendering, render, workloads,
+};
 pub use resource::Resource;
 pub use settings::{Filter, Settings, Workload};
 pub use simulated_request::{Caller, SimulatedRequest, spiffe_id};

@@ -288,7 +288,8 @@ impl Parts {
         let filters: String = [direct_remote_address(Layer::Http)].into_iter().chain(items).collect();
         let trust_domains = FilterInput::always(project, contents, Filter::IdentityAuthz).trust_domains();
         let text = bootstrap::bootstrap(header, &settings.bootstrap, &trust_domains, &filters, self.jwt_authn.as_ref());
-        let text = text.ok_or_else(|| RenderError::WrongUse("envoy-config/ingress.yaml has another form".to_owned()))?;
+        let text =
+            text.ok_or_else(|| RenderError::WrongUse("envoy-config/ingress.yaml has another form".to_owned()))?;
         let mut files = vec![RenderedFile { name: "envoy.yaml".to_owned(), text }];
         if discovery.is_some() {
             files.extend(extensions.iter().map(|one| one.discovery_file(header)));

@@ -20,7 +20,10 @@ fn stderr(arguments: &[&str], code: i32) -> String {
 
 #[test]
 fn each_place_has_its_form() {
-    let image = ["--image", "registry.shop.example/identity-authz@sha256:0000000000000000000000000000000000000000000000000000000000000000"];
+    let image = [
+        "--image",
+        "registry.shop.example/identity-authz@sha256:0000000000000000000000000000000000000000000000000000000000000000",
+    ];
     let on_sidecar: Vec<&str> = ORDERS.iter().chain(&image).copied().collect();
     let gateway = ["--workload", "shop/gateway.networking.k8s.io/gateway-name=edge", "--gateway", "edge"];
     let on_gateway: Vec<&str> = gateway.iter().chain(&image).copied().collect();
@@ -34,7 +37,12 @@ fn each_place_has_its_form() {
         assert_prints("render", &call(place, flags, &["shop"]), &format!("{place}.yaml"), 0);
     }
     assert_prints("render", &call("ecds", &ORDERS, &["shop", "login.yaml"]), "empty", 2);
-    assert_prints("render", &call("envoy-filter", &ORDERS, &["login.yaml", "--default-action", "DENY"]), "login.txt", 0);
+    assert_prints(
+        "render",
+        &call("envoy-filter", &ORDERS, &["login.yaml", "--default-action", "DENY"]),
+        "login.txt",
+        0,
+    );
     let tcp: Vec<&str> = ORDERS.iter().copied().chain(["--layer", "tcp"]).collect();
     assert_prints("render", &call("envoy-filter", &tcp, &["shop/mesh.yaml"]), "tcp.yaml", 0);
 }

@@ -78,7 +78,12 @@ fn the_network_filter_decides_connections() -> Result<()> {
     let shop = Shop::new()?;
     for (address, is_allowed) in [("127.0.0.1", true), ("10.1.1.1", false)] {
         let file = shop.path(&format!("{address}.yaml"));
-        fs::write(&file, format!("apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {{name: local, namespace: shop}}\nspec: {{rules: [{{from: [{{source: {{ipBlocks: [{address}]}}}}]}}]}}\n"))?;
+        fs::write(
+            &file,
+            format!(
+                "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {{name: local, namespace: shop}}\nspec: {{rules: [{{from: [{{source: {{ipBlocks: [{address}]}}}}]}}]}}\n"
+            ),
+        )?;
         let filters = output(shop.command("envoy-filter").args(WORKLOAD).args(["--layer", "tcp"]).arg(&file))?;
         let envoy = shop.start(plaintext(&read_yaml(&filters)?, shop.service.address(), false))?;
         let answer = Client::plaintext(envoy.listener("ingress")?).get("/");

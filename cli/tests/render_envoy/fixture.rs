@@ -74,13 +74,19 @@ impl Shop {
     pub(crate) fn bootstrap_flags(&self) -> Vec<String> {
         let certificates = self.path("certificates").to_string_lossy().into_owned();
         let upstream = self.service.address().to_string();
-        ["--certificates", &certificates, "--upstream", &upstream, "--listen", "127.0.0.1:0"].map(str::to_owned).to_vec()
+        ["--certificates", &certificates, "--upstream", &upstream, "--listen", "127.0.0.1:0"]
+            .map(str::to_owned)
+            .to_vec()
     }
 
     /// Starts Envoy with a bootstrap.
     pub(crate) fn start(&self, bootstrap: Value) -> Result<Envoy> {
-        let options =
-            Options { binary: testbed::envoy_binary()?, folder: self.folder.path().to_owned(), workers: 2, detached: false };
+        let options = Options {
+            binary: testbed::envoy_binary()?,
+            folder: self.folder.path().to_owned(),
+            workers: 2,
+            detached: false,
+        };
         Envoy::start(&Configuration::new(bootstrap), &options)
     }
 

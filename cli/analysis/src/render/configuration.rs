@@ -153,9 +153,7 @@ fn tidy(resource: &mut Node, namespace: Option<&str>) {
     entries.retain(|entry| entry.key != "status" && !matches!(entry.value.value, Value::Null));
     let Some(metadata) = entries.iter_mut().find(|entry| entry.key == "metadata") else { return };
     let Value::Object(entries) = &mut metadata.value.value else { return };
-    entries.retain(|entry| {
-        !(OF_THE_CLUSTER.contains(&entry.key.as_str()) || matches!(entry.value.value, Value::Null))
-    });
+    entries.retain(|entry| !(OF_THE_CLUSTER.contains(&entry.key.as_str()) || matches!(entry.value.value, Value::Null)));
     if let Some(annotations) = entries.iter_mut().find(|entry| entry.key == "annotations")
         && let Value::Object(annotations) = &mut annotations.value.value
     {
@@ -200,8 +198,7 @@ impl FilterInput<'_> {
     ///
     /// The faults for which that cannot be told.
     pub(crate) fn applicable(&self) -> Result<HashSet<(String, String)>, Vec<Finding>> {
-        let applicable =
-            IdentityAuthz::applicable_resources(self.json()).map_err(|errors| self.findings(&errors))?;
+        let applicable = IdentityAuthz::applicable_resources(self.json()).map_err(|errors| self.findings(&errors))?;
         let name = |(kind, name): (&str, sallyport_policy::PolicyName)| {
             (kind.to_owned(), format!("{}/{}", name.namespace().unwrap_or_default(), name.name()))
         };

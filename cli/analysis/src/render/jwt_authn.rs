@@ -95,7 +95,9 @@ impl JwtAuthn {
         let (left_out, verb) = (total - applicable, if *applicable == 1 { "applies" } else { "apply" });
         match workload {
             Some(workload) => {
-                format!("jwt_authn: {applicable} of {total} RequestAuthentication {verb} to {workload}, {left_out} left out")
+                format!(
+                    "jwt_authn: {applicable} of {total} RequestAuthentication {verb} to {workload}, {left_out} left out"
+                )
             }
             None => format!("jwt_authn: {total} RequestAuthentication"),
         }
@@ -169,10 +171,7 @@ fn requirement(providers: &[Provider]) -> Node {
     match providers {
         [one] => optional(one),
         all => {
-            let each = object([(
-                "requires_all",
-                object([("requirements", list(all.iter().map(optional).collect()))]),
-            )]);
+            let each = object([("requires_all", object([("requirements", list(all.iter().map(optional).collect()))]))]);
             let required = all.iter().filter(|one| one.is_required).count();
             let suffices = |one: &&Provider| required == 0 || required == 1 && one.is_required;
             any(all.iter().filter(suffices).map(by_name).chain([each]).collect())

@@ -69,9 +69,8 @@ impl Cluster {
             Some((host, port)) => (host, port.parse().ok()?),
             None => (authority, usual),
         };
-        let is_host = |host: &str| {
-            !host.is_empty() && host.chars().all(|one| one.is_ascii_alphanumeric() || ".-_".contains(one))
-        };
+        let is_host =
+            |host: &str| !host.is_empty() && host.chars().all(|one| one.is_ascii_alphanumeric() || ".-_".contains(one));
         is_host(host).then(|| Self { name: format!("jwks-{host}-{port}"), host: host.to_owned(), port, is_tls })
     }
 
@@ -88,8 +87,7 @@ impl Cluster {
         if self.is_tls {
             let authorities = object([("filename", text("/etc/ssl/certs/ca-certificates.crt"))]);
             let name = object([("san_type", text("DNS")), ("matcher", object([("exact", text(&self.host))]))]);
-            let validation =
-                object([("trusted_ca", authorities), ("match_typed_subject_alt_names", list(vec![name]))]);
+            let validation = object([("trusted_ca", authorities), ("match_typed_subject_alt_names", list(vec![name]))]);
             let context = object([
                 ("@type", text("type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext")),
                 ("sni", text(&self.host)),
@@ -174,9 +172,9 @@ impl Provider {
         let claims = renamed("outputClaimToHeaders", [("header", "header_name"), ("claim", "claim_name")]);
         fields.extend(headers.map(|headers| entry("from_headers", headers)));
         fields.extend(claims.map(|claims| entry("claim_to_headers", claims)));
-        let words = rule.get("spaceDelimitedClaims").map(|words| {
-            words.items().iter().filter_map(Node::as_str).map(str::to_owned).collect()
-        });
+        let words = rule
+            .get("spaceDelimitedClaims")
+            .map(|words| words.items().iter().filter_map(Node::as_str).map(str::to_owned).collect());
         let provider = Self {
             name: name.to_owned(),
             issuer: issuer.to_owned(),

@@ -53,7 +53,11 @@ mod tests {
         let resources = [
             policy("all", "shop", "{}"),
             policy("orders", "shop", r#"{"selector": {"matchLabels": {"app": "orders"}}, "rules": [{}]}"#),
-            policy("deny", "shop", r#"{"action": "DENY", "targetRefs": [{"kind": "Service", "name": "web"}], "rules": [{}]}"#),
+            policy(
+                "deny",
+                "shop",
+                r#"{"action": "DENY", "targetRefs": [{"kind": "Service", "name": "web"}], "rules": [{}]}"#,
+            ),
             policy("mesh", "istio-system", "{}"),
             policy("bank", "bank", "{}"),
             mode("strict", "shop"),
@@ -61,7 +65,10 @@ mod tests {
         ];
         let json = format!(r#"{{"workload": {workload}, "resources": [{}]}}"#, resources.join(","));
         let applicable = IdentityAuthz::applicable_resources(json).map_err(|errors| errors.to_string())?;
-        Ok(applicable.iter().map(|(kind, name)| format!("{kind} {}/{}", name.namespace().unwrap(), name.name())).collect())
+        Ok(applicable
+            .iter()
+            .map(|(kind, name)| format!("{kind} {}/{}", name.namespace().unwrap(), name.name()))
+            .collect())
     }
 
     #[test]

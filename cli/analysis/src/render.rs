@@ -287,7 +287,9 @@ impl Parts {
         // Envoy does not read this file again, and a policy that comes later may compare the address.
         let filters: String = [direct_remote_address(Layer::Http)].into_iter().chain(items).collect();
         let trust_domains = FilterInput::always(project, contents, Filter::IdentityAuthz).trust_domains();
-        let text = bootstrap::bootstrap(header, &settings.bootstrap, &trust_domains, &filters, self.jwt_authn.as_ref());
+        let node = self.workload_name.as_deref().unwrap_or("sallyport");
+        let text =
+            bootstrap::bootstrap(header, node, &settings.bootstrap, &trust_domains, &filters, self.jwt_authn.as_ref());
         let text =
             text.ok_or_else(|| RenderError::WrongUse("envoy-config/ingress.yaml has another form".to_owned()))?;
         let mut files = vec![RenderedFile { name: "envoy.yaml".to_owned(), text }];

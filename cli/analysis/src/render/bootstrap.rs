@@ -26,16 +26,18 @@ pub struct BootstrapSettings {
 /// Returns the file; `None` if `envoy-config/ingress.yaml` is no more what this expects.
 pub(crate) fn bootstrap(
     header: &str,
+    node: &str,
     settings: &BootstrapSettings,
     trust_domains: &[String],
     filters: &str,
     jwt_authn: Option<&JwtAuthn>,
 ) -> Option<String> {
+    let node = scalar(node);
     let (_, body) = INGRESS.split_once("\nadmin:\n")?;
     let (before, after) = body.split_once("          http_filters:\n")?;
     let (_, after) = after.split_once("          - name: envoy.filters.http.router\n")?;
     let mut text = format!(
-        "{header}\nadmin:\n{before}          http_filters:\n{}          - name: envoy.filters.http.router\n{after}",
+        "{header}\n# Filters from files need the name of the Envoy that reads them.\nnode: {{id: {node}, cluster: {node}}}\n\nadmin:\n{before}          http_filters:\n{}          - name: envoy.filters.http.router\n{after}",
         indent(filters, 10)
     );
     let socket = |(host, port): &(String, u16)| format!("{{address: {}, port_value: {port}}}", scalar(host));

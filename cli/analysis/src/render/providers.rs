@@ -104,80 +104,27 @@ impl Provider {
     /// Reads a rule; `None` if `findings` got faults.
     pub(crate) fn read(name: &str, rule: &Node, findings: &mut Vec<Finding>) -> Option<Self> {
         let before = findings.len();
-        let mut fault = |code: ErrorCode, message: String, help: &str, at: &Node| {
-            findings.push(Finding {
-                severity: Severity::Error,
-                code: code.as_str().to_owned(),
-                message,
-                help: help.to_owned(),
-                span: Some(at.first_span()),
-            });
-        };
-        for entry in rule.entries() {
-            if !KEYS.contains(&entry.key.as_str()) {
-                let message = format!("unknown field `{}` of a rule for tokens", entry.key);
-                fault(ErrorCode::UnknownField, message, "remove the key, or write the one that is meant", &entry.value);
-            }
+        for entry in rule.entries().iter().filter(|entry| !KEYS.contains(&entry.key.as_str())) {
+            let message = format!("unknown field `{}` of a rule for tokens", entry.key);
+            let help = "remove the key, or write the one that is meant";
+            findings
+                .push(Finding { span: Some(entry.key_span), ..fault(ErrorCode::UnknownField, message, help, rule) });
         }
-        let issuer = rule.text_at(&["issuer"]).unwrap_or_default();
-        let mut fields = Vec::new();
-        let mut cluster = None;
-        let uri = rule.get("jwksUri").or_else(|| rule.get("jwks_uri"));
-        match (rule.text_at(&["jwks"]), uri.and_then(|uri| Some((uri, uri.as_str()?)))) {
-            (Some(jwks), _) => {
-                fields.push(entry("local_jwks", object([("inline_string", text(jwks))])));
+        let (mut fields, mut cluster) = (Vec::new(), None);
+        match keys(rule) {
+            Ok((keys, of_keys)) => {
+                fields.push(keys);
+                cluster = of_keys;
             }
-            (None, Some((uri_node, uri))) => match Cluster::of_uri(uri) {
-                Some(found) => {
-                    let timeout = rule.text_at(&["timeout"]).unwrap_or(FETCH_TIMEOUT);
-                    let http_uri =
-                        object([("uri", text(uri)), ("cluster", text(&found.name)), ("timeout", text(timeout))]);
-                    let remote = object([("http_uri", http_uri), ("cache_duration", text(CACHE_DURATION))]);
-                    fields.push(entry("remote_jwks", remote));
-                    cluster = Some(found);
-                }
-                None => fault(
-                    ErrorCode::InvalidValue,
-                    format!("`{uri}` is no address of keys"),
-                    "write it as in https://login.example/keys",
-                    uri_node,
-                ),
-            },
-            (None, None) => fault(
-                ErrorCode::MissingField,
-                "`jwksUri` is missing, and Envoy does not ask the issuer where its keys are, as istiod does".to_owned(),
-                "write jwksUri, as the issuer's .well-known/openid-configuration has it, or jwks",
-                rule,
-            ),
+            Err(finding) => findings.push(finding),
         }
-        let mut take = |from: &str, to: &str| {
-            if let Some(value) = rule.get(from) {
-                fields.push(entry(to, value.clone()));
-            }
-        };
-        take("audiences", "audiences");
-        take("fromParams", "from_params");
-        take("fromCookies", "from_cookies");
-        take("forwardOriginalToken", "forward");
-        take("outputPayloadToHeader", "forward_payload_header");
-        let renamed = |from: &str, names: [(&str, &str); 2]| {
-            let items = rule.get(from)?.items().iter();
-            let item = |item: &Node| {
-                let values = names.iter().filter_map(|(from, to)| Some(entry(to, item.get(from)?.clone())));
-                node(Value::Object(values.collect()))
-            };
-            Some(list(items.map(item).collect()))
-        };
-        let headers = renamed("fromHeaders", [("name", "name"), ("prefix", "value_prefix")]);
-        let claims = renamed("outputClaimToHeaders", [("header", "header_name"), ("claim", "claim_name")]);
-        fields.extend(headers.map(|headers| entry("from_headers", headers)));
-        fields.extend(claims.map(|claims| entry("claim_to_headers", claims)));
+        fields.extend(fields_of(rule));
         let words = rule
             .get("spaceDelimitedClaims")
             .map(|words| words.items().iter().filter_map(Node::as_str).map(str::to_owned).collect());
         let provider = Self {
             name: name.to_owned(),
-            issuer: issuer.to_owned(),
+            issuer: rule.text_at(&["issuer"]).unwrap_or_default().to_owned(),
             is_required: rule.text_at(&["presence"]) == Some("REQUIRED"),
             space_delimited: words,
             cluster,
@@ -200,6 +147,63 @@ impl Provider {
         }
         node(Value::Object(entries))
     }
+}
+
+fn fault(code: ErrorCode, message: String, help: &str, at: &Node) -> Finding {
+    Finding {
+        severity: Severity::Error,
+        code: code.as_str().to_owned(),
+        message,
+        help: help.to_owned(),
+        span: Some(at.first_span()),
+    }
+}
+
+/// Returns the field with the keys of an issuer, or with the address from which they are fetched.
+fn keys(rule: &Node) -> Result<(Entry, Option<Cluster>), Finding> {
+    if let Some(jwks) = rule.text_at(&["jwks"]) {
+        return Ok((entry("local_jwks", object([("inline_string", text(jwks))])), None));
+    }
+    let Some(address) = rule.get("jwksUri").or_else(|| rule.get("jwks_uri")) else {
+        return Err(fault(
+            ErrorCode::MissingField,
+            "`jwksUri` is missing, and Envoy does not ask the issuer where its keys are, as istiod does".to_owned(),
+            "write jwksUri, as the issuer's .well-known/openid-configuration has it, or jwks",
+            rule,
+        ));
+    };
+    let uri = address.as_str().unwrap_or_default();
+    let cluster = Cluster::of_uri(uri).ok_or_else(|| {
+        let message = format!("`{uri}` is no address of keys");
+        fault(ErrorCode::InvalidValue, message, "write it as in https://login.example/keys", address)
+    })?;
+    let timeout = rule.text_at(&["timeout"]).unwrap_or(FETCH_TIMEOUT);
+    let http_uri = object([("uri", text(uri)), ("cluster", text(&cluster.name)), ("timeout", text(timeout))]);
+    let remote = object([("http_uri", http_uri), ("cache_duration", text(CACHE_DURATION))]);
+    Ok((entry("remote_jwks", remote), Some(cluster)))
+}
+
+/// Returns the fields that have another name in Envoy and the same meaning.
+fn fields_of(rule: &Node) -> Vec<Entry> {
+    const SAME: [(&str, &str); 5] = [
+        ("audiences", "audiences"),
+        ("fromParams", "from_params"),
+        ("fromCookies", "from_cookies"),
+        ("forwardOriginalToken", "forward"),
+        ("outputPayloadToHeader", "forward_payload_header"),
+    ];
+    let renamed = |from: &str, names: [(&str, &str); 2]| {
+        let item = |item: &Node| {
+            let values = names.iter().filter_map(|(from, to)| Some(entry(to, item.get(from)?.clone())));
+            node(Value::Object(values.collect()))
+        };
+        Some(list(rule.get(from)?.items().iter().map(item).collect()))
+    };
+    let headers = renamed("fromHeaders", [("name", "name"), ("prefix", "value_prefix")]);
+    let claims = renamed("outputClaimToHeaders", [("header", "header_name"), ("claim", "claim_name")]);
+    let same = SAME.iter().filter_map(|(from, to)| Some(entry(to, rule.get(from)?.clone())));
+    let lists = [("from_headers", headers), ("claim_to_headers", claims)];
+    same.chain(lists.into_iter().filter_map(|(key, list)| Some(entry(key, list?)))).collect()
 }
 
 #[cfg(test)]

@@ -19,7 +19,8 @@ const WEB: &str = "spiffe://cluster.local/ns/shop/sa/web";
 
 const SINCE_1_39: &str = "this proxy does not tell whether its certificate is validated; run Envoy 1.39 or later, or set \
                           identity.validation: listener if this listener verifies certificates \
-                          (require_client_certificate and a validation_context without ACCEPT_UNTRUSTED)";
+                          (require_client_certificate and a validation_context without ACCEPT_UNTRUSTED) \
+                          (docs/listener-settings.md)";
 
 fn set(object: &mut Value, key: &str, value: Value) {
     if let Value::Object(keys) = object {

@@ -15,6 +15,7 @@ pub(crate) const HEADERS: u8 = 1;
 pub(crate) const RST_STREAM: u8 = 3;
 pub(crate) const SETTINGS: u8 = 4;
 pub(crate) const GOAWAY: u8 = 7;
+const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 
 /// Flags.
@@ -65,6 +66,10 @@ pub struct Http2Connection {
     unread: VecDeque<u8>,
 }
 
+/// Bytes by which the window of a connection is enlarged, to the most that there is (RFC 9113, section 6.9.1): bodies of
+/// any number of responses fit.
+const LARGER_WINDOW: u32 = 0x7fff_ffff - 65_535;
+
 /// `:status: 200` as an indexed field: entry 8 of the static table (RFC 7541, appendix A).
 pub(crate) const STATUS_200: u8 = 0x88;
 
@@ -72,6 +77,7 @@ impl Http2Connection {
     pub(crate) fn new(mut stream: Box<dyn Stream>) -> Result<Self> {
         let mut bytes = PREFACE.to_vec();
         bytes.extend(frame(SETTINGS, 0, 0, &[])?);
+        bytes.extend(frame(WINDOW_UPDATE, 0, 0, &LARGER_WINDOW.to_be_bytes())?);
         stream.write_all(&bytes)?;
         stream.flush()?;
         Ok(Self { stream, next_stream: 1, unread: VecDeque::new() })

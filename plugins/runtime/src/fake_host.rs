@@ -102,7 +102,10 @@ impl FakeHost {
     }
 
     fn attribute(&self, path: &str) -> Option<Vec<u8>> {
-        self.connections.borrow().get(&self.current.get()).and_then(|attributes| attributes.get(path).cloned())
+        let connections = self.connections.borrow();
+        let set = connections.get(&self.current.get()).and_then(|attributes| attributes.get(path).cloned());
+        // Envoy says of every connection whether the client presented a certificate.
+        set.or_else(|| (path == "connection\0mtls").then(|| vec![0]))
     }
 }
 

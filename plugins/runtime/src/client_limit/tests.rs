@@ -53,7 +53,8 @@ fn a_client_that_the_proxy_does_not_tell_is_an_error() {
         assert!(open(&limit, &host).is_err(), "{failing}");
     }
     host.failing.set(None);
-    // A client on a Unix socket has no address.
+    // A client on a Unix socket has no IP address.
+    host.set("source\0address", b"/run/envoy.sock");
     assert!(open(&limit, &host).unwrap().is_some());
     assert!(limit.open.borrow().is_empty());
 }

@@ -15,7 +15,7 @@ fn booleans_are_one_byte_of_zero_or_one() {
     for (value, expected) in rows {
         assert_eq!(boolean(&with("connection\0mtls", value), "connection\0mtls"), expected, "{value:?}");
     }
-    assert_eq!(boolean(&FakeHost::default(), "connection\0mtls"), Ok(None));
+    assert_eq!(boolean(&FakeHost::default(), "connection\0peer_certificate_valid"), Ok(None));
 }
 
 #[test]
@@ -48,7 +48,7 @@ fn addresses_come_with_and_without_a_port() {
         let read = remote_ip(&with("source\0address", text.as_bytes())).map_err(|error| error.status);
         assert_eq!(read, expected, "{text}");
     }
-    assert_eq!(remote_ip(&FakeHost::default()), Ok(None));
+    assert_eq!(remote_ip(&FakeHost::default()), Err(missing("source.address")));
 }
 
 #[test]

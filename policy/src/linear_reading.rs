@@ -10,6 +10,7 @@ pub(crate) mod metadata;
 mod path_template;
 mod peer;
 pub(crate) mod readings;
+pub(crate) mod sorted_json;
 pub(crate) mod walk;
 
 use std::any::Any;

@@ -33,6 +33,6 @@ impl DynamicMetadata {
     /// Returns the value that `filter` set under `key` as JSON with sorted keys, of which the last of repeated ones counts.
     /// A number with a fraction is `0.5`, one that is not known exactly `inf`.
     pub fn linear_value(&self, filter: &str, key: &str) -> Result<Option<String>, AttributeError> {
-        Ok(self.value(filter, key)?.map(|value| crate::linear_reading::metadata::sorted_json(&value)))
+        Ok(self.value(filter, key)?.map(|value| crate::linear_reading::sorted_json::sorted_json(&value)))
     }
 }

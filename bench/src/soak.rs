@@ -32,7 +32,7 @@ pub(crate) struct Memory {
     pub(crate) vms: usize,
 }
 
-/// What a soak found.
+/// Result of a soak.
 #[derive(Clone, Debug)]
 pub(crate) struct EnvoySoakResult {
     pub(crate) requests: u64,

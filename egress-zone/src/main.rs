@@ -23,7 +23,7 @@ no other name exists.
 /// The address where none is said. Nobody has it (RFC 5737), so nothing is reached until it is replaced.
 const PLACEHOLDER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 53);
 
-/// What a run is asked for.
+/// Arguments of a run.
 struct Arguments {
     file: String,
     addresses: Vec<IpAddr>,

@@ -13,7 +13,7 @@ const STRUCT: &str = "google.protobuf.Struct";
 /// A configuration of the filter.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct PluginConfiguration {
-    /// Where it is in the file, as a path of keys.
+    /// Path of its keys in the file.
     pub(crate) place: String,
     pub(crate) json: Vec<u8>,
 }

@@ -26,7 +26,7 @@ struct Zone {
     address: IpAddr,
     /// The rules that were read last, whether there is a zone of them or not.
     seen: Option<String>,
-    /// Whether unbound has not been told of a zone yet.
+    /// True if unbound has not been told of a zone yet.
     untold: bool,
 }
 

@@ -99,7 +99,7 @@ fn split_option(word: &str) -> (String, Option<String>) {
     }
 }
 
-/// What the words said so far.
+/// Request that the words read so far describe.
 #[derive(Debug, Default)]
 struct Call {
     method: Option<String>,

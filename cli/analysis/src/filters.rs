@@ -21,7 +21,7 @@ pub(crate) struct FilterInput<'p> {
     resources: Vec<Resource<'p>>,
 }
 
-/// What a filter made of its configuration.
+/// Configuration of a filter, loaded.
 pub(crate) enum Loaded {
     Identity(Box<IdentityAuthz>),
     Baseline(Box<BaselineDeny>),

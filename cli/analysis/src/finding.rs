@@ -20,9 +20,9 @@ pub struct Finding {
     pub severity: Severity,
     /// Stable name of the kind of finding.
     pub code: String,
-    /// What is wrong.
+    /// Text that says the fault.
     pub message: String,
-    /// What to write instead.
+    /// Text that says the fix.
     pub help: String,
     /// Part of a file that it is about; `None` if it is about the command line.
     pub span: Option<Span>,

@@ -42,7 +42,7 @@ pub const LINTS: [Lint; 13] = [
     LOAD_WARNING,
 ];
 
-/// What a filter says at load.
+/// Warning that a filter logs at load.
 pub(crate) const LOAD_WARNING: Lint = Lint { code: "load-warning", title: "A filter takes this and warns at load" };
 
 /// The policies of a project and what lints find about them.

@@ -25,7 +25,7 @@ pub struct Project {
     findings: Vec<Finding>,
 }
 
-/// What the documents of a project are.
+/// Documents of a project, sorted by their purpose.
 #[derive(Debug, Default)]
 pub struct Contents<'p> {
     /// Kubernetes resources, lists opened.

@@ -22,7 +22,7 @@ use crate::render::jwt_authn::JwtAuthn;
 use crate::render::workload::effective_workload;
 use crate::settings::{Filter, Workload};
 
-/// Where a configuration goes.
+/// Place of a configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     /// List of HTTP or network filters, for a listener of Envoy.
@@ -57,7 +57,7 @@ impl Place {
     }
 }
 
-/// What the filters decide about.
+/// Layer at which the filters decide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layer {
     /// Requests.
@@ -66,12 +66,12 @@ pub enum Layer {
     Tcp,
 }
 
-/// What to render.
+/// Request for a rendering.
 #[derive(Clone, Debug)]
 pub struct RenderSettings {
-    /// Where it goes.
+    /// Place of the configuration.
     pub place: Place,
-    /// What the filters decide about.
+    /// Layer at which the filters decide.
     pub layer: Layer,
     /// Folder in which Envoy finds the `.wasm` files.
     pub modules: String,

@@ -1,4 +1,4 @@
-//! What the command line and the configuration file say about the filters.
+//! Settings of the filters, from the command line and the configuration file.
 
 use crate::json::{separate, write_json, write_key, write_text};
 use crate::source::Span;

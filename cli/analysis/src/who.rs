@@ -23,7 +23,7 @@ pub struct Access {
     pub hosts: Vec<String>,
     /// Ports; any if there are none.
     pub ports: Vec<String>,
-    /// What else has to hold.
+    /// Further conditions that have to hold.
     pub conditions: Vec<String>,
     /// Policy; `None` where the default action allows.
     pub policy: Option<String>,

@@ -16,9 +16,9 @@ use crate::egress::{Configuration, load};
 pub struct DnsName {
     /// The name in lower case without its final dot, of letters, digits, `-`, `_` and dots. Empty for the root.
     pub name: String,
-    /// Whether the names below are meant, at any depth, and not the name itself: a wildcard of DNS (RFC 4592, section 2).
+    /// True if the names below are meant, at any depth, and not the name itself: a wildcard of DNS (RFC 4592, section 2).
     pub wildcard: bool,
-    /// What lists the name: policies, each with its pattern where DNS has none that is as narrow, or a setting.
+    /// Sources of the name: policies, each with its pattern where DNS has none that is as narrow, or a setting.
     pub listed_by: Vec<String>,
 }
 
@@ -115,7 +115,7 @@ fn narrowest_list(entry: &Entry) -> &[DestinationPattern] {
 /// The narrowest name or wildcard of DNS that covers a pattern.
 struct Covering {
     key: Key,
-    /// Whether it covers names that the pattern does not match.
+    /// True if it covers names that the pattern does not match.
     is_wider: bool,
 }
 

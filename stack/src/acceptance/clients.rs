@@ -13,7 +13,7 @@ use super::stack::Stack;
 /// The ways that a program goes without a certificate of its own.
 const WAYS: [&str; 2] = ["HTTP", "CONNECT"];
 
-/// What the declared host serves.
+/// Body that the declared host serves.
 const REACHED: &str = "this is api.partner.example";
 const DECLARED: &str = "api.partner.example";
 const UNDECLARED: &str = "undeclared.example";

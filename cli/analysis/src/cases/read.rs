@@ -40,7 +40,7 @@ pub struct Case<'p> {
     pub(crate) expect: Expectation,
 }
 
-/// What has to come of a request; what is absent is not checked.
+/// Expected outcome of a request; an absent key is not checked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Expectation {
     /// True if the request has to go on, false if it has to be denied.

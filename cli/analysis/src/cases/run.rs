@@ -10,7 +10,7 @@ use crate::project::{Contents, Project};
 use crate::simulated_request::SimulatedRequest;
 use crate::source::Span;
 
-/// What came of the cases of one file.
+/// Outcomes of the cases of one file.
 #[derive(Debug)]
 pub struct SuiteReport {
     /// Outcomes, in the order of the cases.
@@ -19,14 +19,14 @@ pub struct SuiteReport {
     pub coverage: Coverage,
 }
 
-/// What came of one case.
+/// Outcome of one case.
 #[derive(Debug)]
 pub struct Outcome {
     /// Name of the case.
     pub name: String,
     /// The name in the case file.
     pub span: Span,
-    /// What differs from what is expected; empty if the case passed.
+    /// Differences from the expected outcome; empty if the case passed.
     pub failures: Vec<String>,
 }
 

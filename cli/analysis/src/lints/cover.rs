@@ -1,4 +1,4 @@
-//! What of two patterns, lists and rules takes in the other.
+//! Tests whether one pattern, list or rule matches all that another matches.
 
 use crate::lints::policy::{blocks, texts};
 use crate::tree::Node;

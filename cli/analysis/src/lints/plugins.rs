@@ -1,4 +1,4 @@
-//! What carries a filter's configuration to the proxy.
+//! Lints of the resources that carry a filter's configuration to the proxy.
 
 use crate::lints::{Lint, Linter};
 use crate::source::Span;

@@ -27,7 +27,7 @@ pub(crate) struct JwtAuthn {
     pub(crate) total: usize,
 }
 
-/// How `identity-authz` reads tokens.
+/// Settings by which `identity-authz` reads tokens.
 pub(crate) struct TokenSettings {
     metadata_key: String,
     space_delimited: Vec<String>,

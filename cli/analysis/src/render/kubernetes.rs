@@ -14,7 +14,7 @@ const MAX_NAME: usize = 253;
 ///
 /// # Errors
 ///
-/// What the flags lack.
+/// A flag is missing.
 pub(crate) fn files(
     configurations: &[FilterConfiguration],
     workload: Option<&Workload>,

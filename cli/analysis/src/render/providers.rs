@@ -27,7 +27,7 @@ const KEYS: [&str; 14] = [
 /// Time that fetching keys may take where a rule does not say.
 const FETCH_TIMEOUT: &str = "5s";
 
-/// How long fetched keys are used.
+/// Time for which fetched keys are used.
 const CACHE_DURATION: &str = "300s";
 
 /// Issuer of tokens.
@@ -39,7 +39,7 @@ pub(crate) struct Provider {
     pub(crate) is_required: bool,
     /// Claims that are lists of words, if the rule says so.
     pub(crate) space_delimited: Option<Vec<String>>,
-    /// Where its keys are fetched, unless they are given.
+    /// URI of its keys, unless they are given.
     pub(crate) cluster: Option<Cluster>,
     /// The fields that only the rule decides.
     fields: Vec<Entry>,

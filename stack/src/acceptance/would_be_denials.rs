@@ -22,8 +22,10 @@ const COUNTER_DELAY: f64 = 1.5;
 pub(super) struct WouldBeDenials {
     /// Descriptions, each with its number of occurrences, in their order.
     pub(super) rows: BTreeMap<String, u64>,
-    /// Number that the filters counted.
-    counted: u64,
+    /// Number in the logs, by workload.
+    listed: BTreeMap<String, u64>,
+    /// Number that the filters counted, by workload.
+    counted: BTreeMap<String, u64>,
     /// Requests and connections in the logs.
     logged: u64,
     /// Start of the last of them, as logged.
@@ -31,14 +33,14 @@ pub(super) struct WouldBeDenials {
 }
 
 impl WouldBeDenials {
-    /// Reads the logs until they have as many would-be denials as the filters counted before the call, or until Envoy
-    /// has had the time to write them.
+    /// Reads the logs until they have, of each workload, as many would-be denials as its filters counted before the
+    /// call, or until Envoy has had the time to write them.
     pub(super) fn settled(s: &Stack) -> Result<Self> {
         let counted = counted(s)?;
         let mut incomplete = None;
         let complete = wait::until("the logs", FLUSH_LIMIT, || {
             incomplete = None;
-            let found = Self { counted, ..Self::logged(s)? };
+            let found = Self { counted: counted.clone(), ..Self::logged(s)? };
             match found.is_complete() {
                 true => return Ok(Some(found)),
                 false => incomplete = Some(found),
@@ -67,17 +69,15 @@ impl WouldBeDenials {
         for decision in std::iter::once(entry).chain(entry.get("baseline")) {
             if has(decision, "decision", "would_deny") {
                 *self.rows.entry(describe(service, entry, decision)).or_default() += 1;
+                *self.listed.entry(text(entry, "workload").unwrap_or_default()).or_default() += 1;
             }
         }
     }
 
-    /// Reports whether the logs have every would-be denial that was counted.
+    /// Reports whether the logs have every would-be denial that was counted. A workload's surplus, of requests after
+    /// the count, does not stand in for what another one has not written yet.
     pub(super) fn is_complete(&self) -> bool {
-        self.listed() >= self.counted
-    }
-
-    fn listed(&self) -> u64 {
-        self.rows.values().sum()
+        self.counted.iter().all(|(workload, counted)| self.listed.get(workload).unwrap_or(&0) >= counted)
     }
 }
 
@@ -89,34 +89,36 @@ impl fmt::Display for WouldBeDenials {
         let Some(until) = &self.until else {
             return f.write_str("No request is in the logs, so nothing is known yet.");
         };
-        match self.listed() {
+        match self.rows.values().sum::<u64>() {
             0 => f.write_str("No would-be denial")?,
             1 => f.write_str("1 would-be denial")?,
             listed => write!(f, "{listed} would-be denials")?,
         }
+        let counted = self.counted.values().sum::<u64>();
         let requests = if self.logged == 1 { "request or connection" } else { "requests and connections" };
         write!(f, " in the logs of {} {requests}, the last of which began at {until}.", self.logged)?;
         match self.is_complete() {
-            true => write!(f, " The filters counted {}.", self.counted),
+            true => write!(f, " The filters counted {counted}."),
             false => write!(
                 f,
-                "\nThe filters counted {}: the list is incomplete. Connections are logged when they end, so run this \
-                 again before you enforce.",
-                self.counted
+                "\nThe filters counted {counted}: the list is incomplete. Connections are logged when they end, so run \
+                 this again before you enforce."
             ),
         }
     }
 }
 
-/// The number of would-be denials that the filters counted, no older than this call.
-fn counted(s: &Stack) -> Result<u64> {
+/// The numbers of would-be denials that the filters counted, by workload, no older than this call.
+fn counted(s: &Stack) -> Result<BTreeMap<String, u64>> {
     let asked = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs_f64() + COUNTER_DELAY;
     wait::until("the counters to be scraped", TIMEOUT, || {
         let scraped = s.query("min(timestamp(up))")?.first().map(|(_, time)| *time);
         Ok(scraped.filter(|time| *time > asked))
     })?;
-    let sum = s.sum("sallyport_would_deny")?;
-    Ok(format!("{sum:.0}").parse()?)
+    let sums = s.query("sum by (workload) (sallyport_would_deny)")?;
+    sums.iter()
+        .map(|(labels, sum)| Ok((text(labels, "workload").unwrap_or_default(), format!("{sum:.0}").parse()?)))
+        .collect()
 }
 
 /// Describes a would-be denial: destination, request, caller, policy and reason.
@@ -153,6 +155,7 @@ mod tests {
     use super::*;
 
     fn denials(counted: u64, entries: &[Value]) -> WouldBeDenials {
+        let counted = BTreeMap::from([("app".to_owned(), counted)]);
         let mut denials = WouldBeDenials { counted, ..WouldBeDenials::default() };
         entries.iter().for_each(|entry| denials.add("app-envoy", entry));
         denials
@@ -190,5 +193,13 @@ mod tests {
              The filters counted 2: the list is incomplete. Connections are logged when they end, so run this again \
              before you enforce."
         );
+    }
+
+    #[test]
+    fn what_one_workload_logged_late_is_not_made_up_for_by_another() {
+        let mut found = denials(1, &[entry("10:01", Some("would_deny")), entry("10:02", Some("would_deny"))]);
+        assert!(found.is_complete());
+        found.counted.insert("gateway".to_owned(), 1);
+        assert!(!found.is_complete(), "{found}");
     }
 }

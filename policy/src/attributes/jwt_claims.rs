@@ -171,7 +171,10 @@ impl<'v> ClaimTexts<'v> {
     pub(crate) fn of(value: &'v Value, space_delimited: bool) -> Self {
         let mut found = Self::default();
         match value {
-            Value::List(items) => items.iter().for_each(|item| found.add(item)),
+            Value::List(items) => {
+                found.texts.reserve(items.len());
+                items.iter().for_each(|item| found.add(item));
+            }
             Value::Text(text) if space_delimited => {
                 found.texts.extend(text.split(' ').filter(|word| !word.is_empty()).map(Cow::Borrowed));
             }

@@ -51,6 +51,22 @@ pub(crate) fn bytes_cmp(mut one: &[u8], mut other: &[u8]) -> Ordering {
     one.cmp(other)
 }
 
+/// The first eight bytes of a text as a number, with zeros behind a shorter one: in the order of these the texts are, but
+/// for those that begin alike.
+pub(crate) fn first_eight(text: &[u8]) -> u64 {
+    if let Some(eight) = text.first_chunk() {
+        return u64::from_be_bytes(*eight);
+    }
+    match (text.first_chunk(), text.last_chunk()) {
+        (Some(first), Some(last)) => {
+            let (first, last) = (u64::from(u32::from_be_bytes(*first)), u64::from(u32::from_be_bytes(*last)));
+            // Bytes that are among the first four, too, are shifted onto those.
+            first << 32 | last << (8 * (8 - text.len()))
+        }
+        _ => text.iter().rev().fold(0, |eight, byte| eight >> 8 | u64::from(*byte) << 56),
+    }
+}
+
 #[inline(always)]
 fn eight([a, b, c, d, e, f, g, h]: [&u8; 8]) -> u64 {
     u64::from_le_bytes([*a, *b, *c, *d, *e, *f, *g, *h])
@@ -95,17 +111,17 @@ pub(crate) fn memchr2(bytes: &[u8], one: u8, other: u8) -> Option<usize> {
 /// Returns a text in small letters, of ASCII alone.
 pub(crate) fn to_lowercase(bytes: &[u8]) -> Vec<u8> {
     const HIGHEST: u64 = ONES << 7;
-    let mut lower = Vec::with_capacity(bytes.len());
-    let (groups, rest) = bytes.as_chunks();
+    let mut lower = bytes.to_vec();
+    let (groups, rest) = lower.as_chunks_mut();
     for group in groups {
         let eight = u64::from_le_bytes(*group);
         let low = eight & !HIGHEST;
         let from_a = low + ONES * (0x80 - 0x41);
         let beyond_z = low + ONES * (0x80 - 0x5b);
         let capitals = from_a & !beyond_z & !eight & HIGHEST;
-        lower.extend_from_slice(&(eight | capitals >> 2).to_le_bytes());
+        *group = (eight | capitals >> 2).to_le_bytes();
     }
-    lower.extend(rest.iter().map(u8::to_ascii_lowercase));
+    rest.make_ascii_lowercase();
     lower
 }
 

@@ -81,16 +81,17 @@ impl Automaton {
 
     /// The longest other literal that a literal ends with, or [`NONE`].
     pub(crate) fn suffix(&self, literal: u32) -> u32 {
-        index(literal).and_then(|literal| self.suffixes.get(literal)).copied().unwrap_or(NONE)
+        item(&self.suffixes, literal).copied().unwrap_or(NONE)
     }
 
     /// Calls `found` with the longest literal that ends at each place of `text` where one does, that place, and the start of
-    /// the element that it ends.
-    pub(crate) fn find(&self, text: &[u8], found: &mut dyn FnMut(u32, usize, usize)) {
+    /// the element that it ends, until it returns false.
+    pub(crate) fn find(&self, text: &[u8], found: &mut dyn FnMut(u32, usize, usize) -> bool) {
         let mut row = 0;
         let mut start = 0;
         if self.separator.is_none() {
-            row = self.enter(row, EDGE_CLASS, 0, start, found);
+            let Some(first) = self.enter(row, EDGE_CLASS, 0, start, found) else { return };
+            row = first;
         }
         let cells = self.cells.as_slice();
         for (at, byte) in text.iter().enumerate() {
@@ -106,10 +107,15 @@ impl Automaton {
                 Some(next) if next & ENDS == 0 => *next,
                 Some(next) => {
                     let row = next & !ENDS;
-                    self.report(row / number(self.width), end, before, found);
+                    if !self.report(row / number(self.width), end, before, found) {
+                        return;
+                    }
                     row
                 }
-                None => self.enter(row, class, end, before, found),
+                None => match self.enter(row, class, end, before, found) {
+                    Some(row) => row,
+                    None => return,
+                },
             };
         }
         if self.separator.is_none() {
@@ -117,19 +123,26 @@ impl Automaton {
         }
     }
 
-    /// The row after `class`; calls `found` if a literal ends there.
+    /// The row after `class`; calls `found` if a literal ends there. `None` if that returns false.
     #[inline(never)]
-    fn enter(&self, row: u32, class: u16, end: usize, start: usize, found: &mut dyn FnMut(u32, usize, usize)) -> u32 {
+    fn enter(
+        &self,
+        row: u32,
+        class: u16,
+        end: usize,
+        start: usize,
+        found: &mut dyn FnMut(u32, usize, usize) -> bool,
+    ) -> Option<u32> {
         let width = number(self.width);
         let state = self.next(row / width, class);
-        self.report(state, end, start, found);
-        state * width
+        self.report(state, end, start, found).then_some(state * width)
     }
 
+    /// Calls `found` if a literal ends at a state. False if that returns it.
     #[inline(always)]
-    fn report(&self, state: u32, end: usize, start: usize, found: &mut dyn FnMut(u32, usize, usize)) {
+    fn report(&self, state: u32, end: usize, start: usize, found: &mut dyn FnMut(u32, usize, usize) -> bool) -> bool {
         match self.literal(state) {
-            NONE => {}
+            NONE => true,
             literal => found(literal, end, start),
         }
     }
@@ -144,7 +157,7 @@ impl Automaton {
     }
 
     fn state(&self, state: u32) -> Option<&State> {
-        index(state).and_then(|state| self.states.get(state))
+        item(&self.states, state)
     }
 
     /// The state after `class`.
@@ -270,6 +283,24 @@ fn classes(literals: &[Literal]) -> (Box<[u16; 256]>, usize) {
 
 pub(crate) fn index(number: u32) -> Option<usize> {
     usize::try_from(number).ok()
+}
+
+/// The item that has a number.
+#[inline(always)]
+pub(crate) fn item<T>(items: &[T], number: u32) -> Option<&T> {
+    match usize::try_from(number) {
+        Ok(index) => items.get(index),
+        Err(_) => None,
+    }
+}
+
+/// The same, to change it.
+#[inline(always)]
+pub(crate) fn item_mut<T>(items: &mut [T], number: u32) -> Option<&mut T> {
+    match usize::try_from(number) {
+        Ok(index) => items.get_mut(index),
+        Err(_) => None,
+    }
 }
 
 pub(crate) fn number(index: usize) -> u32 {

@@ -1,6 +1,8 @@
 //! Table of prefixes, searched by one binary search.
 
-use crate::collections::bytes::{bytes_cmp, bytes_eq};
+use std::cmp::Ordering;
+
+use crate::collections::bytes::{bytes_cmp, bytes_eq, first_eight};
 use crate::collections::sort::sort_by;
 use crate::matcher::value_ids::{Matched, ValueId};
 
@@ -15,6 +17,8 @@ pub(crate) struct PrefixTable {
 
 struct Entry {
     prefix: Box<[u8]>,
+    /// Its first bytes, which decide most comparisons.
+    key: u64,
     value: ValueId,
     shorter: Option<usize>,
 }
@@ -32,7 +36,7 @@ impl PrefixTable {
                 }
                 shorter = entry.shorter;
             }
-            entries.push(Entry { prefix, value, shorter });
+            entries.push(Entry { key: first_eight(&prefix), prefix, value, shorter });
         }
         Self { entries }
     }
@@ -51,12 +55,21 @@ impl PrefixTable {
         if self.entries.is_empty() {
             return;
         }
-        let at = self.entries.partition_point(|entry| bytes_cmp(&entry.prefix, value).is_le()).checked_sub(1);
+        let at = self.position(first_eight(value), &|prefix| bytes_cmp(prefix, value).is_le());
         let common = |prefix: &[u8]| match value.get(..prefix.len()) {
             Some(start) if bytes_eq(start, prefix) => prefix.len(),
             _ => common_bytes(prefix.iter(), value.iter()),
         };
         self.add_chain(at, common, 0, matched);
+    }
+
+    /// The last entry whose key is lower than that of a value, or the same and for which `is_le` holds.
+    fn position(&self, key: u64, is_le: &dyn Fn(&[u8]) -> bool) -> Option<usize> {
+        let is_before = |entry: &Entry| match entry.key.cmp(&key) {
+            Ordering::Equal => is_le(&entry.prefix),
+            ordering => ordering.is_lt(),
+        };
+        self.entries.partition_point(is_before).checked_sub(1)
     }
 
     /// Adds those of the entry at `at` and the shorter ones that it begins with that have `least` bytes or more, and no
@@ -76,6 +89,14 @@ impl PrefixTable {
             }
             at = entry.shorter;
         }
+    }
+}
+
+/// The key of a text that is read from its end.
+fn key_from_end(text: &[u8]) -> u64 {
+    match text.last_chunk() {
+        Some(eight) => u64::from_le_bytes(*eight),
+        None => text.iter().fold(0, |key, byte| key >> 8 | u64::from(*byte) << 56),
     }
 }
 
@@ -107,7 +128,7 @@ impl SuffixTable {
         if entries.is_empty() {
             return;
         }
-        let at = entries.partition_point(|entry| entry.prefix.iter().le(value.iter().rev())).checked_sub(1);
+        let at = self.0.position(key_from_end(value), &|suffix| suffix.iter().le(value.iter().rev()));
         self.0.add_chain(at, |suffix| common_bytes(suffix.iter(), value.iter().rev()), least, matched);
     }
 }
@@ -120,13 +141,51 @@ mod tests {
         (0..).map(ValueId).zip(texts).map(|(id, text)| (text.as_bytes().into(), id)).collect()
     }
 
-    const TEXTS: [&str; 9] = ["", "a", "ab", "abc", "abd", "b", "ba", "bab", "c"];
+    const TEXTS: [&str; 16] = [
+        "",
+        "a",
+        "ab",
+        "abc",
+        "abd",
+        "b",
+        "ba",
+        "bab",
+        "c",
+        "a\0",
+        "abcdefgh",
+        "abcdefghi",
+        "abcdefgi",
+        "abcdefgh\0",
+        "hgfedcba",
+        "ihgfedcba",
+    ];
 
     #[test]
     fn finds_every_prefix_and_nothing_else() {
         let prefixes = PrefixTable::new(table(&TEXTS));
         let suffixes = SuffixTable::new(table(&TEXTS));
-        for value in ["", "a", "ab", "aa", "abcd", "abda", "bab", "babc", "bb", "cab", "d", "zzab", "\u{ff}"] {
+        for value in [
+            "",
+            "a",
+            "ab",
+            "aa",
+            "abcd",
+            "abda",
+            "bab",
+            "babc",
+            "bb",
+            "cab",
+            "d",
+            "zzab",
+            "\u{ff}",
+            "a\0\0",
+            "abcdefgh",
+            "abcdefghij",
+            "abcdefg",
+            "abcdefgh\0x",
+            "zihgfedcba",
+            "\0hgfedcba",
+        ] {
             let expected = |fits: &dyn Fn(&str) -> bool| -> Vec<ValueId> {
                 (0..).map(ValueId).zip(TEXTS).filter(|(_, text)| fits(text)).map(|(id, _)| id).collect()
             };

@@ -1,7 +1,7 @@
 //! One pass of a [`SequenceTree`] over a value.
 
 use crate::collections::bytes::memchr2;
-use crate::matcher::automaton::{NONE, index};
+use crate::matcher::automaton::{NONE, item, item_mut};
 use crate::matcher::sequence::Around;
 use crate::matcher::sequence_tree::{Edge, ROOT, SequenceTree};
 use crate::matcher::value_ids::Matched;
@@ -123,7 +123,7 @@ impl ScanState {
 
     #[inline(always)]
     fn is_done(&self, literal: u32) -> Option<Scope> {
-        index(literal).and_then(|literal| self.done.get(literal)).and_then(|stamp| self.clocks.lasting(*stamp))
+        item(&self.done, literal).and_then(|stamp| self.clocks.lasting(*stamp))
     }
 
     /// The longest literal that one which is done with ends with and that is not; the next time it is found in one step.
@@ -138,7 +138,7 @@ impl ScanState {
         let mut at = literal;
         while let Some(scope) = self.is_done(at) {
             let (next, _) = self.behind(at, scope, of);
-            if let Some(known) = index(at).and_then(|at| self.next.get_mut(at)) {
+            if let Some(known) = item_mut(&mut self.next, at) {
                 *known = (stamp, found);
             }
             at = next;
@@ -148,7 +148,7 @@ impl ScanState {
 
     /// The literal to look at instead of one that is done with, and how long.
     fn behind(&self, literal: u32, scope: Scope, of: &SequenceTree) -> (u32, Scope) {
-        let known = index(literal).and_then(|literal| self.next.get(literal));
+        let known = item(&self.next, literal);
         match known.and_then(|(stamp, next)| Some((*next, self.clocks.lasting(*stamp)?))) {
             Some(known) => known,
             None => (of.automaton.suffix(literal), scope),
@@ -157,7 +157,7 @@ impl ScanState {
 
     fn set_done(&mut self, literal: u32, scope: Scope) {
         let stamp = self.clocks.stamp(scope);
-        if let Some(done) = index(literal).and_then(|literal| self.done.get_mut(literal)) {
+        if let Some(done) = item_mut(&mut self.done, literal) {
             *done = stamp;
         }
     }
@@ -185,8 +185,8 @@ impl<'s> Scan<'s> {
     }
 
     /// Takes an occurrence of a literal that ends at `end`, in the element that starts at `start`, and of those that it ends
-    /// with. Occurrences come in the order of their ends.
-    pub(crate) fn found(&mut self, literal: u32, end: usize, start: usize) {
+    /// with. Occurrences come in the order of their ends. False if no step is left for more.
+    pub(crate) fn found(&mut self, literal: u32, end: usize, start: usize) -> bool {
         if self.state.nodes.is_empty() {
             self.state.grow(self.of);
         }
@@ -202,18 +202,19 @@ impl<'s> Scan<'s> {
                 next => at = self.state.pending(next, self.of),
             }
         }
+        !self.matched.is_exhausted()
     }
 
     /// Takes the steps by one literal, and notes for how long there are none left to take.
     fn advance(&mut self, at: u32, end: usize) {
         let of = self.of;
-        let Some(literal) = index(at).and_then(|at| of.literals.get(at)) else { return };
+        let Some(literal) = item(&of.literals, at) else { return };
         let Some(start) = end.checked_sub(literal.length) else { return };
         if let Some(edge) = &literal.only_edge {
             if self.is_reached(edge.child) {
                 return self.state.set_done(at, Scope::Element);
             }
-            let around = literal.labels.first().and_then(|label| of.labels.get(index(*label)?)?.around.as_ref());
+            let around = literal.labels.first().and_then(|label| item(&of.labels, *label)?.around.as_ref());
             let bounds = match around {
                 None => Some((start, end)),
                 Some(around) => self.bounds(around, start, end),
@@ -229,7 +230,7 @@ impl<'s> Scan<'s> {
         let mut done = Some(Scope::Element);
         let event = self.state.clocks.event;
         for label_at in &literal.labels {
-            let Some(label) = index(*label_at).and_then(|at| of.labels.get(at)) else { continue };
+            let Some(label) = item(&of.labels, *label_at) else { continue };
             if !self.matched.take((label.edges.len() / EDGES_PER_STEP) + usize::from(label.around.is_some())) {
                 return;
             }
@@ -266,14 +267,15 @@ impl<'s> Scan<'s> {
         }
     }
 
+    #[inline(always)]
     fn is_reached(&self, node: u32) -> bool {
-        let state = index(node).and_then(|node| self.state.nodes.get(node));
+        let state = item(&self.state.nodes, node);
         state.is_some_and(|state| state.reached == self.state.clocks.element)
     }
 
     /// Reports whether steps wait for a label.
     fn is_waited_for(&self, label: u32) -> bool {
-        let waiting = index(label).and_then(|label| self.state.waiting.get(label));
+        let waiting = item(&self.state.waiting, label);
         waiting.is_some_and(|(element, edges)| *element == self.state.clocks.element && !edges.is_empty())
     }
 
@@ -283,14 +285,14 @@ impl<'s> Scan<'s> {
         if node == ROOT {
             return Some(self.start);
         }
-        let state = index(node).and_then(|node| self.state.nodes.get(node))?;
+        let state = item(&self.state.nodes, node)?;
         (state.reached == self.state.clocks.element).then_some(position(state.end))
     }
 
     /// Takes the steps that wait for a label, but those that it comes too early for: they wait on.
     fn advance_waiting(&mut self, label: u32, start: usize, end: usize) {
         let element = self.state.clocks.element;
-        let Some(waiting) = index(label).and_then(|label| self.state.waiting.get_mut(label)) else { return };
+        let Some(waiting) = item_mut(&mut self.state.waiting, label) else { return };
         if waiting.0 != element {
             return;
         }
@@ -304,7 +306,7 @@ impl<'s> Scan<'s> {
             }
             is_early
         });
-        if let Some(waiting) = index(label).and_then(|label| self.state.waiting.get_mut(label)) {
+        if let Some(waiting) = item_mut(&mut self.state.waiting, label) {
             waiting.1 = edges;
         }
         for child in taken {
@@ -315,8 +317,8 @@ impl<'s> Scan<'s> {
     /// Reaches a node: its patterns match if what has to follow has room, and its steps begin to wait.
     fn reach(&mut self, at: u32, end: usize) {
         let (of, Clocks { element, pass, .. }) = (self.of, self.state.clocks);
-        let Some(node) = index(at).and_then(|at| of.nodes.get(at)) else { return };
-        let Some(state) = index(at).and_then(|at| self.state.nodes.get_mut(at)) else { return };
+        let Some(node) = item(&of.nodes, at) else { return };
+        let Some(state) = item_mut(&mut self.state.nodes, at) else { return };
         if state.reached == element {
             return;
         }
@@ -334,7 +336,7 @@ impl<'s> Scan<'s> {
         }
         self.matched.take(node.awaits.len() / EDGES_PER_STEP);
         for (label, edge) in &node.awaits {
-            let Some(waiting) = index(*label).and_then(|label| self.state.waiting.get_mut(label)) else { continue };
+            let Some(waiting) = item_mut(&mut self.state.waiting, *label) else { continue };
             if waiting.0 != element {
                 *waiting = (element, std::mem::take(&mut waiting.1));
                 waiting.1.clear();

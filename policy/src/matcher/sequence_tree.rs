@@ -3,7 +3,7 @@
 use smallvec::SmallVec;
 
 use crate::collections::map::OrderedMap;
-use crate::matcher::automaton::{Automaton, Literal, NONE, index, number};
+use crate::matcher::automaton::{Automaton, Literal, NONE, index, item, item_mut, number};
 use crate::matcher::sequence::{Around, Sequence};
 use crate::matcher::value_ids::ValueId;
 
@@ -110,7 +110,7 @@ impl Builder {
             .collect();
         let mut labels = Vec::with_capacity(self.labels.len());
         for ((literal, around), label) in self.labels.into_entries() {
-            if let Some(of) = index(literal).and_then(|literal| uses.get_mut(literal)) {
+            if let Some(of) = item_mut(&mut uses, literal) {
                 of.labels.push(label);
             }
             labels.push(Label { around, edges: SmallVec::new(), is_awaited: false });
@@ -118,12 +118,12 @@ impl Builder {
         let mut nodes: Vec<Node> = Vec::new();
         nodes.resize_with(self.children.len() + 1, Node::default);
         for ((_, _, _, rest), child) in self.children.entries() {
-            if let Some(node) = node(&mut nodes, *child) {
+            if let Some(node) = item_mut(&mut nodes, *child) {
                 node.rest = *rest;
             }
         }
         for (at, id) in self.ends {
-            if let Some(node) = node(&mut nodes, at) {
+            if let Some(node) = item_mut(&mut nodes, at) {
                 node.ids.push(id);
             }
         }
@@ -137,23 +137,19 @@ impl Builder {
 
 type Children = OrderedMap<(u32, u32, u32, u32), u32>;
 
-fn node(nodes: &mut [Node], at: u32) -> Option<&mut Node> {
-    index(at).and_then(|at| nodes.get_mut(at))
-}
-
 /// Enters each step at its label, or at its node where the label has many.
 fn add_edges(children: &Children, labels: &mut [Label], nodes: &mut [Node]) {
     let mut counts = vec![0_usize; labels.len()];
     for ((parent, label, _, _), _) in children.entries() {
-        if let Some(count) = index(*label).and_then(|label| counts.get_mut(label)) {
+        if let Some(count) = item_mut(&mut counts, *label) {
             *count += usize::from(*parent != ROOT);
         }
     }
     for ((parent, at, gap, _), child) in children.entries() {
         let edge = Edge { parent: *parent, child: *child, gap: *gap };
-        let is_awaited = index(*at).and_then(|at| counts.get(at)).is_some_and(|count| *count > MAX_CHECKED);
-        let Some(label) = index(*at).and_then(|at| labels.get_mut(at)) else { continue };
-        match node(nodes, *parent) {
+        let is_awaited = item(&counts, *at).is_some_and(|count| *count > MAX_CHECKED);
+        let Some(label) = item_mut(labels, *at) else { continue };
+        match item_mut(nodes, *parent) {
             Some(parent) if is_awaited && edge.parent != ROOT => {
                 label.is_awaited = true;
                 parent.awaits.push((*at, edge));
@@ -185,7 +181,7 @@ fn note_only_edges(automaton: &Automaton, uses: &mut [LiteralUse], labels: &[Lab
     }
     for (of, is_nested) in uses.iter_mut().zip(is_nested) {
         let [label] = of.labels.as_slice() else { continue };
-        let Some(Label { edges, is_awaited: false, .. }) = index(*label).and_then(|at| labels.get(at)) else {
+        let Some(Label { edges, is_awaited: false, .. }) = item(labels, *label) else {
             continue;
         };
         of.only_edge = match edges.as_slice() {
@@ -198,17 +194,17 @@ fn note_only_edges(automaton: &Automaton, uses: &mut [LiteralUse], labels: &[Lab
 /// Notes the nodes that steps go on from, and the literals that one node alone is reached by, from the root.
 fn note_only_uses(children: &Children, uses: &[LiteralUse], labels: &[Label], nodes: &mut [Node]) {
     for ((parent, _, _, _), _) in children.entries() {
-        if let Some(parent) = node(nodes, *parent) {
+        if let Some(parent) = item_mut(nodes, *parent) {
             parent.has_children = true;
         }
     }
     for (literal, of) in uses.iter().enumerate() {
         let [label] = of.labels.as_slice() else { continue };
-        let Some(Label { edges, is_awaited: false, .. }) = index(*label).and_then(|label| labels.get(label)) else {
+        let Some(Label { edges, is_awaited: false, .. }) = item(labels, *label) else {
             continue;
         };
         let [Edge { parent: ROOT, child, .. }] = edges.as_slice() else { continue };
-        if let Some(node) = node(nodes, *child).filter(|node| !node.has_children) {
+        if let Some(node) = item_mut(nodes, *child).filter(|node| !node.has_children) {
             node.only_use_of = Some(number(literal));
         }
     }

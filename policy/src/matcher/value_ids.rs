@@ -14,10 +14,10 @@ pub(crate) struct ValueId(pub(crate) u32);
 
 /// Steps that the lookup of one field may take, whatever its value is. A step is an occurrence of a literal that is not
 /// done with, or what is compared beside it.
-const STEPS: usize = 16 << 10;
+const STEPS: usize = 8 << 10;
 
 /// Bytes of what is compared for each step beyond them.
-const BYTES_PER_STEP: usize = 4;
+const BYTES_PER_STEP: usize = 8;
 
 /// The values of one field that match a request: few, since a value matches at most one exact entry and one prefix
 /// or suffix for each of its lengths.
@@ -110,12 +110,40 @@ impl Matched {
 /// Most values that match a request and are not sorted.
 pub(crate) const MAX_UNSORTED: usize = 8;
 
-/// Leaves one of each value.
+/// Leaves one of each value, in their order.
 pub(crate) fn once_each(matched: &mut Matched) {
-    let mut values = std::mem::take(&mut matched.ids).into_vec();
-    sort_by(&mut values, Ord::cmp);
-    values.dedup();
-    matched.ids = values.into();
+    if !sort_by_bits(&mut matched.ids) {
+        let mut values = std::mem::take(&mut matched.ids).into_vec();
+        sort_by(&mut values, Ord::cmp);
+        values.dedup();
+        matched.ids = values.into();
+    }
+}
+
+/// Sorts values and leaves one of each, by a bit for each possible one. False, and nothing done, where that takes longer
+/// than a comparison of those that are there.
+fn sort_by_bits(ids: &mut SmallVec<[ValueId; 6]>) -> bool {
+    /// Words of bits that take as long as sorting one value.
+    const WORDS_PER_VALUE: usize = 8;
+    let Some(words) = ids.iter().max().and_then(|most| usize::try_from(most.0 / u64::BITS + 1).ok()) else {
+        return true;
+    };
+    if words > ids.len() * WORDS_PER_VALUE {
+        return false;
+    }
+    let mut bits = vec![0_u64; words];
+    for ValueId(id) in ids.drain(..) {
+        if let Some(word) = usize::try_from(id / u64::BITS).ok().and_then(|word| bits.get_mut(word)) {
+            *word |= 1 << (id % u64::BITS);
+        }
+    }
+    for (mut word, first) in bits.into_iter().zip((0..).step_by(64)) {
+        while word != 0 {
+            ids.push(ValueId(first + word.trailing_zeros()));
+            word &= word - 1;
+        }
+    }
+    true
 }
 
 /// Leaves one of each value where there are many more than the `kept` ones: what is looked up piece by piece would
@@ -151,5 +179,27 @@ impl<P: Clone + Eq + Hash> Interner<P> {
 
     pub(crate) fn into_entries(self) -> impl Iterator<Item = (P, ValueId)> {
         self.0.into_entries().into_iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fastrand::Rng;
+
+    #[test]
+    fn each_value_is_left_once_in_order_however_far_apart_they_are() {
+        let mut rng = Rng::with_seed(5);
+        for most in [1, 8, 63, 64, 65, 1_000, u32::MAX] {
+            for count in 0..200 {
+                let values: Vec<_> = (0..count).map(|_| ValueId(rng.u32(..most))).collect();
+                let mut expected = values.clone();
+                expected.sort();
+                expected.dedup();
+                let mut matched: Matched = values.into_iter().collect();
+                once_each(&mut matched);
+                assert_eq!(matched.to_vec(), expected, "{count} below {most}");
+            }
+        }
     }
 }

@@ -17,33 +17,24 @@ pub(crate) fn is_list(value: &[u8]) -> bool {
 
 /// The elements of a value between commas (RFC 9110, section 5.6.1), without the blanks around them, in one text with a
 /// comma before and after each.
-pub(crate) fn separated(value: &[u8]) -> Vec<u8> {
+pub(crate) fn separated(mut value: &[u8]) -> Vec<u8> {
     let mut list = Vec::with_capacity(value.len() + 2);
     list.push(b',');
-    let mut last = b',';
-    for byte in value {
-        match *byte {
-            // A blank is of an element where another byte of it follows.
-            b' ' | b'\t' if last == b',' => continue,
-            b',' if last == b',' => continue,
-            b',' => without_blanks(&mut list),
-            _ => {}
+    while let [first, rest @ ..] = value {
+        if *first == b',' {
+            value = rest;
+            continue;
         }
-        last = *byte;
-        list.push(last);
-    }
-    if last != b',' {
-        without_blanks(&mut list);
-        list.push(b',');
+        let end = value.iter().position(|byte| *byte == b',').unwrap_or(value.len());
+        let (element, rest) = value.split_at(end);
+        let element = trimmed(element);
+        if !element.is_empty() {
+            list.extend_from_slice(element);
+            list.push(b',');
+        }
+        value = rest;
     }
     list
-}
-
-/// Removes the blanks at the end.
-fn without_blanks(list: &mut Vec<u8>) {
-    while let Some(b' ' | b'\t') = list.last() {
-        list.pop();
-    }
 }
 
 /// Brings a value of a policy into the form that a request's value is compared in. Fails on what no header value is.

@@ -98,7 +98,9 @@ pub(crate) trait HeaderPatterns {
             let mut whole = found.any.others();
             self.lookup_whole(&self.folded(header::trimmed(value)), &mut whole);
             found.any.add(&whole);
-            once_each_beyond(&mut found.any, &mut kept);
+            if !whole.is_empty() {
+                once_each_beyond(&mut found.any, &mut kept);
+            }
             each.push(whole);
         }
         found.each = each.into();

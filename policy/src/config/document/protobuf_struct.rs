@@ -12,6 +12,9 @@ const VARINT: u64 = 0;
 const FIXED_64: u64 = 1;
 const LENGTH: u64 = 2;
 
+/// Tag of a text, field 3 of a value.
+const TEXT_TAG: u8 = 3 << 3 | 2;
+
 /// Reads a Struct, or `None` where the bytes are not one. An unknown field is no Struct of today.
 pub(crate) fn read_struct(bytes: &[u8], reading: ReadMode<'_>) -> Option<Value> {
     structure(bytes, MAX_DEPTH, reading)
@@ -68,7 +71,20 @@ enum Field<'b> {
 }
 
 impl<'b> Message<'b> {
+    #[inline(always)]
     fn varint(&mut self) -> Option<u64> {
+        // Most are tags and lengths of one byte.
+        match self.0 {
+            [byte, rest @ ..] if *byte < 0x80 => {
+                self.0 = rest;
+                Some(u64::from(*byte))
+            }
+            _ => self.long_varint(),
+        }
+    }
+
+    #[inline(never)]
+    fn long_varint(&mut self) -> Option<u64> {
         let mut value = 0_u64;
         for shift in (0..64).step_by(7) {
             let (byte, rest) = self.0.split_first()?;
@@ -143,6 +159,12 @@ fn structure(bytes: &[u8], deepest: usize, mut reading: ReadMode<'_>) -> Option<
 ///
 /// Returns `None` if there is more than one kind, which protobuf would merge and no serializer writes.
 fn value(bytes: &[u8], deepest: usize, reading: ReadMode<'_>) -> Option<Value> {
+    // Lists of claims hold short texts for the most part, and a request chooses how many.
+    if let [TEXT_TAG, length @ 0..0x80, text @ ..] = bytes
+        && text.len() == usize::from(*length)
+    {
+        return Some(reading.text(str::from_utf8(text).ok()?));
+    }
     let mut message = Message(bytes);
     if message.is_empty() {
         return Some(Value::Null);

@@ -32,16 +32,16 @@ fn decide(action: &str, values: &str, elements: usize) -> String {
 #[test]
 fn a_deny_matches_what_is_too_expensive_to_compare() {
     let values = format!("values: [{}]", patterns());
-    assert_eq!(decide("action: DENY, ", &values, 100), "allowed");
+    assert_eq!(decide("action: DENY, ", &values, 50), "allowed");
     assert_eq!(decide("action: DENY, ", &values, 1_000), "denied by ns[shop]-policy[p]-rule[0]");
 }
 
 #[test]
 fn an_allow_does_not() {
     let values = format!(r#"values: ["a*", {}]"#, patterns());
-    assert_eq!(decide("", &values, 100), "allowed");
+    assert_eq!(decide("", &values, 50), "allowed");
     assert_eq!(decide("", &values, 1_000), "denied");
     let not_values = format!("notValues: [{}]", patterns());
-    assert_eq!(decide("", &not_values, 100), "allowed");
+    assert_eq!(decide("", &not_values, 50), "allowed");
     assert_eq!(decide("", &not_values, 1_000), "denied");
 }

@@ -2,7 +2,7 @@
 
 mod render;
 
-pub(crate) use render::RenderArguments;
+pub(crate) use render::{LayerArgument, RenderArguments};
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -56,7 +56,7 @@ pub(crate) enum Verb {
     Render(Box<RenderArguments>),
     /// Say what happens to one request, by which rule, and what would let it in
     #[command(
-        after_help = "Examples:\n  sallyport explain policies/ --to shop/app=orders --from shop/frontend --method GET --path /orders/1\n  sallyport explain policies/ --to shop/app=orders --curl 'curl -X DELETE https://orders.shop/orders/1'"
+        after_help = "Examples:\n  sallyport explain policies/ --to shop/app=orders --from shop/frontend --method GET --path /orders/1\n  sallyport explain policies/ --to shop/app=orders --curl 'curl -X DELETE https://orders.shop/orders/1'\n  sallyport explain egress/ --egress --from shop/payments --curl 'curl https://api.stripe.example/v1/charges'"
     )]
     Explain(Box<ExplainArguments>),
     /// Play policy tests, and say which rules no test reaches
@@ -141,7 +141,7 @@ pub(crate) struct ExplainArguments {
     #[arg(long)]
     pub(crate) host: Option<String>,
     /// Port that the connection is for
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) port: Option<u16>,
     /// Server name of the client's TLS
     #[arg(long, value_name = "NAME")]
@@ -164,6 +164,13 @@ pub(crate) struct ExplainArguments {
     /// Request as a call of curl; other flags go before what it says
     #[arg(long, value_name = "LINE")]
     pub(crate) curl: Option<String>,
+    /// What is decided about: a request, or a connection by the network filter
+    #[arg(long, value_enum, default_value = "http")]
+    pub(crate) layer: LayerArgument,
+    /// Ask egress-allowlist about a request to an outside host; it is asked by itself where the files have nothing for
+    /// the other filters
+    #[arg(long, conflicts_with = "to")]
+    pub(crate) egress: bool,
 }
 
 /// Form of an answer.

@@ -2,10 +2,14 @@
 
 use std::fs;
 use std::io::{self, Read};
+use std::num::NonZero;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 use anyhow::{Context, Result};
-use sallyport_analysis::Project;
+use sallyport_analysis::{Project, ReadFile};
 
 use crate::arguments::CommonArguments;
 
@@ -34,8 +38,33 @@ pub(crate) fn read_project_for(common: &CommonArguments, to: Option<&str>) -> Re
     if let Some(config) = read_config(common)? {
         project.add_config(&config.name, &config.text);
     }
-    read_files(&common.files)?.iter().for_each(|file| project.add(&file.name, &file.text));
+    let files = read_files(&common.files)?;
+    parse(project.sources().len(), &files).into_iter().for_each(|file| project.add_read(file));
     Ok(project)
+}
+
+/// Reads the documents of files, of which the first becomes number `first` of a project, on all cores.
+fn parse(first: usize, files: &[File]) -> Vec<ReadFile> {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut read = Vec::new();
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(file) = files.get(index) else { return read };
+            read.push((index, ReadFile::new(first + index, &file.name, &file.text)));
+        }
+    };
+    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(files.len());
+    let mut read = thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+        let mut read = work();
+        for thread in others {
+            read.extend(thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        }
+        read
+    });
+    read.sort_by_key(|(index, _)| *index);
+    read.into_iter().map(|(_, file)| file).collect()
 }
 
 /// A file, read.

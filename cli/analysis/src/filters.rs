@@ -99,6 +99,16 @@ impl<'p> FilterInput<'p> {
     }
 
     /// Returns the resources, in the order in which the filter gets them.
+    pub(crate) fn resources(&self) -> impl Iterator<Item = &Resource<'p>> {
+        self.resources.iter()
+    }
+
+    /// Returns `rules` of the filter's part of the configuration file.
+    pub(crate) fn rules(&self) -> &'p [Node] {
+        self.settings.section.and_then(|section| section.get("rules")).map_or(&[], Node::items)
+    }
+
+    /// Returns the resources, in the order in which the filter gets them.
     pub(crate) fn into_resources(self) -> Vec<Resource<'p>> {
         self.resources
     }
@@ -119,8 +129,8 @@ impl<'p> FilterInput<'p> {
     pub(crate) fn json(&self) -> String {
         let mut json = String::from("{");
         let count = self.settings.write_json(&mut json);
-        // An empty list of rules and resources is not what a baseline of presets alone has.
-        if !(self.settings.filter == Filter::BaselineDeny && self.resources.is_empty()) {
+        // Of the others an absent list says something else than an empty one: they need rules or presets then.
+        if self.settings.filter == Filter::IdentityAuthz || !self.resources.is_empty() {
             separate(count, &mut json);
             write_key("resources", &mut json);
             json.push('[');

@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use sallyport_policy::{
-    AttributeError, CertificateValidation, DynamicMetadata, HeaderValues, IdentityAuthz, IdentitySource, Peer, Request,
-    RequestMemo, SpiffeId, UnauthenticatedReason, forwarded_peer,
+    AttributeError, CertificateValidation, DynamicMetadata, EgressAllowlist, EgressRequest, HeaderValues,
+    IdentityAuthz, IdentitySource, Peer, Request, RequestMemo, SpiffeId, UnauthenticatedReason, forwarded_peer,
 };
 
 use crate::project::Project;
@@ -110,7 +110,20 @@ pub(crate) struct Received<'r> {
 impl<'r> Received<'r> {
     /// Takes a request to a proxy with `identity-authz`.
     pub(crate) fn new(request: &'r SimulatedRequest, filter: &IdentityAuthz) -> Self {
-        Self::with_peer(request, peer(request, filter))
+        Self::with_peer(request, peer(request, filter.identity_source(), filter.certificate_validation()))
+    }
+
+    /// Takes a request or a connection to an outside host, to a proxy with `egress-allowlist`.
+    pub(crate) fn outbound(request: &'r SimulatedRequest, filter: &EgressAllowlist) -> Self {
+        let source = IdentitySource::PeerCertificate;
+        Self::with_peer(
+            request,
+            match request.is_connection {
+                // The proxy sees no certificate of TLS that passes through.
+                true => Ok(Peer::Unauthenticated(UnauthenticatedReason::TlsPassthrough)),
+                false => peer(request, &source, filter.certificate_validation()),
+            },
+        )
     }
 
     /// Takes a request to a filter that knows no identities.
@@ -127,9 +140,12 @@ impl<'r> Received<'r> {
 /// Header with forwarded certificates.
 const FORWARDED_CLIENT_CERT: &str = "x-forwarded-client-cert";
 
-fn peer(request: &SimulatedRequest, filter: &IdentityAuthz) -> Result<Peer, AttributeError> {
+fn peer(
+    request: &SimulatedRequest,
+    source: &IdentitySource,
+    validation: CertificateValidation,
+) -> Result<Peer, AttributeError> {
     let caller = &request.caller;
-    let source = filter.identity_source();
     if *source == IdentitySource::ForwardedClientCert && !(caller.is_forwarded && caller.certificate.is_some()) {
         if request.is_connection {
             return unknown(FORWARDED_CLIENT_CERT, "a connection has no headers");
@@ -146,13 +162,19 @@ fn peer(request: &SimulatedRequest, filter: &IdentityAuthz) -> Result<Peer, Attr
             }
         }));
     };
-    let trusts_listener = filter.certificate_validation() == CertificateValidation::Listener;
-    Ok(match uris.first().map(|uri| SpiffeId::parse(uri.as_bytes())) {
-        _ if caller.expired => Peer::Unauthenticated(UnauthenticatedReason::CertificateExpired),
-        _ if caller.untrusted && !trusts_listener => Peer::Unauthenticated(UnauthenticatedReason::NotValidated),
+    let trusts_listener = validation == CertificateValidation::Listener;
+    let peer = match uris.first().map(|uri| SpiffeId::parse(uri.as_bytes())) {
+        // Envoy validates no certificate that has expired.
+        _ if (caller.untrusted || caller.expired) && !trusts_listener => {
+            Peer::Unauthenticated(UnauthenticatedReason::NotValidated)
+        }
         None => Peer::Unauthenticated(UnauthenticatedReason::NoUri),
         Some(Ok(id)) => Peer::Authenticated(id),
         Some(Err(error)) => Peer::Unauthenticated(UnauthenticatedReason::InvalidSpiffeId(error)),
+    };
+    Ok(match caller.expired && peer.is_validated() {
+        true => Peer::Unauthenticated(UnauthenticatedReason::CertificateExpired),
+        false => peer,
     })
 }
 
@@ -198,7 +220,8 @@ impl Request for Received<'_> {
     }
 
     fn server_name(&mut self) -> Result<Option<&[u8]>, AttributeError> {
-        Ok(self.request.server_name.as_deref())
+        // Envoy has the attribute where there is no name, too, and it is empty.
+        Ok(self.request.server_name.as_deref().filter(|name| !name.is_empty()))
     }
 
     fn time(&mut self) -> Result<Duration, AttributeError> {
@@ -244,6 +267,12 @@ impl Request for Received<'_> {
         }
         let is_named = |(key, _): &&(String, Vec<u8>)| key == name;
         Ok(self.request.headers.iter().filter(is_named).map(|(_, value)| value.as_slice()).collect())
+    }
+}
+
+impl EgressRequest for Received<'_> {
+    fn is_tls_passthrough(&self) -> bool {
+        self.request.is_connection
     }
 }
 

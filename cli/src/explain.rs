@@ -71,7 +71,8 @@ fn request(
         bail!("--path: `{path}` does not begin with a slash, write --path /{path}");
     }
     request.port = arguments.port.or(request.port);
-    request.server_name = arguments.sni.as_ref().map(|name| name.to_ascii_lowercase().into_bytes()).or(request.server_name);
+    request.server_name =
+        arguments.sni.as_ref().map(|name| name.to_ascii_lowercase().into_bytes()).or(request.server_name);
     for header in &arguments.header {
         add_header(&mut request, header)?;
     }
@@ -112,8 +113,10 @@ fn add_header(request: &mut SimulatedRequest, header: &str) -> Result<()> {
     };
     let (name, value) = (name.trim().to_ascii_lowercase(), value.trim());
     if name.is_empty() || name.contains(|one: char| one.is_whitespace() || one.is_control()) {
-        bail!("--header: `{header}` has no name, write it as in --header 'x-tenant: blue'; --method, --path and --host \
-               are flags of their own");
+        bail!(
+            "--header: `{header}` has no name, write it as in --header 'x-tenant: blue'; --method, --path and --host \
+               are flags of their own"
+        );
     }
     match name.as_str() {
         "host" => request.host = value.as_bytes().to_vec(),

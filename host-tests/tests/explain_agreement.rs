@@ -309,7 +309,7 @@ fn configurations_of_the_suites_have_one_answer() -> Result<()> {
     for (filter, key, requests, least) in [
         ("identity-authz", "identityAuthz", 8, 2_000),
         ("baseline-deny", "baselineDeny", 20, 500),
-        ("egress-allowlist", "egressAllowlist", 12, 1_000),
+        ("egress-allowlist", "egressAllowlist", 20, 1_000),
     ] {
         let count = play_suites(filter, key, requests)?;
         println!("{filter}: {count}");

@@ -25,6 +25,7 @@ pub mod formats;
 mod json;
 mod lints;
 mod path;
+mod plain_document;
 mod plugin;
 mod project;
 mod protobuf;

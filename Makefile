@@ -75,8 +75,12 @@ command: ## Build the command sallyport into dist/
 PREFIX ?= /usr/local
 
 .PHONY: install
-install: command ## Install the command sallyport into PREFIX/bin
+install: command ## Install the command sallyport with its manual and completions below PREFIX
 	install -D -m 755 dist/sallyport "$(DESTDIR)$(PREFIX)/bin/sallyport"
+	dist/sallyport completions man --output "$(DESTDIR)$(PREFIX)/share/man/man1"
+	dist/sallyport completions bash --output "$(DESTDIR)$(PREFIX)/share/bash-completion/completions"
+	dist/sallyport completions zsh --output "$(DESTDIR)$(PREFIX)/share/zsh/site-functions"
+	dist/sallyport completions fish --output "$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d"
 
 .PHONY: test
 test: check ## Run all checks and tests, in wasmtime and in a real Envoy

@@ -9,7 +9,6 @@ use std::path::PathBuf;
 
 use anyhow::{Result, anyhow, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use clap_complete::Shell;
 use sallyport_analysis::{Settings, Workload};
 
 /// Checks and explains the policies of the Sallyport filters, without a proxy and without a network.
@@ -67,14 +66,35 @@ pub(crate) enum Verb {
         after_help = "Examples:\n  sallyport who policies/ --to shop/app=orders\n  sallyport who policies/ --from shop/frontend"
     )]
     Who(WhoArguments),
-    /// Print completions for a shell
+    /// Print completions for a shell, or the manual
     #[command(
-        after_help = "Example:\n  sallyport completions bash > ~/.local/share/bash-completion/completions/sallyport"
+        after_help = "Examples:\n  sallyport completions bash > ~/.local/share/bash-completion/completions/sallyport\n  sallyport completions man --output ~/.local/share/man/man1"
     )]
-    Completions {
-        /// Shell
-        shell: Shell,
-    },
+    Completions(CompletionArguments),
+}
+
+/// `completions`.
+#[derive(Debug, Args)]
+pub(crate) struct CompletionArguments {
+    /// Shell, or man for the pages of the manual
+    #[arg(value_enum)]
+    pub(crate) shell: CompletionArgument,
+    /// Folder to write into, under the names that the shell or man looks for; of the manual a page for each verb
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+/// Shell, or the manual.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CompletionArgument {
+    Bash,
+    Elvish,
+    Fish,
+    #[value(name = "powershell")]
+    PowerShell,
+    Zsh,
+    /// Pages of the manual
+    Man,
 }
 
 /// `who`.

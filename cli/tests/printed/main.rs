@@ -2,5 +2,6 @@
 
 mod answers;
 mod check;
+mod completions;
 mod output;
 mod render;

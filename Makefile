@@ -11,6 +11,7 @@ help: ## List the commands
 .PHONY: demo
 demo: ## Run a real Envoy with the filters and print a table of allowed and denied requests
 	@echo "demo: building; the first build takes a few minutes" >&2
+	@cargo build --quiet --locked --package sallyport-cli
 	@cargo run --quiet --locked --package demo
 
 .PHONY: up

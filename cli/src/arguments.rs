@@ -124,6 +124,9 @@ pub(crate) struct TestArguments {
     /// Fail where the tests reach fewer of a hundred rules than this
     #[arg(long, value_name = "PERCENT", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=100))]
     pub(crate) threshold: u8,
+    /// Time of all requests, as in 2026-11-28T10:00Z; now if it is not given
+    #[arg(long, value_name = "TIME")]
+    pub(crate) at: Option<String>,
 }
 
 /// Form of the outcomes of tests.

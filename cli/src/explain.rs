@@ -3,7 +3,7 @@
 use std::mem::ManuallyDrop;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail};
 use sallyport_analysis::{Answer, Caller, CurlRequest, Deciders, SimulatedRequest, formats, parse_curl, spiffe_id};
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
@@ -30,6 +30,9 @@ pub(crate) fn run(arguments: &ExplainArguments) -> Result<u8> {
         Err(findings) => return Ok(faults::print(findings, &project, arguments.format == AnswerFormat::Json)),
     };
     let request = request(arguments, deciders.is_egress(), &|name| spiffe_id(&project, name))?;
+    if deciders.applies_all(&project, &contents) {
+        anstream::eprintln!("no workload is set, so every policy applies; say --to NAMESPACE/KEY=VALUE");
+    }
     let explanation = deciders.explain(&request);
     match arguments.format {
         AnswerFormat::Json => anstream::println!("{:#}", formats::json::explanation(&explanation, project.sources())),
@@ -142,11 +145,12 @@ pub(crate) fn time_of(text: Option<&str>) -> Result<Duration> {
             let seconds = if clock.matches(':').count() == 1 { ":00" } else { "" };
             let zone = if zone.is_empty() { "Z" } else { zone };
             OffsetDateTime::parse(&format!("{clock}{seconds}{zone}"), &Rfc3339)
-                .with_context(|| format!("--at: `{text}` is no time, write it as in 2026-11-28T10:00Z"))?
+                .map_err(|_| anyhow!("--at: `{text}` is no time, write it as in 2026-11-28T10:00Z"))?
                 .to_offset(UtcOffset::UTC)
         }
     };
-    let seconds = u64::try_from(time.unix_timestamp()).context("--at: the time is before 1970")?;
+    let seconds = u64::try_from(time.unix_timestamp());
+    let seconds = seconds.map_err(|_| anyhow!("--at: the time is before 1970, when no request was"))?;
     Ok(Duration::from_secs(seconds))
 }
 

@@ -1,5 +1,6 @@
 //! Reading of the files of a call.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Read};
 use std::num::NonZero;
@@ -8,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use sallyport_analysis::{Project, ReadFile};
 
 use crate::arguments::CommonArguments;
@@ -89,12 +90,23 @@ pub(crate) fn read_config(common: &CommonArguments) -> Result<Option<File>> {
 ///
 /// # Errors
 ///
-/// A file that cannot be read.
+/// A file that cannot be read, and a folder without one.
 pub(crate) fn read_files(paths: &[PathBuf]) -> Result<Vec<File>> {
-    let mut files = Vec::new();
+    let (mut files, mut seen) = (Vec::new(), BTreeSet::new());
     for path in paths {
-        for file in files_of(path)? {
-            files.push(read(&file)?);
+        let of_path = files_of(path)?;
+        if of_path.is_empty() {
+            bail!(
+                "no file below {} ends in .yaml, .yml or .json; name the file or the folder with the policies",
+                path.display()
+            );
+        }
+        for file in of_path {
+            // A file that is given twice, by itself and with its folder, is one.
+            let place = fs::canonicalize(&file).unwrap_or_else(|_| file.clone());
+            if seen.insert(place) {
+                files.push(read(&file)?);
+            }
         }
     }
     Ok(files)

@@ -5,6 +5,7 @@ use sallyport_policy::{
     printable,
 };
 
+use crate::check::config_findings;
 use crate::filters::{FilterInput, Loaded};
 use crate::finding::{Finding, settle};
 use crate::project::{Contents, Project};
@@ -112,12 +113,15 @@ impl<'p> Deciders<'p> {
             Some(Ok(_)) | None => Ok(None),
         };
         let last = match has_identity || !has_baseline {
-            true => Self::of(project, identity),
+            true => Self::of(project, contents, identity),
             false => {
                 let input = FilterInput::always(project, contents, Filter::BaselineDeny);
                 let default_namespace = input.default_namespace();
                 let resources = input.into_resources();
-                Ok(Self { resources, default_namespace, mark: None, baseline: None, last: Last::None })
+                match config_findings(contents) {
+                    faults if !faults.is_empty() => Err([project.findings(), &faults].concat()),
+                    _ => Ok(Self { resources, default_namespace, mark: None, baseline: None, last: Last::None }),
+                }
             }
         };
         let (mut deciders, mut findings) = match last {
@@ -144,7 +148,7 @@ impl<'p> Deciders<'p> {
     ///
     /// The faults for which it refuses its configuration.
     pub fn for_egress(project: &'p Project, contents: &'p Contents<'p>) -> Result<Self, Vec<Finding>> {
-        Self::of(project, FilterInput::always(project, contents, Filter::EgressAllowlist))
+        Self::of(project, contents, FilterInput::always(project, contents, Filter::EgressAllowlist))
     }
 
     /// Has `identity-authz` read the project, with `configuration` for its part of the configuration file.
@@ -162,10 +166,10 @@ impl<'p> Deciders<'p> {
             Some(configuration) => input.configured(configuration),
             None => input,
         };
-        Self::of(project, input)
+        Self::of(project, contents, input)
     }
 
-    fn of(project: &'p Project, input: FilterInput<'p>) -> Result<Self, Vec<Finding>> {
+    fn of(project: &'p Project, contents: &Contents<'p>, input: FilterInput<'p>) -> Result<Self, Vec<Finding>> {
         let loaded = input.load();
         let (default_namespace, mark) = (input.default_namespace(), input.custom_providers());
         let last = match loaded {
@@ -174,18 +178,27 @@ impl<'p> Deciders<'p> {
             Ok(Loaded::Baseline(_)) => Ok(Last::None),
             Err(faults) => Err(faults),
         };
-        let mut findings = project.findings().to_vec();
+        let mut findings = [project.findings(), &config_findings(contents)].concat();
         match last {
             Ok(last) if findings.is_empty() => {
                 Ok(Self { resources: input.into_resources(), default_namespace, mark, baseline: None, last })
             }
-            Ok(_) => Err(findings),
+            Ok(_) => {
+                settle(&mut findings, project.sources(), &[]);
+                Err(findings)
+            }
             Err(faults) => {
                 findings.extend(faults);
                 settle(&mut findings, project.sources(), &[]);
                 Err(findings)
             }
         }
+    }
+
+    /// Reports whether all policies of `identity-authz` apply because no workload is set.
+    pub fn applies_all(&self, project: &Project, contents: &Contents<'_>) -> bool {
+        let settings = project.filter_settings(contents, Filter::IdentityAuthz);
+        matches!(self.last, Last::Identity(_)) && !settings.has("workload") && self.resources.len() > 1
     }
 
     /// Reports whether `egress-allowlist` decides.
@@ -225,12 +238,16 @@ impl<'p> Deciders<'p> {
             let rule = policy.matching_allow_rule(&mut received).ok().flatten();
             return self.allowed(rule, "no ALLOW policy applies here and defaultAction is ALLOW", request);
         };
-        let reason = policy.explain(denial, &mut received);
-        let mut explanation = self.denied(answer(&decision), denial.policy(), matched(denial), reason, request);
-        if *denial == Denial::NoAllowMatches {
-            let nearest = policy.nearest_allow(&mut received).ok().flatten();
-            explanation.nearest = nearest.map(|nearest| self.nearest(nearest));
+        if *denial != Denial::NoAllowMatches {
+            let reason = policy.explain(denial, &mut received);
+            return self.denied(answer(&decision), denial.policy(), matched(denial), reason, request);
         }
+        // Nothing that is not said changes that no rule matches, and what a rule wants of it belongs to the reason.
+        let mut received = received.complete();
+        let reason = policy.explain(denial, &mut received);
+        let mut explanation = self.denied(answer(&decision), None, None, reason, request);
+        let nearest = policy.nearest_allow(&mut received).ok().flatten();
+        explanation.nearest = nearest.map(|nearest| self.nearest(nearest));
         explanation
     }
 

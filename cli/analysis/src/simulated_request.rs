@@ -105,6 +105,8 @@ pub(crate) struct Received<'r> {
     peer: Result<Peer, AttributeError>,
     metadata: DynamicMetadata,
     memo: RequestMemo,
+    /// True if what the description does not say counts as absent, and not as unknown.
+    is_complete: bool,
 }
 
 impl<'r> Received<'r> {
@@ -133,7 +135,16 @@ impl<'r> Received<'r> {
 
     fn with_peer(request: &'r SimulatedRequest, peer: Result<Peer, AttributeError>) -> Self {
         let metadata = DynamicMetadata::new(crate::protobuf::metadata(&request.metadata));
-        Self { request, peer, metadata, memo: RequestMemo::default() }
+        Self { request, peer, metadata, memo: RequestMemo::default(), is_complete: false }
+    }
+
+    /// Takes what the description does not say for absent. What decides may not, and what a rule lacks is told.
+    pub(crate) fn complete(self) -> Self {
+        Self { is_complete: true, memo: RequestMemo::default(), ..self }
+    }
+
+    fn unknown<T>(&self, attribute: &'static str, status: &'static str) -> Result<Option<T>, AttributeError> {
+        if self.is_complete { Ok(None) } else { unknown(attribute, status) }
     }
 }
 
@@ -194,28 +205,28 @@ impl Request for Received<'_> {
     fn source_ip(&mut self) -> Result<Option<IpAddr>, AttributeError> {
         match self.request.source_ip {
             Some(address) => Ok(Some(address)),
-            None => unknown("source.ip", "it is not given (--source-ip)"),
+            None => self.unknown("source.ip", "it is not given (--source-ip)"),
         }
     }
 
     fn remote_ip(&mut self) -> Result<Option<IpAddr>, AttributeError> {
         match self.request.remote_ip.or(self.request.source_ip) {
             Some(address) => Ok(Some(address)),
-            None => unknown("remote.ip", "it is not given (--remote-ip)"),
+            None => self.unknown("remote.ip", "it is not given (--remote-ip)"),
         }
     }
 
     fn destination_ip(&mut self) -> Result<Option<IpAddr>, AttributeError> {
         match self.request.destination_ip {
             Some(address) => Ok(Some(address)),
-            None => unknown("destination.ip", "it is not given"),
+            None => self.unknown("destination.ip", "it is not given"),
         }
     }
 
     fn destination_port(&mut self) -> Result<Option<u16>, AttributeError> {
         match self.request.port {
             Some(port) => Ok(Some(port)),
-            None => unknown("destination.port", "it is not given (--port)"),
+            None => self.unknown("destination.port", "it is not given (--port)"),
         }
     }
 
@@ -300,8 +311,9 @@ pub fn spiffe_id(project: &Project, name: &str) -> Result<String, String> {
     };
     match SpiffeId::parse(uri.as_bytes()) {
         Ok(_) => Ok(uri),
-        Err(error) => {
-            Err(format!("`{name}` is no caller: {error}; write NAMESPACE/SERVICE-ACCOUNT, a principal or a SPIFFE ID"))
-        }
+        Err(_) => Err(format!(
+            "`{name}` is no caller: write NAMESPACE/SERVICE-ACCOUNT as in shop/frontend, a principal as in \
+             {domain}/ns/shop/sa/frontend, or a SPIFFE ID"
+        )),
     }
 }

@@ -3,5 +3,6 @@
 mod answers;
 mod check;
 mod completions;
+mod odd_calls;
 mod output;
 mod render;

@@ -73,6 +73,10 @@ command: ## Build the command sallyport into dist/
 	@install -D -m 755 "$$(cargo metadata --locked --no-deps --format-version 1 | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/command/sallyport" dist/sallyport
 	@ls -l dist/sallyport
 
+.PHONY: measure-command
+measure-command: command ## Measure time and memory of the command for 10,000 policies in 100 files
+	@tools/measure-command
+
 PREFIX ?= /usr/local
 
 .PHONY: install

@@ -63,11 +63,11 @@ pub(super) fn taken(deny: &Node, given: &Given<'_>) -> Taken {
     if parts.is_empty() { Taken::Nothing } else { Taken::Part(parts) }
 }
 
-fn or_any<'n>(blocks: Vec<&'n Node>) -> Vec<Option<&'n Node>> {
+fn or_any(blocks: Vec<&Node>) -> Vec<Option<&Node>> {
     if blocks.is_empty() { vec![None] } else { blocks.into_iter().map(Some).collect() }
 }
 
-fn fields<'n>(block: Option<&'n Node>) -> impl Iterator<Item = &'n str> {
+fn fields(block: Option<&Node>) -> impl Iterator<Item = &str> {
     block.map_or(&[][..], Node::entries).iter().map(|entry| entry.key.as_str())
 }
 

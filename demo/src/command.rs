@@ -24,7 +24,7 @@ pub(crate) fn print_answers(ingress: &str, folder: &Path) -> Result<bool> {
     let root = testbed::root();
     let policies = folder.join(POLICIES);
     write_policies(&root.join(ingress), &policies)?;
-    let policies = policies.strip_prefix(&root).unwrap_or(&policies).to_string_lossy().into_owned();
+    let policies = policies.strip_prefix(root).unwrap_or(&policies).to_string_lossy().into_owned();
     let frontend = ["explain", &policies, "--from", "shop/frontend", "--path", "/orders/17"];
     let deletes = [&frontend[..], &["--method", "DELETE"]].concat();
     println!("\nThe command `sallyport` says the same without a proxy (docs/command.md):");
@@ -32,7 +32,7 @@ pub(crate) fn print_answers(ingress: &str, folder: &Path) -> Result<bool> {
     for (arguments, code) in [(&["check", ingress][..], 0), (&frontend, 0), (&deletes, 1)] {
         let program = program()?;
         println!("\n$ sallyport {}", arguments.join(" "));
-        let status = Command::new(&program).args(arguments).current_dir(&root).status();
+        let status = Command::new(&program).args(arguments).current_dir(root).status();
         let status = status.with_context(|| format!("running {}", program.display()))?;
         if status.code() != Some(code) {
             println!("\nUNEXPECTED OUTCOME: {status}");

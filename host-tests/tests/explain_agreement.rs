@@ -16,6 +16,9 @@ use serde_json::{Map, Value, json};
 /// Filter state in which both hosts leave the address of the connection's other end.
 const DIRECT_ADDRESS: &str = "sallyport.direct_remote_address";
 
+/// Filter state with the mark of `stage: custom`.
+const MARK: &str = "wasm.sallyport.identity_authz.custom";
+
 /// Metadata namespace of Envoy's JWT filter.
 const JWT_FILTER: &str = "envoy.filters.http.jwt_authn";
 
@@ -170,9 +173,6 @@ impl Loaded<'_> {
     }
 }
 
-/// Filter state with the mark of `stage: custom`.
-const MARK: &str = "wasm.sallyport.identity_authz.custom";
-
 /// Returns a random request as Envoy shows it to filters, on a connection of its own.
 fn asked(id: u64, probe: &Probe, protocol: Protocol) -> Result<Asked> {
     let ProbeCaller { peer, server_name, direct_address, source, destination } = &probe.caller;
@@ -183,11 +183,11 @@ fn asked(id: u64, probe: &Probe, protocol: Protocol) -> Result<Asked> {
         Peer::Uri(uri) => Some(vec![uri.clone()]),
         Peer::Dns(_) => Some(Vec::new()),
     };
-    let mut values = json!({"envoy.filters.http.suite": {"tier": "gold", "regions": ["eu", "us"], "weight": 1}});
+    let suite = json!({"tier": "gold", "regions": ["eu", "us"], "weight": 1});
+    let mut values = Map::from_iter([("envoy.filters.http.suite".to_owned(), suite)]);
     if let (Some(token), Protocol::Http) = (probe.token.as_ref().filter(|token| !token.forged), protocol) {
-        values[JWT_FILTER] = json!({"payload": token.payload()?});
+        values.insert(JWT_FILTER.to_owned(), json!({"payload": token.payload()?}));
     }
-    let Value::Object(values) = values else { bail!("the metadata is no object") };
     let mut connection = Connection {
         validated: Some(certificate.is_some() && !matches!(peer, Peer::Untrusted(_))),
         certificate,
@@ -211,6 +211,15 @@ fn asked(id: u64, probe: &Probe, protocol: Protocol) -> Result<Asked> {
     Ok(Asked { connection, request, metadata: values })
 }
 
+/// Returns a configuration with which the filter also tells by which policy it allows.
+fn telling(configuration: &Value) -> Value {
+    let mut configuration = configuration.clone();
+    if let Some(keys) = configuration.as_object_mut() {
+        keys.insert("allowedPolicy".to_owned(), json!(true));
+    }
+    configuration
+}
+
 /// Plays random policies, each with `requests` random requests.
 fn play_random(protocol: Protocol, policies: usize, requests: usize) -> Result<usize> {
     let seed = seed()?;
@@ -218,8 +227,7 @@ fn play_random(protocol: Protocol, policies: usize, requests: usize) -> Result<u
     let mut count = 0;
     for number in 0..policies {
         let set = PolicySet::random(number, protocol, &mut random);
-        let mut configuration = set.configuration();
-        configuration["allowedPolicy"] = json!(true);
+        let configuration = telling(&set.configuration());
         let ask = |(id, random): (u64, &mut Rng)| {
             let caller = ProbeCaller::random(&set, random);
             asked(id, &Probe::random(&caller, &set, random), protocol)
@@ -276,10 +284,7 @@ fn play_suites(filter: &'static str, key: &str, requests: usize) -> Result<usize
     }
     let mut count = 0;
     for configuration in configurations {
-        let mut configuration = configuration.clone();
-        if filter != "baseline-deny" {
-            configuration["allowedPolicy"] = json!(true);
-        }
+        let configuration = if filter == "baseline-deny" { configuration.clone() } else { telling(configuration) };
         let chosen = random.choose_multiple(of_filter.iter(), requests);
         let asked: Vec<_> = (1..).zip(chosen).map(|(id, case)| of_case(id, filter, case)).collect::<Result<_>>()?;
         count += compare(filter, key, &configuration, &asked)?;

@@ -6,7 +6,7 @@ use sallyport_policy::{
 };
 
 use crate::check::config_findings;
-use crate::filters::{FilterInput, Loaded};
+use crate::filters::{FilterInput, Loaded, is_configured};
 use crate::finding::{Finding, settle};
 use crate::project::{Contents, Project};
 use crate::resource::Resource;
@@ -97,13 +97,13 @@ impl<'p> Deciders<'p> {
     ///
     /// The faults for which a filter refuses its configuration.
     pub fn load(project: &'p Project, contents: &'p Contents<'p>) -> Result<Self, Vec<Finding>> {
-        let is_configured = |filter: Filter| contents.config.is_some_and(|config| config.get(filter.key()).is_some());
-        let has_baseline = is_configured(Filter::BaselineDeny);
+        let has_baseline = is_configured(contents, Filter::BaselineDeny);
         let identity = FilterInput::always(project, contents, Filter::IdentityAuthz);
-        let has_identity = is_configured(Filter::IdentityAuthz) || identity.resources().any(Resource::is_for_identity);
+        let has_identity =
+            is_configured(contents, Filter::IdentityAuthz) || identity.resources().any(Resource::is_for_identity);
         let is_about_workload = project.settings().workload.is_some() || project.settings().default_action.is_some();
         let has_egress =
-            is_configured(Filter::EgressAllowlist) || contents.resources.iter().any(Resource::is_for_egress);
+            is_configured(contents, Filter::EgressAllowlist) || contents.resources.iter().any(Resource::is_for_egress);
         if has_egress && !(has_identity || has_baseline || is_about_workload) {
             return Self::for_egress(project, contents);
         }

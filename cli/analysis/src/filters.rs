@@ -45,6 +45,10 @@ impl<'p> FilterInput<'p> {
         let resources = &input.resources;
         let is_needed = input.settings.section.is_some()
             || match filter {
+                // An egress gateway needs none, whatever else is among the files.
+                Filter::IdentityAuthz if is_configured(contents, Filter::EgressAllowlist) => resources
+                    .iter()
+                    .any(|resource| resource.is_for_identity() || resource.group() == Some("security.istio.io")),
                 Filter::IdentityAuthz => !resources.is_empty(),
                 Filter::BaselineDeny => false,
                 Filter::EgressAllowlist => resources.iter().any(|resource| resource.is_for_egress()),
@@ -58,8 +62,8 @@ impl<'p> FilterInput<'p> {
     /// alone.
     pub(crate) fn always(project: &'p Project, contents: &'p Contents<'p>, filter: Filter) -> Self {
         let settings = project.filter_settings(contents, filter);
-        let is_configured = |filter: Filter| contents.config.is_some_and(|config| config.get(filter.key()).is_some());
-        let baseline_alone = is_configured(Filter::BaselineDeny) && !is_configured(Filter::IdentityAuthz);
+        let baseline_alone =
+            is_configured(contents, Filter::BaselineDeny) && !is_configured(contents, Filter::IdentityAuthz);
         let takes = |resource: &&Resource<'_>| match filter {
             Filter::IdentityAuthz => !(baseline_alone && resource.kind() == Some("AuthorizationPolicy")),
             Filter::BaselineDeny => baseline_alone && !resource.is_for_egress(),
@@ -252,6 +256,11 @@ impl<'p> FilterInput<'p> {
         }
         text + rest
     }
+}
+
+/// Reports whether the configuration file has a filter.
+pub(crate) fn is_configured(contents: &Contents<'_>, filter: Filter) -> bool {
+    contents.config.is_some_and(|config| config.get(filter.key()).is_some())
 }
 
 /// Returns the part of a path within its resource.

@@ -184,6 +184,15 @@ fn a_workload_with_several_manifests_is_one() {
 }
 
 #[test]
+fn an_egress_gateway_needs_no_identity_authz() {
+    let rules = "egressAllowlist: {rules: [{name: api, hosts: [api.example]}]}\n";
+    let files = [("d.yaml", DEPLOYMENT), ("e.yaml", ENTRY), ("sallyport.yaml", rules)];
+    let (code, printed, said) = run(&files, &["render", "--for", "ecds", "."]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(printed.contains("sallyport.egress_allowlist") && !printed.contains("identity_authz"), "{printed}");
+}
+
+#[test]
 fn what_the_call_leaves_out_is_missing_of_the_nearest_rule() {
     let (code, printed, _) = run(&[("p.yaml", POLICY)], &["explain", "p.yaml", "--to", "shop/app=orders"]);
     assert_eq!(code, Some(1));

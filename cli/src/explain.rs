@@ -83,6 +83,7 @@ fn request(
         let uri = identity(from).map_err(|error| anyhow!("--from: {error}"))?;
         request.caller = Caller { certificate: Some(vec![uri]), is_forwarded: true, ..Caller::default() };
     }
+    request.is_host_unknown = request.host.is_empty();
     for claim in &arguments.claim {
         match claim.split_once('=') {
             Some((name, value)) if !name.is_empty() => request.add_claim(name, value),

@@ -52,6 +52,8 @@ pub struct SimulatedRequest {
     pub method: Vec<u8>,
     /// Host with its port, if it names one.
     pub host: Vec<u8>,
+    /// True if the description says nothing about the host, which every request has.
+    pub is_host_unknown: bool,
     /// Path with its query.
     pub path: Vec<u8>,
     /// Headers, by names in lower case.
@@ -141,6 +143,14 @@ impl<'r> Received<'r> {
     /// Takes what the description does not say for absent. What decides may not, and what a rule lacks is told.
     pub(crate) fn complete(self) -> Self {
         Self { is_complete: true, memo: RequestMemo::default(), ..self }
+    }
+
+    /// Fails where a request has a host that the description does not say.
+    fn known_host(&self) -> Result<(), AttributeError> {
+        match self.request.is_host_unknown && !self.is_complete && !self.request.is_connection {
+            true => unknown("request.host", "it is not given (--host)"),
+            false => Ok(()),
+        }
     }
 
     fn unknown<T>(&self, attribute: &'static str, status: &'static str) -> Result<Option<T>, AttributeError> {
@@ -259,6 +269,7 @@ impl Request for Received<'_> {
     }
 
     fn host(&mut self) -> Result<Option<&[u8]>, AttributeError> {
+        self.known_host()?;
         Ok(present(&self.request.host, self.request.is_connection))
     }
 
@@ -273,6 +284,9 @@ impl Request for Received<'_> {
             ":path" => Some(&self.request.path),
             _ => None,
         };
+        if name == ":authority" {
+            self.known_host()?;
+        }
         if let Some(value) = pseudo {
             return Ok(std::iter::once(value.as_slice()).collect());
         }

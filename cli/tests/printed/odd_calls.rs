@@ -206,6 +206,28 @@ fn what_the_call_leaves_out_is_missing_of_the_nearest_rule() {
 }
 
 #[test]
+fn a_host_that_is_not_said_is_no_way_around_a_denial() {
+    let denial = "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: d, namespace: shop}\nspec: {action: DENY, rules: [{to: [{operation: {hosts: [bad.shop]}}]}]}\n";
+    let explain = |flags: &[&str]| {
+        run(
+            &[("d.yaml", denial)],
+            &[&["explain", "d.yaml", "--to", "shop", "--default-action", "ALLOW"], flags].concat(),
+        )
+    };
+    let (code, printed, _) = explain(&[]);
+    assert_eq!(
+        (code, printed.lines().next()),
+        (
+            Some(1),
+            Some(
+                "denied: the proxy did not tell request.host: it is not given (--host): GET / by a client without identity (it presented no certificate)"
+            )
+        )
+    );
+    assert_eq!(explain(&["--host", "good.shop"]).0, Some(0));
+}
+
+#[test]
 fn each_filter_explains_what_is_for_it() {
     let rules = "egressAllowlist: {rules: [{name: api, hosts: [\"*.api.example\"]}], serviceEntryExport: all}\n";
     let egress = [("e.yaml", ENTRY), ("p.yaml", POLICY), ("sallyport.yaml", rules)];

@@ -17,6 +17,9 @@ use crate::arguments::CommonArguments;
 /// Endings of the files that are read in folders.
 const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
 
+/// Stack of a thread that reads: as large as that of a process, for documents that are nested deeply.
+const STACK: usize = 8 * 1024 * 1024;
+
 /// Name of standard input.
 const STANDARD_INPUT: &str = "-";
 
@@ -57,7 +60,9 @@ fn parse(first: usize, files: &[File]) -> Vec<ReadFile> {
     };
     let threads = thread::available_parallelism().map_or(1, NonZero::get).min(files.len());
     let mut read = thread::scope(|scope| {
-        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+        let spawn = |_| thread::Builder::new().stack_size(STACK).spawn_scoped(scope, work).ok();
+        // Where the system has no more threads, this one reads what they would have.
+        let others: Vec<_> = (1..threads).filter_map(spawn).collect();
         let mut read = work();
         for thread in others {
             read.extend(thread.join().unwrap_or_else(|panic| resume_unwind(panic)));

@@ -11,6 +11,7 @@ help: ## List the commands
 .PHONY: demo
 demo: ## Run a real Envoy with the filters and print a table of allowed and denied requests
 	@echo "demo: building; the first build takes a few minutes" >&2
+	@cargo build --quiet --locked --package sallyport-cli
 	@cargo run --quiet --locked --package demo
 
 .PHONY: up
@@ -72,11 +73,19 @@ command: ## Build the command sallyport into dist/
 	@install -D -m 755 "$$(cargo metadata --locked --no-deps --format-version 1 | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/command/sallyport" dist/sallyport
 	@ls -l dist/sallyport
 
+.PHONY: measure-command
+measure-command: command ## Measure time and memory of the command for 10,000 policies in 100 files
+	@tools/measure-command
+
 PREFIX ?= /usr/local
 
 .PHONY: install
-install: command ## Install the command sallyport into PREFIX/bin
+install: command ## Install the command sallyport with its manual and completions below PREFIX
 	install -D -m 755 dist/sallyport "$(DESTDIR)$(PREFIX)/bin/sallyport"
+	dist/sallyport completions man --output "$(DESTDIR)$(PREFIX)/share/man/man1"
+	dist/sallyport completions bash --output "$(DESTDIR)$(PREFIX)/share/bash-completion/completions"
+	dist/sallyport completions zsh --output "$(DESTDIR)$(PREFIX)/share/zsh/site-functions"
+	dist/sallyport completions fish --output "$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d"
 
 .PHONY: test
 test: check ## Run all checks and tests, in wasmtime and in a real Envoy

@@ -2,14 +2,13 @@
 
 mod render;
 
-pub(crate) use render::RenderArguments;
+pub(crate) use render::{LayerArgument, RenderArguments};
 
 use std::net::IpAddr;
 use std::path::PathBuf;
 
 use anyhow::{Result, anyhow, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use clap_complete::Shell;
 use sallyport_analysis::{Settings, Workload};
 
 /// Checks and explains the policies of the Sallyport filters, without a proxy and without a network.
@@ -56,7 +55,7 @@ pub(crate) enum Verb {
     Render(Box<RenderArguments>),
     /// Say what happens to one request, by which rule, and what would let it in
     #[command(
-        after_help = "Examples:\n  sallyport explain policies/ --to shop/app=orders --from shop/frontend --method GET --path /orders/1\n  sallyport explain policies/ --to shop/app=orders --curl 'curl -X DELETE https://orders.shop/orders/1'"
+        after_help = "Examples:\n  sallyport explain policies/ --to shop/app=orders --from shop/frontend --method GET --path /orders/1\n  sallyport explain policies/ --to shop/app=orders --curl 'curl -X DELETE https://orders.shop/orders/1'\n  sallyport explain egress/ --egress --from shop/payments --curl 'curl https://api.stripe.example/v1/charges'"
     )]
     Explain(Box<ExplainArguments>),
     /// Play policy tests, and say which rules no test reaches
@@ -67,14 +66,35 @@ pub(crate) enum Verb {
         after_help = "Examples:\n  sallyport who policies/ --to shop/app=orders\n  sallyport who policies/ --from shop/frontend"
     )]
     Who(WhoArguments),
-    /// Print completions for a shell
+    /// Print completions for a shell, or the manual
     #[command(
-        after_help = "Example:\n  sallyport completions bash > ~/.local/share/bash-completion/completions/sallyport"
+        after_help = "Examples:\n  sallyport completions bash > ~/.local/share/bash-completion/completions/sallyport\n  sallyport completions man --output ~/.local/share/man/man1"
     )]
-    Completions {
-        /// Shell
-        shell: Shell,
-    },
+    Completions(CompletionArguments),
+}
+
+/// `completions`.
+#[derive(Debug, Args)]
+pub(crate) struct CompletionArguments {
+    /// Shell, or man for the pages of the manual
+    #[arg(value_enum)]
+    pub(crate) shell: CompletionArgument,
+    /// Folder to write into, under the names that the shell or man looks for; of the manual a page for each verb
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+/// Shell, or the manual.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CompletionArgument {
+    Bash,
+    Elvish,
+    Fish,
+    #[value(name = "powershell")]
+    PowerShell,
+    Zsh,
+    /// Pages of the manual
+    Man,
 }
 
 /// `who`.
@@ -104,6 +124,9 @@ pub(crate) struct TestArguments {
     /// Fail where the tests reach fewer of a hundred rules than this
     #[arg(long, value_name = "PERCENT", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=100))]
     pub(crate) threshold: u8,
+    /// Time of all requests, as in 2026-11-28T10:00Z; now if it is not given
+    #[arg(long, value_name = "TIME")]
+    pub(crate) at: Option<String>,
 }
 
 /// Form of the outcomes of tests.
@@ -141,7 +164,7 @@ pub(crate) struct ExplainArguments {
     #[arg(long)]
     pub(crate) host: Option<String>,
     /// Port that the connection is for
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) port: Option<u16>,
     /// Server name of the client's TLS
     #[arg(long, value_name = "NAME")]
@@ -164,6 +187,13 @@ pub(crate) struct ExplainArguments {
     /// Request as a call of curl; other flags go before what it says
     #[arg(long, value_name = "LINE")]
     pub(crate) curl: Option<String>,
+    /// What is decided about: a request, or a connection by the network filter
+    #[arg(long, value_enum, default_value = "http")]
+    pub(crate) layer: LayerArgument,
+    /// Ask egress-allowlist about a request to an outside host; it is asked by itself where the files have nothing for
+    /// the other filters
+    #[arg(long, conflicts_with = "to")]
+    pub(crate) egress: bool,
 }
 
 /// Form of an answer.

@@ -1,13 +1,14 @@
 //! `sallyport explain`.
 
+use std::mem::ManuallyDrop;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
-use sallyport_analysis::{Answer, Caller, Deciders, SimulatedRequest, formats, parse_curl, spiffe_id};
+use anyhow::{Result, anyhow, bail};
+use sallyport_analysis::{Answer, Caller, CurlRequest, Deciders, SimulatedRequest, formats, parse_curl, spiffe_id};
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
 
-use crate::arguments::{AnswerFormat, ExplainArguments};
+use crate::arguments::{AnswerFormat, ExplainArguments, LayerArgument};
 use crate::files::read_project_for;
 use crate::{FOUND, NOTHING_FOUND, faults, pretty};
 
@@ -17,13 +18,21 @@ use crate::{FOUND, NOTHING_FOUND, faults, pretty};
 ///
 /// Files that cannot be read, and values of flags that make no sense.
 pub(crate) fn run(arguments: &ExplainArguments) -> Result<u8> {
-    let project = read_project_for(&arguments.common, arguments.to.as_deref())?;
+    // To free thousands of policies takes longer than to decide about a request, and the process ends anyway.
+    let project = ManuallyDrop::new(read_project_for(&arguments.common, arguments.to.as_deref())?);
     let contents = project.contents();
-    let request = request(arguments, &|name| spiffe_id(&project, name))?;
-    let deciders = match Deciders::load(&project, &contents) {
+    let loaded = match arguments.egress {
+        true => Deciders::for_egress(&project, &contents),
+        false => Deciders::load(&project, &contents),
+    };
+    let deciders = match loaded {
         Ok(deciders) => deciders,
         Err(findings) => return Ok(faults::print(findings, &project, arguments.format == AnswerFormat::Json)),
     };
+    let request = request(arguments, deciders.is_egress(), &|name| spiffe_id(&project, name))?;
+    if deciders.applies_all(&project, &contents) {
+        anstream::eprintln!("no workload is set, so every policy applies; say --to NAMESPACE/KEY=VALUE");
+    }
     let explanation = deciders.explain(&request);
     match arguments.format {
         AnswerFormat::Json => anstream::println!("{:#}", formats::json::explanation(&explanation, project.sources())),
@@ -34,6 +43,7 @@ pub(crate) fn run(arguments: &ExplainArguments) -> Result<u8> {
 
 fn request(
     arguments: &ExplainArguments,
+    is_egress: bool,
     identity: &dyn Fn(&str) -> Result<String, String>,
 ) -> Result<SimulatedRequest> {
     let mut request = SimulatedRequest {
@@ -42,44 +52,86 @@ fn request(
         time: Some(time_of(arguments.at.as_deref())?),
         source_ip: arguments.source_ip,
         remote_ip: arguments.remote_ip,
+        is_connection: arguments.layer == LayerArgument::Tcp,
         ..SimulatedRequest::default()
     };
     if let Some(line) = &arguments.curl {
         let curl = parse_curl(line).map_err(|error| anyhow!("--curl: {error}"))?;
-        request.method = curl.method.into_bytes();
-        request.host = curl.host.into_bytes();
-        request.path = curl.path.into_bytes();
-        request.port = Some(curl.port);
-        request.server_name = curl.server_name.map(String::into_bytes);
-        request.headers.extend(curl.headers.into_iter().map(|(name, value)| (name, value.into_bytes())));
+        take_curl(&mut request, curl, is_egress);
     }
-    let set = |value: &Option<String>, slot: &mut Vec<u8>| {
-        if let Some(value) = value {
+    let set = |flag: &str, value: &Option<String>, slot: &mut Vec<u8>| match value {
+        Some(value) if value.is_empty() => bail!("{flag} is empty, leave it out or write a value"),
+        Some(value) => {
             *slot = value.clone().into_bytes();
+            Ok(())
         }
+        None => Ok(()),
     };
-    set(&arguments.method, &mut request.method);
-    set(&arguments.host, &mut request.host);
-    set(&arguments.path, &mut request.path);
+    set("--method", &arguments.method, &mut request.method)?;
+    set("--host", &arguments.host, &mut request.host)?;
+    set("--path", &arguments.path, &mut request.path)?;
+    if let Some(path) = arguments.path.as_deref().filter(|path| !path.starts_with('/') && *path != "*") {
+        bail!("--path: `{path}` does not begin with a slash, write --path /{path}");
+    }
     request.port = arguments.port.or(request.port);
-    request.server_name = arguments.sni.clone().map(String::into_bytes).or(request.server_name);
+    request.server_name =
+        arguments.sni.as_ref().map(|name| name.to_ascii_lowercase().into_bytes()).or(request.server_name);
     for header in &arguments.header {
-        let (name, value) = header
-            .split_once(':')
-            .with_context(|| format!("--header: `{header}` has no colon, write it as in --header 'x-tenant: blue'"))?;
-        request.headers.push((name.trim().to_ascii_lowercase(), value.trim().as_bytes().to_vec()));
+        add_header(&mut request, header)?;
     }
     if let Some(from) = &arguments.from {
         let uri = identity(from).map_err(|error| anyhow!("--from: {error}"))?;
         request.caller = Caller { certificate: Some(vec![uri]), is_forwarded: true, ..Caller::default() };
     }
+    request.is_host_unknown = request.host.is_empty();
     for claim in &arguments.claim {
-        let Some((name, value)) = claim.split_once('=') else {
-            bail!("--claim: `{claim}` has no equals sign, write it as in --claim group=admin");
-        };
-        request.add_claim(name, value);
+        match claim.split_once('=') {
+            Some((name, value)) if !name.is_empty() => request.add_claim(name, value),
+            _ => bail!("--claim: `{claim}` is no NAME=VALUE, write it as in --claim group=admin"),
+        }
     }
     Ok(request)
+}
+
+/// Takes a request from a call of curl. To an outside host a proxy sees `https` as a CONNECT.
+fn take_curl(request: &mut SimulatedRequest, curl: CurlRequest, is_egress: bool) {
+    let scheme = if curl.is_tls { "https" } else { "http" };
+    request.port = Some(curl.port);
+    if is_egress && curl.is_tls && !request.is_connection {
+        request.method = b"CONNECT".to_vec();
+        request.host = curl.authority.into_bytes();
+        return;
+    }
+    request.method = curl.method.into_bytes();
+    request.host = curl.host.into_bytes();
+    request.path = curl.path.into_bytes();
+    request.server_name = curl.server_name.map(String::into_bytes);
+    request.headers.extend(curl.headers.into_iter().map(|(name, value)| (name, value.into_bytes())));
+    request.headers.push((":scheme".to_owned(), scheme.into()));
+}
+
+/// Adds a header as Envoy shows it to filters: Host is the authority, and the last address of X-Forwarded-For the client's.
+fn add_header(request: &mut SimulatedRequest, header: &str) -> Result<()> {
+    let Some((name, value)) = header.split_once(':') else {
+        bail!("--header: `{header}` has no colon, write it as in --header 'x-tenant: blue'");
+    };
+    let (name, value) = (name.trim().to_ascii_lowercase(), value.trim());
+    if name.is_empty() || name.contains(|one: char| one.is_whitespace() || one.is_control()) {
+        bail!(
+            "--header: `{header}` has no name, write it as in --header 'x-tenant: blue'; --method, --path and --host \
+               are flags of their own"
+        );
+    }
+    match name.as_str() {
+        "host" => request.host = value.as_bytes().to_vec(),
+        "x-forwarded-for" => {
+            let last = value.rsplit(',').next().and_then(|address| address.trim().parse().ok());
+            request.remote_ip = request.remote_ip.or(last);
+            request.headers.push((name, value.as_bytes().to_vec()));
+        }
+        _ => request.headers.push((name, value.as_bytes().to_vec())),
+    }
+    Ok(())
 }
 
 /// Reads a time as in `2026-11-28T10:00Z`; the present one if it is absent.
@@ -94,11 +146,12 @@ pub(crate) fn time_of(text: Option<&str>) -> Result<Duration> {
             let seconds = if clock.matches(':').count() == 1 { ":00" } else { "" };
             let zone = if zone.is_empty() { "Z" } else { zone };
             OffsetDateTime::parse(&format!("{clock}{seconds}{zone}"), &Rfc3339)
-                .with_context(|| format!("--at: `{text}` is no time, write it as in 2026-11-28T10:00Z"))?
+                .map_err(|_| anyhow!("--at: `{text}` is no time, write it as in 2026-11-28T10:00Z"))?
                 .to_offset(UtcOffset::UTC)
         }
     };
-    let seconds = u64::try_from(time.unix_timestamp()).context("--at: the time is before 1970")?;
+    let seconds = u64::try_from(time.unix_timestamp());
+    let seconds = seconds.map_err(|_| anyhow!("--at: the time is before 1970, when no request was"))?;
     Ok(Duration::from_secs(seconds))
 }
 

@@ -1,16 +1,24 @@
 //! Reading of the files of a call.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Read};
+use std::num::NonZero;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
-use anyhow::{Context, Result};
-use sallyport_analysis::Project;
+use anyhow::{Context, Result, bail};
+use sallyport_analysis::{Project, ReadFile};
 
 use crate::arguments::CommonArguments;
 
 /// Endings of the files that are read in folders.
 const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
+
+/// Stack of a thread that reads: as large as that of a process, for documents that are nested deeply.
+const STACK: usize = 8 * 1024 * 1024;
 
 /// Name of standard input.
 const STANDARD_INPUT: &str = "-";
@@ -34,8 +42,35 @@ pub(crate) fn read_project_for(common: &CommonArguments, to: Option<&str>) -> Re
     if let Some(config) = read_config(common)? {
         project.add_config(&config.name, &config.text);
     }
-    read_files(&common.files)?.iter().for_each(|file| project.add(&file.name, &file.text));
+    let files = read_files(&common.files)?;
+    parse(project.sources().len(), &files).into_iter().for_each(|file| project.add_read(file));
     Ok(project)
+}
+
+/// Reads the documents of files, of which the first becomes number `first` of a project, on all cores.
+fn parse(first: usize, files: &[File]) -> Vec<ReadFile> {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut read = Vec::new();
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(file) = files.get(index) else { return read };
+            read.push((index, ReadFile::new(first + index, &file.name, &file.text)));
+        }
+    };
+    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(files.len());
+    let mut read = thread::scope(|scope| {
+        let spawn = |_| thread::Builder::new().stack_size(STACK).spawn_scoped(scope, work).ok();
+        // Where the system has no more threads, this one reads what they would have.
+        let others: Vec<_> = (1..threads).filter_map(spawn).collect();
+        let mut read = work();
+        for thread in others {
+            read.extend(thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        }
+        read
+    });
+    read.sort_by_key(|(index, _)| *index);
+    read.into_iter().map(|(_, file)| file).collect()
 }
 
 /// A file, read.
@@ -60,12 +95,23 @@ pub(crate) fn read_config(common: &CommonArguments) -> Result<Option<File>> {
 ///
 /// # Errors
 ///
-/// A file that cannot be read.
+/// A file that cannot be read, and a folder without one.
 pub(crate) fn read_files(paths: &[PathBuf]) -> Result<Vec<File>> {
-    let mut files = Vec::new();
+    let (mut files, mut seen) = (Vec::new(), BTreeSet::new());
     for path in paths {
-        for file in files_of(path)? {
-            files.push(read(&file)?);
+        let of_path = files_of(path)?;
+        if of_path.is_empty() {
+            bail!(
+                "no file below {} ends in .yaml, .yml or .json; name the file or the folder with the policies",
+                path.display()
+            );
+        }
+        for file in of_path {
+            // A file that is given twice, by itself and with its folder, is one.
+            let place = fs::canonicalize(&file).unwrap_or_else(|_| file.clone());
+            if seen.insert(place) {
+                files.push(read(&file)?);
+            }
         }
     }
     Ok(files)

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod check;
+mod completions;
 mod explain;
 mod faults;
 mod files;
@@ -12,7 +13,7 @@ mod who;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
+use clap::Parser;
 
 use crate::arguments::{Arguments, Verb};
 
@@ -34,10 +35,7 @@ fn main() -> ExitCode {
         Verb::Render(arguments) => render::run(arguments),
         Verb::Test(test) => test_cases::run(test),
         Verb::Who(who) => who::run(who),
-        Verb::Completions { shell } => {
-            clap_complete::generate(*shell, &mut Arguments::command(), "sallyport", &mut std::io::stdout());
-            Ok(NOTHING_FOUND)
-        }
+        Verb::Completions(arguments) => completions::run(arguments),
     };
     match done {
         Ok(code) => ExitCode::from(code),

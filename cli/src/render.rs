@@ -60,7 +60,10 @@ fn pick_workload(project: &mut Project) -> Result<()> {
     let found = workloads(project);
     match found.as_slice() {
         [] => {}
-        [(_, workload)] => project.set_workload(workload.clone()),
+        // A workload has a manifest more than once where several deploy it.
+        [(_, workload), others @ ..] if others.iter().all(|(_, other)| other == workload) => {
+            project.set_workload(workload.clone());
+        }
         several => {
             let names: Vec<String> = several.iter().map(|(name, workload)| format!("  {workload}  ({name})")).collect();
             bail!("several workloads are among the files, say which with --workload:\n{}", names.join("\n"));

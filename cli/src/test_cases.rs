@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use quick_junit::{NonSuccessKind, Report as Junit, TestCase, TestCaseStatus, TestSuite};
 use sallyport_analysis::{Coverage, Finding, Project, Suite, SuiteReport, read_suites, run_suite};
 use serde_json::{Value, json};
@@ -42,7 +42,7 @@ pub(crate) fn run(arguments: &TestArguments) -> Result<u8> {
         return Ok(faults::print(findings, &all, as_json));
     }
     anyhow::ensure!(!suites.is_empty(), "there is no case file among the files: one is an object with the key cases");
-    let now = time_of(None)?;
+    let now = time_of(arguments.at.as_deref())?;
     let (mut played, mut coverage) = (Vec::new(), Coverage::default());
     for suite in &suites {
         let policies = files.iter().filter(|file| suites.iter().all(|other| other.file != file.name));
@@ -84,7 +84,7 @@ fn project_of(suite: &Suite<'_>, files: &[&File], config: Option<&File>, common:
     }
     let folder = Path::new(&suite.file).parent().unwrap_or(Path::new(""));
     let named: Vec<PathBuf> = suite.policies.iter().map(|policy| folder.join(policy)).collect();
-    let named = read_files(&named)?;
+    let named = read_files(&named).with_context(|| format!("policies of {}", suite.file))?;
     let mut seen: Vec<PathBuf> = Vec::new();
     for file in files.iter().copied().chain(&named) {
         // A policy that is given twice is one.

@@ -1,9 +1,10 @@
 //! A small shop behind a real Envoy: sends requests of several clients and prints the decisions with their reasons.
 //!
 //! `demo` runs `envoy-config/ingress.yaml` with new certificates, sends allowed and denied requests, prints a table and
-//! stops Envoy; then it does the same for outbound requests with `envoy-config/egress.yaml`. `demo up` leaves the ingress
-//! Envoy running, `demo down` stops it.
+//! stops Envoy; then it does the same for outbound requests with `envoy-config/egress.yaml`, and asks the command `sallyport`
+//! about the same policies. `demo up` leaves the ingress Envoy running, `demo down` stops it.
 
+mod command;
 mod detached;
 mod egress;
 mod egress_request;
@@ -44,8 +45,9 @@ fn run() -> Result<bool> {
             let ingress_as_expected = table::print(INGRESS, &shop.run_all()?);
             shop.stop();
             let egress_as_expected = table::print("envoy-config/egress.yaml", &egress::run_all()?);
+            let command_as_expected = command::print_answers(INGRESS, &detached::folder())?;
             println!("\nTo send your own requests: make up");
-            Ok(ingress_as_expected && egress_as_expected)
+            Ok(ingress_as_expected && egress_as_expected && command_as_expected)
         }
         ["up"] => {
             detached::stop()?;

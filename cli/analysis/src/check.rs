@@ -12,6 +12,7 @@ use crate::plugin::Plugin;
 use crate::project::{Contents, Project};
 use crate::resource::Resource;
 use crate::settings::Filter;
+use crate::tree::Value;
 
 /// Findings of a check.
 #[derive(Debug, Default)]
@@ -110,7 +111,7 @@ fn duplicates(project: &Project, contents: &Contents<'_>) -> Vec<Finding> {
 }
 
 /// Returns the findings about the keys of the configuration file.
-fn config_findings(contents: &Contents<'_>) -> Vec<Finding> {
+pub(crate) fn config_findings(contents: &Contents<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     let Some(config) = contents.config else { return findings };
     let mut unknown = |span, message: String, help: &str| {
@@ -134,6 +135,12 @@ fn config_findings(contents: &Contents<'_>) -> Vec<Finding> {
                 resources.key_span,
                 "resources do not belong into the configuration file".to_owned(),
                 "remove the key, and give the resources as files",
+            );
+        } else if !matches!(entry.value.value, Value::Object(_) | Value::Null) {
+            unknown(
+                entry.key_span,
+                "the settings of a filter are no object".to_owned(),
+                "write keys and values below it",
             );
         }
     }

@@ -11,7 +11,11 @@ pub struct CurlRequest {
     pub host: String,
     /// Port of the URL, or that of its scheme.
     pub port: u16,
-    /// Host of the URL if it is of `https`.
+    /// True if the URL is of `https`.
+    pub is_tls: bool,
+    /// Host and port of the URL, as a CONNECT has them.
+    pub authority: String,
+    /// Host of the URL if it is a name and of `https`.
     pub server_name: Option<String>,
     /// Path and query, without dot segments unless `--path-as-is` is given.
     pub path: String,
@@ -20,7 +24,7 @@ pub struct CurlRequest {
 }
 
 /// Options with a value that say nothing about the request.
-const WITH_VALUE: [&str; 29] = [
+const WITH_VALUE: [&str; 61] = [
     "-o",
     "--output",
     "-m",
@@ -28,28 +32,60 @@ const WITH_VALUE: [&str; 29] = [
     "--connect-timeout",
     "--retry",
     "--retry-delay",
+    "--retry-max-time",
     "-w",
     "--write-out",
     "-E",
     "--cert",
+    "--cert-type",
     "--key",
+    "--key-type",
+    "--pass",
     "--cacert",
     "--capath",
+    "--ciphers",
+    "--tls-max",
+    "--pinnedpubkey",
     "--resolve",
     "--connect-to",
     "-x",
     "--proxy",
+    "-U",
+    "--proxy-user",
+    "--noproxy",
     "--interface",
+    "--local-port",
+    "--dns-servers",
+    "--unix-socket",
     "-D",
     "--dump-header",
-    "-T",
-    "--upload-file",
     "--limit-rate",
     "--max-redirs",
+    "--max-filesize",
     "-c",
     "--cookie-jar",
     "-K",
     "--config",
+    "--trace",
+    "--trace-ascii",
+    "--stderr",
+    "-C",
+    "--continue-at",
+    "-z",
+    "--time-cond",
+    "-y",
+    "-Y",
+    "--speed-limit",
+    "--speed-time",
+    "-Q",
+    "--quote",
+    "-P",
+    "--ftp-port",
+    "-t",
+    "--telnet-option",
+    "--output-dir",
+    "--create-file-mode",
+    "--aws-sigv4",
 ];
 
 /// Options for data, which make the method POST.
@@ -57,7 +93,7 @@ const DATA: [&str; 9] =
     ["-d", "--data", "--data-raw", "--data-binary", "--data-ascii", "--data-urlencode", "--json", "-F", "--form"];
 
 /// Short options with a value.
-const SHORT_WITH_VALUE: &str = "XHdFAebomwExDTcKu";
+const SHORT_WITH_VALUE: &str = "XHdFAebomwExDTcKurUCzyYQPt";
 
 /// Reads a call of curl, as it is typed in a shell.
 ///
@@ -66,12 +102,14 @@ const SHORT_WITH_VALUE: &str = "XHdFAebomwExDTcKu";
 /// A call without a URL, with an open quote or with an option that this does not know.
 pub fn parse_curl(line: &str) -> Result<CurlRequest, String> {
     let mut call = Call::default();
-    let mut splitter = Shlex::new(line);
+    // A backslash at the end of a line continues it.
+    let line = line.replace("\\\r\n", " ").replace("\\\n", " ");
+    let mut splitter = Shlex::new(&line);
     let words: Vec<String> = splitter.by_ref().collect();
     if splitter.had_error {
         return Err("a quote or an escape of the curl line is open".to_owned());
     }
-    let mut words = words.into_iter().filter(|word| word != "\n").peekable();
+    let mut words = words.into_iter().filter(|word| !word.trim().is_empty()).peekable();
     if words.peek().map(String::as_str) == Some("curl") {
         words.next();
     }
@@ -83,19 +121,22 @@ pub fn parse_curl(line: &str) -> Result<CurlRequest, String> {
     call.finish()
 }
 
-/// Splits `--option=value` and `-Xvalue`.
+/// Splits `--option=value`, `-Xvalue` and `-sSXvalue`, of which the flags before say nothing but `I` and `G`.
 fn split_option(word: &str) -> (String, Option<String>) {
     if let Some((option, value)) = word.split_once('=').filter(|_| word.starts_with("--")) {
         return (option.to_owned(), Some(value.to_owned()));
     }
-    let mut characters = word.chars();
-    let short = (characters.next() == Some('-')).then(|| characters.next()).flatten().filter(|short| *short != '-');
-    let rest = characters.as_str();
-    match short {
-        Some(short) if SHORT_WITH_VALUE.contains(short) && !rest.is_empty() => {
-            (format!("-{short}"), Some(rest.to_owned()))
+    let shorts = word.strip_prefix('-').filter(|shorts| !shorts.starts_with('-')).unwrap_or_default();
+    let with_value = shorts.char_indices().find(|(_, short)| SHORT_WITH_VALUE.contains(*short));
+    let flags = shorts.get(..with_value.map_or(shorts.len(), |(at, _)| at)).unwrap_or_default();
+    match with_value {
+        Some((at, short)) => {
+            let value = shorts.get(at + short.len_utf8()..).unwrap_or_default();
+            (format!("-{short}"), (!value.is_empty()).then(|| value.to_owned()))
         }
-        _ => (word.to_owned(), None),
+        None if flags.contains('I') => ("-I".to_owned(), None),
+        None if flags.contains('G') => ("-G".to_owned(), None),
+        None => (word.to_owned(), None),
     }
 }
 
@@ -110,6 +151,7 @@ struct Call {
     data_in_query: bool,
     data: Vec<String>,
     is_head: bool,
+    is_upload: bool,
     path_as_is: bool,
 }
 
@@ -129,7 +171,15 @@ impl Call {
                 let token = value()?;
                 self.set("authorization", format!("Bearer {token}"));
             }
-            "--url" => self.url = Some(value()?),
+            "--url" => self.url(value()?)?,
+            "-T" | "--upload-file" => {
+                value()?;
+                self.is_upload = true;
+            }
+            "-r" | "--range" => {
+                let range = value()?;
+                self.set("range", format!("bytes={range}"));
+            }
             "-I" | "--head" => self.is_head = true,
             "-G" | "--get" => self.data_in_query = true,
             "--path-as-is" => self.path_as_is = true,
@@ -143,9 +193,18 @@ impl Call {
             }
             // Flags that say nothing about the request: -k, -sS, --http2, --fail.
             _ if option.starts_with('-') => {}
-            url => self.url = Some(url.to_owned()),
+            url => self.url(url.to_owned())?,
         }
         Ok(())
+    }
+
+    fn url(&mut self, url: String) -> Result<(), String> {
+        match self.url.replace(url.clone()) {
+            None => Ok(()),
+            Some(first) => Err(format!(
+                "the curl line has two URLs, `{first}` and `{url}`; if one is the value of an option, write --option=value"
+            )),
+        }
     }
 
     fn header(&mut self, line: &str) {
@@ -173,7 +232,8 @@ impl Call {
         let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
         let (name, port) = match authority.rsplit_once(':') {
             Some((name, port)) if !port.contains(']') => {
-                (name, port.parse().map_err(|_| format!("the URL of the curl line has a bad port `{port}`"))?)
+                let number = port.parse().ok().filter(|number| *number > 0);
+                (name, number.ok_or(format!("the URL of the curl line has a bad port `{port}`"))?)
             }
             _ => (authority, if is_tls { 443 } else { 80 }),
         };
@@ -187,6 +247,8 @@ impl Call {
         let sends_body = self.has_data && !self.data_in_query;
         let implied = if self.is_head {
             "HEAD"
+        } else if self.is_upload {
+            "PUT"
         } else if sends_body {
             "POST"
         } else {
@@ -202,6 +264,8 @@ impl Call {
                 self.set(name, value.to_owned());
             }
         }
+        // TLS names no address.
+        let is_address = name.starts_with('[') || name.parse::<std::net::IpAddr>().is_ok();
         let default_port = port == if is_tls { 443 } else { 80 };
         let of_url = if default_port { name.to_owned() } else { format!("{name}:{port}") };
         let of_header = self.headers.iter().find(|(key, _)| key == "host").map(|(_, value)| value.clone());
@@ -210,7 +274,9 @@ impl Call {
             method: self.method.unwrap_or_else(|| implied.to_owned()),
             host: of_header.unwrap_or(of_url),
             port,
-            server_name: is_tls.then(|| name.to_owned()),
+            is_tls,
+            authority: format!("{name}:{port}"),
+            server_name: is_tls.then(|| name.to_ascii_lowercase()).filter(|_| !is_address),
             path,
             headers: self.headers,
         })
@@ -251,7 +317,11 @@ mod tests {
             ("curl -d a=1 -d b=2 x", "POST x/ 80"),
             ("curl -G -d a=1 -d b=2 x/y", "GET x/y?a=1&b=2 80"),
             ("curl -I https://[::1]:8443/", "HEAD [::1]:8443/ 8443"),
-            ("curl x \\\n  -H 'Host: other.shop' --max-time 3", "GET other.shop/ 80"),
+            ("curl -sSX POST x", "POST x/ 80"),
+            ("curl -sXPATCH x -kI", "PATCH x/ 80"),
+            ("curl -sI x", "HEAD x/ 80"),
+            ("curl -T file x", "PUT x/ 80"),
+            ("curl https://x/a \\\n  -H 'Host: other.shop' --max-time 3", "GET other.shop/a 443"),
         ];
         for (line, expected) in rows {
             let read = parse_curl(line).map(|read| format!("{} {}{} {}", read.method, read.host, read.path, read.port));
@@ -264,6 +334,8 @@ mod tests {
             (Some("b"), Some("me"), Some("application/json"))
         );
         assert_eq!(read.server_name.as_deref(), Some("x"));
+        let of_address = parse_curl("curl https://[::1]:8443/").unwrap_or_default();
+        assert_eq!((of_address.server_name, of_address.authority.as_str()), (None, "[::1]:8443"));
     }
 
     #[test]
@@ -273,6 +345,11 @@ mod tests {
             ("curl 'x", "a quote or an escape of the curl line is open"),
             ("curl x -H", "-H of curl lacks its value"),
             ("curl ftp://x", "the URL of the curl line is of ftp, write http or https"),
+            ("curl x:0/", "the URL of the curl line has a bad port `0`"),
+            (
+                "curl --novel a x",
+                "the curl line has two URLs, `a` and `x`; if one is the value of an option, write --option=value",
+            ),
             ("curl x:y/", "the URL of the curl line has a bad port `y`"),
         ] {
             assert_eq!(parse_curl(line), Err(expected.to_owned()), "{line}");

@@ -3,6 +3,7 @@
 use serde_saphyr::options::DuplicateKeyPolicy;
 
 use crate::finding::{Finding, Severity};
+use crate::plain_document::read_plain;
 use crate::source::{Source, Span};
 use crate::tree::{Node, Value};
 
@@ -25,7 +26,11 @@ pub fn read_documents(source_index: usize, source: &Source) -> (Vec<Document>, V
         if !has_content(text) {
             continue;
         }
-        match serde_saphyr::from_str_with_options::<Option<Node>>(text, options()) {
+        let read = match read_plain(text) {
+            Some(root) => Ok(Some(root)),
+            None => read_any(text),
+        };
+        match read {
             Ok(Some(mut root)) => {
                 root.map_spans(&|span| {
                     *span = Span { source: source_index, start: span.start + offset, end: span.end + offset };
@@ -45,7 +50,7 @@ pub fn read_documents(source_index: usize, source: &Source) -> (Vec<Document>, V
 /// Reads a JSON or YAML text that is a value of a document. Its positions are those of its lines where it is a literal
 /// block, and otherwise that of the value. A text that cannot be read stays a text.
 pub(crate) fn read_embedded(text: &str, node: &Node, source_index: usize, source: &Source) -> Node {
-    let Ok(Some(mut root)) = serde_saphyr::from_str_with_options::<Option<Node>>(text, options()) else {
+    let Ok(Some(mut root)) = read_any(text) else {
         return node.clone();
     };
     let inner = Source::new("", text);
@@ -63,6 +68,11 @@ pub(crate) fn read_embedded(text: &str, node: &Node, source_index: usize, source
     };
     root.map_spans(&|span| *span = place(*span).unwrap_or(node.span));
     root
+}
+
+/// Reads whatever YAML has.
+fn read_any(text: &str) -> Result<Option<Node>, serde_saphyr::Error> {
+    serde_saphyr::from_str_with_options(text, options())
 }
 
 fn options() -> serde_saphyr::Options {
@@ -154,4 +164,53 @@ fn first_sentence(error: &str) -> String {
         None => end.and_then(|end| line.get(..end)).unwrap_or(line),
     };
     rest.trim_end_matches([':', '.']).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+
+    /// Adds the YAML files of the repository below a folder.
+    fn collect(folder: &Path, texts: &mut Vec<(String, String)>) {
+        for entry in fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+            if path.is_dir() && !name.starts_with('.') && name != "target" {
+                collect(&path, texts);
+            } else if [".yaml", ".yml", ".json"].iter().any(|ending| name.ends_with(ending)) {
+                texts.push((path.display().to_string(), fs::read_to_string(&path).expect("a text")));
+            }
+        }
+    }
+
+    /// Compares what both readers make of a text. Returns false where the quick one leaves it to the other.
+    fn agree(name: &str, text: &str) -> bool {
+        let Some(quick) = read_plain(text) else { return false };
+        let other = read_any(text).map(|root| format!("{root:?}")).unwrap_or_else(|error| error.to_string());
+        assert_eq!(format!("{:?}", Some(quick)), other, "{name}\n{text}");
+        true
+    }
+
+    #[test]
+    fn both_readers_read_the_same_values_and_positions() {
+        let mut texts = Vec::new();
+        collect(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."), &mut texts);
+        let documents =
+            texts.iter().flat_map(|(name, text)| parts(text).into_iter().map(move |(_, part)| (name, part)));
+        let (mut both, mut all) = (0, 0);
+        for (name, part) in documents.filter(|(_, part)| part.len() < 20_000) {
+            all += 1;
+            both += usize::from(agree(name, part));
+            // The same with a character left out, here and there.
+            for at in (0..part.len()).step_by(part.len() / 10 + 1).filter(|at| part.is_char_boundary(*at)) {
+                let rest = part.get(at..).and_then(|rest| rest.chars().next());
+                let after = at + rest.map_or(0, char::len_utf8);
+                agree(name, &format!("{}{}", &part[..at], &part[after..]));
+            }
+        }
+        assert!(both > 100 && all > both, "{both} of {all}");
+    }
 }

@@ -45,6 +45,10 @@ impl<'p> FilterInput<'p> {
         let resources = &input.resources;
         let is_needed = input.settings.section.is_some()
             || match filter {
+                // An egress gateway needs none, whatever else is among the files.
+                Filter::IdentityAuthz if is_configured(contents, Filter::EgressAllowlist) => resources
+                    .iter()
+                    .any(|resource| resource.is_for_identity() || resource.group() == Some("security.istio.io")),
                 Filter::IdentityAuthz => !resources.is_empty(),
                 Filter::BaselineDeny => false,
                 Filter::EgressAllowlist => resources.iter().any(|resource| resource.is_for_egress()),
@@ -58,8 +62,8 @@ impl<'p> FilterInput<'p> {
     /// alone.
     pub(crate) fn always(project: &'p Project, contents: &'p Contents<'p>, filter: Filter) -> Self {
         let settings = project.filter_settings(contents, filter);
-        let is_configured = |filter: Filter| contents.config.is_some_and(|config| config.get(filter.key()).is_some());
-        let baseline_alone = is_configured(Filter::BaselineDeny) && !is_configured(Filter::IdentityAuthz);
+        let baseline_alone =
+            is_configured(contents, Filter::BaselineDeny) && !is_configured(contents, Filter::IdentityAuthz);
         let takes = |resource: &&Resource<'_>| match filter {
             Filter::IdentityAuthz => !(baseline_alone && resource.kind() == Some("AuthorizationPolicy")),
             Filter::BaselineDeny => baseline_alone && !resource.is_for_egress(),
@@ -99,6 +103,16 @@ impl<'p> FilterInput<'p> {
     }
 
     /// Returns the resources, in the order in which the filter gets them.
+    pub(crate) fn resources(&self) -> impl Iterator<Item = &Resource<'p>> {
+        self.resources.iter()
+    }
+
+    /// Returns `rules` of the filter's part of the configuration file.
+    pub(crate) fn rules(&self) -> &'p [Node] {
+        self.settings.section.and_then(|section| section.get("rules")).map_or(&[], Node::items)
+    }
+
+    /// Returns the resources, in the order in which the filter gets them.
     pub(crate) fn into_resources(self) -> Vec<Resource<'p>> {
         self.resources
     }
@@ -119,8 +133,8 @@ impl<'p> FilterInput<'p> {
     pub(crate) fn json(&self) -> String {
         let mut json = String::from("{");
         let count = self.settings.write_json(&mut json);
-        // An empty list of rules and resources is not what a baseline of presets alone has.
-        if !(self.settings.filter == Filter::BaselineDeny && self.resources.is_empty()) {
+        // Of the others an absent list says something else than an empty one: they need rules or presets then.
+        if self.settings.filter == Filter::IdentityAuthz || !self.resources.is_empty() {
             separate(count, &mut json);
             write_key("resources", &mut json);
             json.push('[');
@@ -242,6 +256,11 @@ impl<'p> FilterInput<'p> {
         }
         text + rest
     }
+}
+
+/// Reports whether the configuration file has a filter.
+pub(crate) fn is_configured(contents: &Contents<'_>, filter: Filter) -> bool {
+    contents.config.is_some_and(|config| config.get(filter.key()).is_some())
 }
 
 /// Returns the part of a path within its resource.

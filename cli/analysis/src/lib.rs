@@ -25,6 +25,7 @@ pub mod formats;
 mod json;
 mod lints;
 mod path;
+mod plain_document;
 mod plugin;
 mod project;
 mod protobuf;
@@ -44,7 +45,7 @@ pub use documents::{Document, read_documents};
 pub use explain::{Answer, Deciders, Explanation, Nearest};
 pub use finding::{Finding, Severity};
 pub use lints::{LINTS, Lint};
-pub use project::{CONFIG_FILE, Contents, Project};
+pub use project::{CONFIG_FILE, Contents, Project, ReadFile};
 pub use render::{
     BootstrapSettings, Layer, Place, RenderError, RenderSettings, RenderedFile, Rendering, render, workloads,
 };

@@ -38,9 +38,40 @@ pub struct Contents<'p> {
     pub default_namespace: Option<String>,
 }
 
-/// Reports whether a text is an object of another program that happens to be in a file of the same name.
-fn is_of_another(text: &str) -> bool {
-    let (documents, _) = read_documents(0, &Source::new("", text));
+/// File whose documents are read, for [`Project::add_read`].
+#[derive(Debug)]
+pub struct ReadFile {
+    /// Index of the source that the positions name.
+    index: usize,
+    source: Source,
+    documents: Vec<Document>,
+    plugins: Vec<Plugin>,
+    findings: Vec<Finding>,
+    is_config: bool,
+}
+
+impl ReadFile {
+    /// Reads the file that becomes number `index` of a project, from 0. One that is named `sallyport.yaml` is the
+    /// configuration file.
+    pub fn new(index: usize, name: &str, text: &str) -> Self {
+        Self::read(index, name, text, false)
+    }
+
+    fn read(index: usize, name: &str, text: &str, is_named_config: bool) -> Self {
+        let source = Source::new(name, text);
+        let (documents, findings) = read_documents(index, &source);
+        let has_its_name = name.rsplit(['/', '\\']).next() == Some(CONFIG_FILE);
+        let is_config = is_named_config || has_its_name && !is_of_another(&documents);
+        let plugins = match is_config {
+            true => Vec::new(),
+            false => documents.iter().flat_map(|document| find_plugins(&document.root, index, &source)).collect(),
+        };
+        Self { index, source, documents, plugins, findings, is_config }
+    }
+}
+
+/// Reports whether documents are objects of another program that happen to be in a file of the configuration's name.
+fn is_of_another(documents: &[Document]) -> bool {
     documents.iter().any(|document| {
         let has = |key: &str| document.root.get(key).is_some();
         (has("apiVersion") || has("kind")) && Filter::ALL.iter().all(|filter| !has(filter.key()))
@@ -55,23 +86,27 @@ impl Project {
 
     /// Adds a file. One that is named `sallyport.yaml` is the configuration file.
     pub fn add(&mut self, name: &str, text: &str) {
-        let is_named_so = name.rsplit(['/', '\\']).next() == Some(CONFIG_FILE);
-        self.add_source(name, text, is_named_so && !is_of_another(text));
+        self.push(ReadFile::new(self.sources.len(), name, text));
     }
 
     /// Adds the configuration file, whatever its name is.
     pub fn add_config(&mut self, name: &str, text: &str) {
-        self.add_source(name, text, true);
+        self.push(ReadFile::read(self.sources.len(), name, text, true));
     }
 
-    fn add_source(&mut self, name: &str, text: &str, is_config: bool) {
-        let index = self.sources.len();
-        let source = Source::new(name, text);
-        let (documents, findings) = read_documents(index, &source);
-        if !is_config {
-            let found = documents.iter().flat_map(|document| find_plugins(&document.root, index, &source));
-            self.plugins.extend(found);
+    /// Adds a file that was read before, by another thread for example. Where it was read as another number, it is read
+    /// again.
+    pub fn add_read(&mut self, file: ReadFile) {
+        match file.index == self.sources.len() {
+            true => self.push(file),
+            false => self.add(&file.source.name, &file.source.text),
         }
+    }
+
+    fn push(&mut self, file: ReadFile) {
+        let ReadFile { index, source, documents, plugins, findings, is_config } = file;
+        let name = source.name.clone();
+        self.plugins.extend(plugins);
         self.sources.push(source);
         self.findings.extend(findings);
         for document in &documents {

@@ -68,10 +68,16 @@ impl Workload {
         }
         let pair = |pair: &str| -> Result<(String, String), String> {
             let (key, value) = pair.split_once('=').ok_or_else(form)?;
-            Ok((key.trim().to_owned(), value.trim().to_owned()))
+            Some((key.trim().to_owned(), value.trim().to_owned())).filter(|(key, _)| !key.is_empty()).ok_or_else(form)
         };
         let labels = labels.map(|labels| labels.split(',').filter(|pair| !pair.trim().is_empty()).map(pair).collect());
-        Ok(Self { namespace: namespace.to_owned(), labels: labels.transpose()?, ..Self::default() })
+        let labels: Option<Vec<(String, String)>> = labels.transpose()?;
+        for (index, (key, _)) in labels.iter().flatten().enumerate() {
+            if labels.iter().flatten().skip(index + 1).any(|(other, _)| other == key) {
+                return Err(format!("bad workload `{text}`: the label `{key}` is given twice, keep one"));
+            }
+        }
+        Ok(Self { namespace: namespace.to_owned(), labels, ..Self::default() })
     }
 
     fn write_json(&self, json: &mut String) {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use sallyport_policy::{
-    AttributeError, CertificateValidation, DynamicMetadata, HeaderValues, IdentityAuthz, IdentitySource, Peer, Request,
-    RequestMemo, SpiffeId, UnauthenticatedReason, forwarded_peer,
+    AttributeError, CertificateValidation, DynamicMetadata, EgressAllowlist, EgressRequest, HeaderValues,
+    IdentityAuthz, IdentitySource, Peer, Request, RequestMemo, SpiffeId, UnauthenticatedReason, forwarded_peer,
 };
 
 use crate::project::Project;
@@ -52,6 +52,8 @@ pub struct SimulatedRequest {
     pub method: Vec<u8>,
     /// Host with its port, if it names one.
     pub host: Vec<u8>,
+    /// True if the description says nothing about the host, which every request has.
+    pub is_host_unknown: bool,
     /// Path with its query.
     pub path: Vec<u8>,
     /// Headers, by names in lower case.
@@ -105,12 +107,27 @@ pub(crate) struct Received<'r> {
     peer: Result<Peer, AttributeError>,
     metadata: DynamicMetadata,
     memo: RequestMemo,
+    /// True if what the description does not say counts as absent, and not as unknown.
+    is_complete: bool,
 }
 
 impl<'r> Received<'r> {
     /// Takes a request to a proxy with `identity-authz`.
     pub(crate) fn new(request: &'r SimulatedRequest, filter: &IdentityAuthz) -> Self {
-        Self::with_peer(request, peer(request, filter))
+        Self::with_peer(request, peer(request, filter.identity_source(), filter.certificate_validation()))
+    }
+
+    /// Takes a request or a connection to an outside host, to a proxy with `egress-allowlist`.
+    pub(crate) fn outbound(request: &'r SimulatedRequest, filter: &EgressAllowlist) -> Self {
+        let source = IdentitySource::PeerCertificate;
+        Self::with_peer(
+            request,
+            match request.is_connection {
+                // The proxy sees no certificate of TLS that passes through.
+                true => Ok(Peer::Unauthenticated(UnauthenticatedReason::TlsPassthrough)),
+                false => peer(request, &source, filter.certificate_validation()),
+            },
+        )
     }
 
     /// Takes a request to a filter that knows no identities.
@@ -120,16 +137,36 @@ impl<'r> Received<'r> {
 
     fn with_peer(request: &'r SimulatedRequest, peer: Result<Peer, AttributeError>) -> Self {
         let metadata = DynamicMetadata::new(crate::protobuf::metadata(&request.metadata));
-        Self { request, peer, metadata, memo: RequestMemo::default() }
+        Self { request, peer, metadata, memo: RequestMemo::default(), is_complete: false }
+    }
+
+    /// Takes what the description does not say for absent. What decides may not, and what a rule lacks is told.
+    pub(crate) fn complete(self) -> Self {
+        Self { is_complete: true, memo: RequestMemo::default(), ..self }
+    }
+
+    /// Fails where a request has a host that the description does not say.
+    fn known_host(&self) -> Result<(), AttributeError> {
+        match self.request.is_host_unknown && !self.is_complete && !self.request.is_connection {
+            true => unknown("request.host", "it is not given (--host)"),
+            false => Ok(()),
+        }
+    }
+
+    fn unknown<T>(&self, attribute: &'static str, status: &'static str) -> Result<Option<T>, AttributeError> {
+        if self.is_complete { Ok(None) } else { unknown(attribute, status) }
     }
 }
 
 /// Header with forwarded certificates.
 const FORWARDED_CLIENT_CERT: &str = "x-forwarded-client-cert";
 
-fn peer(request: &SimulatedRequest, filter: &IdentityAuthz) -> Result<Peer, AttributeError> {
+fn peer(
+    request: &SimulatedRequest,
+    source: &IdentitySource,
+    validation: CertificateValidation,
+) -> Result<Peer, AttributeError> {
     let caller = &request.caller;
-    let source = filter.identity_source();
     if *source == IdentitySource::ForwardedClientCert && !(caller.is_forwarded && caller.certificate.is_some()) {
         if request.is_connection {
             return unknown(FORWARDED_CLIENT_CERT, "a connection has no headers");
@@ -146,13 +183,19 @@ fn peer(request: &SimulatedRequest, filter: &IdentityAuthz) -> Result<Peer, Attr
             }
         }));
     };
-    let trusts_listener = filter.certificate_validation() == CertificateValidation::Listener;
-    Ok(match uris.first().map(|uri| SpiffeId::parse(uri.as_bytes())) {
-        _ if caller.expired => Peer::Unauthenticated(UnauthenticatedReason::CertificateExpired),
-        _ if caller.untrusted && !trusts_listener => Peer::Unauthenticated(UnauthenticatedReason::NotValidated),
+    let trusts_listener = validation == CertificateValidation::Listener;
+    let peer = match uris.first().map(|uri| SpiffeId::parse(uri.as_bytes())) {
+        // Envoy validates no certificate that has expired.
+        _ if (caller.untrusted || caller.expired) && !trusts_listener => {
+            Peer::Unauthenticated(UnauthenticatedReason::NotValidated)
+        }
         None => Peer::Unauthenticated(UnauthenticatedReason::NoUri),
         Some(Ok(id)) => Peer::Authenticated(id),
         Some(Err(error)) => Peer::Unauthenticated(UnauthenticatedReason::InvalidSpiffeId(error)),
+    };
+    Ok(match caller.expired && peer.is_validated() {
+        true => Peer::Unauthenticated(UnauthenticatedReason::CertificateExpired),
+        false => peer,
     })
 }
 
@@ -172,33 +215,34 @@ impl Request for Received<'_> {
     fn source_ip(&mut self) -> Result<Option<IpAddr>, AttributeError> {
         match self.request.source_ip {
             Some(address) => Ok(Some(address)),
-            None => unknown("source.ip", "it is not given (--source-ip)"),
+            None => self.unknown("source.ip", "it is not given (--source-ip)"),
         }
     }
 
     fn remote_ip(&mut self) -> Result<Option<IpAddr>, AttributeError> {
         match self.request.remote_ip.or(self.request.source_ip) {
             Some(address) => Ok(Some(address)),
-            None => unknown("remote.ip", "it is not given (--remote-ip)"),
+            None => self.unknown("remote.ip", "it is not given (--remote-ip)"),
         }
     }
 
     fn destination_ip(&mut self) -> Result<Option<IpAddr>, AttributeError> {
         match self.request.destination_ip {
             Some(address) => Ok(Some(address)),
-            None => unknown("destination.ip", "it is not given"),
+            None => self.unknown("destination.ip", "it is not given"),
         }
     }
 
     fn destination_port(&mut self) -> Result<Option<u16>, AttributeError> {
         match self.request.port {
             Some(port) => Ok(Some(port)),
-            None => unknown("destination.port", "it is not given (--port)"),
+            None => self.unknown("destination.port", "it is not given (--port)"),
         }
     }
 
     fn server_name(&mut self) -> Result<Option<&[u8]>, AttributeError> {
-        Ok(self.request.server_name.as_deref())
+        // Envoy has the attribute where there is no name, too, and it is empty.
+        Ok(self.request.server_name.as_deref().filter(|name| !name.is_empty()))
     }
 
     fn time(&mut self) -> Result<Duration, AttributeError> {
@@ -225,6 +269,7 @@ impl Request for Received<'_> {
     }
 
     fn host(&mut self) -> Result<Option<&[u8]>, AttributeError> {
+        self.known_host()?;
         Ok(present(&self.request.host, self.request.is_connection))
     }
 
@@ -239,11 +284,20 @@ impl Request for Received<'_> {
             ":path" => Some(&self.request.path),
             _ => None,
         };
+        if name == ":authority" {
+            self.known_host()?;
+        }
         if let Some(value) = pseudo {
             return Ok(std::iter::once(value.as_slice()).collect());
         }
         let is_named = |(key, _): &&(String, Vec<u8>)| key == name;
         Ok(self.request.headers.iter().filter(is_named).map(|(_, value)| value.as_slice()).collect())
+    }
+}
+
+impl EgressRequest for Received<'_> {
+    fn is_tls_passthrough(&self) -> bool {
+        self.request.is_connection
     }
 }
 
@@ -271,8 +325,9 @@ pub fn spiffe_id(project: &Project, name: &str) -> Result<String, String> {
     };
     match SpiffeId::parse(uri.as_bytes()) {
         Ok(_) => Ok(uri),
-        Err(error) => {
-            Err(format!("`{name}` is no caller: {error}; write NAMESPACE/SERVICE-ACCOUNT, a principal or a SPIFFE ID"))
-        }
+        Err(_) => Err(format!(
+            "`{name}` is no caller: write NAMESPACE/SERVICE-ACCOUNT as in shop/frontend, a principal as in \
+             {domain}/ns/shop/sa/frontend, or a SPIFFE ID"
+        )),
     }
 }

@@ -1,12 +1,15 @@
 //! `who`: callers of a workload, and what a caller may reach.
 
-use crate::lints::cover::{covers_pattern, covers_rule};
+mod denied;
+
+use crate::lints::cover::covers_pattern;
 use crate::lints::policy::{Policy, blocks, texts};
 use crate::project::Project;
 use crate::selection::{describe, selects};
 use crate::settings::Filter;
 use crate::source::Span;
 use crate::tree::Node;
+use crate::who::denied::{Given, Taken, taken};
 
 /// Access that a rule gives.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,12 +49,13 @@ const SOURCE_FIELDS: [(&str, &str); 6] = [
 /// Lists the access that ALLOW rules give: to the workload of the settings if there is one, by the caller with the SPIFFE ID
 /// `from` if it is given.
 ///
-/// A rule that a DENY rule takes back in whole is left out; other DENY policies are named among the conditions.
+/// What a DENY rule takes back in whole is left out; what it takes back of a row is among the row's conditions.
 pub fn who(project: &Project, from: Option<&str>) -> Vec<Access> {
     let contents = project.contents();
     let settings = project.filter_settings(&contents, Filter::IdentityAuthz);
     let text = |keys: &[&str]| settings.section.and_then(|section| section.text_at(keys)).map(str::to_owned);
     let root_namespace = text(&["rootNamespace"]).unwrap_or_else(|| "istio-system".to_owned());
+    let trust_domain = project.settings().trust_domain.clone().or_else(|| text(&["trustDomain"]));
     let workload = project.settings().workload.clone();
     let applies = |policy: &&Policy<'_>| {
         let selects = |workload| selects(policy.resource, policy.namespace, &root_namespace, workload);
@@ -59,40 +63,73 @@ pub fn who(project: &Project, from: Option<&str>) -> Vec<Access> {
     };
     let policies = Policy::all(&contents);
     let enforced: Vec<&Policy<'_>> = policies.iter().filter(applies).filter(|one| one.dry_run().is_none()).collect();
+    let caller = from.map(|from| from.trim_start_matches("spiffe://"));
     let mut access = Vec::new();
     for policy in enforced.iter().filter(|policy| policy.action == "ALLOW") {
+        let reaches = |other: &&&Policy<'_>| workload.is_some() || may_meet(other, policy, &root_namespace);
+        let others: Vec<&Policy<'_>> = enforced.iter().filter(reaches).copied().collect();
         let to = describe(policy.resource, policy.namespace, &root_namespace);
-        let reaches = |other: &&&Policy<'_>| {
-            workload.is_some() || other.target() == policy.target() && other.namespace == policy.namespace
-        };
-        let denying: Vec<&&Policy<'_>> = enforced.iter().filter(|one| one.action == "DENY").filter(reaches).collect();
         for (index, rule) in policy.rules.iter().enumerate() {
-            if denying.iter().flat_map(|deny| deny.rules).any(|deny| covers_rule(deny, rule)) {
-                continue;
+            for (row, given) in rows(rule, caller) {
+                if from.is_some_and(|caller| !is_by(&row, caller, trust_domain.as_deref())) {
+                    continue;
+                }
+                let Some(taken) = taken_back(&others, &given) else { continue };
+                access.push(Access {
+                    to: to.clone(),
+                    conditions: [row.conditions, taken].concat(),
+                    policy: Some(policy.name()),
+                    rule: Some(index),
+                    span: Some(rule.first_span()),
+                    ..row
+                });
             }
-            let mut rows = rows(rule);
-            for row in &mut rows {
-                row.to.clone_from(&to);
-                row.policy = Some(policy.name());
-                row.rule = Some(index);
-                row.span = Some(rule.first_span());
-                row.conditions.extend(denying.iter().map(|deny| format!("not denied by {}", deny.name())));
-            }
-            access.extend(rows);
         }
     }
     let has_allow = enforced.iter().any(|policy| policy.action == "ALLOW");
     let default = project.settings().default_action.clone().or_else(|| text(&["defaultAction"]));
     if let Some(workload) = workload.as_ref().filter(|_| !has_allow && default.as_deref() == Some("ALLOW")) {
-        let denying = enforced.iter().filter(|policy| policy.action == "DENY");
-        let conditions = denying.map(|deny| format!("not denied by {}", deny.name())).collect();
-        access.push(Access { to: workload.namespace.clone(), conditions, ..anyone() });
+        let given = Given { source: None, listed: None, caller, operation: None, conditions: &[] };
+        if let Some(conditions) = taken_back(&enforced, &given) {
+            access.push(Access { to: workload.namespace.clone(), conditions, ..anyone() });
+        }
     }
-    let trust_domain = project.settings().trust_domain.clone().or_else(|| text(&["trustDomain"]));
-    match from {
-        Some(caller) => access.into_iter().filter(|row| is_by(row, caller, trust_domain.as_deref())).collect(),
-        None => access,
+    access
+}
+
+/// Returns what DENY and CUSTOM policies take back of an access, in words; `None` if nothing is left of it.
+fn taken_back(policies: &[&Policy<'_>], given: &Given<'_>) -> Option<Vec<String>> {
+    let mut conditions = Vec::new();
+    for policy in policies {
+        let name = policy.name();
+        for rule in policy.rules {
+            let parts = match (policy.action, taken(rule, given)) {
+                ("DENY", Taken::All) => return None,
+                ("DENY", Taken::Part(parts)) => parts.iter().map(|part| format!("not {part} (DENY {name})")).collect(),
+                ("CUSTOM", Taken::All) => vec![format!("{} allows it (CUSTOM {name})", provider(policy))],
+                ("CUSTOM", Taken::Part(parts)) => {
+                    let asked = provider(policy);
+                    parts.iter().map(|part| format!("for {part} {asked} allows it (CUSTOM {name})")).collect()
+                }
+                _ => Vec::new(),
+            };
+            conditions.extend(parts);
+        }
     }
+    Some(conditions)
+}
+
+fn provider<'p>(policy: &Policy<'p>) -> &'p str {
+    policy.resource.node.text_at(&["spec", "provider", "name"]).unwrap_or("the authorizer")
+}
+
+/// Reports whether a workload can be one that both policies select.
+fn may_meet(one: &Policy<'_>, other: &Policy<'_>, root_namespace: &str) -> bool {
+    let is_root = |policy: &Policy<'_>| policy.namespace == root_namespace;
+    let (labels, others) = (one.labels().unwrap_or_default(), other.labels().unwrap_or_default());
+    let differs =
+        |(key, value): &(&str, &str)| others.iter().any(|(known, of_known)| known == key && of_known != value);
+    (one.namespace == other.namespace || is_root(one) || is_root(other)) && !labels.iter().any(differs)
 }
 
 fn anyone() -> Access {
@@ -110,9 +147,10 @@ fn anyone() -> Access {
     }
 }
 
-/// Returns a row for each caller and operation of a rule.
-fn rows(rule: &Node) -> Vec<Access> {
-    let conditions = rule.get("when").map_or(&[][..], Node::items).iter().flat_map(|condition| {
+/// Returns a row for each caller and operation of a rule, with the parts of the rule that it is made of.
+fn rows<'n>(rule: &'n Node, caller: Option<&'n str>) -> Vec<(Access, Given<'n>)> {
+    let conditions = rule.get("when").map_or(&[][..], Node::items);
+    let described = conditions.iter().flat_map(|condition| {
         let key = condition.text_at(&["key"]).unwrap_or_default();
         let described = [("values", ""), ("notValues", "not ")].map(|(list, not)| {
             let values = texts(condition, list);
@@ -120,35 +158,50 @@ fn rows(rule: &Node) -> Vec<Access> {
         });
         described.into_iter().flatten().collect::<Vec<_>>()
     });
-    let conditions: Vec<String> = conditions.collect();
-    let mut callers: Vec<(String, Vec<String>)> = blocks(rule, "from", "source").flat_map(callers).collect();
+    let described: Vec<String> = described.collect();
+    let mut callers: Vec<Listed<'n>> = blocks(rule, "from", "source").flat_map(callers).collect();
     if callers.is_empty() {
-        callers.push(("anyone".to_owned(), Vec::new()));
+        callers.push(Listed { name: "anyone".to_owned(), conditions: Vec::new(), source: None, value: None });
     }
-    let mut operations: Vec<Access> = blocks(rule, "to", "operation").map(operation).collect();
+    let mut operations: Vec<Option<&Node>> = blocks(rule, "to", "operation").map(Some).collect();
     if operations.is_empty() {
-        operations.push(anyone());
+        operations.push(None);
     }
-    let row = |(from, of_source): &(String, Vec<String>), operation: &Access| Access {
-        from: from.clone(),
-        conditions: [of_source.as_slice(), operation.conditions.as_slice(), conditions.as_slice()].concat(),
-        ..operation.clone()
-    };
-    callers.iter().flat_map(|caller| operations.iter().map(move |operation| row(caller, operation))).collect()
+    let mut rows = Vec::new();
+    for listed in &callers {
+        for of_rule in &operations {
+            let operation = of_rule.map_or_else(anyone, operation);
+            let given = Given { source: listed.source, listed: listed.value, caller, operation: *of_rule, conditions };
+            let conditions = [listed.conditions.as_slice(), &operation.conditions, &described].concat();
+            rows.push((Access { from: listed.name.clone(), conditions, ..operation }, given));
+        }
+    }
+    rows
 }
 
-/// Returns the callers of a source, each with what else has to hold of it.
-fn callers(source: &Node) -> Vec<(String, Vec<String>)> {
+/// Caller that a source lists.
+struct Listed<'n> {
+    name: String,
+    /// What else has to hold of it.
+    conditions: Vec<String>,
+    source: Option<&'n Node>,
+    /// Key of the source, and the value under it.
+    value: Option<(&'n str, &'n str)>,
+}
+
+/// Returns the callers of a source.
+fn callers(source: &Node) -> Vec<Listed<'_>> {
     let named = SOURCE_FIELDS.iter().find(|(key, _)| source.get(key).is_some());
     let mut conditions = Vec::new();
     for entry in source.entries().iter().filter(|entry| named.is_none_or(|(key, _)| entry.key != *key)) {
         conditions.push(format!("{} {}", entry.key, texts(source, &entry.key).join(" or ")));
     }
+    let listed = |name: String, value| Listed { name, conditions: conditions.clone(), source: Some(source), value };
     match named {
         Some((key, word)) => {
-            texts(source, key).iter().map(|value| (format!("{word}{value}"), conditions.clone())).collect()
+            texts(source, key).iter().map(|value| listed(format!("{word}{value}"), Some((*key, *value)))).collect()
         }
-        None => vec![("anyone".to_owned(), conditions)],
+        None => vec![listed("anyone".to_owned(), None)],
     }
 }
 

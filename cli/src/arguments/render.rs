@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
 use sallyport_analysis::{BootstrapSettings, Layer, Place, RenderSettings};
 
@@ -104,7 +104,7 @@ impl RenderArguments {
             image: self.image.clone(),
             bootstrap: BootstrapSettings {
                 listen: address("--listen", &self.listen)?,
-                upstream: address("--upstream", &self.upstream)?,
+                upstream: reachable("--upstream", &self.upstream)?,
                 admin: address("--admin", &self.admin)?,
                 certificates: self.certificates.clone(),
                 discovery: discovery.map(|folder| folder.to_string_lossy().into_owned()),
@@ -122,6 +122,13 @@ fn address(flag: &str, text: &str) -> Result<(String, u16)> {
     let is_host = !host.is_empty() && host.chars().all(|one| one.is_ascii_alphanumeric() || ".-_:".contains(one));
     Some(host).filter(|_| is_host).with_context(expected)?;
     Ok((host.to_owned(), port.parse().with_context(expected)?))
+}
+
+/// Reads `HOST:PORT` of what is connected to, whose port is not 0.
+fn reachable(flag: &str, text: &str) -> Result<(String, u16)> {
+    let (host, port) = address(flag, text)?;
+    ensure!(port > 0, "{flag}: nothing listens on port 0, write the port of the service");
+    Ok((host, port))
 }
 
 #[cfg(test)]

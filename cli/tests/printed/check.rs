@@ -32,10 +32,3 @@ fn wrong_use_and_unreadable_files_are_told_from_findings() {
         assert_eq!(sallyport("check", arguments).status.code(), Some(2), "{arguments:?}");
     }
 }
-
-#[test]
-fn completions_are_printed_for_a_shell() {
-    let output = sallyport("check", &["completions", "bash"]);
-    let printed = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && printed.contains("sallyport") && printed.contains("explain"), "{printed}");
-}

@@ -2,5 +2,7 @@
 
 mod answers;
 mod check;
+mod completions;
+mod odd_calls;
 mod output;
 mod render;

@@ -42,33 +42,64 @@ fn a_list_of_filters_validates_tokens_and_decides() -> Result<()> {
     Ok(())
 }
 
+/// The rules of Istio: a token may be absent, and one that is there has to be valid for an issuer that reads that place.
 #[test]
 fn several_issuers_are_validated_each() -> Result<()> {
     let shop = Shop::new()?;
-    let other = testbed::TokenIssuer::new("other");
-    let rule = json!({
-        "apiVersion": "security.istio.io/v1", "kind": "RequestAuthentication",
-        "metadata": {"name": "partner", "namespace": "istio-system"},
-        "spec": {"jwtRules": [{"issuer": "https://partner.example", "jwks": other.key_set(), "fromHeaders": [{"name": "x-partner", "prefix": "Token "}]}]}
-    });
-    shop.write("partner.json", &rule.to_string())?;
-    shop.write("open.yaml", "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: open, namespace: shop}\nspec: {rules: [{}]}\n")?;
-    let filters = output(shop.command("envoy-filter").args(WORKLOAD).arg(shop.policies()))?;
-    let envoy = shop.start(plaintext(&read_yaml(&filters)?, shop.service.address(), true))?;
-    let client = Client::plaintext(envoy.listener("ingress")?);
-    let good = shop.issuer.token(&json!({"iss": "https://login.shop.example", "sub": "a"}));
-    let partner = other.token(&json!({"iss": "https://partner.example", "sub": "a"}));
-    let forged = shop.issuer.token(&json!({"iss": "https://partner.example", "sub": "a"}));
-    for (headers, expected) in [
-        (String::new(), 200),
-        (format!("authorization: Bearer {good}\r\n"), 200),
-        (format!("x-partner: Token {partner}\r\n"), 200),
-        (format!("authorization: Bearer {good}\r\nx-partner: Token {partner}\r\n"), 200),
-        (format!("x-partner: Token {forged}\r\n"), 401),
-        ("authorization: Bearer x\r\n".to_owned(), 401),
+    let (other, stranger) = (testbed::TokenIssuer::new("other"), testbed::TokenIssuer::new("stranger"));
+    shop.write("open.yaml", "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: open, namespace: shop}\nspec: {rules: [{to: [{operation: {notPaths: [/partner]}}]}, {from: [{source: {requestPrincipals: [\"https://partner.example/*\"]}}]}]}\n")?;
+    let ours = json!({"iss": "https://login.shop.example", "sub": "a"});
+    let theirs = json!({"iss": "https://partner.example", "sub": "a"});
+    let (good, partner) = (shop.issuer.token(&ours), other.token(&theirs));
+    let forged = shop.issuer.token(&theirs);
+    let unknown = stranger.token(&json!({"iss": "https://stranger.example", "sub": "a"}));
+    let expired = shop.issuer.token(&json!({"iss": "https://login.shop.example", "sub": "a", "exp": 1_000_000_000}));
+    for (own_header, rows) in [
+        (
+            true,
+            vec![
+                (format!("/ x-partner: Token {partner}\r\n"), 200),
+                (format!("/partner x-partner: Token {partner}\r\n"), 200),
+                (format!("/ authorization: Bearer {good}\r\nx-partner: Token {partner}\r\n"), 200),
+                (format!("/ x-partner: Token {forged}\r\n"), 401),
+                // The partner's tokens are not read from there.
+                (format!("/ authorization: Bearer {partner}\r\n"), 401),
+            ],
+        ),
+        (
+            false,
+            vec![
+                (format!("/ authorization: Bearer {partner}\r\n"), 200),
+                (format!("/partner authorization: Bearer {partner}\r\n"), 200),
+                (format!("/ authorization: Bearer {forged}\r\n"), 401),
+            ],
+        ),
     ] {
-        let status = status(&client, &format!("/ {headers}"))?;
-        ensure!(status == expected, "{headers}: {status}");
+        let mut jwt_rule = json!({"issuer": "https://partner.example", "jwks": other.key_set()});
+        if own_header {
+            jwt_rule["fromHeaders"] = json!([{"name": "x-partner", "prefix": "Token "}]);
+        }
+        let resource = json!({
+            "apiVersion": "security.istio.io/v1", "kind": "RequestAuthentication",
+            "metadata": {"name": "partner", "namespace": "istio-system"}, "spec": {"jwtRules": [jwt_rule]}
+        });
+        shop.write("partner.json", &resource.to_string())?;
+        let filters = output(shop.command("envoy-filter").args(WORKLOAD).arg(shop.policies()))?;
+        let envoy = shop.start(plaintext(&read_yaml(&filters)?, shop.service.address(), true))?;
+        let client = Client::plaintext(envoy.listener("ingress")?);
+        let of_both = [
+            ("/ ".to_owned(), 200),
+            ("/partner ".to_owned(), 403),
+            (format!("/ authorization: Bearer {good}\r\n"), 200),
+            (format!("/partner authorization: Bearer {good}\r\n"), 403),
+            (format!("/ authorization: Bearer {unknown}\r\n"), 401),
+            (format!("/ authorization: Bearer {expired}\r\n"), 401),
+            ("/ authorization: Bearer x\r\n".to_owned(), 401),
+        ];
+        for (request, expected) in of_both.iter().chain(&rows) {
+            let status = status(&client, request)?;
+            ensure!(status == *expected, "a header of its own: {own_header}, {request}: {status}");
+        }
     }
     Ok(())
 }

@@ -7,7 +7,9 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use testbed::{CertificateAuthority, Client, Configuration, Envoy, Options, Recorder, SubjectAltName, TokenIssuer};
+use testbed::{
+    CertificateAuthority, Client, Configuration, Envoy, Identity, Options, Recorder, SubjectAltName, TokenIssuer,
+};
 
 /// A folder with the manifests of `tests/render/shop`, certificates, and room for what is rendered.
 pub(crate) struct Shop {
@@ -46,6 +48,11 @@ impl Shop {
 
     pub(crate) fn policies(&self) -> PathBuf {
         self.path("policies")
+    }
+
+    /// A certificate of a server.
+    pub(crate) fn server_identity(&self) -> Result<Identity> {
+        self.authority.issue(&[SubjectAltName::Dns("localhost".to_owned())])
     }
 
     /// Writes a file of the policies, in several steps as an editor does.

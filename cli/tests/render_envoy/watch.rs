@@ -67,6 +67,10 @@ fn a_folder_of_manifests_becomes_an_envoy_that_follows_it() -> Result<()> {
     let web = shop.client(&envoy, "web")?;
     wait::until("the filters", LIMIT, || Ok((web.get("/orders/1")?.status == 200).then_some(())))?;
     ensure!(web.get("/stock")?.status == 403);
+    // The DENY stands behind a `---` in the middle of a file.
+    ensure!(web.get("/orders/drafts/1")?.status == 403);
+    ensure!(shop.client(&envoy, "billing")?.get("/orders/1")?.status == 403);
+    ensure!(web.send(b"GET /orders/1 HTTP/1.1\r\nhost: x\r\nauthorization: Bearer x\r\n\r\n")?.status == 401);
 
     // A neighbour asks without a break, and loses no request.
     let stop = Arc::new(AtomicBool::new(false));

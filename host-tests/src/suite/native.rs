@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Result, bail};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use testbed::{CertificateAuthority, SubjectAltName};
 
 use super::case::{Caller, Case, FirstSpeaker, RequestSpec, checked_counter, denial_body};
@@ -73,7 +73,8 @@ fn filter_state(all: BTreeMap<String, String>, prefix: &str) -> BTreeMap<String,
     all.into_iter().filter_map(|(key, value)| Some((name(&key)?, value))).collect()
 }
 
-fn run_request(vm: &mut Vm, root: Root, prefix: &str, case: &Case) -> Result<Observed> {
+/// Returns the connection of a case and its request as Envoy shows them to filters.
+pub fn described(case: &Case) -> Result<(Connection, Request)> {
     let mut connection = connection(&case.caller)?;
     if let Some((_, peer)) = case.request.headers.iter().find(|(name, _)| name == PEER_HEADER) {
         connection.filter_state.insert(PEER_KEY.to_owned(), bytes(peer)?);
@@ -88,6 +89,11 @@ fn run_request(vm: &mut Vm, root: Root, prefix: &str, case: &Case) -> Result<Obs
         // The JWT filter forwards the header, whether it validated the token or not.
         request = request.with("authorization", b"Bearer a.token");
     }
+    Ok((connection, request))
+}
+
+fn run_request(vm: &mut Vm, root: Root, prefix: &str, case: &Case) -> Result<Observed> {
+    let (connection, request) = described(case)?;
     observe_request(vm.request(root, connection, request)?, prefix, case)
 }
 
@@ -197,7 +203,7 @@ fn connection(caller: &Caller) -> Result<Connection> {
         tls: caller.speaks_tls(),
         server_name: caller.server_name.as_ref().map(|name| name.to_ascii_lowercase().into_bytes()),
         filter_state: [(DIRECT_ADDRESS_KEY.to_owned(), DIRECT_ADDRESS.as_bytes().to_vec())].into(),
-        metadata: metadata(caller),
+        metadata: metadata::encode(&metadata_of(caller)),
         ..Connection::plaintext(1)
     };
     if let Some(address) = caller.address {
@@ -211,7 +217,7 @@ fn connection(caller: &Caller) -> Result<Connection> {
 
 /// Returns the dynamic metadata: the fixed one, and what the JWT filter says of a token: its claims, or why they are not
 /// valid.
-fn metadata(caller: &Caller) -> Vec<u8> {
+pub fn metadata_of(caller: &Caller) -> Map<String, Value> {
     let mut metadata = fixed_metadata();
     if let Some(claims) = &caller.token {
         let outcome = match caller.forged_token {
@@ -220,7 +226,7 @@ fn metadata(caller: &Caller) -> Vec<u8> {
         };
         metadata.insert(JWT_FILTER.to_owned(), outcome);
     }
-    metadata::encode(&metadata)
+    metadata
 }
 
 /// Returns the last address of `X-Forwarded-For`, which Envoy takes for the client's where it trusts that header.

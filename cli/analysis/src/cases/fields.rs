@@ -42,8 +42,28 @@ impl<'n, 'f> Fields<'n, 'f> {
 
     /// Returns the value of a key that may be absent.
     pub(super) fn get(&self, key: &'static str) -> Option<&'n Node> {
-        self.known.borrow_mut().push(key);
+        let mut known = self.known.borrow_mut();
+        if !known.contains(&key) {
+            known.push(key);
+        }
         self.node.get(key)
+    }
+
+    /// Returns a string that is one of these words.
+    pub(super) fn word(&self, key: &'static str, words: &[&str]) -> Option<String> {
+        let text = self.text(key)?;
+        let node = self.get(key).filter(|_| !words.contains(&text.as_str()));
+        if let Some(node) = node {
+            let help = format!("expected {}", words.join(" or "));
+            fault(
+                self.findings,
+                "unknown-value",
+                node.first_span(),
+                format!("unknown value `{text}` of `{key}`"),
+                help,
+            );
+        }
+        Some(text)
     }
 
     /// Returns a string.
@@ -72,11 +92,11 @@ impl<'n, 'f> Fields<'n, 'f> {
     pub(super) fn port(&self, key: &'static str) -> Option<u16> {
         let node = self.get(key)?;
         let port = match node.value {
-            Value::Whole(number) => u16::try_from(number).ok(),
+            Value::Whole(number) => u16::try_from(number).ok().filter(|port| *port > 0),
             _ => None,
         };
         if port.is_none() {
-            self.wrong(node, key, "a number of 0 to 65535");
+            self.wrong(node, key, "a port, a number of 1 to 65535");
         }
         port
     }

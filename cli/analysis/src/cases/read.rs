@@ -72,15 +72,30 @@ fn read_suite<'p>(project: &'p Project, node: &'p Node, findings: &Findings) -> 
     let about = fields.text("about");
     let workload = fields.get("workload").and_then(|node| read_workload(node, findings));
     let policies = fields.texts("policies").unwrap_or_default();
-    let configuration = fields.get("configuration");
+    let configuration = read_configuration(&fields);
     let cases = fields.get("cases").map_or(&[][..], Node::items);
     if cases.is_empty() {
         let help = "write a list with name, request and expect".to_owned();
         fault(findings, "empty-value", fields.span(), "there are no cases".to_owned(), help);
     }
-    let cases = cases.iter().filter_map(|case| read_case(case, findings)).collect();
+    let cases: Vec<Case<'p>> = cases.iter().filter_map(|case| read_case(case, findings)).collect();
+    for (index, case) in cases.iter().enumerate() {
+        if cases.iter().take(index).any(|earlier| earlier.name == case.name) {
+            let message = format!("an earlier case of this file has the name `{}` too", case.name);
+            fault(findings, "conflict", case.span, message, "rename one of the two".to_owned());
+        }
+    }
     fields.finish();
     Some(Suite { file, about, policies, workload, configuration, cases })
+}
+
+/// Returns a configuration of `identity-authz`, whose keys the filter reads.
+fn read_configuration<'p>(fields: &Fields<'p, '_>) -> Option<&'p Node> {
+    let node = fields.get("configuration")?;
+    if !matches!(node.value, Value::Object(_)) {
+        fields.wrong(node, "configuration", "an object with keys of identity-authz");
+    }
+    Some(node)
 }
 
 fn read_workload(node: &Node, findings: &Findings) -> Option<Workload> {
@@ -104,7 +119,7 @@ fn read_case<'p>(node: &'p Node, findings: &Findings) -> Option<Case<'p>> {
     let name_node = fields.get("name");
     let name = fields.text("name");
     fields.text("why");
-    let configuration = fields.get("configuration");
+    let configuration = read_configuration(&fields);
     let mut request = SimulatedRequest {
         source_ip: "198.51.100.1".parse().ok(),
         destination_ip: "192.0.2.1".parse().ok(),
@@ -120,7 +135,7 @@ fn read_case<'p>(node: &'p Node, findings: &Findings) -> Option<Case<'p>> {
     if let Some(spec) = fields.get("request").and_then(|node| Fields::of(node, findings)) {
         read_request(&spec, &mut request, findings);
     }
-    request.is_connection = fields.text("speaksFirst").is_some();
+    request.is_connection = fields.word("speaksFirst", &["client", "server"]).is_some();
     request.mark = fields.text("mark").map(String::into_bytes);
     let expect = fields.get("expect").and_then(|node| Fields::of(node, findings)).and_then(|expect| {
         let read = read_expectation(&expect, findings);
@@ -259,7 +274,8 @@ fn read_expectation(fields: &Fields<'_, '_>, findings: &Findings) -> Option<Expe
         fault(findings, "missing-field", fields.span(), message, "write answer: reached or denied".to_owned());
         return None;
     }
-    let (decision, policy, reason) = (fields.text("decision"), fields.text("policy"), fields.text("reason"));
+    let (decision, policy, reason) =
+        (fields.word("decision", &["allow", "would_deny", "deny"]), fields.text("policy"), fields.text("reason"));
     Some(Expectation { is_reached, decision, policy, reason })
 }
 

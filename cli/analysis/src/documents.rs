@@ -2,6 +2,7 @@
 
 use serde_saphyr::options::DuplicateKeyPolicy;
 
+use crate::codes::NOT_YAML;
 use crate::finding::{Finding, Severity};
 use crate::source::{Source, Span};
 use crate::tree::{Node, Value};
@@ -129,9 +130,9 @@ fn unreadable(source_index: usize, source: &Source, offset: usize, text: &str, e
     let end = source.text.get(start..).and_then(|rest| rest.chars().next()).map_or(start, |one| start + one.len_utf8());
     Finding {
         severity: Severity::Error,
-        code: "not-yaml".to_owned(),
+        code: NOT_YAML.code.to_owned(),
         message: format!("this is neither YAML nor JSON: {}", first_sentence(&error.to_string())),
-        help: "correct the text; what stands in this document is not read".to_owned(),
+        help: NOT_YAML.fix.to_owned(),
         span: Some(Span { source: source_index, start, end }),
     }
 }

@@ -7,11 +7,17 @@ use crate::resource::Resource;
 use crate::source::Span;
 use crate::tree::Node;
 
-pub(super) const SELECTS_NOTHING: Lint =
-    Lint { code: "selects-nothing", title: "A policy selects none of the workloads among the files" };
+pub(super) const SELECTS_NOTHING: Lint = Lint {
+    code: "selects-nothing",
+    title: "A policy selects none of the workloads among the files",
+    fix: "correct the labels, or remove the policy",
+};
 
-pub(super) const HTTP_FIELD_ON_TCP: Lint =
-    Lint { code: "http-field-on-tcp", title: "A policy compares what connections of a TCP service do not have" };
+pub(super) const HTTP_FIELD_ON_TCP: Lint = Lint {
+    code: "http-field-on-tcp",
+    title: "A policy for a service whose ports are TCP compares what only requests have",
+    fix: "use from, ports and ipBlocks for TCP, or name the port of the service http",
+};
 
 /// Kinds whose pods have the labels of a template.
 const TEMPLATED: [&str; 6] = ["Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "Rollout"];
@@ -37,6 +43,22 @@ pub(super) fn lint(linter: &mut Linter<'_>) {
             (Some("Service"), _) => services.entry(namespace).or_default().push(resource),
             (_, Some(labels)) => pods.entry(namespace).or_default().push(labels),
             _ => {}
+        }
+    }
+    let others = linter.contents.resources.iter().filter(|resource| {
+        matches!(resource.kind(), Some("PeerAuthentication" | "RequestAuthentication")) && !resource.is_list
+    });
+    for resource in others {
+        let namespace = resource.namespace().or(default_namespace).unwrap_or("default");
+        let Some(entry) = resource.node.at(&["spec", "selector"]).and_then(|node| node.entry("matchLabels")) else {
+            continue;
+        };
+        let wanted = labels_of(Some(&entry.value));
+        let carries = |labels: &Labels<'_>| wanted.iter().all(|pair| labels.contains(pair));
+        if pods.get(namespace).is_some_and(|pods| !pods.iter().any(carries)) {
+            let name = resource.name().unwrap_or_default();
+            let message = format!("{namespace}/{name} selects none of the workloads of {namespace} among the files");
+            nothing.push((entry.key_span, message));
         }
     }
     for policy in &linter.policies {
@@ -69,15 +91,10 @@ pub(super) fn lint(linter: &mut Linter<'_>) {
         }
     }
     for (span, message) in nothing {
-        linter.warn(SELECTS_NOTHING, span, message, "correct the labels, or remove the policy".to_owned());
+        linter.warn(SELECTS_NOTHING, span, message, SELECTS_NOTHING.fix);
     }
     for (span, message) in http {
-        linter.warn(
-            HTTP_FIELD_ON_TCP,
-            span,
-            message,
-            "use from, ports and ipBlocks for TCP, or name the port of the service http".to_owned(),
-        );
+        linter.warn(HTTP_FIELD_ON_TCP, span, message, HTTP_FIELD_ON_TCP.fix);
     }
 }
 

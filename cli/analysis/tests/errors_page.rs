@@ -169,7 +169,13 @@ fn section(code: &Code, entry: &Entry, text: &mut String) {
         text.push_str(&format!("\nand {repeat} such paths:\n"));
     }
     let lines = entry.of_example().into_iter().map(|(line, finding)| {
-        format!("{}[{}] {name}:{line}\n{}\nhelp: {}\n", finding.severity.as_str(), code.name, finding.message, finding.help)
+        format!(
+            "{}[{}] {name}:{line}\n{}\nhelp: {}\n",
+            finding.severity.as_str(),
+            code.name,
+            finding.message,
+            finding.help
+        )
     });
     text.push_str(&format!("\n```\n{}```\n", lines.collect::<String>()));
     let is_same = entry.instead == entry.example;

@@ -28,7 +28,9 @@ pub(crate) use crate::lints::plugins::REPORT_MODE;
 use crate::finding::{Finding, Severity};
 use crate::lints::policy::Policy;
 use crate::project::{Contents, Project};
+use crate::resource::Resource;
 use crate::source::Span;
+use crate::tree::Node;
 
 /// A kind of lint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +90,17 @@ pub(crate) struct Linter<'p> {
     findings: Vec<Finding>,
 }
 
-impl Linter<'_> {
+impl<'p> Linter<'p> {
+    fn new(project: &'p Project, contents: &'p Contents<'p>) -> Self {
+        Self { project, contents, policies: Policy::all(contents), findings: Vec::new() }
+    }
+
+    fn lint_policies(&mut self) {
+        OF_POLICIES.iter().for_each(|lint| lint(self));
+        let mut denied = denied::lint(self);
+        self.findings.append(&mut denied);
+    }
+
     fn warn(&mut self, lint: Lint, span: Span, message: String, help: impl Into<String>) {
         self.findings.push(warning(lint, span, message, help));
     }
@@ -101,21 +113,31 @@ fn warning(lint: Lint, span: Span, message: impl Into<String>, help: impl Into<S
     Finding { severity, code, message: message.into(), help: help.into(), span: Some(span) }
 }
 
+/// Lints of policies by themselves, whatever else is among the files.
+const OF_POLICIES: [fn(&mut Linter<'_>); 5] = [never::lint, superfluous::lint, broad::lint, hosts::lint, paths::lint];
+
+/// Lints that look at everything.
+const OF_PROJECT: [fn(&Linter<'_>) -> Vec<Finding>; 6] =
+    [peers::lint, images::lint, insertion::lint, size::lint, listener::lint, gateway_settings::lint];
+
 /// Returns the warnings about the resources of a project.
 pub(crate) fn lint(project: &Project, contents: &Contents<'_>) -> Vec<Finding> {
-    let policies = Policy::all(contents);
-    let mut linter = Linter { project, contents, policies, findings: Vec::new() };
-    never::lint(&mut linter);
-    superfluous::lint(&mut linter);
-    broad::lint(&mut linter);
-    hosts::lint(&mut linter);
-    paths::lint(&mut linter);
+    let mut linter = Linter::new(project, contents);
+    linter.lint_policies();
     authentication::lint(&mut linter);
     workloads::lint(&mut linter);
     plugins::lint(&mut linter);
     let mut findings = std::mem::take(&mut linter.findings);
-    let lints =
-        [denied::lint, peers::lint, images::lint, insertion::lint, size::lint, listener::lint, gateway_settings::lint];
-    lints.into_iter().for_each(|lint| findings.extend(lint(&linter)));
+    OF_PROJECT.iter().for_each(|lint| findings.extend(lint(&linter)));
+    // The policies of each configuration are for one proxy, and are compared with each other alone.
+    for configuration in project.plugins().iter().filter_map(|plugin| plugin.configuration.as_ref()) {
+        let resources = configuration.get("resources").map_or(&[][..], Node::items);
+        let resources: Vec<Resource<'_>> = resources.iter().filter_map(Resource::open).flatten().collect();
+        let default_namespace = configuration.text_at(&["defaultNamespace"]).map(str::to_owned);
+        let contents = Contents { resources, default_namespace, ..Contents::default() };
+        let mut linter = Linter::new(project, &contents);
+        linter.lint_policies();
+        findings.append(&mut linter.findings);
+    }
     findings
 }

@@ -35,7 +35,9 @@ pub(crate) fn read_project_for(common: &CommonArguments, to: Option<&str>) -> Re
     if let Some(config) = read_config(common)? {
         project.add_config(&config.name, &config.text);
     }
-    read_files(&common.files)?.iter().for_each(|file| project.add(&file.name, &file.text));
+    let files = read_files(&common.files)?;
+    let files: Vec<(&str, &str)> = files.iter().map(|file| (file.name.as_str(), file.text.as_str())).collect();
+    project.add_all(&files);
     Ok(project)
 }
 

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
@@ -62,18 +62,21 @@ fn ten_thousand_policies_are_checked_in_two_seconds() -> Result<()> {
     write_policies(folder.path())?;
     let given = std::env::var_os(COMMAND).map(PathBuf::from);
     let command = given.clone().unwrap_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_sallyport")));
-    let before = seconds_of_children()?;
+    let (before, start) = (seconds_of_children()?, Instant::now());
     let mut child = Command::new(&command).arg("check").arg(folder.path()).stdout(Stdio::piped()).spawn()?;
     let mut memory = 0;
     while child.try_wait()?.is_none() {
         memory = memory.max(peak(child.id()).unwrap_or_default());
         thread::sleep(Duration::from_millis(5));
     }
-    let seconds = seconds_of_children()? - before;
+    let (seconds, elapsed) = (seconds_of_children()? - before, start.elapsed().as_secs_f64());
     let output = child.wait_with_output()?;
     let printed = String::from_utf8_lossy(&output.stdout);
     ensure!(output.status.success() && printed.contains(&format!("nothing found in {FILES} files")), "{printed}");
-    println!("check: {} policies in {FILES} files: {seconds:.1} s of CPU, {memory} MiB", FILES * POLICIES);
+    println!(
+        "check: {} policies in {FILES} files: {elapsed:.1} s, {seconds:.1} s of CPU, {memory} MiB",
+        FILES * POLICIES
+    );
     ensure!(memory < 256, "{memory} MiB");
     // What is not optimised takes longer.
     ensure!(given.is_none() || seconds < MOST_SECONDS, "{seconds} s");

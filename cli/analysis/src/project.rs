@@ -1,5 +1,8 @@
 //! All files of one call, read.
 
+use std::num::NonZero;
+use std::thread;
+
 use crate::codes::{NOT_A_RESOURCE, SECOND_CONFIGURATION};
 use crate::documents::{Document, read_documents};
 use crate::finding::{Finding, Severity};
@@ -48,6 +51,62 @@ fn is_of_another(text: &str) -> bool {
     })
 }
 
+/// File, read.
+struct ReadFile {
+    source: Source,
+    documents: Vec<Document>,
+    findings: Vec<Finding>,
+    plugins: Vec<Plugin>,
+    is_config: bool,
+}
+
+impl ReadFile {
+    fn new(index: usize, name: &str, text: &str, is_config: bool) -> Self {
+        let source = Source::new(name, text);
+        let (documents, findings) = read_documents(index, &source);
+        let plugins = match is_config {
+            true => Vec::new(),
+            false => documents.iter().flat_map(|document| find_plugins(&document.root, index, &source)).collect(),
+        };
+        Self { source, documents, findings, plugins, is_config }
+    }
+
+    /// Reads a file that is the configuration file if it has its name.
+    fn by_name(index: usize, name: &str, text: &str) -> Self {
+        let is_named_so = name.rsplit(['/', '\\']).next() == Some(CONFIG_FILE);
+        Self::new(index, name, text, is_named_so && !is_of_another(text))
+    }
+}
+
+/// Bytes of texts from which on they are read by several threads.
+const MANY_BYTES: usize = 256 * 1024;
+
+/// Stack of a thread that reads: as large as that of a process is.
+const STACK: usize = 8 * 1024 * 1024;
+
+/// Reads files, several at a time where there are many and the host has threads. The first has the index `first`.
+fn read_all(first: usize, files: &[(&str, &str)]) -> Vec<ReadFile> {
+    let read = |(at, (name, text)): (usize, &(&str, &str))| ReadFile::by_name(first + at, name, text);
+    let in_turn = || files.iter().enumerate().map(read).collect();
+    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(files.len());
+    if threads < 2 || files.iter().map(|(_, text)| text.len()).sum::<usize>() < MANY_BYTES {
+        return in_turn();
+    }
+    let size = files.len().div_ceil(threads);
+    let parts = thread::scope(|scope| {
+        let mut running = Vec::new();
+        for (number, part) in files.chunks(size).enumerate() {
+            let start = first + number * size;
+            let read = move |(at, (name, text)): (usize, &(&str, &str))| ReadFile::by_name(start + at, name, text);
+            let read_part = move || part.iter().enumerate().map(read).collect::<Vec<_>>();
+            running.push(thread::Builder::new().stack_size(STACK).spawn_scoped(scope, read_part).ok()?);
+        }
+        running.into_iter().map(|thread| thread.join().ok()).collect::<Option<Vec<_>>>()
+    });
+    // A host that has no more threads reads them itself.
+    parts.map_or_else(in_turn, |parts| parts.into_iter().flatten().collect())
+}
+
 impl Project {
     /// Returns a project without files.
     pub fn new(settings: Settings) -> Self {
@@ -56,23 +115,24 @@ impl Project {
 
     /// Adds a file. One that is named `sallyport.yaml` is the configuration file.
     pub fn add(&mut self, name: &str, text: &str) {
-        let is_named_so = name.rsplit(['/', '\\']).next() == Some(CONFIG_FILE);
-        self.add_source(name, text, is_named_so && !is_of_another(text));
+        self.add_all(&[(name, text)]);
+    }
+
+    /// Adds files, each with its name and its text.
+    pub fn add_all(&mut self, files: &[(&str, &str)]) {
+        read_all(self.sources.len(), files).into_iter().for_each(|file| self.take(file));
     }
 
     /// Adds the configuration file, whatever its name is.
     pub fn add_config(&mut self, name: &str, text: &str) {
-        self.add_source(name, text, true);
+        let file = ReadFile::new(self.sources.len(), name, text, true);
+        self.take(file);
     }
 
-    fn add_source(&mut self, name: &str, text: &str, is_config: bool) {
-        let index = self.sources.len();
-        let source = Source::new(name, text);
-        let (documents, findings) = read_documents(index, &source);
-        if !is_config {
-            let found = documents.iter().flat_map(|document| find_plugins(&document.root, index, &source));
-            self.plugins.extend(found);
-        }
+    fn take(&mut self, file: ReadFile) {
+        let ReadFile { source, documents, findings, plugins, is_config } = file;
+        let (index, name) = (self.sources.len(), source.name.clone());
+        self.plugins.extend(plugins);
         self.sources.push(source);
         self.findings.extend(findings);
         for document in &documents {

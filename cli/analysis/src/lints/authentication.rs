@@ -13,7 +13,7 @@ pub(super) const TOKEN_WITHOUT_AUTHENTICATION: Lint = Lint {
 };
 
 /// Namespace whose resources count everywhere.
-const ROOT_NAMESPACE: &str = "istio-system";
+pub(super) const ROOT_NAMESPACE: &str = "istio-system";
 
 pub(super) fn lint(linter: &mut Linter<'_>) {
     // In Envoy by itself the filter jwt_authn is configured by hand.

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use crate::finding::Finding;
+use crate::lints::authentication::ROOT_NAMESPACE;
 use crate::lints::cover::covers_rule;
 use crate::lints::policy::Policy;
 use crate::lints::{Lint, Linter, warning};
@@ -29,8 +30,9 @@ pub(super) fn lint(linter: &Linter<'_>) -> Vec<Finding> {
     for policy in linter.policies.iter().filter(is_enforced).filter(|policy| policy.action == "ALLOW") {
         // A DENY for the whole namespace counts for each workload of it.
         let for_all = denials.get(&(policy.namespace, String::new()));
+        let for_mesh = denials.get(&(ROOT_NAMESPACE, String::new())).filter(|_| policy.namespace != ROOT_NAMESPACE);
         let for_same = denials.get(&(policy.namespace, policy.target())).filter(|_| !policy.target().is_empty());
-        let against: Vec<&&Policy<'_>> = for_all.into_iter().chain(for_same).flatten().collect();
+        let against: Vec<&&Policy<'_>> = for_all.into_iter().chain(for_mesh).chain(for_same).flatten().collect();
         if against.iter().map(|denial| denial.rules.len()).sum::<usize>() > MAX_COMPARED {
             continue;
         }

@@ -1,5 +1,7 @@
 //! Settings of Envoy's listeners that the filters in them depend on (docs/listener-settings.md).
 
+use std::collections::HashSet;
+
 use crate::finding::Finding;
 use crate::lints::needs::Needs;
 use crate::lints::{Lint, Linter, listener_http, listener_tls, warning};
@@ -60,7 +62,12 @@ pub(super) fn lint(linter: &Linter<'_>) -> Vec<Finding> {
     open.extend(linter.contents.resources.iter().filter(|one| one.kind() == Some("EnvoyFilter")).map(|one| one.node));
     while let Some(node) = open.pop() {
         if any(node, &["filter_chains", "filterChains"]).is_some() {
-            listener(linter, node, &mut findings);
+            let mut of_listener = Vec::new();
+            listener(linter, node, &mut of_listener);
+            // The filter chains of a proxy in a mesh are alike: each fault once.
+            let mut said = HashSet::new();
+            of_listener.retain(|finding: &Finding| said.insert((finding.code.clone(), finding.message.clone())));
+            findings.extend(of_listener);
         }
         if let Some(filters) = any(node, &["http_filters", "httpFilters"]) {
             let members = Member::all(linter, &filters.value);

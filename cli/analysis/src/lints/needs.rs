@@ -40,6 +40,11 @@ impl Needs {
                 match entry.key.as_str() {
                     "key" => compared.extend(entry.value.as_str()),
                     "mode" if entry.value.as_str() == Some("STRICT") => needs.identity = true,
+                    // Whose an egress resource is, the identity says.
+                    "endpointSelector" => needs.identity = true,
+                    "kind" if entry.value.as_str() == Some("ServiceEntry") => {
+                        needs.identity |= text(&["serviceEntryExport"]) != Some("all");
+                    }
                     key => compared.push(key),
                 }
                 open.push(&entry.value);

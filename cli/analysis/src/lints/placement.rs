@@ -25,7 +25,10 @@ pub(crate) enum Placement {
 /// Label of the pods of a Gateway.
 const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
 
-/// Parts of the names by which people call gateways.
+/// Values of the labels `app` and `istio` of Istio's own gateways.
+const GATEWAYS: [&str; 4] = ["ingressgateway", "egressgateway", "istio-ingressgateway", "istio-egressgateway"];
+
+/// Parts of names by which people call gateways, and services that are none: nothing is concluded from them.
 const GATEWAY_WORDS: [&str; 3] = ["gateway", "ingress", "egress"];
 
 /// Finds the proxies that a WasmPlugin, a TrafficExtension or an EnvoyFilter is for.
@@ -59,7 +62,9 @@ pub(crate) fn placement(contents: &Contents<'_>, resource: &Resource<'_>) -> Pla
             "gateway.istio.io/managed" if value.contains("mesh") => {
                 return Placement::WaypointBySelector(labels.key_span);
             }
-            key if is_of_gateways(key) || is_of_gateways(value) => return Placement::Gateway,
+            GATEWAY_NAME | "istio.io/gateway-name" => return Placement::Gateway,
+            _ if GATEWAYS.contains(&value) => return Placement::Gateway,
+            _ if is_of_gateways(value) => return Placement::Unknown,
             _ => {}
         }
     }

@@ -10,7 +10,7 @@ use crate::tree::Node;
 pub(super) const SELECTS_NOTHING: Lint = Lint {
     code: "selects-nothing",
     title: "A policy selects none of the workloads among the files",
-    fix: "correct the labels, or remove the policy",
+    fix: "correct the labels or the target, or remove the policy",
 };
 
 pub(super) const HTTP_FIELD_ON_TCP: Lint = Lint {
@@ -61,6 +61,7 @@ pub(super) fn lint(linter: &mut Linter<'_>) {
             nothing.push((entry.key_span, message));
         }
     }
+    nothing.extend(absent_targets(linter));
     for policy in &linter.policies {
         let Some(wanted) = policy.labels() else { continue };
         let carries = |labels: &Labels<'_>| wanted.iter().all(|pair| labels.contains(pair));
@@ -96,6 +97,36 @@ pub(super) fn lint(linter: &mut Linter<'_>) {
     for (span, message) in http {
         linter.warn(HTTP_FIELD_ON_TCP, span, message, HTTP_FIELD_ON_TCP.fix);
     }
+}
+
+/// Returns the targets that are not among the files, where others of their kind and namespace are.
+fn absent_targets(linter: &Linter<'_>) -> Vec<(Span, String)> {
+    let default_namespace = linter.contents.default_namespace.as_deref();
+    let namespace_of =
+        |resource: &Resource<'_>| resource.namespace().or(default_namespace).unwrap_or("default").to_owned();
+    let mut known: BTreeMap<(String, &str), Vec<&str>> = BTreeMap::new();
+    for resource in linter.contents.resources.iter().filter(|resource| !resource.is_list) {
+        let kind = match (resource.kind(), resource.group()) {
+            (Some("Service"), Some("")) => "Service",
+            (Some("Gateway"), Some("gateway.networking.k8s.io")) => "Gateway",
+            _ => continue,
+        };
+        known.entry((namespace_of(resource), kind)).or_default().extend(resource.name());
+    }
+    let mut found = Vec::new();
+    for policy in &linter.policies {
+        let Some(spec) = policy.resource.node.get("spec") else { continue };
+        let targets = spec.get("targetRefs").map_or(&[][..], Node::items).iter().chain(spec.get("targetRef"));
+        for target in targets {
+            let Some((kind, name)) = target.text_at(&["kind"]).zip(target.get("name")) else { continue };
+            let of_kind = known.get(&(namespace_of(policy.resource), kind));
+            let Some(text) = name.as_str().filter(|text| of_kind.is_some_and(|names| !names.contains(text))) else {
+                continue;
+            };
+            found.push((name.span, format!("{}: there is no {kind} {text} among the files", policy.name())));
+        }
+    }
+    found
 }
 
 /// Returns the labels of the pods of a workload; `None` if the resource is none.

@@ -10,8 +10,8 @@ use crate::tree::{Node, Value};
 /// Depth of nesting beyond which a document is refused.
 const MAX_DEPTH: usize = 100;
 
-/// Nodes that aliases can repeat in one document.
-const MAX_REPEATED: usize = 1_000_000;
+/// Events beyond those of the text itself that anchors within anchors can have.
+const MAX_RECORDED: usize = 100_000;
 
 /// Bytes of strings that aliases can repeat in one document.
 const MAX_REPEATED_BYTES: usize = 64 * 1024 * 1024;
@@ -75,15 +75,15 @@ pub(crate) fn read_embedded(text: &str, node: &Node, source_index: usize, source
     root
 }
 
-/// Returns how a text is read. Without aliases a text has fewer nodes than bytes; those that aliases repeat are limited.
+/// Returns how a text is read: as large as it is, but for what aliases repeat. The parser itself repeats at most a million
+/// events.
 fn options(text: &str) -> serde_saphyr::Options {
-    let max_nodes = text.len() + MAX_REPEATED;
     serde_saphyr::options! {
         budget: serde_saphyr::budget! {
             max_depth: MAX_DEPTH,
-            max_events: 4 * max_nodes,
-            max_nodes: max_nodes,
-            max_recorded_anchor_events: text.len() + MAX_REPEATED / 10,
+            max_events: usize::MAX,
+            max_nodes: usize::MAX,
+            max_recorded_anchor_events: text.len() + MAX_RECORDED,
             max_total_scalar_bytes: text.len() + MAX_REPEATED_BYTES,
             max_reader_input_bytes: None,
             max_aliases: usize::MAX,

@@ -81,7 +81,10 @@ fn reports_are_of_the_schema() -> Result<()> {
         let run = report.pointer("/runs/0").context("a run")?;
         let rules = run.pointer("/tool/driver/rules").and_then(Value::as_array).context("rules")?;
         for result in run.get("results").and_then(Value::as_array).context("results")? {
-            let rule = result.get("ruleIndex").and_then(Value::as_u64).and_then(|index| rules.get(index as usize));
+            let rule = result
+                .get("ruleIndex")
+                .and_then(Value::as_u64)
+                .and_then(|index| rules.get(usize::try_from(index).ok()?));
             ensure!(rule.and_then(|rule| rule.get("id")) == result.get("ruleId"), "{result}");
             let place = result.pointer("/locations/0/physicalLocation").context("a place")?;
             let number = |key: &str| place.pointer(key).and_then(Value::as_u64);

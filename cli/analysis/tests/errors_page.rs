@@ -35,12 +35,14 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("codes")
 }
 
+#[expect(clippy::panic, reason = "a test without the entry has failed")]
 fn read(code: &Code) -> Entry {
     let path = folder().join(format!("{}.yaml", code.name));
     let text = fs::read_to_string(&path).unwrap_or_else(|_| panic!("no entry for {}: {}", code.name, path.display()));
     serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
+#[expect(clippy::panic, clippy::expect_used, reason = "a test with another flag has failed")]
 fn settings(flags: Option<&str>) -> Settings {
     let mut settings = Settings::default();
     let words: Vec<&str> = flags.unwrap_or_default().split_whitespace().collect();

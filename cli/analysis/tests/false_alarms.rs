@@ -12,6 +12,7 @@ fn root() -> PathBuf {
 }
 
 /// Files of YAML below a folder.
+#[expect(clippy::expect_used, reason = "a test without the files has failed")]
 fn files(folder: &Path) -> Vec<PathBuf> {
     let (mut open, mut files) = (vec![folder.to_owned()], Vec::new());
     while let Some(path) = open.pop() {
@@ -26,6 +27,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// Configurations of the cases of a suite that load, each once.
+#[expect(clippy::expect_used, reason = "a test without the files has failed")]
 fn configurations(path: &Path) -> Vec<Value> {
     let text = fs::read_to_string(path).expect("a suite");
     let suite: Value = serde_saphyr::from_str(&text).expect("a suite");
@@ -39,6 +41,7 @@ fn configurations(path: &Path) -> Vec<Value> {
 }
 
 /// Checks files as one project, and returns a line for each finding.
+#[expect(clippy::expect_used, reason = "a test without the files has failed")]
 fn alarms(paths: &[PathBuf]) -> Vec<String> {
     let mut project = Project::new(Settings::default());
     for path in paths {

@@ -45,22 +45,7 @@ pub(super) fn lint(linter: &mut Linter<'_>) {
             _ => {}
         }
     }
-    let others = linter.contents.resources.iter().filter(|resource| {
-        matches!(resource.kind(), Some("PeerAuthentication" | "RequestAuthentication")) && !resource.is_list
-    });
-    for resource in others {
-        let namespace = resource.namespace().or(default_namespace).unwrap_or("default");
-        let Some(entry) = resource.node.at(&["spec", "selector"]).and_then(|node| node.entry("matchLabels")) else {
-            continue;
-        };
-        let wanted = labels_of(Some(&entry.value));
-        let carries = |labels: &Labels<'_>| wanted.iter().all(|pair| labels.contains(pair));
-        if pods.get(namespace).is_some_and(|pods| !pods.iter().any(carries)) {
-            let name = resource.name().unwrap_or_default();
-            let message = format!("{namespace}/{name} selects none of the workloads of {namespace} among the files");
-            nothing.push((entry.key_span, message));
-        }
-    }
+    nothing.extend(unselected(linter, &pods));
     nothing.extend(absent_targets(linter));
     for policy in &linter.policies {
         let Some(wanted) = policy.labels() else { continue };
@@ -97,6 +82,27 @@ pub(super) fn lint(linter: &mut Linter<'_>) {
     for (span, message) in http {
         linter.warn(HTTP_FIELD_ON_TCP, span, message, HTTP_FIELD_ON_TCP.fix);
     }
+}
+
+/// Returns the selectors of PeerAuthentications and RequestAuthentications that no pod of their namespace carries.
+fn unselected(linter: &Linter<'_>, pods: &BTreeMap<&str, Vec<Labels<'_>>>) -> Vec<(Span, String)> {
+    let default_namespace = linter.contents.default_namespace.as_deref();
+    let mut found = Vec::new();
+    for resource in linter.contents.resources.iter().filter(|resource| !resource.is_list) {
+        if !matches!(resource.kind(), Some("PeerAuthentication" | "RequestAuthentication")) {
+            continue;
+        }
+        let namespace = resource.namespace().or(default_namespace).unwrap_or("default");
+        let selector = resource.node.at(&["spec", "selector"]).and_then(|node| node.entry("matchLabels"));
+        let Some((entry, pods)) = selector.zip(pods.get(namespace)) else { continue };
+        let wanted = labels_of(Some(&entry.value));
+        if !pods.iter().any(|labels| wanted.iter().all(|pair| labels.contains(pair))) {
+            let name = resource.name().unwrap_or_default();
+            let message = format!("{namespace}/{name} selects none of the workloads of {namespace} among the files");
+            found.push((entry.key_span, message));
+        }
+    }
+    found
 }
 
 /// Returns the targets that are not among the files, where others of their kind and namespace are.

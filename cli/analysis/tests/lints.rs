@@ -43,6 +43,24 @@ fn each_lint_fires_where_it_says_and_nowhere_else() {
 }
 
 #[test]
+fn each_finding_is_silenced_on_its_line_and_by_its_code() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lints");
+    for entry in fs::read_dir(folder).expect("the files") {
+        let path = entry.expect("a file").path();
+        let text = fs::read_to_string(&path).expect("a file");
+        let found = |text: &str, ignored: &[String]| {
+            let mut project = Project::new(Settings::default());
+            project.add("policies.yaml", text);
+            check(&project, ignored).findings
+        };
+        let codes: Vec<String> = found(&text, &[]).into_iter().map(|finding| finding.code).collect();
+        assert!(!codes.is_empty() || !text.contains(MARK), "{}", path.display());
+        assert_eq!(found(&text, &codes), [], "{}", path.display());
+        assert_eq!(found(&text.replace(MARK, "# sallyport:ignore "), &[]), [], "{}", path.display());
+    }
+}
+
+#[test]
 fn the_documentation_names_each_code() {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/command.md");
     let page = fs::read_to_string(page).expect("the page");

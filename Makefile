@@ -119,6 +119,10 @@ fuzz: ## Play each fuzz target for a minute, or FUZZ_SECONDS; needs cargo-fuzz
 manifests: ## Count by kind what of the manifests of FOLDER the filters load, pass over and refuse
 	@cargo run --quiet --locked --package host-tests --bin manifests -- "$${FOLDER:?is missing, as in make manifests FOLDER=/etc/policies}"
 
+.PHONY: errors-page
+errors-page: ## Write the codes of `sallyport check` into docs/errors.md, from cli/analysis/codes
+	SNAPSHOTS=overwrite cargo test --locked --package sallyport-analysis --test errors_page
+
 .PHONY: check
 check: ## Check formatting, lints and documentation
 	cargo fmt --all --check

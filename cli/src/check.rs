@@ -1,8 +1,8 @@
 //! `sallyport check`.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use quick_junit::{NonSuccessKind, Report as Junit, TestCase, TestCaseStatus, TestSuite};
-use sallyport_analysis::{Report, Severity, Source, check, formats};
+use sallyport_analysis::{Report, Severity, Source, check, codes, formats};
 
 use crate::arguments::{CheckArguments, Format};
 use crate::files::read_project;
@@ -12,8 +12,12 @@ use crate::{FOUND, NOTHING_FOUND, pretty};
 ///
 /// # Errors
 ///
-/// Files that cannot be read.
+/// Files that cannot be read, and a code that is none.
 pub(crate) fn run(arguments: &CheckArguments) -> Result<u8> {
+    let known = codes();
+    if let Some(unknown) = arguments.ignore.iter().find(|ignored| known.iter().all(|code| code.name != **ignored)) {
+        bail!("--ignore: there is no code `{unknown}`; docs/errors.md lists them");
+    }
     let project = read_project(&arguments.common)?;
     let report = check(&project, &arguments.ignore);
     let sources = project.sources();

@@ -123,18 +123,24 @@ fn files_of(path: &Path) -> Result<Vec<PathBuf>> {
         return Ok(vec![path.to_owned()]);
     }
     let (mut folders, mut files) = (vec![path.to_owned()], Vec::new());
+    // A link can lead back to a folder above it.
+    let mut seen = BTreeSet::new();
     while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).with_context(|| format!("reading {}", folder.display()))? {
-            let entry = entry.with_context(|| format!("reading {}", folder.display()))?;
+        let reading = || format!("reading {}", folder.display());
+        if !seen.insert(folder.canonicalize().with_context(reading)?) {
+            continue;
+        }
+        for entry in fs::read_dir(&folder).with_context(reading)? {
+            let entry = entry.with_context(reading)?;
             let path = entry.path();
             let is_hidden = entry.file_name().to_string_lossy().starts_with('.');
             let is_policy = path.extension().is_some_and(|ending| ENDINGS.iter().any(|known| ending == *known));
-            // Follows links to files, as mounted ConfigMaps have them, and none to folders, which could be a circle.
             if is_hidden {
                 continue;
-            } else if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            } else if path.is_dir() {
                 folders.push(path);
-            } else if is_policy && path.is_file() {
+            } else if is_policy && (path.is_file() || path.is_symlink()) {
+                // A link that leads nowhere fails when it is read, and is not passed over.
                 files.push(path);
             }
         }
@@ -143,7 +149,7 @@ fn files_of(path: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Reads a file or standard input; bytes that are no UTF-8 become replacement characters.
+/// Reads a file or standard input; bytes that are no UTF-8 become replacement characters, which are a finding.
 fn read(path: &Path) -> Result<File> {
     let bytes = if path.as_os_str() == STANDARD_INPUT {
         let mut bytes = Vec::new();
@@ -152,5 +158,18 @@ fn read(path: &Path) -> Result<File> {
     } else {
         fs::read(path).with_context(|| format!("reading {}", path.display()))?
     };
-    Ok(File { name: path.to_string_lossy().into_owned(), text: String::from_utf8_lossy(&bytes).into_owned() })
+    Ok(File { name: path.to_string_lossy().into_owned(), text: decode(&bytes) })
+}
+
+/// Decodes a text: UTF-8, or UTF-16 with a byte order mark, as PowerShell writes what is sent into a file.
+fn decode(bytes: &[u8]) -> String {
+    let wide = |order: fn([u8; 2]) -> u16| {
+        let units: Vec<u16> = bytes.chunks_exact(2).filter_map(|pair| Some(order(pair.try_into().ok()?))).collect();
+        String::from_utf16_lossy(&units)
+    };
+    match bytes {
+        [0xff, 0xfe, ..] => wide(u16::from_le_bytes),
+        [0xfe, 0xff, ..] => wide(u16::from_be_bytes),
+        _ => String::from_utf8_lossy(bytes).into_owned(),
+    }
 }

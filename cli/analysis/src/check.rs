@@ -5,13 +5,15 @@ use std::collections::hash_map::Entry as Slot;
 
 use sallyport_policy::ErrorCode;
 
+use crate::codes::fix;
 use crate::filters::{FilterInput, Loaded};
 use crate::finding::{Finding, Severity, settle};
-use crate::lints::{LOAD_WARNING, lint};
+use crate::lints::{LOAD_WARNING, SAME_SCOPE, lint};
 use crate::plugin::Plugin;
 use crate::project::{Contents, Project};
 use crate::resource::Resource;
 use crate::settings::Filter;
+use crate::source::Span;
 use crate::tree::Value;
 
 /// Findings of a check.
@@ -43,9 +45,20 @@ pub fn check(project: &Project, ignored: &[String]) -> Report {
         findings.extend(plugin_findings(project, plugin));
     }
     findings.extend(lint(project, &contents));
+    drop_repeated_scopes(&mut findings);
     settle(&mut findings, project.sources(), ignored);
     let passed_over = passed_over(&contents, &findings);
     Report { findings, passed_over }
+}
+
+/// Drops what a lint says about two PeerAuthentications where their filter says it, as an error or a warning.
+fn drop_repeated_scopes(findings: &mut Vec<Finding>) {
+    let is_lint = |finding: &Finding| finding.code == SAME_SCOPE.code;
+    let is_said = |finding: &&Finding| {
+        !is_lint(finding) && (finding.message.contains("older") || finding.help.contains("the older one"))
+    };
+    let said: Vec<Option<Span>> = findings.iter().filter(is_said).map(|finding| finding.span).collect();
+    findings.retain(|finding| !(is_lint(finding) && said.contains(&finding.span)));
 }
 
 /// Returns what the filter of a plugin configuration refuses and warns of.
@@ -59,6 +72,15 @@ fn plugin_findings(project: &Project, plugin: &Plugin) -> Vec<Finding> {
             span: Some(plugin.span),
         }];
     };
+    if let Some(span) = plugin.unreadable {
+        return vec![Finding {
+            severity: Severity::Error,
+            code: ErrorCode::Unreadable.as_str().to_owned(),
+            message: "the configuration is a text and no JSON".to_owned(),
+            help: fix(ErrorCode::Unreadable).to_owned(),
+            span: Some(span),
+        }];
+    }
     let input = FilterInput::complete(project, plugin.filter, configuration, plugin.span);
     match input.load() {
         Ok(loaded) => warnings(&input, &loaded),
@@ -156,8 +178,12 @@ pub(crate) fn config_findings(contents: &Contents<'_>) -> Vec<Finding> {
 
 /// Returns what a filter says at load about what it takes and may surprise.
 fn warnings(input: &FilterInput<'_>, loaded: &Loaded) -> Vec<Finding> {
-    // Without a workload everything applies, which is no news to who has set none.
-    let is_about_files = |line: &&String| !line.contains("no workload is set");
+    // Without a workload everything applies, which is no news to who has set none; nor is that a policy picks none of the
+    // workloads of a list that is not there.
+    let lists_workloads = input.has("workloads");
+    let is_about_files = |line: &&String| {
+        !line.contains("no workload is set") && (lists_workloads || !line.contains("listed under workloads"))
+    };
     let finding = |line: &String| {
         let (message, help) = line.split_once("; ").unwrap_or((line, "see docs/errors.md"));
         Finding {

@@ -2,6 +2,7 @@
 
 use serde_saphyr::options::DuplicateKeyPolicy;
 
+use crate::codes::NOT_YAML;
 use crate::finding::{Finding, Severity};
 use crate::plain_document::read_plain;
 use crate::source::{Source, Span};
@@ -9,6 +10,12 @@ use crate::tree::{Node, Value};
 
 /// Depth of nesting beyond which a document is refused.
 const MAX_DEPTH: usize = 100;
+
+/// Events beyond those of the text itself that anchors within anchors can have.
+const MAX_RECORDED: usize = 100_000;
+
+/// Bytes of strings that aliases can repeat in one document.
+const MAX_REPEATED_BYTES: usize = 64 * 1024 * 1024;
 
 /// Document of a text.
 #[derive(Clone, Debug)]
@@ -22,6 +29,9 @@ pub struct Document {
 /// Reads the documents of a text; empty ones are left out. One that cannot be read is a finding and hides no other.
 pub fn read_documents(source_index: usize, source: &Source) -> (Vec<Document>, Vec<Finding>) {
     let (mut documents, mut findings) = (Vec::new(), Vec::new());
+    if let Some(finding) = undecodable(source_index, source) {
+        return (documents, vec![finding]);
+    }
     for (number, (offset, text)) in parts(&source.text).into_iter().enumerate() {
         if !has_content(text) {
             continue;
@@ -72,16 +82,19 @@ pub(crate) fn read_embedded(text: &str, node: &Node, source_index: usize, source
 
 /// Reads whatever YAML has.
 fn read_any(text: &str) -> Result<Option<Node>, serde_saphyr::Error> {
-    serde_saphyr::from_str_with_options(text, options())
+    serde_saphyr::from_str_with_options(text, options(text))
 }
 
-fn options() -> serde_saphyr::Options {
+/// Returns how a text is read: as large as it is, but for what aliases repeat. The parser itself repeats at most a million
+/// events.
+fn options(text: &str) -> serde_saphyr::Options {
     serde_saphyr::options! {
         budget: serde_saphyr::budget! {
             max_depth: MAX_DEPTH,
             max_events: usize::MAX,
             max_nodes: usize::MAX,
-            max_total_scalar_bytes: usize::MAX,
+            max_recorded_anchor_events: text.len() + MAX_RECORDED,
+            max_total_scalar_bytes: text.len() + MAX_REPEATED_BYTES,
             max_reader_input_bytes: None,
             max_aliases: usize::MAX,
             max_anchors: usize::MAX,
@@ -106,7 +119,14 @@ fn parts(text: &str) -> Vec<(usize, &str)> {
         };
         let begun = starts.last().and_then(|start| text.get(*start..offset)).unwrap_or_default();
         if marker("---") && !is_directives(begun) {
-            starts.push(offset);
+            // A file that was appended to another can begin with a byte order mark, which the parser takes at the start
+            // of its text alone.
+            let behind = text.get(offset + line.len()..).and_then(|rest| rest.strip_prefix('\u{feff}'));
+            let is_mark_alone = !has_content(line);
+            starts.push(match behind.filter(|_| is_mark_alone) {
+                Some(rest) => text.len() - rest.len(),
+                None => offset,
+            });
         } else if marker("...") {
             starts.push(offset + line.len());
         }
@@ -139,11 +159,34 @@ fn unreadable(source_index: usize, source: &Source, offset: usize, text: &str, e
     let end = source.text.get(start..).and_then(|rest| rest.chars().next()).map_or(start, |one| start + one.len_utf8());
     Finding {
         severity: Severity::Error,
-        code: "not-yaml".to_owned(),
+        code: NOT_YAML.code.to_owned(),
         message: format!("this is neither YAML nor JSON: {}", first_sentence(&error.to_string())),
-        help: "correct the text; what stands in this document is not read".to_owned(),
+        help: help(text, error).to_owned(),
         span: Some(Span { source: source_index, start, end }),
     }
+}
+
+/// Returns what to do about a text that cannot be read.
+fn help(text: &str, error: &serde_saphyr::Error) -> &'static str {
+    if error.to_string().contains("budget") {
+        "write the document with less nesting and fewer aliases; what stands in it is not read"
+    } else if text.contains("{{") {
+        "this looks like a template: check what it becomes, as `helm template` writes it"
+    } else {
+        NOT_YAML.fix
+    }
+}
+
+/// Returns a finding where a text has a character that stands for bytes which are no UTF-8.
+fn undecodable(source_index: usize, source: &Source) -> Option<Finding> {
+    let start = source.text.find(char::REPLACEMENT_CHARACTER)?;
+    Some(Finding {
+        severity: Severity::Error,
+        code: NOT_YAML.code.to_owned(),
+        message: "this is no UTF-8, and what is meant cannot be told".to_owned(),
+        help: "save the file as UTF-8".to_owned(),
+        span: Some(Span { source: source_index, start, end: start + char::REPLACEMENT_CHARACTER.len_utf8() }),
+    })
 }
 
 /// Returns the offset itself or, at the end of the text, that of the last character that is no blank.

@@ -4,6 +4,7 @@ use sallyport_policy::{
     BaselineDeny, ConfigError, ConfigErrors, EgressAllowlist, ErrorCode, IdentityAuthz, LoadReport,
 };
 
+use crate::codes::fix;
 use crate::finding::{Finding, Severity};
 use crate::json::{separate, write_key};
 use crate::path::{Step, locate, steps};
@@ -129,12 +130,18 @@ impl<'p> FilterInput<'p> {
         self.settings.namespace_of_resources()
     }
 
+    /// Reports whether the settings have a key.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.settings.has(key)
+    }
+
     /// Writes the configuration as the filter reads it.
     pub(crate) fn json(&self) -> String {
         let mut json = String::from("{");
         let count = self.settings.write_json(&mut json);
         // Of the others an absent list says something else than an empty one: they need rules or presets then.
-        if self.settings.filter == Filter::IdentityAuthz || !self.resources.is_empty() {
+        let is_listed = self.settings.section.is_some_and(|section| section.get("resources").is_some());
+        if self.settings.filter == Filter::IdentityAuthz || is_listed || !self.resources.is_empty() {
             separate(count, &mut json);
             write_key("resources", &mut json);
             json.push('[');
@@ -172,7 +179,7 @@ impl<'p> FilterInput<'p> {
 
     fn finding(&self, error: &ConfigError) -> Finding {
         let by_flag = matches!(error.code(), ErrorCode::MissingDefaultAction | ErrorCode::UndecidedTarget);
-        let help = error.fix().filter(|_| !by_flag).unwrap_or_else(|| default_help(error.code()));
+        let help = error.fix().filter(|_| !by_flag).unwrap_or_else(|| fix(error.code()));
         // The filter names the path before the message; here the source line stands for it.
         let message = match (error.code(), error.path()) {
             (_, "") => error.message().to_owned(),
@@ -276,32 +283,4 @@ fn last_key(path: &str) -> String {
         Step::Item(_) => None,
     });
     key.unwrap_or_default()
-}
-
-/// Returns what to do about an error whose text names no fix.
-fn default_help(code: ErrorCode) -> &'static str {
-    match code {
-        ErrorCode::InvalidValue => "write a value of the form that the message names",
-        ErrorCode::WrongType => "write a value of the type that the message names",
-        ErrorCode::UnknownField => "remove the key, or write the one that is meant",
-        ErrorCode::UnknownValue => "write one of the words that the message names",
-        ErrorCode::UnknownKind | ErrorCode::WrongGroup => "write the kind and the group that are meant",
-        ErrorCode::MissingField => "write the key",
-        ErrorCode::EmptyValue => "write a value, or remove the key",
-        ErrorCode::RepeatedKey => "keep one",
-        ErrorCode::DuplicateResource => "rename or remove one of the two",
-        ErrorCode::Unsupported => "remove it",
-        ErrorCode::LimitExceeded => "write less of it, or split it",
-        ErrorCode::NoEffect => "write what it has to do, or remove it",
-        ErrorCode::Conflict => "keep one",
-        ErrorCode::UndecidedTarget => "say it with --workload, --service or --gateway, or in the configuration file",
-        ErrorCode::MissingDefaultAction => {
-            "write --default-action DENY or ALLOW, or defaultAction in the configuration file"
-        }
-        ErrorCode::UntrustedAddress => {
-            "write remoteAddress: trusted in the configuration file once the proxy's settings hold"
-        }
-        ErrorCode::MissingAuthorizer => "write customProviders in the configuration file",
-        ErrorCode::Unreadable => "write JSON, or give the configuration as a google.protobuf.Struct",
-    }
 }

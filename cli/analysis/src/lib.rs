@@ -16,6 +16,7 @@
 
 mod cases;
 mod check;
+mod codes;
 mod curl;
 mod documents;
 mod explain;
@@ -40,6 +41,7 @@ mod who;
 
 pub use cases::{Case, Coverage, Expectation, Outcome, Rule, Suite, SuiteReport, read_suites, run_suite};
 pub use check::{Report, check};
+pub use codes::{Code, codes};
 pub use curl::{CurlRequest, parse_curl};
 pub use documents::{Document, read_documents};
 pub use explain::{Answer, Deciders, Explanation, Nearest};

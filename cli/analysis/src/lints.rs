@@ -3,18 +3,34 @@
 mod authentication;
 mod broad;
 pub(crate) mod cover;
+mod denied;
+mod gateway_settings;
 mod hosts;
+mod images;
+mod insertion;
+mod listener;
+mod listener_http;
+mod listener_tls;
+mod needs;
 mod never;
 mod paths;
+mod peers;
+mod placement;
 mod plugins;
 pub(crate) mod policy;
+mod size;
 mod superfluous;
 mod workloads;
+
+pub(crate) use crate::lints::peers::SAME_SCOPE;
+pub(crate) use crate::lints::plugins::REPORT_MODE;
 
 use crate::finding::{Finding, Severity};
 use crate::lints::policy::Policy;
 use crate::project::{Contents, Project};
+use crate::resource::Resource;
 use crate::source::Span;
+use crate::tree::Node;
 
 /// A kind of lint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,11 +39,14 @@ pub struct Lint {
     pub code: &'static str,
     /// One line about it.
     pub title: &'static str,
+    /// One line that says what to write instead.
+    pub fix: &'static str,
 }
 
 /// All lints.
-pub const LINTS: [Lint; 13] = [
+pub const LINTS: [Lint; 28] = [
     never::NEVER_MATCHES,
+    denied::DENIED_ANYWAY,
     superfluous::SUPERFLUOUS_RULE,
     broad::ALLOWS_EVERYONE,
     broad::DRY_RUN,
@@ -36,14 +55,32 @@ pub const LINTS: [Lint; 13] = [
     authentication::TOKEN_WITHOUT_AUTHENTICATION,
     workloads::SELECTS_NOTHING,
     workloads::HTTP_FIELD_ON_TCP,
+    peers::SAME_SCOPE,
     plugins::FAIL_OPEN,
-    plugins::MUTABLE_IMAGE,
+    listener::FILTER_DISABLED,
+    insertion::FILTER_NOT_INSERTED,
+    insertion::FILTER_IN_BOTH_DIRECTIONS,
+    images::MUTABLE_IMAGE,
+    images::UNLOADABLE_IMAGE,
+    size::NEAR_SIZE_LIMIT,
+    listener_tls::CLIENT_CERTIFICATE,
+    listener_tls::SESSION_RESUMPTION,
+    listener_http::PATH_NORMALIZATION,
+    listener_http::CLIENT_ADDRESS,
+    listener_http::TOKEN_PAYLOAD,
+    listener_http::MISSING_MARK,
+    listener::MISSING_TLS_INSPECTOR,
     plugins::DOCUMENT_NOT_READ,
+    plugins::REPORT_MODE,
     LOAD_WARNING,
 ];
 
 /// Warning that a filter logs at load.
-pub(crate) const LOAD_WARNING: Lint = Lint { code: "load-warning", title: "A filter takes this and warns at load" };
+pub(crate) const LOAD_WARNING: Lint = Lint {
+    code: "load-warning",
+    title: "A filter takes this, and warns at load",
+    fix: "write what the message names, or leave it if that is meant",
+};
 
 /// The policies of a project and what lints find about them.
 pub(crate) struct Linter<'p> {
@@ -53,24 +90,54 @@ pub(crate) struct Linter<'p> {
     findings: Vec<Finding>,
 }
 
-impl Linter<'_> {
-    fn warn(&mut self, lint: Lint, span: Span, message: String, help: String) {
-        let severity = Severity::Warning;
-        self.findings.push(Finding { severity, code: lint.code.to_owned(), message, help, span: Some(span) });
+impl<'p> Linter<'p> {
+    fn new(project: &'p Project, contents: &'p Contents<'p>) -> Self {
+        Self { project, contents, policies: Policy::all(contents), findings: Vec::new() }
+    }
+
+    fn lint_policies(&mut self) {
+        OF_POLICIES.iter().for_each(|lint| lint(self));
+        let mut denied = denied::lint(self);
+        self.findings.append(&mut denied);
+    }
+
+    fn warn(&mut self, lint: Lint, span: Span, message: String, help: impl Into<String>) {
+        self.findings.push(warning(lint, span, message, help));
     }
 }
 
+/// Returns a finding of a lint.
+fn warning(lint: Lint, span: Span, message: impl Into<String>, help: impl Into<String>) -> Finding {
+    let severity = Severity::Warning;
+    let code = lint.code.to_owned();
+    Finding { severity, code, message: message.into(), help: help.into(), span: Some(span) }
+}
+
+/// Lints of policies by themselves, whatever else is among the files.
+const OF_POLICIES: [fn(&mut Linter<'_>); 5] = [never::lint, superfluous::lint, broad::lint, hosts::lint, paths::lint];
+
+/// Lints that look at everything.
+const OF_PROJECT: [fn(&Linter<'_>) -> Vec<Finding>; 6] =
+    [peers::lint, images::lint, insertion::lint, size::lint, listener::lint, gateway_settings::lint];
+
 /// Returns the warnings about the resources of a project.
 pub(crate) fn lint(project: &Project, contents: &Contents<'_>) -> Vec<Finding> {
-    let policies = Policy::all(contents);
-    let mut linter = Linter { project, contents, policies, findings: Vec::new() };
-    never::lint(&mut linter);
-    superfluous::lint(&mut linter);
-    broad::lint(&mut linter);
-    hosts::lint(&mut linter);
-    paths::lint(&mut linter);
+    let mut linter = Linter::new(project, contents);
+    linter.lint_policies();
     authentication::lint(&mut linter);
     workloads::lint(&mut linter);
     plugins::lint(&mut linter);
-    linter.findings
+    let mut findings = std::mem::take(&mut linter.findings);
+    OF_PROJECT.iter().for_each(|lint| findings.extend(lint(&linter)));
+    // The policies of each configuration are for one proxy, and are compared with each other alone.
+    for configuration in project.plugins().iter().filter_map(|plugin| plugin.configuration.as_ref()) {
+        let resources = configuration.get("resources").map_or(&[][..], Node::items);
+        let resources: Vec<Resource<'_>> = resources.iter().filter_map(Resource::open).flatten().collect();
+        let default_namespace = configuration.text_at(&["defaultNamespace"]).map(str::to_owned);
+        let contents = Contents { resources, default_namespace, ..Contents::default() };
+        let mut linter = Linter::new(project, &contents);
+        linter.lint_policies();
+        findings.append(&mut linter.findings);
+    }
+    findings
 }

@@ -1,6 +1,10 @@
 //! Plugin configurations inside of what carries them: Envoy's own configuration, WasmPlugin, TrafficExtension and
 //! EnvoyExtensionPolicy.
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use serde::de::IgnoredAny;
+
 use crate::documents::read_embedded;
 use crate::settings::Filter;
 use crate::source::{Source, Span};
@@ -12,12 +16,16 @@ pub(crate) struct Plugin {
     pub(crate) filter: Filter,
     /// The configuration; `None` if the carrier has none.
     pub(crate) configuration: Option<Node>,
+    /// Text that is the configuration and no JSON, as the filter needs it.
+    pub(crate) unreadable: Option<Span>,
     /// Key of the configuration, or what stands for the carrier.
     pub(crate) span: Span,
     /// Setting that lets requests through when the filter fails.
     pub(crate) fail_open: Option<Span>,
     /// Image or URL of the module.
     pub(crate) image: Option<(Span, String)>,
+    /// `sha256` beside it.
+    pub(crate) checksum: Option<(Span, String)>,
 }
 
 /// Returns the plugin configurations of Sallyport's filters anywhere below a value.
@@ -61,18 +69,21 @@ impl<'n> Carrier<'n> {
     fn of_envoy(&self) -> Option<Plugin> {
         let machine = self.any(&["vm_config", "vmConfig"])?;
         machine.value.get("code").or_else(|| self.node.get("configuration"))?;
-        let filter = self.filter(&[&machine.value, self.node])?;
+        let filter = named_filter(&[&machine.value, self.node])?;
         let fail_open = self
             .any(&["fail_open", "failOpen"])
             .filter(|entry| matches!(entry.value.value, Value::Bool(true)))
             .or_else(|| self.any(&["failure_policy", "failurePolicy"]).filter(|entry| says(entry, "FAIL_OPEN")));
         let configuration = self.node.entry("configuration");
+        let message = configuration.and_then(|entry| self.any_message(&entry.value));
         Some(Plugin {
             filter,
-            configuration: configuration.and_then(|entry| self.any_message(&entry.value)),
+            unreadable: message.as_ref().and_then(|(_, unreadable)| *unreadable),
+            configuration: message.map(|(node, _)| node),
             span: configuration.map_or_else(|| self.node.first_span(), |entry| entry.key_span),
             fail_open: fail_open.map(|entry| entry.value.span),
             image: None,
+            checksum: None,
         })
     }
 
@@ -82,66 +93,79 @@ impl<'n> Carrier<'n> {
         let is_plugin =
             ["pluginConfig", "pluginName", "failStrategy", "phase", "selector", "targetRefs", "imagePullPolicy"];
         let is_plugin = is_plugin.iter().any(|key| self.node.get(key).is_some());
-        let filter = self.filter(&[&url.value]).filter(|_| is_plugin)?;
+        let filter = named_filter(&[&url.value]).filter(|_| is_plugin)?;
         let configuration = self.node.entry("pluginConfig");
         let fail_open = self.node.entry("failStrategy").filter(|entry| says(entry, "FAIL_OPEN"));
         Some(Plugin {
             filter,
+            unreadable: configuration.filter(|entry| entry.value.as_str().is_some()).map(|entry| entry.value.span),
             configuration: configuration.map(|entry| entry.value.clone()),
             span: configuration.map_or(url.key_span, |entry| entry.key_span),
             fail_open: fail_open.map(|entry| entry.value.span),
-            image: url.value.as_str().map(|text| (url.value.span, text.to_owned())),
+            image: text_of(&url.value),
+            checksum: self.node.get("sha256").and_then(text_of),
         })
     }
 
     /// An item of `spec.wasm` of `EnvoyExtensionPolicy`.
     fn of_envoy_gateway(&self) -> Option<Plugin> {
         let code = self.node.get("code")?;
-        let url = ["image", "http"].iter().find_map(|kind| code.get(kind)?.get("url"))?;
-        let filter = self.filter(&[url])?;
+        let module = ["image", "http"].iter().find_map(|kind| code.get(kind).filter(|one| one.get("url").is_some()))?;
+        let url = module.get("url")?;
+        let filter = named_filter(&[url])?;
         let configuration = self.node.entry("config");
         let fail_open = self.node.entry("failOpen").filter(|entry| matches!(entry.value.value, Value::Bool(true)));
         Some(Plugin {
             filter,
+            unreadable: configuration.filter(|entry| entry.value.as_str().is_some()).map(|entry| entry.value.span),
             configuration: configuration.map(|entry| entry.value.clone()),
             span: configuration.map_or_else(|| self.node.first_span(), |entry| entry.key_span),
             fail_open: fail_open.map(|entry| entry.value.span),
-            image: url.as_str().map(|text| (url.span, text.to_owned())),
+            image: text_of(url),
+            checksum: module.get("sha256").and_then(text_of),
         })
     }
 
-    /// Returns the filter that names in these values mean: of a module's file, an image, a root.
-    fn filter(&self, nodes: &[&Node]) -> Option<Filter> {
-        let mut names = Vec::new();
-        let mut open: Vec<&Node> = nodes.to_vec();
-        while let Some(node) = open.pop() {
-            for entry in node.entries() {
-                // What the configuration itself says is no name.
-                if !["configuration", "environment_variables"].contains(&entry.key.as_str()) {
-                    open.push(&entry.value);
-                }
-            }
-            names.extend(node.as_str());
-        }
-        Filter::ALL.into_iter().find(|filter| {
-            let underscored = filter.name().replace('-', "_");
-            names.iter().any(|name| name.contains(filter.name()) || name.contains(&underscored))
-        })
-    }
-
-    /// Returns the content of a `google.protobuf.Struct`, `StringValue` or `BytesValue` in an `Any`.
-    fn any_message(&self, node: &Node) -> Option<Node> {
-        let content = match node.text_at(&["@type"]) {
-            Some(_) => node.get("value")?,
-            None => node,
-        };
-        match content.as_str() {
-            Some(text) => Some(read_embedded(text, content, self.source_index, self.source)),
-            None => Some(content.clone()),
-        }
+    /// Returns the content of a `google.protobuf.Struct`, `StringValue` or `BytesValue` in an `Any`, and its position if it
+    /// is a text and no JSON.
+    fn any_message(&self, node: &Node) -> Option<(Node, Option<Span>)> {
+        let kind = node.text_at(&["@type"]);
+        let content = if kind.is_some() { node.get("value")? } else { node };
+        let Some(text) = content.as_str() else { return Some((content.clone(), None)) };
+        let is_encoded = kind.is_some_and(|kind| kind.ends_with("BytesValue"));
+        let decoded = is_encoded.then(|| BASE64_STANDARD.decode(text).ok()).flatten();
+        let decoded = decoded.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        let text = decoded.as_deref().unwrap_or(text);
+        let is_json = serde_json::from_str::<IgnoredAny>(text).is_ok();
+        let read = read_embedded(text, content, self.source_index, self.source);
+        Some((read, (!is_json).then_some(content.span)))
     }
 }
 
 fn says(entry: &Entry, word: &str) -> bool {
     entry.value.as_str() == Some(word)
+}
+
+/// Returns the filter that names in these values mean: of a module's file, an image, a root.
+pub(crate) fn named_filter(nodes: &[&Node]) -> Option<Filter> {
+    let mut names = Vec::new();
+    let mut open: Vec<&Node> = nodes.to_vec();
+    while let Some(node) = open.pop() {
+        for entry in node.entries() {
+            // What the configuration itself says is no name.
+            if !["configuration", "environment_variables"].contains(&entry.key.as_str()) {
+                open.push(&entry.value);
+            }
+        }
+        names.extend(node.as_str());
+    }
+    Filter::ALL.into_iter().find(|filter| {
+        let underscored = filter.name().replace('-', "_");
+        names.iter().any(|name| name.contains(filter.name()) || name.contains(&underscored))
+    })
+}
+
+/// Returns a string with its position.
+fn text_of(node: &Node) -> Option<(Span, String)> {
+    node.as_str().map(|text| (node.span, text.to_owned()))
 }

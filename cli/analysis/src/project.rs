@@ -1,5 +1,6 @@
 //! All files of one call, read.
 
+use crate::codes::{NOT_A_RESOURCE, SECOND_CONFIGURATION};
 use crate::documents::{Document, read_documents};
 use crate::finding::{Finding, Severity};
 use crate::plugin::{Plugin, find_plugins};
@@ -114,7 +115,7 @@ impl Project {
             if let Some(first) = document.root.items().iter().find(|item| is_resource(item)) {
                 self.findings.push(Finding {
                     severity: Severity::Error,
-                    code: "not-a-resource".to_owned(),
+                    code: NOT_A_RESOURCE.code.to_owned(),
                     message: "this is a list of resources, which Kubernetes has in an object".to_owned(),
                     help: "write them as documents, or under items of apiVersion: v1 and kind: List".to_owned(),
                     span: Some(first.first_span()),
@@ -123,9 +124,9 @@ impl Project {
             if !matches!(document.root.value, Value::Object(_) | Value::List(_)) {
                 self.findings.push(Finding {
                     severity: Severity::Error,
-                    code: "not-a-resource".to_owned(),
+                    code: NOT_A_RESOURCE.code.to_owned(),
                     message: "this is a plain text, and no object of YAML or JSON".to_owned(),
-                    help: "write resources as apiVersion, kind, metadata and spec, or leave the file out".to_owned(),
+                    help: NOT_A_RESOURCE.fix.to_owned(),
                     span: Some(document.root.span),
                 });
             }
@@ -144,9 +145,9 @@ impl Project {
                     self.documents.retain(|document| document.root.span.source != index);
                     self.findings.push(Finding {
                         severity: Severity::Error,
-                        code: "second-configuration".to_owned(),
+                        code: SECOND_CONFIGURATION.code.to_owned(),
                         message: format!("there is a configuration file already: {first}"),
-                        help: "keep one, or name it with --config and leave the other out".to_owned(),
+                        help: SECOND_CONFIGURATION.fix.to_owned(),
                         span: Some(span),
                     });
                 }

@@ -26,6 +26,14 @@ fn findings_are_silenced_by_line_and_by_code() {
 }
 
 #[test]
+fn a_code_that_is_none_cannot_be_ignored() {
+    let output = sallyport("check", &["check", "ignored", "--ignore", "deny-without-subpath"]);
+    let printed = String::from_utf8_lossy(&output.stderr);
+    assert!(printed.contains("there is no code `deny-without-subpath`"), "{printed}");
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
 fn wrong_use_and_unreadable_files_are_told_from_findings() {
     for arguments in [&["check"][..], &["check", "absent.yaml"], &["check", "ignored", "--workload", "/"], &["checks"]]
     {

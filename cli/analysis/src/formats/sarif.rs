@@ -1,25 +1,17 @@
 //! `--format sarif`: SARIF 2.1.0, which code scanning reads.
 
-use std::collections::BTreeMap;
-
-use sallyport_policy::ErrorCode;
 use serde_json::{Value, json};
 
 use crate::check::Report;
+use crate::codes::{Code, codes};
 use crate::finding::Severity;
-use crate::lints::LINTS;
 use crate::source::Source;
 
 /// Returns the report as one run of SARIF. Names of files below `folder` are given from there.
 pub fn report(report: &Report, sources: &[Source], version: &str, folder: Option<&str>) -> Value {
-    let rules: BTreeMap<&str, &str> =
-        report.findings.iter().map(|finding| (finding.code.as_str(), finding.message.as_str())).collect();
-    let index = |code: &str| rules.keys().position(|known| *known == code);
-    let title = |code: &str, message: &str| {
-        let known = ErrorCode::ALL.into_iter().find(|known| known.as_str() == code);
-        let lint = LINTS.into_iter().find(|lint| lint.code == code).map(|lint| lint.title);
-        known.map(ErrorCode::title).or(lint).unwrap_or(message).to_owned()
-    };
+    let is_found = |code: &Code| report.findings.iter().any(|finding| finding.code == code.name);
+    let rules: Vec<Code> = codes().into_iter().filter(is_found).collect();
+    let index = |code: &str| rules.iter().position(|known| known.name == code);
     let results = report.findings.iter().map(|finding| {
         let (file, position) = finding.place(sources);
         json!({
@@ -38,10 +30,16 @@ pub fn report(report: &Report, sources: &[Source], version: &str, folder: Option
         })
     });
     let results: Vec<Value> = results.collect();
-    let rules: Vec<Value> = rules
-        .iter()
-        .map(|(code, message)| json!({"id": code, "shortDescription": {"text": title(code, message)}}))
-        .collect();
+    let rule = |code: &Code| {
+        json!({
+            "id": code.name,
+            "shortDescription": {"text": code.title},
+            "fullDescription": {"text": format!("{}.", code.title)},
+            "help": {"text": format!("{}. Fix: {}. docs/errors.md has an example.", code.title, code.fix)},
+            "defaultConfiguration": {"level": level(code.severity)},
+        })
+    };
+    let rules: Vec<Value> = rules.iter().map(rule).collect();
     json!({
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
         "version": "2.1.0",

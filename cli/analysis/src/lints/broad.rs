@@ -5,10 +5,17 @@ use crate::lints::{Lint, Linter};
 use crate::source::Span;
 use crate::tree::Node;
 
-pub(super) const ALLOWS_EVERYONE: Lint =
-    Lint { code: "allows-everyone", title: "An ALLOW rule lets everyone do everything" };
+pub(super) const ALLOWS_EVERYONE: Lint = Lint {
+    code: "allows-everyone",
+    title: "An ALLOW rule lets everyone do everything",
+    fix: "say who or what in from, to or when, or write `defaultAction: ALLOW` if that is meant",
+};
 
-pub(super) const DRY_RUN: Lint = Lint { code: "dry-run", title: "A policy is only reported" };
+pub(super) const DRY_RUN: Lint = Lint {
+    code: "dry-run",
+    title: "A policy is only reported: `istio.io/dry-run` is on",
+    fix: "remove the annotation once its reports are read",
+};
 
 pub(super) fn lint(linter: &mut Linter<'_>) {
     let mut everyone: Vec<(Span, String)> = Vec::new();
@@ -23,16 +30,10 @@ pub(super) fn lint(linter: &mut Linter<'_>) {
         }
     }
     for (span, message) in everyone {
-        let help = "say who or what in from, to or when, or write defaultAction: ALLOW if that is meant".to_owned();
-        linter.warn(ALLOWS_EVERYONE, span, message, help);
+        linter.warn(ALLOWS_EVERYONE, span, message, ALLOWS_EVERYONE.fix);
     }
     for (span, message) in reported {
-        linter.warn(
-            DRY_RUN,
-            span,
-            message,
-            "remove the annotation istio.io/dry-run once its reports are read".to_owned(),
-        );
+        linter.warn(DRY_RUN, span, message, DRY_RUN.fix);
     }
 }
 

@@ -5,8 +5,11 @@ use crate::lints::{Lint, Linter};
 use crate::source::Span;
 use crate::tree::Node;
 
-pub(super) const HOST_WITHOUT_PORT: Lint =
-    Lint { code: "host-without-port", title: "A host is listed without the port that clients send" };
+pub(super) const HOST_WITHOUT_PORT: Lint = Lint {
+    code: "host-without-port",
+    title: "An ALLOW for another port than 80 and 443 lists a host without the port that clients send",
+    fix: "write the host with its port, or add `HOST:*`",
+};
 
 /// Ports that clients do not send.
 const DEFAULT_PORTS: [&str; 2] = ["80", "443"];

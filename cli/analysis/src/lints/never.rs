@@ -6,7 +6,11 @@ use crate::lints::{Lint, Linter};
 use crate::source::Span;
 use crate::tree::Node;
 
-pub(super) const NEVER_MATCHES: Lint = Lint { code: "never-matches", title: "A rule can never match a request" };
+pub(super) const NEVER_MATCHES: Lint = Lint {
+    code: "never-matches",
+    title: "A rule can never match: a list excludes what its twin names, or conditions exclude each other",
+    fix: "correct the values: as it is, the rule has no effect",
+};
 
 /// Keys with one value a request: two lists without a common value exclude each other.
 const SINGLE: [&str; 4] = ["source.principal", "source.namespace", "destination.port", "connection.sni"];
@@ -19,8 +23,7 @@ pub(super) fn lint(linter: &mut Linter<'_>) {
         }
     }
     for (span, message) in found {
-        let help = "correct the values: as it is, the rule has no effect".to_owned();
-        linter.warn(NEVER_MATCHES, span, message, help);
+        linter.warn(NEVER_MATCHES, span, message, NEVER_MATCHES.fix);
     }
 }
 
@@ -49,6 +52,9 @@ fn contradictions(policy: &Policy<'_>, rule: &Node, found: &mut Vec<(Span, Strin
         }
     }
     let conditions = rule.get("when").map_or(&[][..], Node::items);
+    for condition in conditions {
+        elsewhere(policy, rule, condition, found);
+    }
     for (index, condition) in conditions.iter().enumerate() {
         let Some((key, values)) = condition.text_at(&["key"]).zip(condition.entry("values")) else { continue };
         let own = texts(condition, "values");
@@ -78,4 +84,32 @@ fn capitalized(key: &str) -> String {
     let mut characters = key.chars();
     let first = characters.next().map(|first| first.to_ascii_uppercase());
     first.into_iter().chain(characters).collect()
+}
+
+/// Finds a condition that excludes every source or operation of its rule.
+fn elsewhere(policy: &Policy<'_>, rule: &Node, condition: &Node, found: &mut Vec<(Span, String)>) {
+    let places = [
+        ("destination.port", "to", "operation", "ports"),
+        ("source.principal", "from", "source", "principals"),
+        ("source.namespace", "from", "source", "namespaces"),
+    ];
+    let of_key = |(known, ..): &&(&str, _, _, _)| condition.text_at(&["key"]) == Some(*known);
+    let Some((_, list, part, key)) = places.iter().find(of_key) else { return };
+    let Some(values) = condition.entry("values") else { return };
+    let (wanted, excluded) = (texts(condition, "values"), texts(condition, "notValues"));
+    let mut parts = blocks(rule, list, part).peekable();
+    let is_exact = |values: &[&str]| !values.is_empty() && values.iter().all(|value| !value.contains('*'));
+    if parts.peek().is_none() || !is_exact(&wanted) || !excluded.is_empty() {
+        return;
+    }
+    let excludes = |part: &Node| {
+        let own = texts(part, key);
+        is_exact(&own) && own.iter().all(|one| !wanted.contains(one))
+    };
+    if parts.all(excludes) {
+        found.push((
+            values.key_span,
+            format!("{}: none of the `{key}` of the rule is among these values", policy.name()),
+        ));
+    }
 }

@@ -6,8 +6,11 @@ use crate::lints::{Lint, Linter};
 use crate::source::Span;
 use crate::tree::Node;
 
-pub(super) const DENY_WITHOUT_SUBPATHS: Lint =
-    Lint { code: "deny-without-subpaths", title: "A DENY of a path leaves its subpaths open" };
+pub(super) const DENY_WITHOUT_SUBPATHS: Lint = Lint {
+    code: "deny-without-subpaths",
+    title: "A DENY of `/x` leaves `/x/` and what is below it open",
+    fix: "add `/x/*`",
+};
 
 pub(super) fn lint(linter: &mut Linter<'_>) {
     let mut found: Vec<(Span, String)> = Vec::new();

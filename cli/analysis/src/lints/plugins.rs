@@ -1,41 +1,50 @@
 //! Lints of the resources that carry a filter's configuration to the proxy.
 
-use crate::lints::{Lint, Linter};
+use crate::finding::{Finding, Severity};
+use crate::lints::{Lint, Linter, warning};
+use crate::plugin::Plugin;
 use crate::source::Span;
 use crate::tree::Node;
 
-pub(super) const FAIL_OPEN: Lint = Lint { code: "fail-open", title: "A filter that fails lets requests through" };
+pub(super) const FAIL_OPEN: Lint = Lint {
+    code: "fail-open",
+    title: "A filter, or the authorizer that it relies on, lets requests through when it fails",
+    fix: "remove it, or write false or FAIL_CLOSE",
+};
 
-pub(super) const MUTABLE_IMAGE: Lint =
-    Lint { code: "mutable-image", title: "An image is named by a tag that can come to mean another" };
+pub(super) const DOCUMENT_NOT_READ: Lint = Lint {
+    code: "document-not-read",
+    title: "A document stands behind Envoy's configuration in one file, and Envoy reads the first alone",
+    fix: "remove the line ---, or write a file of its own",
+};
 
-pub(super) const DOCUMENT_NOT_READ: Lint =
-    Lint { code: "document-not-read", title: "Envoy reads the first document of a file alone" };
+pub(crate) const REPORT_MODE: Lint = Lint {
+    code: "report-mode",
+    title: "A filter is in report mode: it says what it would deny, and denies nothing",
+    fix: "remove `mode: report` once its reports are read",
+};
 
 pub(super) fn lint(linter: &mut Linter<'_>) {
     let mut open: Vec<Span> = Vec::new();
-    let mut images: Vec<(Span, String)> = Vec::new();
     for plugin in linter.project.plugins() {
         open.extend(plugin.fail_open);
-        images.extend(plugin.image.clone().filter(|(_, url)| is_mutable(url)));
     }
     for span in open {
         let message = "a filter that fails or is not loaded lets every request through".to_owned();
-        linter.warn(FAIL_OPEN, span, message, "remove it, or write false or FAIL_CLOSE".to_owned());
+        linter.warn(FAIL_OPEN, span, message, FAIL_OPEN.fix);
     }
-    for (span, url) in images {
-        let message = format!("the image `{url}` can be another tomorrow");
-        linter.warn(
-            MUTABLE_IMAGE,
-            span,
-            message,
-            "name it by a version and its digest, as in :1.0.0@sha256:...".to_owned(),
-        );
+    let reports = |plugin: &Plugin| {
+        plugin.configuration.as_ref()?.get("mode").filter(|mode| mode.as_str() == Some("report")).map(|mode| mode.span)
+    };
+    let reporting: Vec<Span> = linter.project.plugins().iter().filter_map(reports).collect();
+    for span in reporting {
+        let message = "the filter denies nothing, and only reports".to_owned();
+        let finding = Finding { severity: Severity::Note, ..warning(REPORT_MODE, span, message, REPORT_MODE.fix) };
+        linter.findings.push(finding);
     }
     for span in documents_behind_envoy(linter) {
         let message = "Envoy reads the first document of a file alone, so this one is not loaded".to_owned();
-        let help = "remove the line ---, or write a file of its own".to_owned();
-        linter.warn(DOCUMENT_NOT_READ, span, message, help);
+        linter.warn(DOCUMENT_NOT_READ, span, message, DOCUMENT_NOT_READ.fix);
     }
 }
 
@@ -56,14 +65,4 @@ fn is_of_envoy(node: &Node) -> bool {
         || node
             .get("resources")
             .is_some_and(|resources| !resources.items().is_empty() && resources.items().iter().all(is_typed))
-}
-
-/// Reports whether an image has no digest, and the tag `latest` or none.
-fn is_mutable(url: &str) -> bool {
-    let image = url.strip_prefix("oci://").unwrap_or(url);
-    if image.contains("://") || image.contains('@') {
-        return false;
-    }
-    let name = image.rsplit('/').next().unwrap_or(image);
-    name.split_once(':').is_none_or(|(_, tag)| tag == "latest")
 }

@@ -8,8 +8,11 @@ use crate::lints::{Lint, Linter};
 use crate::source::Span;
 use crate::tree::Node;
 
-pub(super) const SUPERFLUOUS_RULE: Lint =
-    Lint { code: "superfluous-rule", title: "Another rule matches whatever a rule matches" };
+pub(super) const SUPERFLUOUS_RULE: Lint = Lint {
+    code: "superfluous-rule",
+    title: "Another rule of policies for the same target matches whatever a rule matches",
+    fix: "remove it, or narrow the other",
+};
 
 /// Rules beyond this number are not compared: the work grows with its square.
 const MAX_COMPARED: usize = 300;
@@ -49,6 +52,6 @@ pub(super) fn lint(linter: &mut Linter<'_>) {
         }
     }
     for (span, message) in found {
-        linter.warn(SUPERFLUOUS_RULE, span, message, "remove it, or narrow the other".to_owned());
+        linter.warn(SUPERFLUOUS_RULE, span, message, SUPERFLUOUS_RULE.fix);
     }
 }

@@ -7,11 +7,17 @@ use crate::resource::Resource;
 use crate::source::Span;
 use crate::tree::Node;
 
-pub(super) const SELECTS_NOTHING: Lint =
-    Lint { code: "selects-nothing", title: "A policy selects none of the workloads among the files" };
+pub(super) const SELECTS_NOTHING: Lint = Lint {
+    code: "selects-nothing",
+    title: "A policy selects none of the workloads among the files",
+    fix: "correct the labels or the target, or remove the policy",
+};
 
-pub(super) const HTTP_FIELD_ON_TCP: Lint =
-    Lint { code: "http-field-on-tcp", title: "A policy compares what connections of a TCP service do not have" };
+pub(super) const HTTP_FIELD_ON_TCP: Lint = Lint {
+    code: "http-field-on-tcp",
+    title: "A policy for a service whose ports are TCP compares what only requests have",
+    fix: "use from, ports and ipBlocks for TCP, or name the port of the service http",
+};
 
 /// Kinds whose pods have the labels of a template.
 const TEMPLATED: [&str; 6] = ["Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "Rollout"];
@@ -39,6 +45,8 @@ pub(super) fn lint(linter: &mut Linter<'_>) {
             _ => {}
         }
     }
+    nothing.extend(unselected(linter, &pods));
+    nothing.extend(absent_targets(linter));
     for policy in &linter.policies {
         let Some(wanted) = policy.labels() else { continue };
         let carries = |labels: &Labels<'_>| wanted.iter().all(|pair| labels.contains(pair));
@@ -69,16 +77,62 @@ pub(super) fn lint(linter: &mut Linter<'_>) {
         }
     }
     for (span, message) in nothing {
-        linter.warn(SELECTS_NOTHING, span, message, "correct the labels, or remove the policy".to_owned());
+        linter.warn(SELECTS_NOTHING, span, message, SELECTS_NOTHING.fix);
     }
     for (span, message) in http {
-        linter.warn(
-            HTTP_FIELD_ON_TCP,
-            span,
-            message,
-            "use from, ports and ipBlocks for TCP, or name the port of the service http".to_owned(),
-        );
+        linter.warn(HTTP_FIELD_ON_TCP, span, message, HTTP_FIELD_ON_TCP.fix);
     }
+}
+
+/// Returns the selectors of PeerAuthentications and RequestAuthentications that no pod of their namespace carries.
+fn unselected(linter: &Linter<'_>, pods: &BTreeMap<&str, Vec<Labels<'_>>>) -> Vec<(Span, String)> {
+    let default_namespace = linter.contents.default_namespace.as_deref();
+    let mut found = Vec::new();
+    for resource in linter.contents.resources.iter().filter(|resource| !resource.is_list) {
+        if !matches!(resource.kind(), Some("PeerAuthentication" | "RequestAuthentication")) {
+            continue;
+        }
+        let namespace = resource.namespace().or(default_namespace).unwrap_or("default");
+        let selector = resource.node.at(&["spec", "selector"]).and_then(|node| node.entry("matchLabels"));
+        let Some((entry, pods)) = selector.zip(pods.get(namespace)) else { continue };
+        let wanted = labels_of(Some(&entry.value));
+        if !pods.iter().any(|labels| wanted.iter().all(|pair| labels.contains(pair))) {
+            let name = resource.name().unwrap_or_default();
+            let message = format!("{namespace}/{name} selects none of the workloads of {namespace} among the files");
+            found.push((entry.key_span, message));
+        }
+    }
+    found
+}
+
+/// Returns the targets that are not among the files, where others of their kind and namespace are.
+fn absent_targets(linter: &Linter<'_>) -> Vec<(Span, String)> {
+    let default_namespace = linter.contents.default_namespace.as_deref();
+    let namespace_of =
+        |resource: &Resource<'_>| resource.namespace().or(default_namespace).unwrap_or("default").to_owned();
+    let mut known: BTreeMap<(String, &str), Vec<&str>> = BTreeMap::new();
+    for resource in linter.contents.resources.iter().filter(|resource| !resource.is_list) {
+        let kind = match (resource.kind(), resource.group()) {
+            (Some("Service"), Some("")) => "Service",
+            (Some("Gateway"), Some("gateway.networking.k8s.io")) => "Gateway",
+            _ => continue,
+        };
+        known.entry((namespace_of(resource), kind)).or_default().extend(resource.name());
+    }
+    let mut found = Vec::new();
+    for policy in &linter.policies {
+        let Some(spec) = policy.resource.node.get("spec") else { continue };
+        let targets = spec.get("targetRefs").map_or(&[][..], Node::items).iter().chain(spec.get("targetRef"));
+        for target in targets {
+            let Some((kind, name)) = target.text_at(&["kind"]).zip(target.get("name")) else { continue };
+            let of_kind = known.get(&(namespace_of(policy.resource), kind));
+            let Some(text) = name.as_str().filter(|text| of_kind.is_some_and(|names| !names.contains(text))) else {
+                continue;
+            };
+            found.push((name.span, format!("{}: there is no {kind} {text} among the files", policy.name())));
+        }
+    }
+    found
 }
 
 /// Returns the labels of the pods of a workload; `None` if the resource is none.

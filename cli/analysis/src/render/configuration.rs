@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use sallyport_policy::IdentityAuthz;
 
+use crate::codes::NOT_YAML;
 use crate::documents::read_documents;
 use crate::filters::{FilterInput, Loaded};
 use crate::finding::{Finding, Severity};
@@ -140,7 +141,7 @@ fn read_back(json: &str) -> Result<Node, Vec<Finding>> {
         Some(document) if findings.is_empty() => Ok(document.root),
         _ => Err(vec![Finding {
             severity: Severity::Error,
-            code: "not-yaml".to_owned(),
+            code: NOT_YAML.code.to_owned(),
             message: "the configuration cannot be written as YAML".to_owned(),
             help: "nest it less deeply".to_owned(),
             span: None,

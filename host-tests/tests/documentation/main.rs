@@ -3,6 +3,7 @@
 //! `envoy-config/` agree in what dashboards and operators rely on.
 
 mod demo_table;
+mod differences;
 mod envoy;
 mod examples;
 mod getting_started;

@@ -2,7 +2,9 @@
 //! and counters are those of the filters, and quoted messages are those that the suites expect. The examples in
 //! `envoy-config/` agree in what dashboards and operators rely on.
 
+mod comparison;
 mod demo_table;
+mod differences;
 mod envoy;
 mod examples;
 mod getting_started;

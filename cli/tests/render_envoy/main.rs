@@ -2,4 +2,5 @@
 
 mod filters;
 mod fixture;
+mod fleet;
 mod watch;

@@ -25,6 +25,7 @@ mod recorder;
 mod registry;
 mod repository;
 mod reserved_port;
+mod secret_server;
 mod smtp_server;
 mod tls_server;
 mod token;
@@ -54,6 +55,7 @@ pub use repository::{
     build_filters, build_guests, envoy_binary, envoy_binary_of, filter_path, guest_path, promtool, pypy, root,
 };
 pub use reserved_port::ReservedPort;
+pub use secret_server::{Secret, SecretServer};
 pub use smtp_server::SmtpServer;
 pub use tls_server::TlsServer;
 pub use token::TokenIssuer;

@@ -67,6 +67,14 @@ wasm: ## Build the filters into dist/
 	@tools/build-wasm
 	@ls -l dist/*.wasm
 
+# Where the source code is; a label of the images. Set it to the address of your copy.
+SOURCE_URL ?= https://git.example/sallyport
+
+.PHONY: images
+images: ## Build the filters and an OCI image layout of each in dist/images/, and print the digests
+	@tools/build-wasm
+	@cargo run --quiet --locked --package images -- --source "$(SOURCE_URL)" --revision "$$(tools/commit)"
+
 .PHONY: command
 command: ## Build the command sallyport into dist/
 	cargo build --locked --package sallyport-cli --profile command

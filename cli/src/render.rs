@@ -1,5 +1,6 @@
 //! `sallyport render`.
 
+mod metrics;
 mod output;
 mod watch;
 

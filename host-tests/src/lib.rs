@@ -7,13 +7,15 @@
 //! Envoy: a case that passes in one and fails in the other is a bug of [`wasm_host`]. [`rbac_oracle`] compares
 //! `identity-authz` with Envoy's own RBAC filter under random policies and requests. [`envoy_version`] knows what differs by
 //! the version of Envoy. [`config_file`] runs the files of `envoy-config/` with settings changed, [`hostile_requests`] has
-//! the most expensive requests that a client can send, and [`manifests`] counts what the filters make of a folder of Kubernetes
+//! the most expensive requests that a client can send, [`kubernetes`] translates the manifests of `envoy-config/kubernetes` to
+//! Envoy as Istio and Envoy Gateway do, and [`manifests`] counts what the filters make of a folder of Kubernetes
 //! manifests.
 
 pub mod config_file;
 pub mod envoy_version;
 pub mod filter;
 pub mod hostile_requests;
+pub mod kubernetes;
 pub mod manifests;
 pub mod policy;
 pub mod rbac_oracle;

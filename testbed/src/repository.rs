@@ -70,6 +70,12 @@ pub(crate) fn unbound_programs() -> Result<PathBuf> {
     find("tools/find-unbound", None)
 }
 
+/// The folder of skopeo and docker-registry: the variable `REGISTRY_BIN`, the PATH, or Debian's packages, which are fetched
+/// once.
+pub(crate) fn registry_programs() -> Result<PathBuf> {
+    find("tools/find-registry", None)
+}
+
 /// The path of PyPy: the variable `PYPY`, the PATH, or Debian's packages, which are fetched once.
 pub fn pypy() -> Result<PathBuf> {
     find("tools/find-pypy", None)

@@ -25,6 +25,9 @@ pub(crate) struct RenderArguments {
     /// Follow the files and render again on each change, as long as the command runs
     #[arg(long, requires = "output")]
     pub(crate) watch: bool,
+    /// With --watch, file for counts of what was rendered and refused, in the text format of Prometheus
+    #[arg(long, value_name = "FILE", requires = "watch")]
+    pub(crate) metrics: Option<PathBuf>,
     /// Folder in which Envoy finds the .wasm files
     #[arg(long, value_name = "FOLDER", default_value = "/etc/sallyport")]
     pub(crate) modules: String,

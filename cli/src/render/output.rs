@@ -47,7 +47,11 @@ pub(super) fn write(folder: &Path, files: &[RenderedFile]) -> Result<()> {
 }
 
 /// Writes a new file beside the old one and moves it into its place, when it is safely on the disk.
-fn replace(folder: &Path, path: &Path, text: &str) -> Result<()> {
+///
+/// # Errors
+///
+/// A folder or a file that cannot be written.
+pub(super) fn replace(folder: &Path, path: &Path, text: &str) -> Result<()> {
     let mut new = tempfile::Builder::new().prefix(".sallyport-").tempfile_in(folder)?;
     new.write_all(text.as_bytes())?;
     // Envoy may run as another user; the policies are no secret on this machine.

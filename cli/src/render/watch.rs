@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use notify::{RecursiveMode, Watcher};
 
-use super::{once, output::Printed};
+use super::{metrics::Metrics, once, output::Printed};
 use crate::arguments::RenderArguments;
 use crate::{FOUND, NOTHING_FOUND};
 
@@ -41,14 +41,17 @@ pub(super) fn run(arguments: &RenderArguments) -> Result<u8> {
     if code != NOTHING_FOUND && code != FOUND {
         return Ok(code);
     }
+    let mut metrics = Metrics::new(arguments.metrics.as_deref());
     report_refusal(code);
+    metrics.count(code != NOTHING_FOUND)?;
     while wait(&changes) {
-        match once(arguments, &mut printed) {
-            Ok(code) => report_refusal(code),
-            Err(error) => {
-                anstream::eprintln!("sallyport: {error:#}");
-                report_refusal(FOUND);
-            }
+        let code = once(arguments, &mut printed).unwrap_or_else(|error| {
+            anstream::eprintln!("sallyport: {error:#}");
+            FOUND
+        });
+        report_refusal(code);
+        if let Err(error) = metrics.count(code != NOTHING_FOUND) {
+            anstream::eprintln!("sallyport: {error:#}");
         }
     }
     bail!("the folders are no longer watched")

@@ -1,8 +1,11 @@
 //! A folder of manifests, calls of the command, and an Envoy that runs what they write.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
@@ -88,12 +91,13 @@ impl Shop {
 
     /// Starts Envoy with a bootstrap.
     pub(crate) fn start(&self, bootstrap: Value) -> Result<Envoy> {
-        let options = Options {
-            binary: testbed::envoy_binary()?,
-            folder: self.folder.path().to_owned(),
-            workers: 2,
-            detached: false,
-        };
+        self.start_in(self.folder.path(), bootstrap)
+    }
+
+    /// Starts Envoy with a bootstrap and a folder of its own.
+    pub(crate) fn start_in(&self, folder: &Path, bootstrap: Value) -> Result<Envoy> {
+        let options =
+            Options { binary: testbed::envoy_binary()?, folder: folder.to_owned(), workers: 2, detached: false };
         Envoy::start(&Configuration::new(bootstrap), &options)
     }
 
@@ -101,6 +105,41 @@ impl Shop {
     pub(crate) fn client(&self, envoy: &Envoy, account: &str) -> Result<Client> {
         let uri = SubjectAltName::Uri(format!("spiffe://cluster.local/ns/shop/sa/{account}"));
         Client::tls(envoy.listener("ingress")?, Some(&self.authority.issue(&[uri])?))
+    }
+}
+
+/// A running `sallyport render --watch`, stopped when dropped.
+pub(crate) struct Watching {
+    child: Child,
+    lines: Arc<Mutex<Vec<String>>>,
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        let _stopped = self.child.kill().and_then(|()| self.child.wait());
+    }
+}
+
+impl Watching {
+    /// Starts this call.
+    pub(crate) fn start(command: &mut Command) -> Result<Self> {
+        let mut child = command.stderr(Stdio::piped()).spawn()?;
+        let stderr = child.stderr.take().context("no standard error")?;
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let keep = Arc::clone(&lines);
+        thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                if let Ok(mut lines) = keep.lock() {
+                    lines.push(line);
+                }
+            }
+        });
+        Ok(Self { child, lines })
+    }
+
+    /// Reports whether a line with these words was printed.
+    pub(crate) fn said(&self, words: &str) -> bool {
+        self.lines.lock().is_ok_and(|lines| lines.iter().any(|line| line.contains(words)))
     }
 }
 

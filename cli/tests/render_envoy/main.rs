@@ -2,5 +2,6 @@
 
 mod filters;
 mod fixture;
+mod fleet;
 mod places;
 mod watch;

@@ -1,16 +1,14 @@
 //! A folder of manifests that an Envoy follows.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use testbed::{Configuration, wait};
 
-use crate::fixture::{Shop, validate};
+use crate::fixture::{Shop, Watching, validate};
 
 /// Time limit for what is not measured.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -18,46 +16,13 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// The longest time from a change of a file to its effect.
 const LIVE_WITHIN: Duration = Duration::from_secs(2);
 
-/// A running `sallyport render --watch`, stopped when dropped.
-struct Watching {
-    child: Child,
-    lines: Arc<Mutex<Vec<String>>>,
-}
-
-impl Drop for Watching {
-    fn drop(&mut self) {
-        let _stopped = self.child.kill().and_then(|()| self.child.wait());
-    }
-}
-
-impl Watching {
-    fn start(shop: &Shop) -> Result<Self> {
-        let mut command = shop.command("bootstrap");
-        command.args(["--workload", "shop/app=orders,version=v2", "--watch", "--output"]).arg(shop.path("run"));
-        command.args(shop.bootstrap_flags()).arg(shop.policies());
-        let mut child = command.stderr(Stdio::piped()).spawn()?;
-        let stderr = child.stderr.take().context("no standard error")?;
-        let lines = Arc::new(Mutex::new(Vec::new()));
-        let keep = Arc::clone(&lines);
-        thread::spawn(move || {
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                if let Ok(mut lines) = keep.lock() {
-                    lines.push(line);
-                }
-            }
-        });
-        Ok(Self { child, lines })
-    }
-
-    fn said(&self, words: &str) -> bool {
-        self.lines.lock().is_ok_and(|lines| lines.iter().any(|line| line.contains(words)))
-    }
-}
-
 #[test]
 fn a_folder_of_manifests_becomes_an_envoy_that_follows_it() -> Result<()> {
     let shop = Shop::new()?;
-    let watching = Watching::start(&shop)?;
+    let mut command = shop.command("bootstrap");
+    command.args(["--workload", "shop/app=orders,version=v2", "--watch", "--output"]).arg(shop.path("run"));
+    command.args(shop.bootstrap_flags()).arg(shop.policies());
+    let watching = Watching::start(&mut command)?;
     let file = shop.path("run/envoy.yaml");
     // The last file that is written.
     let written = shop.path("run/identity-authz.yaml");

@@ -104,9 +104,8 @@ fn every_case_that_a_page_names_is_in_a_suite() -> Result<()> {
 #[test]
 fn every_test_that_a_page_names_exists() -> Result<()> {
     let mut tests = String::new();
-    let folder = testbed::root().join("host-tests/tests");
-    for folder in [folder.clone(), folder.join("egress_clients")] {
-        for entry in fs::read_dir(folder)? {
+    for folder in ["host-tests/tests", "host-tests/tests/egress_clients", "cli/tests/render_envoy"] {
+        for entry in fs::read_dir(testbed::root().join(folder))? {
             let path = entry?.path();
             if path.is_file() {
                 tests.push_str(&fs::read_to_string(path)?);

@@ -31,6 +31,12 @@ fn configurations(page: &Page, value: &Value) -> Result<Vec<(&'static str, Value
     let of_page = FILTERS.into_iter().find(|filter| page.name == format!("docs/{filter}.md"));
     let resources = value.get("resources").and_then(Value::as_array);
     let watched = resources.filter(|resources| resources.iter().any(|resource| resource.get("typed_config").is_some()));
+    let is_secret = |resource: &Value| {
+        resource.get("@type").and_then(Value::as_str).is_some_and(|name| name.ends_with(".tls.v3.Secret"))
+    };
+    if resources.is_some_and(|resources| resources.iter().all(is_secret)) {
+        return Ok(Vec::new());
+    }
     match (value.as_array().or(watched), of_page) {
         (Some(filters), _) => filters.iter().filter_map(|filter| in_envoy(filter).transpose()).collect(),
         (None, Some(filter)) => Ok(vec![(filter, value.clone())]),

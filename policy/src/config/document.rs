@@ -1,5 +1,6 @@
 //! Configurations as a proxy hands them over: JSON, or the wire form of a `google.protobuf.Struct`.
 
+pub(crate) mod canonical;
 pub(crate) mod position;
 pub(crate) mod protobuf_struct;
 mod read_mode;

@@ -73,7 +73,7 @@ fn istio(one: &FilterConfiguration, workload: &Workload, settings: &RenderSettin
         entry("url", text(format!("oci://{image}"))),
         entry("pluginName", text(names(one.filter).0)),
         entry("type", text(if settings.layer == Layer::Tcp { "NETWORK" } else { "HTTP" })),
-        entry("failStrategy", text("FAIL_CLOSE")),
+        entry("failStrategy", text("FAIL_RELOAD")),
         entry("pluginConfig", one.root.clone()),
     ];
     match settings.place {

@@ -5,7 +5,7 @@ use crate::config::document::read_mode::ReadMode;
 use crate::config::value::Value;
 
 /// Maximum nesting depth of values, as in serde_json.
-const MAX_DEPTH: usize = 128;
+pub(super) const MAX_DEPTH: usize = 128;
 
 /// Wire types of the protobuf encoding.
 const VARINT: u64 = 0;
@@ -61,10 +61,10 @@ fn entries<'b>(bytes: &'b [u8], number: u64, key: &str) -> Option<Vec<&'b [u8]>>
 }
 
 /// A cursor over one message.
-struct Message<'b>(&'b [u8]);
+pub(super) struct Message<'b>(pub(super) &'b [u8]);
 
 /// Field of a message: its number and its content.
-enum Field<'b> {
+pub(super) enum Field<'b> {
     Varint(u64),
     Fixed64([u8; 8]),
     Bytes(&'b [u8]),
@@ -97,7 +97,8 @@ impl<'b> Message<'b> {
         None
     }
 
-    fn field(&mut self) -> Option<(u64, Field<'b>)> {
+    /// Reads the next field. Returns `None` where the bytes are none.
+    pub(super) fn field(&mut self) -> Option<(u64, Field<'b>)> {
         let tag = self.varint()?;
         let field = match tag & 7 {
             VARINT => Field::Varint(self.varint()?),
@@ -117,13 +118,13 @@ impl<'b> Message<'b> {
         Some((tag >> 3, field))
     }
 
-    fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
 
 /// Returns the key and the value of a map entry, each empty if absent. `None` if one is repeated.
-fn pair(entry: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(super) fn pair(entry: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut entry = Message(entry);
     let (mut key, mut content) = (None, None);
     while !entry.is_empty() {

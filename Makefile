@@ -78,6 +78,14 @@ PREFIX ?= /usr/local
 install: command ## Install the command sallyport into PREFIX/bin
 	install -D -m 755 dist/sallyport "$(DESTDIR)$(PREFIX)/bin/sallyport"
 
+.PHONY: playground
+playground: ## Build the playground, a folder of static files for any web server, into dist/playground/
+	@cargo run --quiet --locked --package playground-site -- build
+
+.PHONY: playground-serve
+playground-serve: ## Serve the playground on a free port and print its address
+	@cargo run --quiet --locked --package playground-site -- serve
+
 .PHONY: test
 test: check ## Run all checks and tests, in wasmtime and in a real Envoy
 	cargo test --locked --workspace

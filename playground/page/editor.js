@@ -92,6 +92,16 @@ export class Editor {
     this.#editor.gotoLine(line, column - 1, true);
   }
 
+  // Brings a place into view, where it is not, and leaves the cursor.
+  reveal(place) {
+    const index = this.names.indexOf(place?.file);
+    if (index < 0) return;
+    if (index !== this.index) this.show(index);
+    const { renderer } = this.#editor;
+    const isVisible = place.line - 1 > renderer.getFirstVisibleRow() && place.line + 3 < renderer.getLastVisibleRow();
+    if (!isVisible) renderer.scrollToRow(Math.max(place.line - 6, 0));
+  }
+
   focus() {
     this.#editor.focus();
   }
@@ -116,9 +126,11 @@ export class Editor {
   }
 
   #session({ name, text }) {
-    const session = ace.createEditSession(text, 'ace/mode/yaml');
+    const session = ace.createEditSession(text, 'ace/mode/text');
     session.fileName = name;
+    // The mode brings a worker of its own unless it is told before.
     session.setOptions({ tabSize: 2, useSoftTabs: true, useWorker: false });
+    session.setMode('ace/mode/yaml');
     session.setUndoManager(new ace.UndoManager());
     guardLongLines(session);
     session.on('change', (delta) => {
@@ -151,10 +163,19 @@ export class Editor {
   }
 }
 
-// Ace colours a line as a whole, so a file with a very long one has no colours and is wrapped.
+// Ace colours and measures a line as a whole, again and again. A file with a very long one gets no colours, and each
+// character of such a line counts as one column: Ace shows the first 10,000 of them.
 function guardLongLines(session) {
   const isLong = session.doc.getAllLines().some((line) => line.length > LONGEST_LINE);
-  if (isLong) session.setMode('ace/mode/text');
+  if (!isLong || session.hasLongLines) return;
+  session.hasLongLines = true;
+  session.setMode('ace/mode/text');
+  const measure = session.$getStringScreenWidth;
+  session.$getStringScreenWidth = function (text, most, column) {
+    if (!text || text.length <= LONGEST_LINE) return measure.call(this, text, most, column);
+    const width = Math.min(text.length, most ?? Infinity);
+    return [width, width];
+  };
 }
 
 // Returns the last line of the rule that begins at a place: lines that are indented as deep as its first key belong to it.

@@ -19,7 +19,11 @@ const library = new Library(settle);
 const editor = new Editor(changed, drawFiles);
 const requests = new Requests({
   onChange: changed,
-  onSelect: () => { lightRules(); keep(); },
+  onSelect: () => {
+    lightRules();
+    editor.reveal(requests.answer?.policy ? requests.answer : requests.answer?.nearest);
+    keep();
+  },
   goTo: (place) => editor.goTo(place.file, place.line, place.column),
   readCurl: async (line) => {
     const read = await ask('curl', line);
@@ -262,11 +266,12 @@ function setUpOut() {
     menu.open = false;
     const { files, settings: own } = state();
     if ('testFile' in button.dataset) {
-      const got = await ask('test_file', { files, settings: own, requests: requests.calls });
-      if (got) download('requests.yaml', got.text);
+      const got = await ask('test_files', { files, settings: own, requests: requests.calls });
+      if (got?.files?.length === 0) notice('No request has an answer.', true);
+      got?.files?.forEach((file) => download(file.name, file.text));
       return;
     }
-    const input = { files, settings: { ...own, workload: requests.current.to }, place: button.dataset.place };
+    const input = { files, settings: { ...own, workload: requests.current.to }, place: button.dataset.place, image: byId('image').value.trim() };
     const got = await ask('render', input);
     if (!got) return;
     if (got.error) return notice(`Nothing to download: ${got.faults?.[0] ? `${got.faults[0].message}; ${got.faults[0].help}` : got.error}`, true);

@@ -126,12 +126,16 @@ export class Requests {
         tabindex: index === this.index ? 0 : -1,
         onclick: () => this.#select(index),
       }, badge(this.#answers[index]), element('span', { class: 'what' },
-        element('span', {}, request.name || line),
+        element('span', { class: request.name ? 'named' : '' }, request.name || line),
         element('span', { class: 'who' }, `${request.from || 'no certificate'}${to}`))));
     });
     const focused = this.#list.contains(document.activeElement);
     this.#list.replaceChildren(...rows);
     if (focused) rows[this.index].firstElementChild.focus();
+    const { top, bottom } = this.#list.getBoundingClientRect();
+    const row = rows[this.index].getBoundingClientRect();
+    if (row.bottom > bottom) this.#list.scrollTop += row.bottom - bottom;
+    if (row.top < top) this.#list.scrollTop -= top - row.top;
   }
 
   #drawAnswer() {

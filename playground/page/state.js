@@ -25,7 +25,7 @@ export function readState(value) {
     about: typeof value?.about === 'string' ? value.about : '',
     files: files.length ? files : [{ name: 'policies.yaml', text: '' }],
     requests: requests.length ? requests : [emptyRequest()],
-    settings: texts(value?.settings, ['defaultAction', 'trustDomain', 'trustDomainAliases', 'defaultNamespace']),
+    settings: texts(value?.settings, ['defaultAction', 'trustDomain', 'trustDomainAliases', 'defaultNamespace', 'service', 'gateway']),
     file: Number.isInteger(value?.file) && value.file < files.length && value.file >= 0 ? value.file : 0,
     request: Number.isInteger(value?.request) && value.request < requests.length && value.request >= 0 ? value.request : 0,
   };

@@ -3,6 +3,9 @@
 use sallyport_analysis::{Project, Settings, Workload};
 use serde_json::Value;
 
+/// Annotation of a policy that is reported and not enforced.
+const DRY_RUN: &str = "istio.io/dry-run";
+
 /// JSON object that a call takes.
 pub(crate) struct Input(Value);
 
@@ -27,8 +30,22 @@ impl Input {
         self.project_for(self.setting("workload"))
     }
 
+    /// Reports whether a policy may be a dry run.
+    pub(crate) fn has_dry_runs(&self) -> bool {
+        self.list("files").iter().any(|file| text(file, "text").is_some_and(|text| text.contains(DRY_RUN)))
+    }
+
+    /// Returns the files as if nothing in them were a dry run: with an annotation of the same length, so that places stay.
+    pub(crate) fn project_as_enforced(&self) -> Result<Project, String> {
+        self.read(self.setting("workload"), &|text| text.replace(DRY_RUN, "istio.io/dry-off"))
+    }
+
     /// Returns the files as a project for this workload.
     pub(crate) fn project_for(&self, workload: Option<&str>) -> Result<Project, String> {
+        self.read(workload, &str::to_owned)
+    }
+
+    fn read(&self, workload: Option<&str>, change: &dyn Fn(&str) -> String) -> Result<Project, String> {
         let own = |key: &str| self.setting(key).map(str::to_owned);
         let workload = workload.map(Workload::parse).transpose()?;
         let workload =
@@ -41,7 +58,8 @@ impl Input {
             default_action: own("defaultAction"),
         });
         for file in self.list("files") {
-            project.add(text(file, "name").unwrap_or("policies.yaml"), text(file, "text").unwrap_or_default());
+            let text_of_file = change(text(file, "text").unwrap_or_default());
+            project.add(text(file, "name").unwrap_or("policies.yaml"), &text_of_file);
         }
         Ok(project)
     }

@@ -16,7 +16,7 @@ mod output;
 mod request;
 mod test_file;
 
-use sallyport_analysis::{check as check_files, formats, who};
+use sallyport_analysis::{check as check_files, formats};
 use serde_json::{Value, json};
 use wasm_bindgen::prelude::wasm_bindgen;
 
@@ -45,13 +45,11 @@ pub fn explain(input: &str) -> String {
     answer(input, |input| Ok(json!({"answers": explain_all(input)})))
 }
 
-/// Lists who may reach what: `{"access": [...]}`, as `sallyport who --format json` prints it with `file` and `line` added.
+/// Lists who may reach what: `{"access": [...]}`, as `sallyport who --format json` prints it with `file`, `line` and
+/// `dryRun` added. Rules of a dry run, which the command leaves out, are listed too.
 #[wasm_bindgen]
 pub fn access(input: &str) -> String {
-    answer(input, |input| {
-        let project = input.project()?;
-        Ok(output::access(&who(&project, None), project.sources()))
-    })
+    answer(input, output::access)
 }
 
 /// Renders the files for `place` and `workload`: `{"files": [{"name", "text"}], "notes": [...]}` or `{"error", "faults"}`.
@@ -60,10 +58,10 @@ pub fn render(input: &str) -> String {
     answer(input, output::render)
 }
 
-/// Writes `requests` as a file for `sallyport test`, with the answers of now: `{"text": "..."}`.
+/// Writes `requests` as files for `sallyport test`, with the answers of now: `{"files": [{"name", "text"}]}`.
 #[wasm_bindgen]
-pub fn test_file(input: &str) -> String {
-    answer(input, |input| Ok(json!({"text": test_file::write(input)})))
+pub fn test_files(input: &str) -> String {
+    answer(input, |input| Ok(json!({"files": test_file::write(input)})))
 }
 
 /// Reads a call of curl: `{"method", "host", "path", "port", "headers"}`.

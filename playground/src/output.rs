@@ -2,7 +2,7 @@
 
 use sallyport_analysis::{
     Access, BootstrapSettings, Explanation, Layer, Place, RenderError, RenderSettings, Source, Span, formats,
-    render as render_files,
+    render as render_files, who,
 };
 use serde_json::{Value, json};
 
@@ -19,14 +19,26 @@ pub(crate) fn explanation(explanation: &Explanation, sources: &[Source]) -> Valu
     json
 }
 
-/// Returns who may reach what as the command prints it, with the place of each rule.
-pub(crate) fn access(rows: &[Access], sources: &[Source]) -> Value {
-    let mut json = formats::json::access(rows);
+/// Lists who may reach what as the command prints it, with the place of each rule, and whether it is of a dry run.
+pub(crate) fn access(input: &Input) -> Result<Value, String> {
+    let project = input.project()?;
+    let enforced = who(&project, None);
+    let key = |row: &Access| Access { conditions: Vec::new(), ..row.clone() };
+    let known: Vec<Access> = enforced.iter().map(key).collect();
+    let is_new = |row: &Access| !known.contains(&key(row));
+    let dry: Vec<Access> = match input.has_dry_runs() {
+        true => who(&input.project_as_enforced()?, None).into_iter().filter(is_new).collect(),
+        false => Vec::new(),
+    };
+    let mut json = formats::json::access(&[enforced.as_slice(), dry.as_slice()].concat());
     let printed = json.get_mut("access").and_then(Value::as_array_mut);
-    for (printed, row) in printed.into_iter().flatten().zip(rows) {
-        put_place(printed, row.span, sources);
+    for (index, (printed, row)) in printed.into_iter().flatten().zip(enforced.iter().chain(&dry)).enumerate() {
+        put_place(printed, row.span, project.sources());
+        if let Some(object) = printed.as_object_mut() {
+            object.insert("dryRun".to_owned(), json!(index >= enforced.len()));
+        }
     }
-    json
+    Ok(json)
 }
 
 fn put_place(json: &mut Value, span: Option<Span>, sources: &[Source]) {

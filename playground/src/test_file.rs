@@ -1,4 +1,4 @@
-//! Requests as a file for `sallyport test`.
+//! Requests as files for `sallyport test`.
 
 use std::fmt::Write;
 
@@ -8,21 +8,21 @@ use serde_json::{Map, Value, json};
 use crate::input::{Input, list, text};
 use crate::request::explain_all;
 
-/// Writes the requests that have an answer as cases, a document for each workload. Values are JSON, which YAML includes.
-pub(crate) fn write(input: &Input) -> String {
+/// Writes the requests that have an answer as cases, a file for each workload. Values are JSON, which YAML includes.
+pub(crate) fn write(input: &Input) -> Vec<Value> {
     let requests = input.list("requests");
     let answers = explain_all(input);
     let mut workloads: Vec<Option<&str>> = requests.iter().map(|request| text(request, "to")).collect();
     workloads.sort_unstable();
     workloads.dedup();
-    let mut file = String::from("# Play these with: sallyport test THIS-FILE POLICIES\n");
+    let mut files = Vec::new();
     for workload in workloads {
         let own = requests.iter().zip(&answers).filter(|(request, _)| text(request, "to") == workload);
         let cases: Vec<Value> = own.filter_map(|(request, answer)| case(input, request, answer)).collect();
         if cases.is_empty() {
             continue;
         }
-        file.push_str("---\n");
+        let mut file = String::from("# Play these with: sallyport test THIS-FILE POLICIES\n");
         if let Some(workload) = workload {
             line(&mut file, "workload: ", &json!(workload));
         }
@@ -34,8 +34,17 @@ pub(crate) fn write(input: &Input) -> String {
                 lead = "  ";
             }
         }
+        files.push(json!({"name": file_name(workload), "text": file}));
     }
-    file
+    files
+}
+
+/// Returns `requests.yaml` with the workload in it, if there is one.
+fn file_name(workload: Option<&str>) -> String {
+    let plain = |character: char| if character.is_ascii_alphanumeric() { character } else { '-' };
+    let workload: String = workload.unwrap_or_default().chars().map(plain).collect();
+    let separator = if workload.is_empty() { "" } else { "-" };
+    format!("requests{separator}{workload}.yaml")
 }
 
 fn line(file: &mut String, before: &str, value: &Value) {

@@ -25,7 +25,7 @@ pub struct Browser {
     // Closed before the driver ends and the profile is removed.
     session: Session,
     _driver: Driver,
-    profile: TempDir,
+    _profile: TempDir,
 }
 
 /// Process of the driver.
@@ -39,12 +39,13 @@ impl Drop for Driver {
 }
 
 impl Browser {
-    /// Starts a browser with an empty profile. What it asks of other machines goes to `proxy`.
+    /// Starts a browser with an empty profile. What it asks of other machines goes to a proxy at this port of
+    /// 127.0.0.1.
     ///
     /// # Errors
     ///
     /// Chromium cannot be had or does not start.
-    pub fn start(proxy: Option<SocketAddr>) -> Result<Self> {
+    pub fn start(proxy: Option<u16>) -> Result<Self> {
         let programs = PathBuf::from(run("tools/find-chromium", &[])?.trim());
         let profile = tempfile::tempdir()?;
         let log = profile.path().join("driver.log");
@@ -70,14 +71,14 @@ impl Browser {
             "--window-size=1280,900".to_owned(),
             format!("--user-data-dir={}", profile.path().join("profile").display()),
         ];
-        arguments.extend(proxy.map(|proxy| format!("--proxy-server=http://{proxy}")));
+        arguments.extend(proxy.map(|proxy| format!("--proxy-server=http://127.0.0.1:{proxy}")));
         let capabilities = json!({
             "browserName": "chrome",
             "goog:chromeOptions": {"binary": programs.join("chromium"), "args": arguments},
         });
         let session = Session::open(address, &capabilities).context("Chromium does not start")?;
         session.post("timeouts", &json!({"script": 60_000}))?;
-        Ok(Self { session, _driver: driver, profile })
+        Ok(Self { session, _driver: driver, _profile: profile })
     }
 
     /// Opens an address, and waits until the page has loaded.
@@ -159,10 +160,5 @@ impl Browser {
     /// The driver has none.
     pub fn log(&self) -> Result<Value> {
         self.session.post("se/log", &json!({"type": "browser"}))
-    }
-
-    /// Returns the folder of the profile.
-    pub fn folder(&self) -> &std::path::Path {
-        self.profile.path()
     }
 }

@@ -6,6 +6,8 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use testbed::root;
 use wasm_bindgen_cli_support::Bindgen;
 
@@ -35,7 +37,7 @@ fn write_folder() -> Result<PathBuf> {
     let folder = root().join("dist/playground");
     run("tools/build-wasm", &["playground"])?;
     let ace = PathBuf::from(run("tools/find-ace", &[])?.trim());
-    for name in ["", "wasm", "ace/css"] {
+    for name in ["", "wasm", "ace"] {
         fs::create_dir_all(folder.join(name))?;
     }
     let built = root().join("target/playground/sallyport-playground.wasm");
@@ -53,18 +55,24 @@ fn write_folder() -> Result<PathBuf> {
     for name in ACE_FILES {
         write(&folder.join("ace").join(name), &read(&ace.join(name))?)?;
     }
-    write_style_of_ace(&ace.join("css"), &folder.join("ace/css"))?;
+    write(&folder.join("ace/ace.css"), style_of_ace(&ace.join("css"))?.as_bytes())?;
     write(&folder.join("examples.json"), examples_json()?.as_bytes())?;
     Ok(folder)
 }
 
-/// Writes Ace's style sheet and the pictures that it names.
-fn write_style_of_ace(from: &Path, to: &Path) -> Result<()> {
-    let style = String::from_utf8(read(&from.join("ace.css"))?)?;
-    for picture in style.split("url(\"./").skip(1).filter_map(|rest| rest.split('"').next()) {
-        write(&to.join(picture), &read(&from.join(picture))?)?;
+/// Returns Ace's style sheet with its pictures inside, so that the page asks for nothing once it has loaded.
+fn style_of_ace(folder: &Path) -> Result<String> {
+    const PICTURE: &str = "url(\"./";
+    let style = String::from_utf8(read(&folder.join("ace.css"))?)?;
+    let mut parts = style.split(PICTURE);
+    let mut whole = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (name, rest) = part.split_once('"').context("ace.css has a picture without an end")?;
+        let kind = if name.ends_with(".svg") { "svg+xml" } else { "png" };
+        let picture = STANDARD.encode(read(&folder.join(name))?);
+        whole.push_str(&format!("url(\"data:image/{kind};base64,{picture}\"{rest}"));
     }
-    write(&to.join("ace.css"), style.as_bytes())
+    Ok(whole)
 }
 
 fn copy_all(from: &Path, to: &Path) -> Result<()> {

@@ -6,7 +6,9 @@ const MANY = 24;
 const MOST_ROWS = 400;
 const SVG = 'http://www.w3.org/2000/svg';
 
-const list = (values) => (values.length ? values.join(', ') : 'any');
+// Lists values, each of which stays on a line.
+const listed = (values) => (values.length === 0 ? ['any'] : values.flatMap((value, index) => [
+  element('span', { class: 'whole' }, value + (index + 1 < values.length ? ',' : '')), ' ']));
 
 function words(row) {
   const parts = [row.methods.join(' '), row.paths.join(' '), row.hosts.join(' '), row.ports.map((port) => `:${port}`).join(' ')];
@@ -213,7 +215,9 @@ export class Access {
       const further = [...row.hosts.map((host) => `host ${host}`), ...row.ports.map((port) => `port ${port}`), ...row.conditions];
       const note = notes[row.state];
       return element('tr', { class: row.state },
-        ...[row.from, row.to, list(row.methods), list(row.paths), further.join(', ')].map((text) => element('td', {}, ...breakable(text))),
+        ...[row.from, row.to].map((text) => element('td', {}, ...breakable(text))),
+        ...[row.methods, row.paths].map((values) => element('td', {}, ...listed(values))),
+        element('td', {}, ...breakable(further.join(', '))),
         element('td', {}, ...breakable(row.policy ? `${row.policy} rule ${row.rule}` : 'defaultAction'), note && element('span', { class: 'change' }, ` ${note}`)));
     });
     const more = rows.length - body.length;

@@ -13,7 +13,9 @@ let about = { title: '', about: '' };
 let isDirty = true;
 
 const settle = () => {
-  if (!isDirty && library.isIdle) root.dataset.state = 'ready';
+  if (isDirty || !library.isIdle) return;
+  root.dataset.state = 'ready';
+  performance.mark('answered');
 };
 const library = new Library(settle);
 const editor = new Editor(changed, drawFiles);
@@ -122,8 +124,9 @@ function problem(finding) {
   return element('li', {}, element('button', { type: 'button', onclick: () => { editor.goTo(file, line, column); editor.focus(); } },
     element('span', { class: `severity ${severity}` }, severity),
     element('span', { class: 'text' }, `${message} `,
-      element('span', { class: 'where' }, file === 'command line' ? '' : `${file}:${line} `),
-      element('span', { class: 'help' }, `${help} (${code})`))));
+      element('span', { class: 'detail' },
+        file !== 'command line' && element('span', { class: 'where' }, `${file}:${line} `),
+        element('span', { class: 'help' }, `${help} (${code})`)))));
 }
 
 function showAccess(got) {
@@ -136,7 +139,7 @@ function showAccess(got) {
 }
 
 function drawFiles() {
-  const faulty = new Set([...byId('problems').children].length ? lastFaultyFiles() : []);
+  const faulty = new Set(lastFaultyFiles());
   const tabs = editor.names.map((name, index) => {
     const isSelected = index === editor.index;
     return element('span', { class: `${isSelected ? 'selected' : ''} ${faulty.has(name) ? 'faulty' : ''}` },
@@ -156,7 +159,7 @@ function drawFiles() {
 
 function lastFaultyFiles() {
   return [...byId('problems').querySelectorAll('.severity.error')].map((severity) => {
-    const where = severity.parentElement.querySelector('.where').textContent.trim();
+    const where = severity.parentElement.querySelector('.where')?.textContent.trim() ?? '';
     return where.slice(0, where.lastIndexOf(':'));
   });
 }

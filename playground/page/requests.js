@@ -145,7 +145,7 @@ export class Requests {
       const first = answer.faults?.[0];
       return this.#answer.replaceChildren(
         element('p', { class: 'verdict' }, 'No answer'),
-        element('p', { class: 'reason' }, first ? `${answer.error}: ${first.message}. ${first.help}` : answer.error),
+        element('p', { class: 'reason' }, first ? `${answer.error}: ${first.message}; ${first.help}` : answer.error),
         first && first.file !== 'command line' ? this.#placeButton(first, `${first.file}:${first.line}`) : '');
     }
     const rule = answer.rule === null ? '' : ` rule ${answer.rule}`;

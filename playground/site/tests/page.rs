@@ -247,8 +247,8 @@ fn hostile_pastes(page: &Page) -> Result<()> {
         }
         let pasted = Instant::now();
         freezes.sort_by(f64::total_cmp);
-        // Some of it is the machine's, which has other things to do.
-        let freeze = freezes.get(2).copied().unwrap_or(f64::MAX);
+        // A page that freezes does so at every key; what shows at some is of a machine with other things to do.
+        let freeze = freezes.get(1).copied().unwrap_or(f64::MAX);
         ensure!(freeze <= 300.0, "{name}: a key froze the page for {freezes:?} ms");
         let kept =
             page.ask(&format!("{EDITOR} return editor.getValue() === window.pasted.replaceAll('\\r', '') + 'qwert'"))?;

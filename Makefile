@@ -95,6 +95,19 @@ install: command ## Install the command sallyport with its manual and completion
 	dist/sallyport completions zsh --output "$(DESTDIR)$(PREFIX)/share/zsh/site-functions"
 	dist/sallyport completions fish --output "$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d"
 
+.PHONY: playground
+playground: ## Build the playground, a folder of static files for any web server, into dist/playground/
+	@cargo run --quiet --locked --package playground-site -- build
+
+.PHONY: playground-serve
+playground-serve: ## Serve the playground on a free port and print its address
+	@cargo run --quiet --locked --package playground-site -- serve
+
+.PHONY: playground-picture
+playground-picture: ## Take the documentation's picture of the playground, with Chromium
+	@cargo run --quiet --locked --package playground-site -- picture 1280 860 light docs/playground.png \
+	  "document.querySelectorAll('.request-list button')[2].click()"
+
 .PHONY: test
 test: check ## Run all checks and tests, in wasmtime and in a real Envoy
 	cargo test --locked --workspace

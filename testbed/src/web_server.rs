@@ -131,6 +131,10 @@ fn content_type(path: &str) -> &'static str {
     match path.rsplit_once('.') {
         Some((_, "json")) => "application/json",
         Some((_, "html")) => "text/html",
+        Some((_, "js")) => "text/javascript",
+        Some((_, "css")) => "text/css",
+        Some((_, "svg")) => "image/svg+xml",
+        Some((_, "wasm")) => "application/wasm",
         _ if path.ends_with('/') => "text/html",
         _ => "application/octet-stream",
     }

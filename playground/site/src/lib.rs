@@ -1,0 +1,10 @@
+//! The playground's folder of static files: [`build`] writes it, and [`Browser`] opens it in a headless Chromium.
+
+mod browser;
+mod examples;
+mod folder;
+mod webdriver;
+
+pub use browser::Browser;
+pub use examples::{Example, examples};
+pub use folder::build;

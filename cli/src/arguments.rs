@@ -6,14 +6,21 @@ pub(crate) use render::{LayerArgument, RenderArguments};
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
 use anyhow::{Result, anyhow, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use sallyport_analysis::{Settings, Workload};
 
+/// Version and commit, as in the line that a filter logs at load; `tools/build-command` sets the commit.
+static VERSION: LazyLock<String> = LazyLock::new(|| {
+    let commit = option_env!("SALLYPORT_COMMIT").unwrap_or("unknown commit");
+    format!("{} ({commit})", env!("CARGO_PKG_VERSION"))
+});
+
 /// Checks and explains the policies of the Sallyport filters, without a proxy and without a network.
 #[derive(Debug, Parser)]
-#[command(name = "sallyport", version, arg_required_else_help = true, max_term_width = 100)]
+#[command(name = "sallyport", version = VERSION.as_str(), arg_required_else_help = true, max_term_width = 100)]
 pub(crate) struct Arguments {
     /// Colours of the output: auto (a terminal without NO_COLOR), always or never
     #[arg(long, global = true, value_enum, default_value = "auto", value_name = "WHEN")]

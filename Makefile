@@ -77,8 +77,7 @@ images: ## Build the filters and an OCI image layout of each in dist/images/, an
 
 .PHONY: command
 command: ## Build the command sallyport into dist/
-	cargo build --locked --package sallyport-cli --profile command
-	@install -D -m 755 "$$(cargo metadata --locked --no-deps --format-version 1 | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/command/sallyport" dist/sallyport
+	@tools/build-command
 	@ls -l dist/sallyport
 
 .PHONY: measure-command
@@ -107,6 +106,14 @@ playground-serve: ## Serve the playground on a free port and print its address
 playground-picture: ## Take the documentation's picture of the playground, with Chromium
 	@cargo run --quiet --locked --package playground-site -- picture 1280 860 light docs/playground.png \
 	  "document.querySelectorAll('.request-list button')[2].click()"
+
+.PHONY: release
+release: ## Build a release of HEAD into dist/release/, from a clean clone
+	@SOURCE_URL="$(SOURCE_URL)" tools/release
+
+.PHONY: release-reproducible
+release-reproducible: ## Build the release twice, from two clones, and compare every byte
+	@SOURCE_URL="$(SOURCE_URL)" tools/check-release
 
 .PHONY: test
 test: check ## Run all checks and tests, in wasmtime and in a real Envoy

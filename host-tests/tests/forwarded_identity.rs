@@ -15,13 +15,18 @@ const WEB: &str = "spiffe://cluster.local/ns/shop/sa/web";
 const FORGED: &str =
     "spiffe://cluster.local/ns/dev/sa/x,By=spiffe://cluster.local/gw;URI=spiffe://cluster.local/ns/shop/sa/web";
 
-/// Returns the page's settings: of the proxy that terminates TLS, of its certificate validation, and of the filter's
+/// Section of the page that has the settings.
+const SECTION: &str = "\n### Forwarded certificates\n";
+
+/// Returns the settings of the section: of the proxy that terminates TLS, of its certificate validation, and of the filter's
 /// Envoy.
 fn settings() -> Result<[Value; 3]> {
     let page = fs::read_to_string(testbed::root().join("docs/identity.md"))?;
-    let blocks = page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let (_, section) = page.split_once(SECTION).context("the page does not have the section")?;
+    let section = section.split("\n## ").next().unwrap_or_default();
+    let blocks = section.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
     let blocks = blocks.map(read_yaml).collect::<Result<Vec<_>>>()?;
-    <[Value; 3]>::try_from(blocks).ok().context("the page does not have three blocks of settings")
+    <[Value; 3]>::try_from(blocks).ok().context("the section does not have three blocks of settings")
 }
 
 fn merge(target: &mut Value, settings: &Value) -> Result<()> {

@@ -1,4 +1,4 @@
-//! What the command says of its build.
+//! The version that the command prints.
 
 use std::process::Command;
 

@@ -1,4 +1,4 @@
-//! What the command `sallyport` says of the shop's policies, without a proxy.
+//! Answers of the command `sallyport` about the shop's policies, without a proxy.
 
 use std::env;
 use std::fs;

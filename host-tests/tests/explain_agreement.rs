@@ -30,7 +30,7 @@ struct Asked {
     metadata: Map<String, Value>,
 }
 
-/// What is said of a request.
+/// Answer about a request.
 #[derive(Debug, PartialEq, Eq)]
 struct Said {
     answer: &'static str,

@@ -95,7 +95,7 @@ fn sends(address: impl Into<IpAddr>, port: u16) -> bool {
     exchange().unwrap_or(false)
 }
 
-/// What the rules refuse outright.
+/// Connections that the rules refuse outright.
 const REFUSED: &[Attempt] = &[
     ("another port", || connects(EVIL, 8443)),
     ("SSH", || connects(EVIL, 22)),
@@ -105,7 +105,7 @@ const REFUSED: &[Attempt] = &[
     ("TCP 443 by IPv6", || connects(EVIL_6, 443)),
 ];
 
-/// What the rules lead to Envoy or unbound, so that it connects, and comes to nothing there.
+/// Connections that the rules lead to Envoy or unbound, and that come to nothing there.
 const LED: &[Attempt] = &[
     ("an address", || tls(EVIL, "", "GET / HTTP/1.1\r\nhost: x\r\n\r\n").is_ok()),
     ("a name that is not listed", || tls(EVIL, "evil.example", "GET / HTTP/1.1\r\nhost: evil.example\r\n\r\n").is_ok()),

@@ -100,7 +100,7 @@ fn the_kustomization_has_one_form_of_each_and_says_what_takes_its_place() -> Res
     Ok(())
 }
 
-/// What has to come of a request.
+/// Expected outcome of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Answer {
     Status(u16),
@@ -110,7 +110,7 @@ enum Answer {
 
 use Answer::{Refused, Status};
 
-/// Who asks: a service account, as in `shop/web`, of the trusted authority; none; or a certificate of a stranger's.
+/// Caller: a service account, as in `shop/web`, of the trusted authority; none; or a certificate of a stranger's.
 #[derive(Clone, Copy, Debug)]
 enum Caller {
     Account(&'static str),
@@ -463,7 +463,7 @@ const OTHER_OF_EGRESS: Pod = Pod("istio-egress", &[("app", "other")]);
 const DNS: Pod = Pod("kube-system", &[("k8s-app", "kube-dns")]);
 const ISTIOD: Pod = Pod("istio-system", &[("app", "istiod")]);
 
-/// Where a connection goes.
+/// Destination of a connection.
 enum To {
     Pod(&'static Pod),
     Address([u8; 4]),
@@ -482,7 +482,7 @@ fn is_in(cidr: &str, address: [u8; 4]) -> Result<bool> {
     Ok(u32::from_be_bytes(address) & mask == u32::from(network) & mask)
 }
 
-/// Whether NetworkPolicies let a pod connect: the first that selects it closes everything that none opens.
+/// Reports whether NetworkPolicies let a pod connect: the first that selects it closes everything that none opens.
 fn may_connect(policies: &[Value], from: &Pod, to: &To, protocol: &str, port: u16) -> Result<bool> {
     let Pod(namespace, labels) = from;
     let (mut is_selected, mut is_open) = (false, false);

@@ -15,7 +15,7 @@ const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 
-/// Where a puller takes manifests, by tag or digest, and blobs from.
+/// Source of manifests, by tag or digest, and of blobs for a puller.
 trait Source {
     fn manifest(&self, reference: &str) -> Result<Vec<u8>>;
     fn blob(&self, digest: &str) -> Result<Vec<u8>>;

@@ -1,4 +1,4 @@
-//! What a release says of its contents: the bill of materials, the licences of third parties and the changes.
+//! Descriptions of what a release contains: the bill of materials, the licences of third parties and the changes.
 
 mod changes;
 mod licences;

@@ -16,7 +16,7 @@ struct Arguments {
     /// The commit of the release.
     #[arg(long)]
     commit: String,
-    /// Whether the playground is in the release.
+    /// True if the playground is in the release.
     #[arg(long)]
     playground: bool,
 }

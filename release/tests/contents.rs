@@ -1,4 +1,4 @@
-//! What a release says of its contents, held to the lock file and the sources of the packages.
+//! Descriptions of the contents of a release, held to the lock file and the sources of the packages.
 
 use std::collections::BTreeSet;
 use std::fs;

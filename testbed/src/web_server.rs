@@ -22,7 +22,7 @@ pub struct WebServer {
     requests: Arc<Mutex<Vec<String>>>,
 }
 
-/// What the threads of a server share.
+/// State that the threads of a server share.
 struct Site {
     folder: PathBuf,
     requests: Arc<Mutex<Vec<String>>>,

@@ -1,6 +1,6 @@
 //! Quick reading of documents that have neither anchors, tags, merge keys nor block scalars, as most have not.
 //!
-//! What such a document means is not a question of the reader, so it is read from the parser's events in a fraction of the
+//! The meaning of such a document is not a question of the reader, so it is read from the parser's events in a fraction of the
 //! time. Everything else is left to `serde-saphyr`, whose positions and values these are.
 
 use std::borrow::Cow;

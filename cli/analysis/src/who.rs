@@ -49,7 +49,7 @@ const SOURCE_FIELDS: [(&str, &str); 6] = [
 /// Lists the access that ALLOW rules give: to the workload of the settings if there is one, by the caller with the SPIFFE ID
 /// `from` if it is given.
 ///
-/// What a DENY rule takes back in whole is left out; what it takes back of a row is among the row's conditions.
+/// Access that a DENY rule takes back in whole is left out; a part that it takes back is among the row's conditions.
 pub fn who(project: &Project, from: Option<&str>) -> Vec<Access> {
     let contents = project.contents();
     let settings = project.filter_settings(&contents, Filter::IdentityAuthz);
@@ -182,7 +182,7 @@ fn rows<'n>(rule: &'n Node, caller: Option<&'n str>) -> Vec<(Access, Given<'n>)>
 /// Caller that a source lists.
 struct Listed<'n> {
     name: String,
-    /// What else has to hold of it.
+    /// Further conditions.
     conditions: Vec<String>,
     source: Option<&'n Node>,
     /// Key of the source, and the value under it.

@@ -15,7 +15,7 @@ const END: &str = "<!-- Written by make errors-page: end -->\n";
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct Entry {
-    /// What else there is to know.
+    /// Further text.
     about: Option<String>,
     /// Name of the example's file.
     file: Option<String>,

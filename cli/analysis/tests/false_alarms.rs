@@ -1,4 +1,4 @@
-//! What `check` says about policies and configurations that are as their authors mean them: nothing.
+//! Policies and configurations that are as their authors mean them, of which `check` says nothing.
 
 use std::collections::BTreeMap;
 use std::fs;

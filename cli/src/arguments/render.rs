@@ -67,7 +67,7 @@ pub(crate) enum PlaceArgument {
     EnvoyGateway,
 }
 
-/// What filters decide about.
+/// Layer that filters decide about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LayerArgument {
     Http,

@@ -1,4 +1,4 @@
-//! What `sallyport check` prints about the folders of `tests/check`.
+//! Output of `sallyport check` about the folders of `tests/check`.
 
 use crate::output::{assert_prints, sallyport};
 

@@ -1,4 +1,4 @@
-//! What `sallyport completions` prints and writes.
+//! Output and files of `sallyport completions`.
 
 use std::fs;
 

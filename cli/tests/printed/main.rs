@@ -1,4 +1,4 @@
-//! What the command prints, held against files; `SNAPSHOTS=overwrite cargo test --package sallyport-cli` writes them.
+//! Output of the command, held against files; `SNAPSHOTS=overwrite cargo test --package sallyport-cli` writes them.
 
 mod answers;
 mod check;

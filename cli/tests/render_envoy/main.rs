@@ -1,4 +1,4 @@
-//! What `sallyport render` writes, in a real Envoy.
+//! Output of `sallyport render`, in a real Envoy.
 
 mod filters;
 mod fixture;

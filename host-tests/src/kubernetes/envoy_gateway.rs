@@ -1,4 +1,4 @@
-//! What Envoy Gateway makes of EnvoyExtensionPolicy, ClientTrafficPolicy and SecurityPolicy.
+//! Configuration that Envoy Gateway makes of EnvoyExtensionPolicy, ClientTrafficPolicy and SecurityPolicy.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -59,7 +59,7 @@ pub fn gateway(manifest: &Manifest, name: &str, keys: &str, folder: &Path, upstr
     Ok(bootstrap(&[chain], upstream))
 }
 
-/// What is asked of certificates of clients; none where they are not asked for one.
+/// Requirements of certificates of clients; none where they are not asked for one.
 fn validation(traffic: &Value) -> Result<Option<Value>> {
     let Some(asked) = traffic.pointer("/spec/tls/clientValidation") else { return Ok(None) };
     let trust = match asked.get("mode").and_then(Value::as_str) {

@@ -1,4 +1,5 @@
-//! What istiod makes of WasmPlugin, TrafficExtension, PeerAuthentication, RequestAuthentication and EnvoyFilter.
+//! Configuration that istiod makes of WasmPlugin, TrafficExtension, PeerAuthentication, RequestAuthentication and
+//! EnvoyFilter.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -111,7 +112,7 @@ impl Proxy<'_> {
     }
 }
 
-/// What validates tokens, of the RequestAuthentication for a proxy. istiod fetches the keys and writes them into it.
+/// Filter that validates tokens, of the RequestAuthentication for a proxy. istiod fetches the keys and writes them into it.
 fn tokens(manifest: &Manifest, proxy: Proxy<'_>, keys: &str) -> Result<Option<Value>> {
     let mut selected = manifest.of_kind("RequestAuthentication").filter(|resource| proxy.is_selected(resource));
     let Some(resource) = selected.next() else { return Ok(None) };

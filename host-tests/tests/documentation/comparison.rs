@@ -1,4 +1,5 @@
-//! What `docs/compare.md` says of costs is so in `docs/performance.md`, whose numbers change with each run of `make bench`.
+//! Costs that `docs/compare.md` compares, held to `docs/performance.md`, whose numbers change with each run of
+//! `make bench`.
 
 use anyhow::{Context, Result, ensure};
 

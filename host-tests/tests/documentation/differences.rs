@@ -21,7 +21,7 @@ fn listed(value: &Value) -> String {
     value.as_array().map_or_else(|| plain(value), |values| values.iter().map(plain).collect::<Vec<_>>().join(", "))
 }
 
-/// What a rule compares, as `key: values`. Every row has one value of interest, so nesting is left out.
+/// Condition of a rule, as `key: values`. Every row has one value of interest, so nesting is left out.
 fn compared(value: &Value, found: &mut Vec<String>) {
     match value {
         Value::Object(keys) => match keys.get("key").and_then(Value::as_str) {
@@ -54,7 +54,7 @@ fn policy(row: &Difference) -> String {
     format!("`{action} {rules}`{domains}")
 }
 
-/// What the request has, as `key: value`.
+/// Values of the request, as `key: value`.
 fn request(value: &Value, key: &str, found: &mut Vec<String>) {
     match value {
         Value::Object(keys) => keys.iter().for_each(|(name, value)| request(value, name, found)),

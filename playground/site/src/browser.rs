@@ -94,7 +94,7 @@ impl Browser {
     ///
     /// # Errors
     ///
-    /// What the function throws.
+    /// The exception of the function.
     pub fn run(&self, function: &str, arguments: &[Value]) -> Result<Value> {
         self.session.post("execute/sync", &json!({"script": function, "args": arguments}))
     }
@@ -103,7 +103,7 @@ impl Browser {
     ///
     /// # Errors
     ///
-    /// What the function throws, and that it takes too long.
+    /// The exception of the function, and a timeout.
     pub fn wait_for(&self, what: &str, function: &str) -> Result<Value> {
         wait::until(what, LIMIT, || {
             let value = self.run(function, &[])?;

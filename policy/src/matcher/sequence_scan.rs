@@ -23,7 +23,7 @@ pub(crate) struct ScanState {
     waiting: Vec<(u32, Vec<Edge>)>,
 }
 
-/// How long a literal is done with, the longest first.
+/// Time for which a literal is done with, the longest first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 enum Scope {
     /// For the pass.

@@ -41,9 +41,9 @@ pub(crate) struct FilterConfiguration {
     pub(crate) needs_direct_address: bool,
     /// True if all requests of a connection get one answer.
     pub(crate) connection_scoped: bool,
-    /// What the filter says at its load about what may surprise.
+    /// Lines of the filter at its load about what may surprise.
     pub(crate) warnings: Vec<String>,
-    /// What policies do not mean for connections.
+    /// Parts of policies that mean nothing for connections.
     pub(crate) connection_warnings: Vec<String>,
 }
 

@@ -1,4 +1,4 @@
-//! What a DENY rule takes back of the access that an ALLOW rule gives.
+//! Access that an ALLOW rule gives and a DENY rule takes back.
 
 use crate::lints::cover::{covers_list, covers_pattern};
 use crate::lints::policy::{blocks, texts};
@@ -15,18 +15,18 @@ pub(super) struct Given<'n> {
     pub(super) conditions: &'n [Node],
 }
 
-/// What is taken back.
+/// Access that is taken back.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Taken {
     /// Nothing: no request that is given matches the rule.
     Nothing,
     /// Everything.
     All,
-    /// What these texts describe, one for each source and operation of the rule.
+    /// Part that these texts describe, one for each source and operation of the rule.
     Part(Vec<String>),
 }
 
-/// How a field of a DENY rule meets the access.
+/// Relation of a field of a DENY rule to the access.
 enum Meets {
     Never,
     Always,

@@ -24,7 +24,8 @@ pub(crate) fn is_plain(host: &[u8]) -> bool {
         && !any_eight(host, |eight| {
             let colons = eight ^ COLONS;
             // A byte of A to Z is of 0x41 or more and below 0x5b.
-            let capitals = (eight + ONES * (0x80 - 0x41)) & !(eight + ONES * (0x80 - 0x5b));
+            // Where a byte of 0x80 or more carries over into the next one, it is itself found.
+            let capitals = eight.wrapping_add(ONES * (0x80 - 0x41)) & !eight.wrapping_add(ONES * (0x80 - 0x5b));
             (colons.wrapping_sub(ONES) & !colons) | capitals | eight
         })
 }
@@ -118,6 +119,8 @@ mod tests {
             let expected = !host.contains(':') && !host.ends_with('.') && host.to_ascii_lowercase() == host;
             assert_eq!(is_plain(host.as_bytes()), expected, "{host}");
         }
-        assert!(!is_plain(b"caf\xe9"));
+        for foreign in [&b"caf\xe9"[..], &b"e\xff\xff\xff\xff\xff\xff\xff\xffvil.test"[..]] {
+            assert!(!is_plain(foreign), "{}", foreign.escape_ascii());
+        }
     }
 }

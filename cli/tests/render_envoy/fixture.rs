@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -186,5 +187,21 @@ pub(crate) fn plaintext(filters: &Value, upstream: std::net::SocketAddr, is_http
             "name": "ingress", "filter_chains": [{"filters": filters}],
             "address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}}
         }]}
+    })
+}
+
+/// Asks for orders without a break until told to stop; returns how many were asked for, and what was lost.
+pub(crate) fn load(web: Client, stop: Arc<AtomicBool>) -> thread::JoinHandle<(usize, Vec<String>)> {
+    thread::spawn(move || {
+        let (mut count, mut lost) = (0, Vec::new());
+        while !stop.load(Ordering::Relaxed) {
+            count += 1;
+            match web.get("/orders/1") {
+                Ok(answer) if answer.status == 200 => {}
+                Ok(answer) => lost.push(answer.status.to_string()),
+                Err(error) => lost.push(format!("{error:#}")),
+            }
+        }
+        (count, lost)
     })
 }

@@ -6,13 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use testbed::{Client, Configuration, Envoy, wait};
 
-use crate::fixture::{Shop, Watching, output};
+use crate::fixture::{Shop, Watching, load, output};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -94,22 +93,6 @@ impl Machine {
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         Ok(line.with_context(|| format!("no {name} in {text}"))?.parse()?)
     }
-}
-
-/// Asks for orders without a break until told to stop; returns how many were asked for, and what was lost.
-fn load(web: Client, stop: Arc<AtomicBool>) -> thread::JoinHandle<(usize, Vec<String>)> {
-    thread::spawn(move || {
-        let (mut count, mut lost) = (0, Vec::new());
-        while !stop.load(Ordering::Relaxed) {
-            count += 1;
-            match web.get("/orders/1") {
-                Ok(answer) if answer.status == 200 => {}
-                Ok(answer) => lost.push(answer.status.to_string()),
-                Err(error) => lost.push(format!("{error:#}")),
-            }
-        }
-        (count, lost)
-    })
 }
 
 /// The gauge of each machine, once it is another than before on those that pulled.

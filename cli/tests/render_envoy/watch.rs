@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use testbed::{Configuration, wait};
 
-use crate::fixture::{Shop, Watching, validate};
+use crate::fixture::{Shop, Watching, load, validate};
 
 /// Time limit for what is not measured.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -39,21 +38,7 @@ fn a_folder_of_manifests_becomes_an_envoy_that_follows_it() -> Result<()> {
 
     // A neighbour asks without a break, and loses no request.
     let stop = Arc::new(AtomicBool::new(false));
-    let neighbour = {
-        let (stop, web) = (Arc::clone(&stop), web.clone());
-        thread::spawn(move || -> Result<(usize, Vec<String>)> {
-            let (mut count, mut lost) = (0, Vec::new());
-            while !stop.load(Ordering::Relaxed) {
-                count += 1;
-                match web.get("/orders/1") {
-                    Ok(answer) if answer.status == 200 => {}
-                    Ok(answer) => lost.push(answer.status.to_string()),
-                    Err(error) => lost.push(format!("{error:#}")),
-                }
-            }
-            Ok((count, lost))
-        })
-    };
+    let neighbour = load(web.clone(), Arc::clone(&stop));
     let policy = |path: &str| {
         format!(
             "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {{name: stock, namespace: shop}}\nspec: {{rules: [{{to: [{{operation: {{paths: [{path}]}}}}]}}]}}\n"
@@ -75,7 +60,7 @@ fn a_folder_of_manifests_becomes_an_envoy_that_follows_it() -> Result<()> {
     std::fs::remove_file(shop.policies().join("stock.yaml"))?;
     wait::until("the removal", LIMIT, || Ok((web.get("/stock")?.status == 403).then_some(())))?;
     stop.store(true, Ordering::Relaxed);
-    let (count, lost) = neighbour.join().map_err(|_| anyhow::anyhow!("the neighbour panicked"))??;
+    let (count, lost) = neighbour.join().map_err(|_| anyhow::anyhow!("the neighbour panicked"))?;
     ensure!(lost.is_empty(), "{} of {count} requests lost: {:?}", lost.len(), lost.first());
     ensure!(count > 0 && live_after < LIVE_WITHIN, "live after {} ms", live_after.as_millis());
     Ok(())

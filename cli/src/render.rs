@@ -4,8 +4,10 @@ mod metrics;
 mod output;
 mod watch;
 
+use std::path::{Path, PathBuf};
+
 use anyhow::{Result, bail};
-use sallyport_analysis::{Place, Project, RenderError, Rendering, render, workloads};
+use sallyport_analysis::{Place, Project, RenderError, RenderedFilter, Rendering, render, workloads};
 
 use crate::arguments::RenderArguments;
 use crate::files::read_project;
@@ -20,8 +22,23 @@ pub(crate) fn run(arguments: &RenderArguments) -> Result<u8> {
     refuse_output_among_input(arguments)?;
     match arguments.watch {
         true => watch::run(arguments),
-        false => once(arguments, &mut output::Printed::default()),
+        false => match once(arguments, &mut output::Printed::default())? {
+            Outcome::Rendered(_) => Ok(NOTHING_FOUND),
+            Outcome::Refused => Ok(FOUND),
+            Outcome::WrongUse => Ok(WRONG_USE),
+        },
     }
+}
+
+/// Outcome of a rendering.
+#[derive(Debug)]
+enum Outcome {
+    /// The files are written, with these filters.
+    Rendered(Vec<RenderedFilter>),
+    /// A filter refuses the files, and nothing is written.
+    Refused,
+    /// The call makes no sense.
+    WrongUse,
 }
 
 /// Fails if what is written would be read the next time.
@@ -36,22 +53,22 @@ fn refuse_output_among_input(arguments: &RenderArguments) -> Result<()> {
     Ok(())
 }
 
-/// Renders the files and returns the exit code. Where they are refused, nothing is written.
-fn once(arguments: &RenderArguments, printed: &mut output::Printed) -> Result<u8> {
+/// Renders the files. Where they are refused, nothing is written.
+fn once(arguments: &RenderArguments, printed: &mut output::Printed) -> Result<Outcome> {
     let mut project = read_project(&arguments.common)?;
     pick_workload(&mut project)?;
     match render(&project, &arguments.settings()?) {
         Ok(rendering) => {
             write(arguments, &rendering, printed)?;
-            Ok(NOTHING_FOUND)
+            Ok(Outcome::Rendered(rendering.filters))
         }
         Err(RenderError::Refused(findings)) => {
             faults::print(findings, &project, false);
-            Ok(FOUND)
+            Ok(Outcome::Refused)
         }
         Err(RenderError::WrongUse(message)) => {
             anstream::eprintln!("sallyport: {message}");
-            Ok(WRONG_USE)
+            Ok(Outcome::WrongUse)
         }
     }
 }
@@ -85,6 +102,28 @@ fn write(arguments: &RenderArguments, rendering: &Rendering, printed: &mut outpu
         anstream::print!("{}", texts.join("---\n"));
         return Ok(());
     };
-    printed.print(&rendering.notes);
+    let mut lines = rendering.notes.clone();
+    // Kubernetes hands the configuration over in another form, with another number.
+    if matches!(arguments.settings()?.place, Place::EnvoyFilter | Place::Ecds | Place::Bootstrap) {
+        let line = |one: &RenderedFilter| format!("{}: gauge loaded {}", one.filter.name(), one.loaded);
+        lines.extend(rendering.filters.iter().map(line));
+    }
+    if arguments.watch {
+        lines.extend(missing_modules(arguments, &rendering.filters));
+    }
+    printed.print(&lines);
     output::write(folder, &rendering.files)
+}
+
+/// Returns a line for each module that is not where the files say, on the machine of the command.
+fn missing_modules(arguments: &RenderArguments, filters: &[RenderedFilter]) -> Vec<String> {
+    let folder = Path::new(&arguments.modules);
+    let paths = filters.iter().map(|one| folder.join(one.filter.name()).with_extension("wasm"));
+    let line = |path: PathBuf| {
+        format!(
+            "{} is not on this machine; where Envoy does not find it, it refuses the files: see --modules",
+            path.display()
+        )
+    };
+    paths.filter(|path| !path.exists()).map(line).collect()
 }

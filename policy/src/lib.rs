@@ -76,7 +76,7 @@ pub use baseline::linear::LinearBaselineDeny;
 pub use collections::bytes::bytes_eq;
 pub use config::deny_response::DenyResponse;
 pub use config::diagnostics::{ConfigError, ConfigErrors};
-pub use config::document::canonical::canonical_struct;
+pub use config::document::canonical::fingerprint;
 pub use config::error_code::ErrorCode;
 pub use config::load_report::LoadReport;
 pub use config::printable::printable;

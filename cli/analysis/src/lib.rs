@@ -49,7 +49,8 @@ pub use finding::{Finding, Severity};
 pub use lints::{LINTS, Lint};
 pub use project::{CONFIG_FILE, Contents, Project, ReadFile};
 pub use render::{
-    BootstrapSettings, Layer, Place, RenderError, RenderSettings, RenderedFile, Rendering, render, workloads,
+    BootstrapSettings, Layer, Place, RenderError, RenderSettings, RenderedFile, RenderedFilter, Rendering, render,
+    workloads,
 };
 pub use resource::Resource;
 pub use settings::{Filter, Settings, Workload};

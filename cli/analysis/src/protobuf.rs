@@ -1,4 +1,4 @@
-//! Dynamic metadata in the wire form of `envoy.config.core.v3.Metadata`.
+//! Dynamic metadata in the wire form of `envoy.config.core.v3.Metadata`, and objects in that of `google.protobuf.Struct`.
 
 use serde_json::{Map, Value};
 
@@ -9,7 +9,8 @@ pub(crate) fn metadata(of_filters: &Map<String, Value>) -> Vec<u8> {
     of_filters.iter().flat_map(entry_of).collect()
 }
 
-fn object(fields: &Map<String, Value>) -> Vec<u8> {
+/// Writes an object as a Struct.
+pub(crate) fn object(fields: &Map<String, Value>) -> Vec<u8> {
     fields.iter().flat_map(|(key, inner)| entry(key, &value(inner))).collect()
 }
 

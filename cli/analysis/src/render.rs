@@ -92,11 +92,22 @@ pub struct RenderedFile {
     pub text: String,
 }
 
+/// Filter of a rendering.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RenderedFilter {
+    /// The filter.
+    pub filter: Filter,
+    /// Value of the gauge `loaded` of an Envoy that runs it.
+    pub loaded: u32,
+}
+
 /// Files for one workload.
 #[derive(Clone, Debug, Default)]
 pub struct Rendering {
     /// The files.
     pub files: Vec<RenderedFile>,
+    /// The filters in them.
+    pub filters: Vec<RenderedFilter>,
     /// Lines about what was left out and what may surprise.
     pub notes: Vec<String>,
 }
@@ -144,7 +155,9 @@ pub fn render(project: &Project, settings: &RenderSettings) -> Result<Rendering,
                 .map_err(RenderError::WrongUse)?
         }
     };
-    Ok(Rendering { files, notes: parts.notes })
+    let filters = parts.configurations.iter();
+    let filters = filters.map(|one| RenderedFilter { filter: one.filter, loaded: one.fingerprint() }).collect();
+    Ok(Rendering { files, filters, notes: parts.notes })
 }
 
 impl Parts {

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use sallyport_analysis::RenderedFile;
 
 /// File with the settings that Envoy reads only when it starts.
-const BOOTSTRAP: &str = "envoy.yaml";
+pub(super) const BOOTSTRAP: &str = "envoy.yaml";
 
 /// Lines that were printed last, so that they are not printed again.
 #[derive(Debug, Default)]

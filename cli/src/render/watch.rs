@@ -8,15 +8,18 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use notify::{RecursiveMode, Watcher};
 
-use super::{metrics::Metrics, once, output::Printed};
+use super::{Outcome, metrics::Metrics, once, output::Printed};
+use crate::WRONG_USE;
 use crate::arguments::RenderArguments;
-use crate::{FOUND, NOTHING_FOUND};
 
 /// Time without a change after which files are read: editors and Git write several in a row.
 const QUIET: Duration = Duration::from_millis(100);
 
 /// The longest time for which changes in a row put reading off.
 const MAX_DELAY: Duration = Duration::from_millis(700);
+
+/// Time after which the file of `--metrics` is written again, though nothing changed.
+const HEARTBEAT: Duration = Duration::from_mins(1);
 
 /// Renders the files, and again on each change, until the process is stopped. What is refused later leaves the last good
 /// files where they are.
@@ -37,46 +40,69 @@ pub(super) fn run(arguments: &RenderArguments) -> Result<u8> {
         watcher.watch(&folder, mode).with_context(|| format!("watching {}", folder.display()))?;
     }
     let mut printed = Printed::default();
-    let code = once(arguments, &mut printed)?;
-    if code != NOTHING_FOUND && code != FOUND {
-        return Ok(code);
+    let mut outcome = once(arguments, &mut printed)?;
+    if matches!(outcome, Outcome::WrongUse) {
+        return Ok(WRONG_USE);
     }
-    let mut metrics = Metrics::new(arguments.metrics.as_deref());
-    report_refusal(code);
-    metrics.count(code != NOTHING_FOUND)?;
-    while wait(&changes) {
-        let code = once(arguments, &mut printed).unwrap_or_else(|error| {
-            anstream::eprintln!("sallyport: {error:#}");
-            FOUND
-        });
-        report_refusal(code);
-        if let Err(error) = metrics.count(code != NOTHING_FOUND) {
+    let mut metrics = Metrics::new(arguments);
+    report(&outcome, false);
+    metrics.count(&outcome)?;
+    loop {
+        let event = wait(&changes);
+        if event == Event::End {
+            bail!("the folders are no longer watched");
+        }
+        if event == Event::Change {
+            let was_refused = !matches!(outcome, Outcome::Rendered(_));
+            outcome = once(arguments, &mut printed).unwrap_or_else(|error| {
+                anstream::eprintln!("sallyport: {error:#}");
+                Outcome::Refused
+            });
+            report(&outcome, was_refused);
+        }
+        let written = if event == Event::Change { metrics.count(&outcome) } else { metrics.write() };
+        if let Err(error) = written {
             anstream::eprintln!("sallyport: {error:#}");
         }
     }
-    bail!("the folders are no longer watched")
 }
 
-fn report_refusal(code: u8) {
-    if code != NOTHING_FOUND {
-        anstream::eprintln!("nothing was written: the files of the last good state stay");
+fn report(outcome: &Outcome, was_refused: bool) {
+    match outcome {
+        Outcome::Rendered(_) if was_refused => anstream::eprintln!("the files are accepted again"),
+        Outcome::Rendered(_) => {}
+        Outcome::Refused | Outcome::WrongUse => {
+            anstream::eprintln!("nothing was written: the files of the last good state stay");
+        }
     }
 }
 
-/// Waits for a change and the end of those that follow it. Returns false if none can come any more.
-fn wait(changes: &Receiver<()>) -> bool {
-    if changes.recv().is_err() {
-        return false;
+/// Reason for which a wait ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Event {
+    Change,
+    /// The time came to show that the command still runs.
+    Heartbeat,
+    /// No change can come any more.
+    End,
+}
+
+/// Waits for a change and the end of those that follow it, or for the next heartbeat.
+fn wait(changes: &Receiver<()>) -> Event {
+    match changes.recv_timeout(HEARTBEAT) {
+        Ok(()) => {}
+        Err(RecvTimeoutError::Timeout) => return Event::Heartbeat,
+        Err(RecvTimeoutError::Disconnected) => return Event::End,
     }
     let first = Instant::now();
     while first.elapsed() < MAX_DELAY {
         match changes.recv_timeout(QUIET) {
             Ok(()) => {}
             Err(RecvTimeoutError::Timeout) => break,
-            Err(RecvTimeoutError::Disconnected) => return false,
+            Err(RecvTimeoutError::Disconnected) => return Event::End,
         }
     }
-    true
+    Event::Change
 }
 
 /// Returns what to watch: the folders that are given, and those of the files that are given, since files are replaced.

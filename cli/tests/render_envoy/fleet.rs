@@ -125,6 +125,14 @@ fn a_change_reaches_every_envoy_and_a_refused_one_none() -> Result<()> {
         ensure!(machine.status("/stock")? == 403, "the stock is open");
     }
 
+    // What `render` says of its files is what Envoy has, so a number leads back to a commit.
+    let told = "sallyport_render_loaded{sallyport_filter=\"identity_authz\"}";
+    for machine in &machines {
+        ensure!(machine.metric(told)? == old, "{told} {}, Envoy has {old}", machine.metric(told)?);
+        ensure!(machine.rendering.said(&format!("identity-authz: gauge loaded {old}")), "nothing was said of {old}");
+        ensure!(machine.metric("sallyport_render_bootstrap_timestamp_seconds")? > 0, "no time of envoy.yaml");
+    }
+
     // A change on one machine shows in the gauges, and is on all of them in the end.
     let policy = |path: &str| {
         format!(
@@ -169,9 +177,11 @@ fn a_change_reaches_every_envoy_and_a_refused_one_none() -> Result<()> {
     }
     for machine in &machines {
         wait::until("the way back", LIMIT, || {
-            let is_back = machine.gauge("loaded")? == old && machine.status("/stock")? == 403;
+            let is_back = machine.gauge("loaded")? == old && machine.metric(told)? == old;
+            let is_back = is_back && machine.status("/stock")? == 403;
             Ok((is_back && machine.metric("sallyport_render_refused")? == 0).then_some(()))
         })?;
+        ensure!(machine.rendering.said("the files are accepted again"), "nothing was said of the way back");
     }
 
     stop.store(true, Ordering::Relaxed);

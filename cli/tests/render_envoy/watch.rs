@@ -1,5 +1,6 @@
 //! A folder of manifests that an Envoy follows.
 
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -64,4 +65,39 @@ fn a_folder_of_manifests_becomes_an_envoy_that_follows_it() -> Result<()> {
     ensure!(lost.is_empty(), "{} of {count} requests lost: {:?}", lost.len(), lost.first());
     ensure!(count > 0 && live_after < LIVE_WITHIN, "live after {} ms", live_after.as_millis());
     Ok(())
+}
+
+#[test]
+fn the_file_of_metrics_says_that_the_command_runs_and_what_it_wrote() -> Result<()> {
+    let shop = Shop::new()?;
+    let refused = "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: stock, namespace: shop}\nspec: {rules: [{to: [{operation: {paths: [/a/*/b]}}]}]}\n";
+    shop.write("stock.yaml", refused)?;
+    let file = shop.path("sallyport.prom");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sallyport"));
+    command.args(["render", "--for", "bootstrap", "--workload", "shop/app=orders,version=v2", "--watch", "--output"]);
+    command.arg(shop.path("run")).arg("--modules").arg(shop.path("nowhere"));
+    command.arg("--metrics").arg(&file).arg(shop.policies());
+    let watching = Watching::start(&mut command)?;
+    wait::until("the file", LIMIT, || Ok(file.exists().then_some(())))?;
+    let text = std::fs::read_to_string(&file)?;
+    ensure!(text.contains("\nsallyport_render_refused 1\n"), "{text}");
+    // Nothing was rendered yet: no time, no number.
+    ensure!(!text.contains("timestamp") && !text.contains("loaded"), "{text}");
+
+    std::fs::remove_file(shop.policies().join("stock.yaml"))?;
+    wait::until("the way back", LIMIT, || {
+        let text = std::fs::read_to_string(&file)?;
+        Ok((text.contains("\nsallyport_render_refused 0\n") && text.contains("\nsallyport_render_loaded{"))
+            .then_some(()))
+    })?;
+    let missing = shop.path("nowhere/identity-authz.wasm");
+    let line =
+        format!("{} is not on this machine; where Envoy does not find it, it refuses the files", missing.display());
+    ensure!(watching.said(&line), "nothing was said of the module");
+
+    // Nothing changes, and the file is written once a minute.
+    let written = file.metadata()?.modified()?;
+    wait::until("the next minute", Duration::from_secs(100), || {
+        Ok((file.metadata()?.modified()? > written).then_some(()))
+    })
 }

@@ -1,8 +1,5 @@
 //! Version of this build, and gauges that tell which build and which configuration a proxy runs.
 
-use sallyport_policy::canonical_struct;
-use sha2::{Digest, Sha256};
-
 use crate::host::Host;
 
 /// Version of the crate, as in `0.1.0`.
@@ -13,19 +10,6 @@ pub(crate) const COMMIT: &str = match option_env!("SALLYPORT_COMMIT") {
     Some(commit) => commit,
     None => "unknown commit",
 };
-
-/// First 32 bits of the SHA-256 of a configuration. A Struct is hashed with its keys in their order: each proxy hands the
-/// same one over in another.
-pub(crate) fn fingerprint(configuration: &[u8]) -> u32 {
-    let mut sorted = Sha256::new();
-    let hash: [u8; 32] = match canonical_struct(configuration, &mut |piece| sorted.update(piece)) {
-        Some(()) => sorted.finalize(),
-        None => Sha256::digest(configuration),
-    }
-    .into();
-    let [first, second, third, fourth, ..] = hash;
-    u32::from_be_bytes([first, second, third, fourth])
-}
 
 /// Version as a number with three decimal digits for each part: `1.2.3` is 1002003.
 fn version_number() -> u32 {

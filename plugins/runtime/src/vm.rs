@@ -5,12 +5,12 @@ use std::num::NonZeroU32;
 
 use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
-use sallyport_policy::ConfigErrors;
+use sallyport_policy::{ConfigErrors, fingerprint};
 
 use crate::abi::Bytes;
 use crate::host::{Host, Level};
 use crate::stream::request::Side;
-use crate::version::{fingerprint, set_gauges};
+use crate::version::set_gauges;
 
 /// Filter with one configuration.
 ///

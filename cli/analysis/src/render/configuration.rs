@@ -2,13 +2,15 @@
 
 use std::collections::HashSet;
 
-use sallyport_policy::IdentityAuthz;
+use sallyport_policy::{IdentityAuthz, fingerprint};
 
 use crate::codes::NOT_YAML;
 use crate::documents::read_documents;
 use crate::filters::{FilterInput, Loaded};
 use crate::finding::{Finding, Severity};
+use crate::json::write_json;
 use crate::project::{Contents, Project};
+use crate::protobuf::object;
 use crate::resource::Resource;
 use crate::settings::Filter;
 use crate::source::Source;
@@ -116,6 +118,14 @@ impl FilterConfiguration {
             applies
         });
         (self.applicable, self.total) = (kept, total);
+    }
+
+    /// Returns the value of the gauge `loaded` of an Envoy that has this configuration as a Struct.
+    pub(crate) fn fingerprint(&self) -> u32 {
+        let mut json = String::new();
+        write_json(&self.root, &mut json);
+        let fields: serde_json::Map<_, _> = serde_json::from_str(&json).unwrap_or_default();
+        fingerprint(&object(&fields))
     }
 
     /// Returns a line about what applies and what was left out.

@@ -2,21 +2,6 @@ use super::*;
 use crate::fake_host::FakeHost;
 
 #[test]
-fn a_fingerprint_is_the_start_of_the_sha_256() {
-    // printf abc | sha256sum; the first test vector of FIPS 180-4.
-    assert_eq!(fingerprint(b"abc"), 0xba78_16bf);
-    assert_eq!(fingerprint(b" "), 0x36a9_e7f1);
-}
-
-#[test]
-fn the_fingerprint_of_a_struct_does_not_depend_on_the_order_of_its_keys() {
-    // Struct {a: "x", b: "y"}: entries of a map with the key in field 1 and in field 2 a value with a text in field 3.
-    let (a, b) = (b"\x0a\x08\x0a\x01a\x12\x03\x1a\x01x", b"\x0a\x08\x0a\x01b\x12\x03\x1a\x01y");
-    assert_eq!(fingerprint(&[*a, *b].concat()), fingerprint(&[*b, *a].concat()));
-    assert_ne!(fingerprint(&[*a, *b].concat()), fingerprint(&[*a, *a].concat()));
-}
-
-#[test]
 fn both_gauges_are_set() {
     let host = FakeHost::default();
     set_gauges(&host, "f", 7);

@@ -1,5 +1,7 @@
 //! An order of its own for the bytes of a configuration, so that equal configurations are equal bytes.
 
+use sha2::{Digest, Sha256};
+
 use crate::collections::bytes::bytes_cmp;
 use crate::collections::sort::sort_by;
 use crate::config::document::protobuf_struct::{Field, MAX_DEPTH, Message, pair};
@@ -7,8 +9,21 @@ use crate::config::document::protobuf_struct::{Field, MAX_DEPTH, Message, pair};
 /// Gives the content of a `google.protobuf.Struct` to `sink`, piece by piece, with the keys of each object in their order:
 /// protobuf writes a map in an order that is another in each process. Returns `None` where the bytes are no Struct; what
 /// `sink` got until then means nothing.
-pub fn canonical_struct(bytes: &[u8], sink: &mut dyn FnMut(&[u8])) -> Option<()> {
+fn canonical_struct(bytes: &[u8], sink: &mut dyn FnMut(&[u8])) -> Option<()> {
     structure(bytes, MAX_DEPTH, sink)
+}
+
+/// Returns the first 32 bits of the SHA-256 of a configuration, the value of the gauge `loaded`. A Struct is hashed with its
+/// keys in their order: each proxy hands the same one over in another.
+pub fn fingerprint(configuration: &[u8]) -> u32 {
+    let mut sorted = Sha256::new();
+    let hash: [u8; 32] = match canonical_struct(configuration, &mut |piece| sorted.update(piece)) {
+        Some(()) => sorted.finalize(),
+        None => Sha256::digest(configuration),
+    }
+    .into();
+    let [first, second, third, fourth, ..] = hash;
+    u32::from_be_bytes([first, second, third, fourth])
 }
 
 /// Begins a piece with its length, so that no two contents give the same bytes.
@@ -91,5 +106,20 @@ mod tests {
         }
         let deep = format!("{}1{}", r#"{"a": "#.repeat(200), "}".repeat(200));
         assert_eq!(Value::of_json(deep.as_bytes()).and_then(|_| canonical(&deep)), None);
+    }
+
+    #[test]
+    fn a_fingerprint_is_the_start_of_the_sha_256() {
+        // printf abc | sha256sum; the first test vector of FIPS 180-4.
+        assert_eq!(fingerprint(b"abc"), 0xba78_16bf);
+        assert_eq!(fingerprint(b" "), 0x36a9_e7f1);
+    }
+
+    #[test]
+    fn the_fingerprint_of_a_struct_does_not_depend_on_the_order_of_its_keys() {
+        // Struct {a: "x", b: "y"}: entries of a map with the key in field 1 and in field 2 a value with a text in field 3.
+        let (a, b) = (b"\x0a\x08\x0a\x01a\x12\x03\x1a\x01x", b"\x0a\x08\x0a\x01b\x12\x03\x1a\x01y");
+        assert_eq!(fingerprint(&[*a, *b].concat()), fingerprint(&[*b, *a].concat()));
+        assert_ne!(fingerprint(&[*a, *b].concat()), fingerprint(&[*a, *a].concat()));
     }
 }

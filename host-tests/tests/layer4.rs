@@ -40,6 +40,11 @@ struct Setup {
 impl Setup {
     /// Starts Envoy with the file, its folder, ports and service addresses replaced.
     fn start() -> Result<Self> {
+        Self::start_with(|_| Ok(()))
+    }
+
+    /// Starts Envoy with the file and a change.
+    fn start_with(change: impl FnOnce(&mut Configuration) -> Result<()>) -> Result<Self> {
         testbed::build_filters()?;
         let folder = tempfile::tempdir()?;
         let authority = CertificateAuthority::new("trusted")?;
@@ -63,6 +68,7 @@ impl Setup {
             address(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
         *upstream(&mut configuration, 0)? = json!({"pipe": {"path": postgres.socket()}});
         *upstream(&mut configuration, 1)? = address(mail.address());
+        change(&mut configuration)?;
         let envoy = run(&configuration, folder.path())?;
         Ok(Self { envoy, postgres, mail, authority, folder, _port: port })
     }
@@ -73,12 +79,17 @@ impl Setup {
 
     /// Starts the Envoy of a client with this identity.
     fn client(&self, uri: &str) -> Result<(TempDir, Envoy)> {
+        self.client_of(uri, "postgres")
+    }
+
+    /// Starts the Envoy of a client with this identity, which finds this service under PostgreSQL's name.
+    fn client_of(&self, uri: &str, postgres: &str) -> Result<(TempDir, Envoy)> {
         let folder = tempfile::tempdir()?;
         fs::write(folder.path().join("trusted.pem"), self.authority.pem())?;
         self.identity(uri)?.write(folder.path(), "workload")?;
         let mut configuration = Configuration::read(&testbed::root().join("envoy-config/layer4-client.yaml"))?;
         configuration.move_paths("/etc/sallyport", folder.path());
-        for (number, name) in ["postgres", "mail"].into_iter().enumerate() {
+        for (number, name) in [postgres, "mail"].into_iter().enumerate() {
             *configuration.at(&format!("/static_resources/listeners/{number}/address"))? =
                 address(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
             *upstream(&mut configuration, number)? = address(self.envoy.listener(name)?);
@@ -87,11 +98,20 @@ impl Setup {
         Ok((folder, envoy))
     }
 
-    /// Waits for this number of lines in the access log, and returns its entries.
+    /// Waits for this number of connections that ended in the access log, and returns their entries.
     fn access_log(&self, lines: usize) -> Result<Vec<Value>> {
+        self.entries(lines, |entry| entry.get("event").is_none())
+    }
+
+    /// Waits for this number of connections that reached a service in the access log, and returns their entries.
+    fn connected(&self, lines: usize) -> Result<Vec<Value>> {
+        self.entries(lines, |entry| entry.get("event") == Some(&json!("connected")))
+    }
+
+    fn entries(&self, lines: usize, is_meant: impl Fn(&Value) -> bool) -> Result<Vec<Value>> {
         wait::until("the access log", LIMIT, || {
             let log = fs::read_to_string(self.folder.path().join("envoy.out"))?;
-            let entries: Vec<_> = access_log::entries(&log).collect();
+            let entries: Vec<_> = access_log::entries(&log).filter(&is_meant).collect();
             Ok((entries.len() >= lines).then_some(entries))
         })
     }
@@ -281,4 +301,65 @@ fn a_server_that_speaks_first_sends_nothing_to_denied_clients() -> Result<()> {
     ensure!(greeted == 6, "{greeted} connections were greeted");
     ensure!(setup.mail.received_lines() == ["EHLO orders", "EHLO orders"], "{:?}", setup.mail.received_lines());
     Ok(())
+}
+
+#[test]
+fn the_log_names_who_is_behind_a_connection_that_the_service_sees() -> Result<()> {
+    let setup = Setup::start()?;
+    let mut streams = Vec::new();
+    for uri in [ORDERS, DATABASE_ADMINISTRATOR] {
+        // Operations may not send mail: the service sees the connection of a server-first protocol, and no byte passes.
+        let mut stream = Client::tls(setup.envoy.listener("mail")?, Some(&setup.identity(uri)?))?.connect()?;
+        let mut greeting = vec![0; SmtpServer::GREETING.len()];
+        ensure!(stream.read_exact(&mut greeting).is_ok() == (uri == ORDERS), "{uri}");
+        streams.push(stream);
+    }
+    // The connection of orders is open still.
+    let connected = setup.connected(2)?;
+    let mut seen: Vec<String> = setup.mail.peers().iter().map(SocketAddr::to_string).collect();
+    let mut logged = Vec::new();
+    for entry in &connected {
+        let service = entry.get("service").and_then(Value::as_str).context("no service")?;
+        ensure!(service == setup.mail.address().to_string(), "{entry}");
+        logged.push(entry.get("service_sees").and_then(Value::as_str).context("no address")?.to_owned());
+    }
+    seen.sort_unstable();
+    logged.sort_unstable();
+    ensure!(seen == logged, "the service sees {seen:?}, the log has {logged:?}");
+    let of_orders = connected.iter().filter(|entry| entry.get("peer") == Some(&json!(ORDERS)));
+    ensure!(of_orders.count() == 1, "{connected:#?}");
+    Ok(())
+}
+
+#[test]
+fn a_connection_that_lasts_too_long_is_decided_anew() -> Result<()> {
+    let setup = Setup::start_with(|configuration| {
+        let proxy = "/static_resources/listeners/1/filter_chains/0/filters/2/typed_config";
+        let proxy = configuration.at(proxy)?.as_object_mut().context("no tcp_proxy")?;
+        proxy.insert("max_downstream_connection_duration".to_owned(), json!("0.5s"));
+        Ok(())
+    })?;
+    let mut stream = Client::tls(setup.envoy.listener("mail")?, Some(&setup.identity(ORDERS)?))?.connect()?;
+    let mut received = Vec::new();
+    // Ends without a word of the client: the reader has a time limit of its own.
+    let _end = stream.read_to_end(&mut received);
+    ensure!(received.starts_with(SmtpServer::GREETING.as_bytes()), "{}", received.escape_ascii());
+    let ended = setup.access_log(1)?;
+    ensure!(ended.iter().all(|entry| entry.get("decision") == Some(&Value::Null)), "{ended:#?}");
+    Ok(())
+}
+
+#[test]
+fn the_log_of_the_clients_envoy_says_that_another_server_answered() -> Result<()> {
+    let setup = Setup::start()?;
+    let (folder, orders) = setup.client_of(ORDERS, "mail")?;
+    ensure!(query(orders.listener("postgres")?).is_err(), "the mail server's certificate passes for PostgreSQL's");
+    wait::until("the log of the client's Envoy", LIMIT, || {
+        let log = fs::read_to_string(folder.path().join("envoy.out"))?;
+        let refused = access_log::entries(&log).any(|entry| {
+            let reason = entry.get("refused_handshake").and_then(Value::as_str);
+            reason.is_some_and(|reason| reason.contains("CERTIFICATE_VERIFY_FAILED"))
+        });
+        Ok(refused.then_some(()))
+    })
 }

@@ -2,7 +2,6 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
@@ -12,7 +11,7 @@ use anyhow::Result;
 #[derive(Debug)]
 pub struct SmtpServer {
     address: SocketAddr,
-    connections: Arc<AtomicUsize>,
+    peers: Arc<Mutex<Vec<SocketAddr>>>,
     lines: Arc<Mutex<Vec<String>>>,
 }
 
@@ -24,12 +23,12 @@ impl SmtpServer {
     pub fn start() -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address = listener.local_addr()?;
-        let (connections, lines) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::default()));
-        let server = Self { address, connections: Arc::clone(&connections), lines: Arc::clone(&lines) };
+        let (peers, lines) = (Arc::<Mutex<_>>::default(), Arc::<Mutex<_>>::default());
+        let server = Self { address, peers: Arc::clone(&peers), lines: Arc::clone(&lines) };
         thread::spawn(move || {
             for socket in listener.incoming().flatten() {
-                let (connections, lines) = (Arc::clone(&connections), Arc::clone(&lines));
-                thread::spawn(move || converse(&socket, &connections, &lines));
+                let (peers, lines) = (Arc::clone(&peers), Arc::clone(&lines));
+                thread::spawn(move || converse(&socket, &peers, &lines));
             }
         });
         Ok(server)
@@ -42,7 +41,12 @@ impl SmtpServer {
 
     /// The number of connections that got the greeting.
     pub fn connections(&self) -> usize {
-        self.connections.load(Ordering::Relaxed)
+        self.peers().len()
+    }
+
+    /// The other ends of the connections that got the greeting.
+    pub fn peers(&self) -> Vec<SocketAddr> {
+        self.peers.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The lines received so far, of all connections.
@@ -51,9 +55,9 @@ impl SmtpServer {
     }
 }
 
-fn converse(mut socket: &TcpStream, connections: &AtomicUsize, lines: &Mutex<Vec<String>>) -> Result<()> {
+fn converse(mut socket: &TcpStream, peers: &Mutex<Vec<SocketAddr>>, lines: &Mutex<Vec<String>>) -> Result<()> {
     socket.write_all(SmtpServer::GREETING.as_bytes())?;
-    connections.fetch_add(1, Ordering::Relaxed);
+    peers.lock().unwrap_or_else(PoisonError::into_inner).push(socket.peer_addr()?);
     for line in BufReader::new(socket).lines() {
         lines.lock().unwrap_or_else(PoisonError::into_inner).push(line?);
         socket.write_all(b"250 ok\r\n")?;

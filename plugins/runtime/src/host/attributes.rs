@@ -91,7 +91,7 @@ pub(crate) fn destination_ip(host: impl Host) -> Result<Option<IpAddr>, Attribut
 /// every connection has the address, so the configuration is incomplete.
 pub(crate) fn direct_remote_ip(host: impl Host) -> Result<Option<IpAddr>, AttributeError> {
     const ATTRIBUTE: &str = "filter_state.sallyport.direct_remote_address";
-    const NOT_SET: &str = "it is not set; set it by envoy.filters.http.set_filter_state before this filter, or write directRemoteAddress: connection where no X-Forwarded-For is trusted (docs/listener-settings.md)";
+    const NOT_SET: &str = "it is not set; set it by a filter set_filter_state before this one, as envoy-config/ingress.yaml does for requests and layer4.yaml for connections, or write directRemoteAddress: connection where no X-Forwarded-For is trusted (docs/listener-settings.md)";
     match filter_state(host, "sallyport.direct_remote_address") {
         Ok(Some(bytes)) => parse_ip(&bytes, ATTRIBUTE),
         Ok(None) => Err(AttributeError { attribute: ATTRIBUTE, status: NOT_SET }),

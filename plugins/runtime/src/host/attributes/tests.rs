@@ -56,7 +56,7 @@ fn the_direct_address_has_to_be_set() {
     let error = direct_remote_ip(&FakeHost::default()).expect_err("nothing is set");
     assert_eq!(
         error.to_string(),
-        "the proxy did not tell filter_state.sallyport.direct_remote_address: it is not set; set it by envoy.filters.http.set_filter_state before this filter, or write directRemoteAddress: connection where no X-Forwarded-For is trusted (docs/listener-settings.md)"
+        "the proxy did not tell filter_state.sallyport.direct_remote_address: it is not set; set it by a filter set_filter_state before this one, as envoy-config/ingress.yaml does for requests and layer4.yaml for connections, or write directRemoteAddress: connection where no X-Forwarded-For is trusted (docs/listener-settings.md)"
     );
 }
 

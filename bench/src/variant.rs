@@ -32,8 +32,10 @@ pub(crate) enum Series {
     Principals,
     RulePerPrincipal,
     PrincipalMethodPath,
+    NamedPolicy,
     RulePerPath,
     Hosts,
+    NamedHost,
     ScannerPreset,
     UserAgents,
     IstioPrincipals,
@@ -46,7 +48,7 @@ pub(crate) enum Series {
 
 impl Series {
     /// All series, in the order of the table.
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 19] = [
         Self::NoFilter,
         Self::Cheapest,
         Self::ConnectionTag,
@@ -54,8 +56,10 @@ impl Series {
         Self::Principals,
         Self::RulePerPrincipal,
         Self::PrincipalMethodPath,
+        Self::NamedPolicy,
         Self::RulePerPath,
         Self::Hosts,
+        Self::NamedHost,
         Self::ScannerPreset,
         Self::UserAgents,
         Self::IstioPrincipals,
@@ -76,8 +80,10 @@ impl Series {
             Self::Principals => "identity-authz, principals",
             Self::RulePerPrincipal => "identity-authz, one rule per principal",
             Self::PrincipalMethodPath => "identity-authz, principals with method and path",
+            Self::NamedPolicy => "identity-authz, principals with method and path, allowedPolicy",
             Self::RulePerPath => "identity-authz, one rule per path",
             Self::Hosts => "egress-allowlist, hosts",
+            Self::NamedHost => "egress-allowlist, hosts, allowedPolicy",
             Self::ScannerPreset => "baseline-deny, scanner preset",
             Self::UserAgents => "baseline-deny, user-agent patterns",
             Self::IstioPrincipals => "native RBAC as Istio emits it, principals",
@@ -97,7 +103,8 @@ impl Series {
             | Self::ConnectionTag
             | Self::ConnectionTagAndHeaders
             | Self::ScannerPreset => &[0],
-            Self::PrincipalMethodPath => &[10, 10_000],
+            Self::PrincipalMethodPath | Self::NamedPolicy => &[10, 10_000],
+            Self::NamedHost => &[10],
             Self::IstioWithoutDns => &[10, 1_000],
             Self::IstioPrincipals | Self::IstioLast | Self::IstioPaths => &[10, 100, 1_000, 10_000],
             Self::Principals
@@ -182,12 +189,11 @@ fn filter(variant: Variant, handwritten: &Path) -> Option<Value> {
         Series::ConnectionTagAndHeaders => wasm(&id, &id, &handwritten.join("connection_tag_and_headers.wasm"), ""),
         Series::Principals => sallyport("identity-authz", principals(size)),
         Series::RulePerPrincipal => sallyport("identity-authz", rule_per_principal(size)),
-        Series::PrincipalMethodPath => {
-            let operation = json!([{"operation": {"methods": ["GET"], "paths": [PATH]}}]);
-            sallyport("identity-authz", allow(&callers(size), Some(operation)))
-        }
+        Series::PrincipalMethodPath => sallyport("identity-authz", method_and_path(size)),
+        Series::NamedPolicy => sallyport("identity-authz", with_allowed_policy(method_and_path(size))),
         Series::RulePerPath => sallyport("identity-authz", rule_per_path(size)),
         Series::Hosts => sallyport("egress-allowlist", hosts(size)),
+        Series::NamedHost => sallyport("egress-allowlist", with_allowed_policy(hosts(size))),
         Series::ScannerPreset => sallyport("baseline-deny", json!({"presets": ["scanners"]})),
         Series::UserAgents => sallyport("baseline-deny", user_agents(size)),
         Series::IstioPrincipals | Series::IstioLast | Series::IstioWithoutDns => {
@@ -241,6 +247,20 @@ fn allow(principals: &[String], operation: Option<Value>) -> Value {
         keys.insert("to".to_owned(), operation);
     }
     policy("callers", json!({"rules": [rule]}))
+}
+
+/// The same with the method and the path of the request.
+fn method_and_path(size: usize) -> Value {
+    let operation = json!([{"operation": {"methods": ["GET"], "paths": [PATH]}}]);
+    allow(&callers(size), Some(operation))
+}
+
+/// A configuration that writes who let a request in into filter state.
+fn with_allowed_policy(mut configuration: Value) -> Value {
+    if let Value::Object(keys) = &mut configuration {
+        keys.insert("allowedPolicy".to_owned(), json!(true));
+    }
+    configuration
 }
 
 /// A configuration of `identity-authz` with `size` rules, one principal each.

@@ -49,7 +49,7 @@ impl Color {
     }
 }
 
-/// What to do.
+/// The verb.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// Report every fault and warning with file, line and fix
@@ -194,7 +194,7 @@ pub(crate) struct ExplainArguments {
     /// Request as a call of curl; other flags go before what it says
     #[arg(long, value_name = "LINE")]
     pub(crate) curl: Option<String>,
-    /// What is decided about: a request, or a connection by the network filter
+    /// Layer of the decision: a request, or a connection by the network filter
     #[arg(long, value_enum, default_value = "http")]
     pub(crate) layer: LayerArgument,
     /// Ask egress-allowlist about a request to an outside host; it is asked by itself where the files have nothing for
@@ -240,7 +240,7 @@ pub(crate) enum Format {
     Github,
 }
 
-/// What every verb takes.
+/// The flags of every verb.
 #[derive(Debug, Args)]
 pub(crate) struct CommonArguments {
     /// Policies: YAML or JSON files, folders of them, or - for standard input

@@ -17,7 +17,8 @@ pub const MANAGER: &str = "/static_resources/listeners/0/filter_chains/0/filters
 pub struct File {
     /// The bootstrap.
     pub configuration: Configuration,
-    authority: CertificateAuthority,
+    /// The authority that its listeners trust.
+    pub authority: CertificateAuthority,
     /// The folder that stands for `/etc/sallyport`.
     pub folder: TempDir,
 }

@@ -104,9 +104,10 @@ fn outcome(kind: &str, resource: &Value) -> Result<Outcome> {
     })
 }
 
-/// A line of a refusal without what differs from one document to the next: the places in lists, and quoted values.
+/// A line of a refusal without what differs from one document to the next: its name, the places in lists, and quoted values.
 fn generalised(line: &str) -> String {
-    let line = line.strip_prefix("resources[0].").unwrap_or(line);
+    // What is before the path is the name of the resource.
+    let line = line.split_once("resources[0].").map_or(line, |(_, problem)| problem);
     let mut text = String::new();
     for (at, part) in line.split('`').enumerate() {
         match at % 2 {

@@ -8,6 +8,7 @@ pub mod envoy;
 mod first_bytes;
 pub mod native;
 mod observed;
+mod refusal;
 mod tunnel;
 
 pub use case::{Answer, Caller, Case, Expectation, FirstSpeaker, RequestSpec, Suite, load};

@@ -136,7 +136,7 @@ fn a_default_config_can_stand_in_for_the_filter() -> Result<()> {
     let status = Client::plaintext(envoy.listener("ingress")?).send(PLAIN)?.status;
     ensure!(status == 500, "without one: {status}");
     let stats = envoy.admin_get("/stats")?;
-    let sign = "extension_config_discovery.http_filter.sallyport.identity_authz.config_reload: 0";
+    let sign = "extension_config_discovery.http_filter.sallyport.identity_authz.update_success: 0";
     ensure!(stats.contains(sign), "{stats}");
     Ok(())
 }

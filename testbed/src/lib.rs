@@ -52,7 +52,7 @@ pub use program::{Printed, run_program};
 pub use recorder::Recorder;
 pub use registry::Registry;
 pub use repository::{
-    build_filters, build_guests, envoy_binary, envoy_binary_of, filter_path, guest_path, promtool, pypy, root,
+    build_filters, build_guests, envoy_binary, envoy_binary_of, filter_path, guest_path, jq, promtool, pypy, root,
 };
 pub use reserved_port::ReservedPort;
 pub use secret_server::{Secret, SecretServer};

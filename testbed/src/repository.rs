@@ -86,6 +86,11 @@ pub fn promtool() -> Result<PathBuf> {
     find("tools/find-promtool", None)
 }
 
+/// The path of jq: the variable `JQ`, the PATH, or Debian's packages, which are fetched once.
+pub fn jq() -> Result<PathBuf> {
+    find("tools/find-jq", None)
+}
+
 fn find(tool: &str, version: Option<&str>) -> Result<PathBuf> {
     let mut command = Command::new(root().join(tool));
     let output = command.args(version).stderr(Stdio::inherit()).output().with_context(|| tool.to_owned())?;

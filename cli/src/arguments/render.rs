@@ -16,7 +16,7 @@ pub(crate) struct RenderArguments {
     /// Place that the configuration is for
     #[arg(long = "for", value_enum, value_name = "PLACE")]
     pub(crate) place: PlaceArgument,
-    /// What the filters decide about: requests, or connections by the network filter
+    /// Layer of the filters: requests, or connections by the network filter
     #[arg(long, value_enum, default_value = "http")]
     pub(crate) layer: LayerArgument,
     /// Folder to write into, each file at once; standard output if it is not given

@@ -247,7 +247,8 @@ pub(super) fn checked_counter<'n>(name: &'n str, filter: &str) -> Option<&'n str
     let name = name.strip_prefix("sallyport.")?.strip_prefix(filter)?.strip_prefix('.')?;
     let counts_connections = filter == CONNECTION_COUNTING_FILTER || !name.starts_with("connection.");
     // `unmatched` follows from the reason, which cases check; the gauges are no counters.
-    (counts_connections && !name.starts_with("unmatched.") && !["loaded", "version"].contains(&name)).then_some(name)
+    (counts_connections && !name.starts_with("unmatched.") && !["loaded", "version", "commit"].contains(&name))
+        .then_some(name)
 }
 
 /// Returns the body of a denial by `filter`, by default.

@@ -48,7 +48,6 @@ fn the_guide_for_beginners_works_as_it_stands() -> Result<()> {
 fn script(page: &page::Page) -> Result<String> {
     let mut script = "trap 'kill $(jobs -p) 2>/dev/null; wait' EXIT\nset -e\n".to_owned();
     let mut blocks = page.blocks.iter().peekable();
-    let mut is_first = true;
     while let Some((language, commands)) = blocks.next() {
         ensure!(language == "sh", "a block of {language} follows no command:\n{commands}");
         match blocks.next_if(|(language, _)| language == "text") {
@@ -63,10 +62,7 @@ fn script(page: &page::Page) -> Result<String> {
                 )?;
             }
         }
-        if std::mem::take(&mut is_first) {
-            script.push_str("cd tutorial\n");
-        }
     }
-    ensure!(!is_first, "the page has no command");
+    ensure!(!page.blocks.is_empty(), "the page has no command");
     Ok(script)
 }

@@ -113,19 +113,19 @@ fn resource(kind: &str, spec: &Value) -> Value {
 #[test]
 fn every_field_of_policies_is_documented() -> Result<()> {
     let policy = |rule: Value| resource("AuthorizationPolicy", &json!({"rules": [rule]}));
-    let spec = "resources[0].spec.";
+    let spec = "shop/p: resources[0].spec.";
     let unknown = json!({UNKNOWN: 0});
     for (header, place, configuration) in [
         ("field of spec", spec, resource("AuthorizationPolicy", &unknown)),
         ("field of PeerAuthentication", spec, resource("PeerAuthentication", &unknown)),
         (
             "field of source",
-            "resources[0].spec.rules[0].from[0].source.",
+            "shop/p: resources[0].spec.rules[0].from[0].source.",
             policy(json!({"from": [{"source": unknown}]})),
         ),
         (
             "field of operation",
-            "resources[0].spec.rules[0].to[0].operation.",
+            "shop/p: resources[0].spec.rules[0].to[0].operation.",
             policy(json!({"to": [{"operation": unknown}]})),
         ),
     ] {

@@ -101,16 +101,27 @@ fn every_case_that_a_page_names_is_in_a_suite() -> Result<()> {
     Ok(())
 }
 
+/// Folders of tests that pages may name.
+const TESTS: [&str; 5] = ["host-tests/tests", "cli/tests", "stack/tests", "images/tests", "release/tests"];
+
+/// Adds the sources below a folder.
+fn add_sources(folder: &Path, sources: &mut String) -> Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            add_sources(&path, sources)?;
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            sources.push_str(&fs::read_to_string(&path)?);
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn every_test_that_a_page_names_exists() -> Result<()> {
     let mut tests = String::new();
-    for folder in ["host-tests/tests", "host-tests/tests/egress_clients", "cli/tests/render_envoy"] {
-        for entry in fs::read_dir(testbed::root().join(folder))? {
-            let path = entry?.path();
-            if path.is_file() {
-                tests.push_str(&fs::read_to_string(path)?);
-            }
-        }
+    for folder in TESTS {
+        add_sources(&testbed::root().join(folder), &mut tests)?;
     }
     let mut checked = 0;
     for page in page::documentation()? {

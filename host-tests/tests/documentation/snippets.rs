@@ -17,6 +17,9 @@ fn every_snippet_that_configures_a_filter_loads_in_it() -> Result<()> {
             for (filter, configuration) in configurations(&page, &value)? {
                 let lines = refusal(filter, &configuration)?;
                 ensure!(lines.is_empty(), "{}: {filter} refuses {configuration}: {lines:#?}", page.name);
+                let needs_workload = filter == "identity-authz" && configuration.get("resources").is_some();
+                let has_workload = configuration.get("workload").is_some();
+                ensure!(has_workload || !needs_workload, "{}: no workload in {configuration}", page.name);
                 loaded += 1;
             }
         }

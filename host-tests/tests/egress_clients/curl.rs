@@ -3,6 +3,7 @@
 use std::fs;
 
 use anyhow::{Result, ensure};
+use testbed::access_log;
 
 use crate::fixture::{FRONTEND, Fixture, PARTNER, PAYMENTS, PUBLIC, Way};
 
@@ -104,5 +105,35 @@ fn a_denial_leaves_the_connection_of_curl_to_its_next_request() -> Result<()> {
     let [first, "1", refused, third, "0"] = lines.as_slice() else { anyhow::bail!("{printed:#?}") };
     ensure!(*first == format!("this is {PUBLIC}") && first == third, "{lines:#?}");
     ensure!(refused.ends_with("not the server's.0"), "{lines:#?}");
+    Ok(())
+}
+
+#[test]
+fn a_wrong_address_of_the_proxy_is_seen_in_the_gateways_log() -> Result<()> {
+    let fixture = Fixture::start("curl")?;
+    let [plain, mtls] = [fixture.port("forward-proxy")?, fixture.port("mtls")?];
+    let ask = |way: Way, proxy: &str, more: &[&str]| -> Result<()> {
+        let url = fixture.url(way, PUBLIC, "");
+        let arguments = ["--silent", "--show-error", "--cacert", "outside.pem", "--proxy", proxy, &url];
+        let printed = fixture.run(&[&arguments[..], more].concat())?;
+        ensure!(!printed.output.contains("this is"), "by {proxy}: {printed:#?}");
+        Ok(())
+    };
+    ask(Way::Connect, &format!("https://127.0.0.1:{plain}"), &["--proxy-insecure"])?;
+    let entry = fixture.gateway.log_entry(&[("details", "http1.codec_error")])?;
+    ensure!(entry.get("status").and_then(serde_json::Value::as_u64) == Some(400), "{entry}");
+    for (way, failure) in [(Way::Connect, "HTTPS_PROXY_REQUEST"), (Way::Http, ":HTTP_REQUEST")] {
+        ask(way, &format!("http://127.0.0.1:{mtls}"), &[])?;
+        fixture.gateway.handshake_failure(failure)?;
+    }
+    // Versions of curl send the alert before the keys of the handshake or with them.
+    ask(Way::Connect, &format!("https://127.0.0.1:{mtls}"), &[])?;
+    let of_alert = |entry: &serde_json::Value| {
+        let text = entry.to_string();
+        text.contains("TLSV1_ALERT_UNKNOWN_CA") || text.contains("DECRYPTION_FAILED_OR_BAD_RECORD_MAC")
+    };
+    access_log::find(&fixture.folder().join("gateway/envoy.out"), of_alert)?;
+    ask(Way::Connect, &format!("https://127.0.0.1:{mtls}"), &["--proxy-insecure"])?;
+    fixture.gateway.handshake_failure("PEER_DID_NOT_RETURN_A_CERTIFICATE")?;
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
-use testbed::{Configuration, Envoy, Options, Printed, access_log, run_program};
+use testbed::{CertificateAuthority, Configuration, Envoy, Options, Printed, SubjectAltName, access_log, run_program};
 
 use crate::fixture::{FRONTEND, Fixture, PARTNER, PAYMENTS, PUBLIC, Way};
 use crate::python::FETCH;
@@ -85,5 +85,23 @@ fn the_local_proxy_sends_nothing_to_another_than_the_gateway() -> Result<()> {
     ensure!(!printed.succeeded && printed.output.is_empty(), "{printed:#?}");
     let entry = access_log::find(&proxy.folder.join("envoy.out"), |entry| entry.get("refused_handshake").is_some())?;
     ensure!(entry.to_string().contains("CERTIFICATE_VERIFY_FAILED"), "{entry}");
+    Ok(())
+}
+
+#[test]
+fn a_local_proxy_with_a_refused_certificate_is_seen_in_the_gateways_log() -> Result<()> {
+    let fixture = Fixture::start("curl")?;
+    // The workload's certificate is of an authority that the gateway does not know.
+    let stranger = CertificateAuthority::new("stranger")?;
+    let uri = "spiffe://cluster.local/ns/shop/sa/stranger".to_owned();
+    stranger.issue(&[SubjectAltName::Uri(uri)])?.write(fixture.folder(), "stranger")?;
+    let proxy = LocalProxy::start(&fixture, "stranger", None)?;
+    for way in [Way::Http, Way::Connect] {
+        let printed = proxy.fetch(&fixture, "curl", way, PUBLIC)?;
+        let messages = ["curl: (56) Recv failure: Connection reset by peer", "curl: (52) Empty reply from server"];
+        let is_expected = messages.iter().any(|message| printed.errors.contains(message));
+        ensure!(!printed.succeeded && is_expected, "{}: {printed:#?}", way.name());
+    }
+    fixture.gateway.handshake_failure("CERTIFICATE_VERIFY_FAILED")?;
     Ok(())
 }

@@ -148,7 +148,7 @@ impl<P: Plugin> Vm<P> {
                 let count = errors.count();
                 let faults = if count == 1 { "fault" } else { "faults" };
                 self.log(Level::Error, &format!("configuration refused, {count} {faults}:"));
-                for line in errors.lines() {
+                for line in errors.named_lines() {
                     self.host.log(Level::Error, &line);
                 }
                 false

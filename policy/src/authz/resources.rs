@@ -123,6 +123,7 @@ impl ResourceReader<'_> {
             }
         };
         object.optional("status");
+        let before = node.errors_so_far();
         let metadata = match is_cluster_scoped(kind) {
             true => None,
             false => Metadata::read(&object, &self.default_namespace),
@@ -130,6 +131,9 @@ impl ResourceReader<'_> {
         let key = metadata.as_ref().map(|metadata| (kind, metadata.name.clone()));
         let complete = (self.read)(Resource { kind, object: &object, metadata });
         object.finish();
+        if let Some((_, name)) = &key {
+            node.name_resource(before, name);
+        }
         if let Some((kind, name)) = key
             && complete
         {

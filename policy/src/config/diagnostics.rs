@@ -15,6 +15,8 @@ pub(crate) const MAX_ERRORS_KEPT: usize = 100;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
     path: String,
+    /// Name of the resource that the path is in, where it has one.
+    resource: Option<String>,
     code: ErrorCode,
     problem: String,
 }
@@ -29,7 +31,7 @@ impl ConfigError {
     /// Builds the error of a string value `own`, which `problem` may quote.
     pub(crate) fn of_text(path: impl Into<String>, problem: &str, own: Option<&str>) -> Self {
         let code = ErrorCode::InvalidValue;
-        Self { path: printable_line(&path.into(), None), code, problem: printable_line(problem, own) }
+        Self { path: printable_line(&path.into(), None), resource: None, code, problem: printable_line(problem, own) }
     }
 
     /// Sets the code, which is [`ErrorCode::InvalidValue`] otherwise.
@@ -40,6 +42,11 @@ impl ConfigError {
     /// Returns the path of the value in the configuration, as in `resources[2].spec.action`; empty for all of it.
     pub fn path(&self) -> &str {
         &self.path
+    }
+
+    /// Returns the name of the resource that the value is in, as in `shop/frontend-reads`.
+    pub fn resource(&self) -> Option<&str> {
+        self.resource.as_deref()
     }
 
     /// Returns the kind of the error.
@@ -127,6 +134,18 @@ impl Diagnostics {
         self.0.borrow_mut().add(error);
     }
 
+    /// The number of errors that are kept so far.
+    pub(crate) fn kept(&self) -> usize {
+        self.0.borrow().diagnostics.len()
+    }
+
+    /// Says of the errors from the `first` on which resource they are in.
+    pub(crate) fn name_resource(&self, first: usize, name: &dyn fmt::Display) {
+        for error in self.0.borrow_mut().diagnostics.iter_mut().skip(first) {
+            error.resource = Some(name.to_string());
+        }
+    }
+
     /// `value` if nothing was wrong, all the diagnostics otherwise.
     pub(crate) fn into_result<T>(self, value: Option<T>) -> Result<T, ConfigErrors> {
         let mut refusal = self.0.into_inner();
@@ -164,10 +183,22 @@ impl ConfigErrors {
         }
     }
 
-    /// Returns the lines to log: one for each error, and a last line that counts those beyond the first hundred.
+    /// Returns one line for each error, and a last line that counts those beyond the first hundred.
     pub fn lines(&self) -> impl Iterator<Item = String> + '_ {
-        let last = (self.hidden > 0).then(|| format!("and {} more", self.hidden));
-        self.diagnostics.iter().map(ConfigError::to_string).chain(last)
+        self.diagnostics.iter().map(ConfigError::to_string).chain(self.last_line())
+    }
+
+    /// Returns the same lines with the name of the resource before each that is in one.
+    pub fn named_lines(&self) -> impl Iterator<Item = String> + '_ {
+        let named = self.diagnostics.iter().map(|error| match error.resource() {
+            Some(name) => format!("{name}: {error}"),
+            None => error.to_string(),
+        });
+        named.chain(self.last_line())
+    }
+
+    fn last_line(&self) -> Option<String> {
+        (self.hidden > 0).then(|| format!("and {} more", self.hidden))
     }
 
     /// Returns the errors that were kept, in the order of the configuration.

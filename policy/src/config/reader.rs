@@ -80,6 +80,16 @@ impl<'a> ConfigNode<'a> {
         self.diagnostics.add(ConfigError::of_text(self.path.to_string(), &problem.into(), own).with_code(code));
     }
 
+    /// The number of errors that are kept so far, of the whole configuration.
+    pub(crate) fn errors_so_far(&self) -> usize {
+        self.diagnostics.kept()
+    }
+
+    /// Says of the errors from the `first` on which resource they are in.
+    pub(crate) fn name_resource(&self, first: usize, name: &dyn fmt::Display) {
+        self.diagnostics.name_resource(first, name);
+    }
+
     fn wrong_type(&self, wanted: &str) {
         match self.document {
             Value::Null => self.error_as(

@@ -7,6 +7,7 @@ use anyhow::Result;
 
 use super::{EnvoyFixture, refusals};
 use crate::suite::case::Case;
+use crate::suite::refusal::is_expected;
 
 /// The names under which [`play_all`] reports on all cases together: their counters, and what has reached the upstreams.
 pub const TOGETHER: [&str; 2] = [COUNTERS, UPSTREAM];
@@ -45,7 +46,7 @@ pub fn play_all(filter: &str, cases: &[Case], binary: &Path) -> Result<BTreeMap<
     }
     for case in &refused {
         let lines = found.remove(&case.name).unwrap_or_default();
-        if Some(&lines) != case.expect.refused.as_ref() {
+        if !is_expected(case, &lines) {
             failures.insert(case.name.clone(), format!("refused with {lines:#?}, expected {:#?}", case.expect.refused));
         }
     }

@@ -368,3 +368,35 @@ fn the_keys_of_error_messages_are_those_of_the_registry() {
     let registered: Vec<_> = ALL_FIELDS.conditions.iter().map(|condition| condition.key).collect();
     assert_eq!(registered, conditions::KEYS);
 }
+
+#[test]
+fn each_line_names_the_resource_that_it_is_about() {
+    let configuration = json(
+        "{misspelt: 1, workload: {namespace: shop}, resources: [
+            {apiVersion: security.istio.io/v1, kind: AuthorizationPolicy, metadata: {name: a}, spec: {rule: []}},
+            {apiVersion: security.istio.io/v1, kind: PeerAuthentication, metadata: {name: b, namespace: pay}, spec: {mtls: {mode: NO}}},
+            {apiVersion: security.istio.io/v1, kind: AuthorizationPolicy, metadata: {name: UPPER}, spec: {rule: []}},
+            {apiVersion: v1, kind: List, items: [
+                {apiVersion: security.istio.io/v1, kind: AuthorizationPolicy, metadata: {name: c}, spec: {rule: []}}
+            ]}
+        ]}",
+    );
+    let refusal = IdentityAuthz::parse(configuration.as_bytes()).err();
+    let errors = refusal.iter().flat_map(crate::ConfigErrors::errors);
+    let mut named: Vec<_> =
+        errors.map(|error| (error.path().split(".spec").next().unwrap_or_default(), error.resource())).collect();
+    named.dedup();
+    let expected = [
+        ("resources[0]", Some("shop/a")),
+        ("resources[1]", Some("pay/b")),
+        ("resources[2].metadata.name", None),
+        ("resources[2]", None),
+        ("resources[3].items[0]", Some("shop/c")),
+        ("misspelt", None),
+    ];
+    for row in expected {
+        assert!(named.contains(&row), "{row:?} is not in {named:#?}");
+    }
+    let lines: Vec<_> = refusal.iter().flat_map(crate::ConfigErrors::named_lines).collect();
+    assert!(lines.iter().any(|line| line.starts_with("shop/a: resources[0].spec.rule: unknown field")), "{lines:#?}");
+}

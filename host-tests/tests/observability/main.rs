@@ -1,0 +1,56 @@
+//! Examples of `envoy-config/` in a real Envoy, under traffic that they let through, deny, report and never see: every
+//! alert fires when its condition is true and at no other time, and every metric, label and field of a log that pages,
+//! dashboard, console page and alerts name is there.
+
+mod alerts;
+mod custom;
+mod egress;
+mod egress_client;
+mod example;
+mod ingress;
+mod layer4;
+mod log_fields;
+mod names;
+mod rules;
+mod samples;
+
+use std::sync::LazyLock;
+
+use anyhow::{Result, anyhow};
+
+use crate::example::Observed;
+
+/// An example, and how it is played.
+struct Example {
+    name: &'static str,
+    observed: &'static LazyLock<Result<Observed, String>>,
+}
+
+macro_rules! examples {
+    ($($name:literal: $play:path),+) => {
+        &[$(Example {
+            name: $name,
+            observed: {
+                static OBSERVED: LazyLock<Result<Observed, String>> =
+                    LazyLock::new(|| $play().map_err(|error| format!("{}: {error:#}", $name)));
+                &OBSERVED
+            },
+        }),+]
+    };
+}
+
+/// Each is played once for all tests.
+static EXAMPLES: &[Example] = examples![
+    "ingress": ingress::ingress,
+    "ingress-migration": ingress::migration,
+    "egress": egress::egress,
+    "layer4": layer4::layer4,
+    "custom": custom::custom,
+    "egress-client": egress_client::egress_client
+];
+
+impl Example {
+    fn observed(&self) -> Result<&'static Observed> {
+        self.observed.as_ref().map_err(|error| anyhow!("{error}"))
+    }
+}

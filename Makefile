@@ -108,8 +108,10 @@ playground-picture: ## Take the documentation's picture of the playground, with 
 	  "document.querySelectorAll('.request-list button')[2].click()"
 
 .PHONY: pictures
-pictures: ## Draw the documentation's pictures that need no running Envoy
+pictures: ## Draw the documentation's pictures, that of the demo from a run of it
 	@cargo run --quiet --locked --package pictures -- draw
+	@cargo run --quiet --locked --package bench -- chart >/dev/null
+	@cargo run --quiet --locked --package demo -- picture
 
 .PHONY: release
 release: ## Build a release of HEAD into dist/release/, from a clean clone

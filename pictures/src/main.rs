@@ -26,7 +26,7 @@ fn main() -> Result<()> {
     }
 }
 
-/// Takes pictures of a drawing, 700 pixels wide as on a page, in both colour schemes.
+/// Takes pictures of a drawing, 700 pixels wide as on a page, in both colour schemes, at the end of its motion.
 fn look(file: &Path, folder: &Path) -> Result<()> {
     let name = file.file_stem().context("no file name")?.to_string_lossy();
     let svg = fs::read_to_string(file)?;
@@ -48,7 +48,7 @@ fn look(file: &Path, folder: &Path) -> Result<()> {
             ),
         )?;
         let picture: PathBuf = folder.join(format!("{name}-{scheme}.png"));
-        let view = PageView { size: [700, height], is_dark, has_reduced_motion: false };
+        let view = PageView { size: [700, height], is_dark, has_reduced_motion: true };
         testbed::screenshot(&format!("file://{}", fs::canonicalize(&page)?.display()), view, &picture)?;
         println!("{}", picture.display());
     }

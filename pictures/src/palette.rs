@@ -56,6 +56,11 @@ impl Ink {
         Self::ALL.iter().find(|(ink, ..)| *ink == self).map_or("", |(_, class, ..)| class)
     }
 
+    /// Returns the class of shapes that are filled with it.
+    pub fn fill(self) -> String {
+        format!("f-{}", self.class())
+    }
+
     /// Returns the background for texts of this colour.
     pub fn wash(self) -> Self {
         match self {

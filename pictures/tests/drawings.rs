@@ -90,7 +90,7 @@ fn all() -> Result<Vec<(String, String)>> {
     let mut drawings = Vec::new();
     for entry in fs::read_dir(testbed::root().join("docs"))? {
         let path = entry?.path();
-        if !path.ends_with("performance.svg") && path.extension().is_some_and(|extension| extension == "svg") {
+        if path.extension().is_some_and(|extension| extension == "svg") {
             let name = path.file_name().context("no name")?.to_string_lossy().into_owned();
             drawings.push((name, fs::read_to_string(&path)?));
         }

@@ -58,9 +58,9 @@ stack-would-deny: ## List the would-be denials of the running stack in report mo
 stack-enforce: ## Switch the running stack back to enforcement
 	@cargo run --quiet --locked --package stack -- mode enforce
 
-.PHONY: stack-picture
-stack-picture: ## Take the documentation's screenshot of the console page, with Chromium
-	@cargo run --quiet --locked --package stack -- screenshot
+.PHONY: stack-pictures
+stack-pictures: ## Take the documentation's pictures of the running stack, with Chromium in both colour schemes
+	@cargo run --quiet --locked --package stack -- pictures
 
 .PHONY: wasm
 wasm: ## Build the filters into dist/

@@ -58,9 +58,9 @@ stack-would-deny: ## List the would-be denials of the running stack in report mo
 stack-enforce: ## Switch the running stack back to enforcement
 	@cargo run --quiet --locked --package stack -- mode enforce
 
-.PHONY: stack-picture
-stack-picture: ## Take the documentation's screenshot of the console page, with Chromium
-	@cargo run --quiet --locked --package stack -- screenshot
+.PHONY: stack-pictures
+stack-pictures: ## Take the documentation's pictures of the running stack, with Chromium in both colour schemes
+	@cargo run --quiet --locked --package stack -- pictures
 
 .PHONY: wasm
 wasm: ## Build the filters into dist/
@@ -106,6 +106,12 @@ playground-serve: ## Serve the playground on a free port and print its address
 playground-picture: ## Take the documentation's picture of the playground, with Chromium
 	@cargo run --quiet --locked --package playground-site -- picture 1280 860 light docs/playground.png \
 	  "document.querySelectorAll('.request-list button')[2].click()"
+
+.PHONY: pictures
+pictures: ## Draw the documentation's pictures, that of the demo from a run of it
+	@cargo run --quiet --locked --package pictures -- draw
+	@cargo run --quiet --locked --package bench -- chart >/dev/null
+	@cargo run --quiet --locked --package demo -- picture
 
 .PHONY: release
 release: ## Build a release of HEAD into dist/release/, from a clean clone

@@ -2,7 +2,7 @@
 //!
 //! `bench` runs for about twenty minutes and writes `docs/performance.md` with its chart; it fails if a threshold on that
 //! page is not met. `bench hostile`, `bench updates` and `bench soak` measure one section of the page and replace it; names after `hostile` pick
-//! requests. Environment
+//! requests. `bench chart` draws the chart again from the numbers on the page. Environment
 //! variables ([`settings`]) make a smaller run: `BENCH_ROUNDS=5 BENCH_LARGEST=1000 BENCH_REQUESTS=10000
 //! BENCH_FOLDER=/tmp/bench` takes a few minutes.
 
@@ -70,8 +70,12 @@ fn run(part: &[&str]) -> Result<bool> {
             section::write(&path, section::ENVOY_SOAK, &section::envoy_soak(&result, &about()?))?;
             soak::thresholds(&result).into()
         }
+        ["chart"] => {
+            chart::redraw(&path)?;
+            return Ok(true);
+        }
         other => bail!(
-            "there is no part `{}`; parts are hostile, with names of requests or without, soak and updates",
+            "there is no part `{}`; parts are hostile, with names of requests or without, soak, updates and chart",
             other.join(" ")
         ),
     };
@@ -107,10 +111,10 @@ fn measure_all(settings: &Settings, path: &Path) -> Result<Vec<Threshold>> {
 
     let environment = Environment { date: date(), machine: machine()?, envoy };
     let page = document::page(&results, &thresholds, &comparisons, &environment, "performance.svg")?;
-    fs::write(settings.folder.join("performance.svg"), chart::draw(&results)?)?;
     // The soak of Envoy takes too long to be a part of this.
     let soak = section::kept(path, section::ENVOY_SOAK);
     fs::write(path, page).with_context(|| format!("writing {}", path.display()))?;
+    chart::redraw(path)?;
     section::write(path, section::HOSTILE, &section::hostile(&hostile, &about()?)?)?;
     section::write(path, section::UPDATES, &section::updates(&updates, &about()?)?)?;
     if let Some(soak) = soak {

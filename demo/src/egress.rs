@@ -133,7 +133,7 @@ fn run(gateway: &EgressGateway, rules: &EgressAllowlist, scenario: &Scenario) ->
         let text = |key| entry.get(key).and_then(Value::as_str).map(str::to_owned);
         (text("policy").unwrap_or_else(|| "none".to_owned()), text("reason").unwrap_or_default())
     };
-    Ok(Outcome { client, request, response, policy, reason, as_expected: reached == allowed })
+    Ok(Outcome { client, request, response, policy, reason, is_allowed: reached, as_expected: reached == allowed })
 }
 
 /// The rule that allows a scenario. The filter does not report it, so the policy engine evaluates the request again.

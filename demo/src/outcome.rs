@@ -12,6 +12,8 @@ pub(crate) struct Outcome {
     pub(crate) policy: String,
     /// The reason for the decision.
     pub(crate) reason: String,
+    /// True if the request reached the service.
+    pub(crate) is_allowed: bool,
     /// True if the outcome is the expected one.
     pub(crate) as_expected: bool,
 }

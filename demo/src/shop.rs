@@ -96,6 +96,7 @@ impl Shop {
                     response: "no connection".to_owned(),
                     policy: "mTLS".to_owned(),
                     reason: "the listener requires a certificate of a trusted authority".to_owned(),
+                    is_allowed: false,
                     as_expected: scenario.expected == Expected::NoConnection,
                 });
             }
@@ -118,6 +119,7 @@ impl Shop {
             response: response.status.to_string(),
             policy,
             reason,
+            is_allowed: actual == Expected::Allowed,
             as_expected,
         })
     }

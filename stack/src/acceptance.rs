@@ -14,11 +14,11 @@ mod resilience;
 mod stack;
 mod would_be_denials;
 
-use std::env;
-use std::process::Command;
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
+use testbed::PageView;
 
 use self::stack::Stack;
 use self::would_be_denials::WouldBeDenials;
@@ -123,19 +123,32 @@ pub(crate) fn clients() -> Result<bool> {
     clients::run(&stack)
 }
 
-/// Takes the documentation's screenshot of the console page with a headless Chromium.
-pub(crate) fn screenshot() -> Result<()> {
-    let page = format!("http://{}/consoles/sallyport.html", Stack::default().published("prometheus", 9090)?);
-    let file = testbed::root().join("docs/stack-console.png");
-    let browser = env::var("CHROMIUM").unwrap_or_else(|_| "chromium".to_owned());
-    let size = "--window-size=1280,1280";
-    let mut command = Command::new(&browser);
-    command
-        .args(["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", size])
-        .arg(format!("--screenshot={}", file.display()))
-        .arg(page);
-    // Standard error is dropped: Chromium warns at length about missing desktop services.
-    command::output(&mut command).context("set CHROMIUM to the path of Chromium")?;
-    println!("{}", file.display());
+/// Seconds of requests before the pictures are taken, so that the charts show some.
+const PICTURE_SECONDS: u32 = 180;
+
+/// Takes the documentation's pictures of the console page and of the shop's page in the running stack, in both colour
+/// schemes. It is healthy: allowed requests go through it, and some that are denied.
+pub(crate) fn pictures() -> Result<()> {
+    let stack = Stack::default();
+    println!("Sending requests for {PICTURE_SECONDS} s.");
+    let load = stack.start_load(PICTURE_SECONDS)?;
+    for _ in 0..PICTURE_SECONDS / 10 {
+        stack.request(&["path=/", "user-agent: sqlmap/1.8"])?;
+        stack.request(&["path=/account"])?;
+        stack.request_app("gateway", &["path=/admin"])?;
+        stack.request_app("stranger", &["path=/orders"])?;
+        stack.calls()?;
+        thread::sleep(Duration::from_secs(8));
+    }
+    load.expect_all(200)?;
+    let console = format!("http://{}/consoles/sallyport.html?minutes=5", stack.published("prometheus", 9090)?);
+    let shop = format!("http://{}/", stack.published("gateway", 8080)?);
+    for (name, address, size) in [("stack-console", &console, [1280, 1250]), ("stack-shop", &shop, [1000, 640])] {
+        for (scheme, is_dark) in [("light", false), ("dark", true)] {
+            let file = testbed::root().join("docs").join(format!("{name}-{scheme}.png"));
+            testbed::screenshot(address, PageView { size, is_dark, has_reduced_motion: true }, &file)?;
+            println!("{}", file.display());
+        }
+    }
     Ok(())
 }

@@ -118,3 +118,15 @@ fn fetch(host: &str, address_of: Option<&str>) -> Result<String> {
         .context("the egress connection is closed")?;
     Ok(String::from_utf8_lossy(&response.body).into_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_finds_the_decisions_about_the_hosts_that_are_called() {
+        for host in [DECLARED_HOST, UNDECLARED_HOST] {
+            assert!(PAGE.contains(&format!("authority: \"{host}:443\"")), "{host}");
+        }
+    }
+}

@@ -2,7 +2,7 @@
 //!
 //! In a container: `certificates`, `rotate`, `ready`, `exists`, `app`, `outside`, `authorizer`, `spans`, `visitor`,
 //! `probe`, `impersonate`, `zone`. On the host machine: `acceptance`, `up`, `down`, `mode`, `would-deny`, `clients` and
-//! `screenshot`.
+//! `pictures`.
 
 mod acceptance;
 mod app;
@@ -54,12 +54,12 @@ fn run() -> Result<bool> {
         ["up"] => acceptance::up().map(|()| true),
         ["down"] => acceptance::down().map(|()| true),
         ["mode", mode] => acceptance::mode(mode).map(|()| true),
-        ["screenshot"] => acceptance::screenshot().map(|()| true),
+        ["pictures"] => acceptance::pictures().map(|()| true),
         ["clients"] => acceptance::clients(),
         ["would-deny"] => acceptance::would_deny(),
         _ => bail!(
             "expected one of certificates, rotate, ready, exists, app, outside, authorizer, spans, visitor, \
-             probe, impersonate, zone, acceptance, up, down, mode, would-deny, clients, screenshot"
+             probe, impersonate, zone, acceptance, up, down, mode, would-deny, clients, pictures"
         ),
     }
 }

@@ -6,6 +6,7 @@
 //! Envoy's access log, and [`wait`] polls a condition with a time limit.
 
 pub mod access_log;
+mod browser;
 mod certificates;
 mod client;
 mod client_hello;
@@ -34,6 +35,7 @@ pub mod wait;
 mod wasm_plugin;
 mod web_server;
 
+pub use browser::{PageView, page_source, screenshot};
 pub use certificates::{CertificateAuthority, Identity, SubjectAltName, common_tls_context};
 pub use client::{Client, Response, Stream, response_head, round_trip};
 pub use client_hello::client_hello;

@@ -81,6 +81,12 @@ pub fn pypy() -> Result<PathBuf> {
     find("tools/find-pypy", None)
 }
 
+/// The folder of Chromium and its driver: the variable `CHROMIUM_BIN`, the PATH, or Debian's packages, which are fetched
+/// once.
+pub(crate) fn chromium_programs() -> Result<PathBuf> {
+    find("tools/find-chromium", None)
+}
+
 /// The path of promtool: the variable `PROMTOOL`, the PATH, or Debian's package, which is fetched once.
 pub fn promtool() -> Result<PathBuf> {
     find("tools/find-promtool", None)

@@ -36,6 +36,35 @@ fn answer(configurations: &[Value; 2], uri: &str, agent: &str, method: &str, pat
     Ok(["200".to_owned(), String::new(), String::new()])
 }
 
+/// The rows of the README's table: client, request, status, policy, reason.
+fn rows() -> Result<Vec<[String; 5]>> {
+    let readme = fs::read_to_string(testbed::root().join("README.md"))?;
+    let table = readme.split("```\nclient ").nth(1).and_then(|rest| rest.split("```").next()).context("no table")?;
+    let cells = |row: &str| {
+        let cells = row.split("  ").map(|cell| cell.trim().to_owned()).filter(|cell| !cell.is_empty());
+        <[String; 5]>::try_from(cells.collect::<Vec<_>>()).ok().with_context(|| row.to_owned())
+    };
+    let rows: Vec<_> = table.lines().skip(1).map(cells).collect::<Result<_>>()?;
+    ensure!(rows.len() >= 5, "{rows:#?}");
+    Ok(rows)
+}
+
+#[test]
+fn the_picture_of_the_demo_has_the_rows_of_the_table() -> Result<()> {
+    let picture = fs::read_to_string(testbed::root().join("docs/demo.svg"))?;
+    let drawn = picture.split("<g class=\"row\"").skip(1).map(|row| {
+        let texts = row.split("</text>").filter_map(|text| Some(text.rsplit_once("\">")?.1));
+        texts.collect::<Vec<_>>().join(" ")
+    });
+    let drawn: Vec<String> = drawn.collect();
+    for [who, asked, status, _, why] in rows()? {
+        let row = format!("{who} {asked} {status} ");
+        let has_row = drawn.iter().any(|drawn| drawn.starts_with(&row) && drawn.ends_with(&why));
+        ensure!(has_row, "docs/demo.svg lacks {row}{why}, draw it again by make pictures:\n{drawn:#?}");
+    }
+    Ok(())
+}
+
 #[test]
 fn the_table_of_the_readme_is_what_the_filters_say() -> Result<()> {
     let mut ingress = Configuration::read(&testbed::root().join("envoy-config/ingress.yaml"))?;
@@ -47,18 +76,12 @@ fn the_table_of_the_readme_is_what_the_filters_say() -> Result<()> {
     };
     let configurations = [configuration("baseline_deny")?, configuration("identity_authz")?];
 
-    let readme = fs::read_to_string(testbed::root().join("README.md"))?;
-    let table = readme.split("```\nclient ").nth(1).and_then(|rest| rest.split("```").next()).context("no table")?;
-    let rows: Vec<_> = table.lines().skip(1).collect();
-    ensure!(rows.len() >= 5, "{rows:#?}");
-    for row in rows {
-        let cells: Vec<_> = row.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect();
-        let [who, asked, status, policy, why] = <[&str; 5]>::try_from(cells).ok().with_context(|| row.to_owned())?;
-        let (_, uri, agent) = CALLERS.iter().find(|(name, ..)| *name == who).with_context(|| who.to_owned())?;
-        let (method, path) = asked.split_once(' ').with_context(|| asked.to_owned())?;
+    for [who, asked, status, policy, why] in &rows()? {
+        let (_, uri, agent) = CALLERS.iter().find(|(name, ..)| name == who).with_context(|| who.clone())?;
+        let (method, path) = asked.split_once(' ').with_context(|| asked.clone())?;
         let found = answer(&configurations, uri, agent, method, path)?;
         // The filters name no policy for an allowed request; the demo knows which one it means.
-        let shown = if status == "200" { ["200", "", ""] } else { [status, policy, why] };
+        let shown = if status == "200" { ["200", "", ""] } else { [status.as_str(), policy, why] };
         ensure!(found == shown, "{who}, {asked}: the filters say {found:?}, README.md says {shown:?}");
     }
     Ok(())

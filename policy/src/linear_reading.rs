@@ -14,6 +14,7 @@ pub(crate) mod sorted_json;
 pub(crate) mod walk;
 
 use std::any::Any;
+use std::borrow::Cow;
 
 use crate::attributes::jwt_claims::ClaimSource;
 use crate::attributes::names::MetadataKey;
@@ -34,7 +35,6 @@ use crate::authz::fields::service_account::SourceServiceAccount;
 use crate::authz::fields::time::{self, RequestTime};
 use crate::authz::fields::trust_domain::TrustDomain;
 use crate::baseline::header_field::GlobHeader;
-use crate::config::value::Value;
 use crate::identity::error::{AttributeError, EvalError};
 use crate::matcher::clause::Quantifier;
 
@@ -88,13 +88,16 @@ pub(crate) fn matches(
         if RequestPrincipal::of(&claims)?.is_none() {
             return Ok(false);
         }
-        let text = |name| claims.value(&[name]).and_then(Value::as_str).unwrap_or_default();
-        let (issuer, subject) = (text("iss"), text("sub"));
-        return Ok(principals.iter().any(|pattern| pattern.matches(&(issuer, subject))));
+        let text = |name| -> Result<String, AttributeError> {
+            let value = claims.value(&[name])?;
+            Ok(value.and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default())
+        };
+        let (issuer, subject) = (text("iss")?, text("sub")?);
+        return Ok(principals.iter().any(|pattern| pattern.matches(&(&*issuer, &*subject))));
     }
     if let Some(FieldValues { field, patterns }) = any.downcast_ref::<FieldValues<Metadata>>() {
         let value = match &field.key {
-            MetadataKey::Claim(names) => ClaimSource::default().claims(request)?.value(names).cloned(),
+            MetadataKey::Claim(names) => ClaimSource::default().claims(request)?.value(names)?.map(Cow::into_owned),
             MetadataKey::Filter { filter, key } => request.metadata()?.value(filter, key)?,
         };
         return Ok(value.is_some_and(|value| match &field.key {

@@ -41,7 +41,7 @@ use crate::config::enforcement_mode::EnforcementMode;
 use crate::config::error_code::ErrorCode;
 use crate::config::load_report::LoadReport;
 use crate::config::passed_over::PassedOver;
-use crate::config::reader::ConfigNode;
+use crate::config::reader::{ConfigNode, Object};
 use crate::config::value::Value;
 use crate::egress::compiled::{EgressPolicy, RulesCompiler};
 use crate::egress::context::{DefaultExport, EgressContext};
@@ -207,10 +207,7 @@ fn read<'r>(
     let workloads = object
         .optional("workloads")
         .map_or_else(|| Some(Workloads::default()), |node| Workloads::read(&node, trust_domains.as_ref()));
-    let default_export = match object.optional("serviceEntryExport") {
-        Some(node) => node.enum_value(&[("namespace", DefaultExport::Namespace), ("all", DefaultExport::All)]),
-        None => Some(DefaultExport::Namespace),
-    };
+    let default_export = read_default_export(&object);
     let written = object.optional("rules");
     let resources = object.optional("resources");
     if written.is_none() && resources.is_none() {
@@ -252,6 +249,13 @@ fn read<'r>(
         sources,
         certificate_validation: certificate_validation?,
     })
+}
+
+fn read_default_export(object: &Object<'_>) -> Option<DefaultExport> {
+    match object.optional("serviceEntryExport") {
+        Some(node) => node.enum_value(&[("namespace", DefaultExport::Namespace), ("all", DefaultExport::All)]),
+        None => Some(DefaultExport::Namespace),
+    }
 }
 
 /// Returns the rules and those of resources, in the order in which they are reported, the number of the first, and counts

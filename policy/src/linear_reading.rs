@@ -35,6 +35,7 @@ use crate::authz::fields::service_account::SourceServiceAccount;
 use crate::authz::fields::time::{self, RequestTime};
 use crate::authz::fields::trust_domain::TrustDomain;
 use crate::baseline::header_field::GlobHeader;
+use crate::config::value::Value;
 use crate::identity::error::{AttributeError, EvalError};
 use crate::matcher::clause::Quantifier;
 
@@ -88,12 +89,9 @@ pub(crate) fn matches(
         if RequestPrincipal::of(&claims)?.is_none() {
             return Ok(false);
         }
-        let text = |name| -> Result<String, AttributeError> {
-            let value = claims.value(&[name])?;
-            Ok(value.and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default())
-        };
-        let (issuer, subject) = (text("iss")?, text("sub")?);
-        return Ok(principals.iter().any(|pattern| pattern.matches(&(&*issuer, &*subject))));
+        let values = [claims.value(&["iss"])?, claims.value(&["sub"])?];
+        let [issuer, subject] = values.each_ref().map(|one| one.as_deref().and_then(Value::as_str).unwrap_or_default());
+        return Ok(principals.iter().any(|pattern| pattern.matches(&(issuer, subject))));
     }
     if let Some(FieldValues { field, patterns }) = any.downcast_ref::<FieldValues<Metadata>>() {
         let value = match &field.key {

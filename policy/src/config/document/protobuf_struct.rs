@@ -259,6 +259,7 @@ mod tests {
         let entries = [
             [field(1, b"mode"), field(2, &broken), field(2, &text)].concat(),
             [field(1, b"\xff"), field(1, b"mode"), field(2, &text)].concat(),
+            [field(1, b"mode"), field(2, b""), text.clone()].concat(),
         ];
         let entries = entries.map(|content| field(1, &content));
         for bytes in values.map(|value| entry("mode", &value)).into_iter().chain(entries) {

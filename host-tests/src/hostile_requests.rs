@@ -17,6 +17,14 @@ pub const LARGEST: usize = 60 << 10;
 /// Bytes of the longest path with several readings that is compared.
 const MAX_COMPARED: usize = 8 << 10;
 
+/// Values of the largest payload that is compared, less those around the claims.
+const MAX_VALUES: usize = 8_180;
+
+/// Bytes of the payload of a token in headers of so many bytes: base64 takes four for three.
+fn payload(bytes: usize) -> usize {
+    bytes / 4 * 3
+}
+
 /// A header that a client can repeat. The lines of `user-agent` reach a filter as one.
 const REPEATED: &str = "x-role";
 
@@ -117,6 +125,11 @@ fn claims() -> Value {
     let condition = |number| json!({"key": format!("request.auth.claims[c{number}]"), "values": ["*bad*", "x"]});
     let rules: Vec<_> = (0..CLAIMS).map(|number| json!({"when": [condition(number)]})).collect();
     json!({"defaultAction": "ALLOW", "resources": deny(json!(rules))})
+}
+
+fn claim(name: &str) -> Value {
+    let condition = json!({"key": format!("request.auth.claims[{name}]"), "values": ["*bad*", "x"]});
+    json!({"defaultAction": "ALLOW", "resources": deny(json!([{"when": [condition]}]))})
 }
 
 /// A request with a validated token of these claims.
@@ -353,14 +366,41 @@ pub const HOSTILE_REQUESTS: &[HostileRequest] = &[
         name: "claims against a payload",
         filter: "identity-authz",
         configuration: claims,
-        request: |bytes| token((0..bytes / 17).map(|number| (format!("c{number}"), json!("value"))).collect()),
-        limit: 15_700_000,
+        request: |bytes| token((0..payload(bytes) / 9).map(|number| (format!("c{number}"), json!(1))).collect()),
+        limit: 11_500_000,
+    },
+    HostileRequest {
+        name: "claims against a payload of texts",
+        filter: "identity-authz",
+        configuration: claims,
+        request: |bytes| token((0..payload(bytes) / 17).map(|number| (format!("c{number}"), json!("value"))).collect()),
+        limit: 8_400_000,
     },
     HostileRequest {
         name: "a claim with many elements",
         filter: "identity-authz",
         configuration: claims,
-        request: |bytes| token([("c1".to_owned(), json!(vec!["ba"; bytes / 5]))].into_iter().collect()),
-        limit: 21_900_000,
+        request: |bytes| {
+            let elements = vec!["ba"; (payload(bytes) / 5).min(MAX_VALUES)];
+            token([("c1".to_owned(), json!(elements))].into_iter().collect())
+        },
+        limit: 11_700_000,
+    },
+    HostileRequest {
+        name: "a claim with more elements than are compared",
+        filter: "identity-authz",
+        configuration: claims,
+        request: |bytes| token([("c1".to_owned(), json!(vec![1; payload(bytes) / 2]))].into_iter().collect()),
+        limit: 2_600_000,
+    },
+    HostileRequest {
+        name: "a claim of many words",
+        filter: "identity-authz",
+        configuration: || claim("scope"),
+        request: |bytes| {
+            let words = "ba ".repeat((payload(bytes) / 3).min(MAX_VALUES));
+            token([("scope".to_owned(), json!(words))].into_iter().collect())
+        },
+        limit: 5_900_000,
     },
 ];

@@ -296,7 +296,7 @@ fn main() -> ExitCode {
     let load = |name, count, most| {
         Trial::test(name, move || check_combinations(count, most).map_err(|error| format!("{error:#}").into()))
     };
-    let many = load("a configuration of many combinations", 100_000, 80 << 20);
-    let near = load("a configuration near the bound of combinations", 1_000_000, 800 << 20).with_ignored_flag(true);
+    let many = load("a configuration of many combinations", 100_000, 32 << 20);
+    let near = load("a configuration near the bound of combinations", 1_000_000, 300 << 20).with_ignored_flag(true);
     libtest_mimic::run(&arguments, rows.chain([many, near]).collect()).exit_code()
 }

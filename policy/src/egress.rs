@@ -33,6 +33,7 @@ use std::cell::{Cell, RefCell};
 use crate::authz::resources::object_meta::{DefaultNamespace, read_default_namespace};
 use crate::authz::resources::rules::ClauseCount;
 use crate::authz::resources::{MAX_RESOURCES, ResourceReader};
+use crate::collections::map::OrderedMap;
 use crate::config::deny_response::DenyResponse;
 use crate::config::diagnostics::{ConfigErrors, Diagnostics, MAX_ERRORS_KEPT};
 use crate::config::document::StreamedList;
@@ -40,9 +41,9 @@ use crate::config::enforcement_mode::EnforcementMode;
 use crate::config::error_code::ErrorCode;
 use crate::config::load_report::LoadReport;
 use crate::config::passed_over::PassedOver;
-use crate::config::reader::ConfigNode;
+use crate::config::reader::{ConfigNode, Object};
 use crate::config::value::Value;
-use crate::egress::compiled::EgressPolicy;
+use crate::egress::compiled::{EgressPolicy, RulesCompiler};
 use crate::egress::context::{DefaultExport, EgressContext};
 use crate::egress::decision::EgressDenial;
 use crate::egress::rule::{OWN_KINDS, Rule, Rules};
@@ -92,6 +93,8 @@ impl EgressAllowlist {
 
     /// Reads and compiles a configuration as [`parse`](Self::parse) does, and keeps up to `limit` errors. For tools.
     pub fn parse_keeping(json: &[u8], limit: usize) -> Result<Self, ConfigErrors> {
+        let compiler = RefCell::new(RulesCompiler::default());
+        let add = |rule| compiler.borrow_mut().add(rule);
         let Configuration {
             rules,
             written,
@@ -101,13 +104,14 @@ impl EgressAllowlist {
             direct_remote_address,
             settings,
             sources,
-        } = load(json, limit)?;
+        } = load(json, limit, &add)?;
         let sources = sources.map(|items| Sources::new(&items));
         let summary = summary(&rules, written, settings.mode, sources.as_ref()) + certificate_validation.note();
         let mut load_report = LoadReport::new(summary, passed_over);
         rules.notes.lines().iter().for_each(|line| load_report.note(line));
         rules.notes.warnings().iter().for_each(|line| load_report.warn(line));
-        let policy = EgressPolicy::new(&rules.list, rules.addresses.finish(), sources, settings);
+        let addresses = rules.addresses.finish();
+        let policy = EgressPolicy::new(compiler.into_inner(), addresses, sources, settings);
         let limited_reply = DenyResponse::new(TOO_MANY_REQUESTS, LIMITED);
         Ok(Self { policy, reply, limited_reply, certificate_validation, direct_remote_address, load_report })
     }
@@ -142,9 +146,8 @@ impl EgressAllowlist {
 }
 
 /// Returns one line: rules, resources and hosts, and which only report.
-fn summary(rules: &Rules, written: usize, mode: EnforcementMode, sources: Option<&Sources>) -> String {
-    let (resources, hosts) = (rules.resources, rules.hosts());
-    let reported = rules.list.iter().filter(|rule| rule.mode == EnforcementMode::Report).count();
+fn summary(rules: &Rules<'_>, written: usize, mode: EnforcementMode, sources: Option<&Sources>) -> String {
+    let Rules { resources, hosts, reported, .. } = rules;
     let count = |mode| sources.map_or(0, |sources| sources.count(mode));
     let mode = match (mode, count(SourceMode::Enforce)) {
         (EnforcementMode::Report, 0) => ", mode: report, nothing is denied",
@@ -160,8 +163,8 @@ fn summary(rules: &Rules, written: usize, mode: EnforcementMode, sources: Option
     )
 }
 
-struct Configuration {
-    rules: Rules,
+struct Configuration<'r> {
+    rules: Rules<'r>,
     /// Number of rules that are not derived from resources.
     written: usize,
     passed_over: PassedOver,
@@ -172,16 +175,21 @@ struct Configuration {
     certificate_validation: CertificateValidation,
 }
 
-fn load(json: &[u8], limit: usize) -> Result<Configuration, ConfigErrors> {
-    let (document, resources) = Value::parse_streaming(json, "resources")?;
+/// Reads a configuration. `consumer` gets each rule, also of one that is refused in the end.
+fn load<'r>(json: &[u8], limit: usize, consumer: &'r dyn Fn(Rule)) -> Result<Configuration<'r>, ConfigErrors> {
+    let (document, lists) = Value::parse_streaming_two(json, ["rules", "resources"])?;
     let diagnostics = Diagnostics::keeping(limit);
-    let read = read(&ConfigNode::root(&document, &diagnostics), &resources);
+    let read = read(&ConfigNode::root(&document, &diagnostics), &lists, Rules::new(consumer));
     // The memory of a VM does not shrink: what is made of the tree goes where the tree was.
     drop(document);
     diagnostics.into_result(read)
 }
 
-fn read(node: &ConfigNode<'_>, items: &StreamedList<'_>) -> Option<Configuration> {
+fn read<'r>(
+    node: &ConfigNode<'_>,
+    [rule_items, items]: &[StreamedList<'_>; 2],
+    rules: Rules<'r>,
+) -> Option<Configuration<'r>> {
     let object = node.object()?;
     let trust_domains = read_trust_domains(&object);
     let certificate_validation = match object.optional("identity") {
@@ -199,10 +207,7 @@ fn read(node: &ConfigNode<'_>, items: &StreamedList<'_>) -> Option<Configuration
     let workloads = object
         .optional("workloads")
         .map_or_else(|| Some(Workloads::default()), |node| Workloads::read(&node, trust_domains.as_ref()));
-    let default_export = match object.optional("serviceEntryExport") {
-        Some(node) => node.enum_value(&[("namespace", DefaultExport::Namespace), ("all", DefaultExport::All)]),
-        None => Some(DefaultExport::Namespace),
-    };
+    let default_export = read_default_export(&object);
     let written = object.optional("rules");
     let resources = object.optional("resources");
     if written.is_none() && resources.is_none() {
@@ -223,7 +228,8 @@ fn read(node: &ConfigNode<'_>, items: &StreamedList<'_>) -> Option<Configuration
     let default_namespace = read_default_namespace(&object, None);
     let default = DefaultNamespace::new(default_namespace.as_ref(), "defaultNamespace");
     let resources = resources.as_ref().map(|node| (node, items, default));
-    let rules = context.as_ref().and_then(|context| read_all(written.as_ref(), resources, context));
+    let written = written.as_ref().map(|node| (node, rule_items));
+    let rules = context.as_ref().and_then(|context| read_all(written, resources, context, rules));
     object.finish();
     default_namespace.as_ref()?;
     remote_address_is_trusted?;
@@ -245,17 +251,24 @@ fn read(node: &ConfigNode<'_>, items: &StreamedList<'_>) -> Option<Configuration
     })
 }
 
+fn read_default_export(object: &Object<'_>) -> Option<DefaultExport> {
+    match object.optional("serviceEntryExport") {
+        Some(node) => node.enum_value(&[("namespace", DefaultExport::Namespace), ("all", DefaultExport::All)]),
+        None => Some(DefaultExport::Namespace),
+    }
+}
+
 /// Returns the rules and those of resources, in the order in which they are reported, the number of the first, and counts
 /// of resources of other kinds.
-fn read_all(
-    rules: Option<&ConfigNode<'_>>,
+fn read_all<'r>(
+    rules: Option<(&ConfigNode<'_>, &StreamedList<'_>)>,
     resources: Option<(&ConfigNode<'_>, &StreamedList<'_>, DefaultNamespace<'_>)>,
     context: &EgressContext<'_>,
-) -> Option<(Rules, usize, PassedOver)> {
-    let mut read = Rules::default();
-    let complete = rules.is_none_or(|rules| read_rules(rules, context, &mut read).is_some());
-    let written = read.list.len();
+    read: Rules<'r>,
+) -> Option<(Rules<'r>, usize, PassedOver)> {
     let read = RefCell::new(read);
+    let complete = rules.is_none_or(|(node, items)| read_rules(node, items, context, &read).is_some());
+    let written = read.borrow().count;
     let passed_over = match resources {
         Some((node, items, default_namespace)) => ResourceReader {
             own_kinds: &OWN_KINDS,
@@ -268,15 +281,31 @@ fn read_all(
     complete.then_some((read.into_inner(), written, passed_over?))
 }
 
-fn read_rules(node: &ConfigNode<'_>, context: &EgressContext<'_>, read: &mut Rules) -> Option<()> {
-    let mut names = crate::collections::map::OrderedMap::default();
-    let mut complete = true;
-    for (number, item) in node.items_up_to(MAX_RESOURCES)?.enumerate() {
-        let Some(rule) = Rule::read(&item, number, context) else {
-            complete = false;
-            continue;
+fn read_rules(
+    node: &ConfigNode<'_>,
+    items: &StreamedList<'_>,
+    context: &EgressContext<'_>,
+    read: &RefCell<Rules<'_>>,
+) -> Option<()> {
+    // If it is not a list, that is reported, and there are no items.
+    let _empty = node.items()?;
+    if items.count() > MAX_RESOURCES {
+        let problem = format!("has {} items, the limit is {MAX_RESOURCES}", items.count());
+        node.error_as(ErrorCode::LimitExceeded, problem);
+        return None;
+    }
+    let names = RefCell::new(OrderedMap::default());
+    let complete = Cell::new(true);
+    let all_came = node.for_each_item(items, &|position, item| {
+        // What an item holds is read with it.
+        if position.within.is_some() {
+            return;
+        }
+        let Some(rule) = Rule::read(item, position.index, context) else {
+            complete.set(false);
+            return;
         };
-        if let Some(earlier) = names.insert(rule.name.policy().clone(), number) {
+        if let Some(earlier) = names.borrow_mut().insert(rule.name.policy().clone(), position.index) {
             item.error_as(
                 ErrorCode::DuplicateResource,
                 format!(
@@ -286,9 +315,9 @@ fn read_rules(node: &ConfigNode<'_>, context: &EgressContext<'_>, read: &mut Rul
                 ),
             );
         }
-        read.list.push(rule);
-    }
-    complete.then_some(())
+        read.borrow_mut().add(rule);
+    });
+    (all_came && complete.get()).then_some(())
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ pub(crate) mod sorted_json;
 pub(crate) mod walk;
 
 use std::any::Any;
+use std::borrow::Cow;
 
 use crate::attributes::jwt_claims::ClaimSource;
 use crate::attributes::names::MetadataKey;
@@ -88,13 +89,13 @@ pub(crate) fn matches(
         if RequestPrincipal::of(&claims)?.is_none() {
             return Ok(false);
         }
-        let text = |name| claims.value(&[name]).and_then(Value::as_str).unwrap_or_default();
-        let (issuer, subject) = (text("iss"), text("sub"));
+        let values = [claims.value(&["iss"])?, claims.value(&["sub"])?];
+        let [issuer, subject] = values.each_ref().map(|one| one.as_deref().and_then(Value::as_str).unwrap_or_default());
         return Ok(principals.iter().any(|pattern| pattern.matches(&(issuer, subject))));
     }
     if let Some(FieldValues { field, patterns }) = any.downcast_ref::<FieldValues<Metadata>>() {
         let value = match &field.key {
-            MetadataKey::Claim(names) => ClaimSource::default().claims(request)?.value(names).cloned(),
+            MetadataKey::Claim(names) => ClaimSource::default().claims(request)?.value(names)?.map(Cow::into_owned),
             MetadataKey::Filter { filter, key } => request.metadata()?.value(filter, key)?,
         };
         return Ok(value.is_some_and(|value| match &field.key {

@@ -134,6 +134,8 @@ impl<P: Plugin> Vm<P> {
                 return false;
             }
         };
+        // Updates that follow each other sooner than a tick would pile up otherwise.
+        self.drop_stale_plugins(context);
         let fingerprint = fingerprint(&configuration);
         match P::configure(self.host, configuration) {
             Ok(plugin) => {
@@ -187,13 +189,13 @@ impl<P: Plugin> Vm<P> {
     ///
     /// The callback that announces its end is called at the end of every request too, and each call costs, so the module
     /// does not export it.
-    fn drop_stale_plugins(&self, ticking: u32) {
+    fn drop_stale_plugins(&self, current: u32) {
         if self.plugins.borrow().len() < 2 {
             return;
         }
-        let is_stale = |(root, _): &mut (u32, Box<P>)| *root != ticking && !self.host.context_exists(*root);
+        let is_stale = |(root, _): &mut (u32, Box<P>)| *root != current && !self.host.context_exists(*root);
         let stale: Vec<_> = self.plugins.borrow_mut().extract_if(.., is_stale).collect();
-        self.host.set_effective_context(ticking);
+        self.host.set_effective_context(current);
         stale.iter().for_each(|(_, plugin)| plugin.on_tick());
     }
 

@@ -22,8 +22,8 @@ impl DynamicMetadata {
         protobuf_struct::find_metadata(&self.0, filter, key).ok_or(MALFORMED)
     }
 
-    /// Returns the object of everything that `filter` set. Fails if the bytes are not a valid message.
-    pub(crate) fn of_filter(&self, filter: &str) -> Result<Option<Value>, AttributeError> {
+    /// Returns the wire form of the Struct of everything that `filter` set. Fails if the bytes are not a valid message.
+    pub(crate) fn of_filter(&self, filter: &str) -> Result<Option<&[u8]>, AttributeError> {
         protobuf_struct::find_filter_metadata(&self.0, filter).ok_or(MALFORMED)
     }
 }

@@ -1,6 +1,5 @@
 //! Claims of a validated JWT, and their location in dynamic metadata.
 
-use std::borrow::Cow;
 use std::rc::Rc;
 
 use base64::Engine;
@@ -12,7 +11,7 @@ use crate::attributes::names::HeaderName;
 use crate::attributes::request::Request;
 use crate::config::printable::printable;
 use crate::config::reader::{ConfigNode, Object};
-use crate::config::value::{Number, Value};
+use crate::config::value::Value;
 use crate::identity::error::EvalError;
 
 /// Metadata namespace of Envoy's JWT filter, and the key under which Istio makes it store the payload
@@ -99,7 +98,10 @@ impl ClaimSource {
         if let Some(known) = request.memo().and_then(|memo| memo.claims.clone()) {
             return known;
         }
-        let claims = self.read_claims(request).map(Rc::new);
+        let claims = self.read_claims(request).and_then(|claims| {
+            claims.check_words(&self.space_delimited)?;
+            Ok(Rc::new(claims))
+        });
         if let Some(memo) = request.memo() {
             memo.claims = Some(claims.clone());
         }
@@ -116,7 +118,7 @@ impl ClaimSource {
                 [] => Ok(Claims::default()),
                 [payload] => {
                     let json = BASE64.decode(payload).map_err(|_| unreadable("its header is not base64"))?;
-                    Claims::of_payload(&json).ok_or(unreadable("its header is not a JSON object").into())
+                    Ok(Claims::of_payload(&json)?)
                 }
                 _ => Err(unreadable("its header comes several times").into()),
             },
@@ -136,9 +138,9 @@ impl ClaimSource {
                 PayloadLocation::Header(name) => format!("{token} (header {} is absent)", name.as_str()),
             });
         }
-        let claim = |name: &'static str| match claims.value(&[name]).and_then(Value::as_str) {
-            Some(text) => format!("{name} {}", printable(text.as_bytes())),
-            None => format!("no {name}"),
+        let claim = |name: &'static str| match claims.value(&[name]).ok().flatten().as_deref() {
+            Some(Value::Text(text)) => format!("{name} {}", printable(text.as_bytes())),
+            _ => format!("no {name}"),
         };
         Some(format!("with a token of {} and {}", claim("iss"), claim("sub")))
     }
@@ -155,89 +157,3 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::URL_SAFE,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
-
-/// Values of a claim as policies compare them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct ClaimTexts<'v> {
-    /// Itself, or its elements where it is a list.
-    pub(crate) texts: Vec<Cow<'v, str>>,
-    /// True if a number is ambiguous: its double stands for more than one integer.
-    pub(crate) is_unknown: bool,
-}
-
-impl<'v> ClaimTexts<'v> {
-    /// A claim is a text, `true`, `false` or a whole number in decimal digits, however that was written; in a list each
-    /// element is. Of anything else nothing can be compared. A text of `space_delimited` is the list of its words.
-    pub(crate) fn of(value: &'v Value, space_delimited: bool) -> Self {
-        let mut found = Self::default();
-        match value {
-            Value::List(items) => {
-                found.texts.reserve(items.len());
-                items.iter().for_each(|item| found.add(item));
-            }
-            Value::Text(text) if space_delimited => {
-                found.texts.extend(text.split(' ').filter(|word| !word.is_empty()).map(Cow::Borrowed));
-            }
-            value => found.add(value),
-        }
-        found
-    }
-
-    fn add(&mut self, value: &'v Value) {
-        /// Smallest magnitude at which a double stands for more than one integer.
-        const INEXACT: u64 = 1 << 53;
-        let text = match value {
-            Value::Text(text) => Cow::Borrowed(text.as_str()),
-            Value::Bool(value) => Cow::Owned(value.to_string()),
-            Value::Number(number) => match **number {
-                Number::Whole(number) if number < INEXACT => Cow::Owned(number.to_string()),
-                Number::Negative(number) if number.unsigned_abs() < INEXACT => Cow::Owned(number.to_string()),
-                Number::NonInteger => return,
-                Number::Whole(_) | Number::Negative(_) | Number::Inexact => {
-                    self.is_unknown = true;
-                    return;
-                }
-            },
-            Value::Null | Value::List(_) | Value::Object(_) => return,
-        };
-        self.texts.push(text);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_claim_is_a_text_a_truth_value_or_a_whole_number() {
-        let rows: [(&str, bool, &[&str], bool); 22] = [
-            (r#""admin""#, false, &["admin"], false),
-            ("true", false, &["true"], false),
-            ("false", false, &["false"], false),
-            ("7", false, &["7"], false),
-            ("-7", false, &["-7"], false),
-            ("7.0", false, &["7"], false),
-            ("1e3", false, &["1000"], false),
-            ("-0", false, &["0"], false),
-            ("9007199254740991", false, &["9007199254740991"], false),
-            ("9007199254740993", false, &[], true),
-            ("-9007199254740993", false, &[], true),
-            ("1e300", false, &[], true),
-            ("1.5", false, &[], false),
-            ("null", false, &[], false),
-            (r#"{"a": "b"}"#, false, &[], false),
-            (r#"["a", 1, true, ["b"], null, 1e20]"#, false, &["a", "1", "true"], true),
-            (r#""read guest""#, false, &["read guest"], false),
-            (r#""read guest""#, true, &["read", "guest"], false),
-            (r#""  read   guest ""#, true, &["read", "guest"], false),
-            (r#"" ""#, true, &[], false),
-            (r#"["read guest"]"#, true, &["read guest"], false),
-            ("7", true, &["7"], false),
-        ];
-        for (json, space_delimited, texts, is_unknown) in rows {
-            let value = Value::of_json(json.as_bytes()).expect(json);
-            let expected = ClaimTexts { texts: texts.iter().map(|text| Cow::Borrowed(*text)).collect(), is_unknown };
-            assert_eq!(ClaimTexts::of(&value, space_delimited), expected, "{json}");
-        }
-    }
-}

@@ -9,7 +9,7 @@ use crate::identity::error::EvalError;
 
 /// Facts that the policies of one configuration have found about one request. A [`Request`](crate::Request) that keeps one
 /// from the decision to the reason saves looking again; it is of no use for another request or another configuration.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct RequestMemo {
     /// The claims of the token, or why they cannot be read.
     pub(crate) claims: Option<Result<Rc<Claims>, EvalError>>,

@@ -61,6 +61,9 @@ pub(crate) fn describe_peer(request: &mut dyn Request) -> String {
     }
 }
 
+/// The note that a value took all steps that its comparison may take.
+pub(crate) const TOO_MANY_STEPS: &str = "a value takes too many steps to compare with all patterns: it counts as matched to deny, and as not matched to allow";
+
 /// The reading of a value that decides, with the remedy in a policy or a configuration.
 pub(crate) fn describe_reading(subject: &str, reading: &[u8], remedy: &str) -> String {
     format!("the {subject} can also be read as {}{remedy}", printable(reading))

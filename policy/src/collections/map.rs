@@ -35,7 +35,8 @@ fn hash_of(slot: &(u32, u32)) -> u64 {
     u64::from(slot.0) << 32 | u64::from(slot.0)
 }
 
-fn hashed<Q: Hash + ?Sized>(key: &Q) -> u32 {
+/// Returns the hash of a key.
+pub(crate) fn hashed<Q: Hash + ?Sized>(key: &Q) -> u32 {
     folded(FxBuildHasher.hash_one(key))
 }
 

@@ -4,6 +4,7 @@ pub(crate) mod canonical;
 pub(crate) mod position;
 pub(crate) mod protobuf_struct;
 mod read_mode;
+pub(crate) mod struct_view;
 mod yaml_text;
 
 use std::cell::Cell;
@@ -34,13 +35,23 @@ impl Value {
         bytes: &'b [u8],
         key: &'static str,
     ) -> Result<(Self, StreamedList<'b>), ConfigErrors> {
-        let count = Cell::new(0);
-        let counting = |_: &Position<'_>, _| count.set(count.get() + 1);
-        let (document, form) = read(bytes, &|| {
-            count.set(0);
-            ReadMode { stream: Stream::Under(key), retain_items: false, sink: Some(&counting), ..ReadMode::whole() }
-        })?;
-        Ok((document, StreamedList { bytes, key, form, count: count.get() }))
+        let (document, form, count) = read_apart(bytes, [Some(key), None])?;
+        Ok((document, StreamedList { bytes, key, form, count }))
+    }
+
+    /// Reads a configuration without the items of two lists.
+    pub(crate) fn parse_streaming_two<'b>(
+        bytes: &'b [u8],
+        keys: [&'static str; 2],
+    ) -> Result<(Self, [StreamedList<'b>; 2]), ConfigErrors> {
+        let (document, form, _) = read_apart(bytes, keys.map(Some))?;
+        let lists = keys.map(|key| {
+            let list = StreamedList { bytes, key, form, count: 0 };
+            let count = Cell::new(0);
+            list.each(&|position, _| count.set(count.get() + usize::from(position.within.is_none())));
+            StreamedList { count: count.get(), ..list }
+        });
+        Ok((document, lists))
     }
 
     /// Reads a JSON text, or `None` where it is none.
@@ -66,8 +77,12 @@ impl StreamedList<'_> {
 
     /// Reads them one after the other; `sink` gets each before the next one is read.
     pub(crate) fn each(&self, sink: &dyn Fn(&Position<'_>, Value)) {
-        let reading =
-            ReadMode { retain: false, stream: Stream::Under(self.key), sink: Some(sink), ..ReadMode::whole() };
+        let reading = ReadMode {
+            retain: false,
+            stream: Stream::Under([Some(self.key), None]),
+            sink: Some(sink),
+            ..ReadMode::whole()
+        };
         // It was read before, and is the same.
         let _nothing = match self.form {
             Form::Json => read_json(self.bytes, reading).ok(),
@@ -81,6 +96,17 @@ impl StreamedList<'_> {
 enum Form {
     Json,
     Struct,
+}
+
+/// Reads a configuration without the items under `keys`, which are checked and counted.
+fn read_apart(bytes: &[u8], keys: [Option<&'static str>; 2]) -> Result<(Value, Form, usize), ConfigErrors> {
+    let count = Cell::new(0);
+    let counting = |_: &Position<'_>, _| count.set(count.get() + 1);
+    let (document, form) = read(bytes, &|| {
+        count.set(0);
+        ReadMode { stream: Stream::Under(keys), retain_items: false, sink: Some(&counting), ..ReadMode::whole() }
+    })?;
+    Ok((document, form, count.get()))
 }
 
 fn read<'r>(bytes: &[u8], reading: &dyn Fn() -> ReadMode<'r>) -> Result<(Value, Form), ConfigErrors> {

@@ -48,22 +48,14 @@ impl From<AttributeError> for DestinationError {
 
 impl EgressPolicy {
     pub(crate) fn new(
-        rules: &[Rule],
+        rules: RulesCompiler,
         addresses: ServiceAddresses,
         sources: Option<Sources>,
         settings: EgressSettings,
     ) -> Self {
-        let mut builder = RuleSetBuilder::default();
-        for (position, rule) in (0_u32..).zip(rules) {
-            builder.add_policy(rule.action, rule.mode);
-            let conjunctions = conjunctions(rule);
-            builder.add_rule(position, rule.action, rule.mode, conjunctions.iter().map(Vec::as_slice));
-        }
-        let names = rules.iter().map(|rule| rule.name.clone()).collect();
+        let RulesCompiler { builder, names, has_tls_rules } = rules;
         // The mode of a request depends on its source.
         let compiled = builder.finish(names, DefaultAction::Deny, EnforcementMode::Enforce);
-        let mut ports = rules.iter().flat_map(|rule| &rule.entries).flat_map(|entry| &entry.ports);
-        let has_tls_rules = ports.any(|port| port.is_for_tls_alone());
         Self { rules: compiled, addresses, sources, settings, has_tls_rules }
     }
 
@@ -276,16 +268,34 @@ fn by_mode(mode: SourceMode, denial: EgressDenial<'_>) -> Decision<EgressDenial<
     }
 }
 
-/// Each source of the rule with each of its entries.
-fn conjunctions(rule: &Rule) -> Vec<Vec<Predicate>> {
-    let mut conjunctions = Vec::with_capacity(rule.entries.len() * rule.sources.len());
-    for Entry { hosts, ports } in &rule.entries {
-        let hosts = hosts.iter().map(|hosts| Predicate::among(FieldValues::shared(DestinationHost, hosts.clone())));
-        let ports = Predicate::among(FieldValues::shared(DestinationPort, ports.clone()));
-        let destination: Vec<_> = hosts.chain([ports]).collect();
-        conjunctions.extend(rule.sources.iter().map(|source| [destination.as_slice(), source].concat()));
+/// Compiles rules one by one, in the order in which they are reported.
+#[derive(Default)]
+pub(crate) struct RulesCompiler {
+    builder: RuleSetBuilder,
+    names: Vec<RuleName>,
+    has_tls_rules: bool,
+}
+
+impl RulesCompiler {
+    /// Adds a rule, and keeps nothing else of it.
+    pub(crate) fn add(&mut self, rule: Rule) {
+        let Rule { name, action, mode, sources, entries } = rule;
+        self.has_tls_rules |= entries.iter().flat_map(|entry| &entry.ports).any(|port| port.is_for_tls_alone());
+        self.builder.add_policy(action, mode);
+        let position = u32::try_from(self.names.len()).unwrap_or(u32::MAX);
+        let destinations: Vec<Vec<Predicate>> = entries.into_iter().map(destination).collect();
+        // Each source with each of the entries, one at a time.
+        let conjunctions = destinations
+            .iter()
+            .flat_map(|destination| sources.iter().map(|source| [destination.as_slice(), source.as_slice()].concat()));
+        self.builder.add_rule(position, action, mode, conjunctions);
+        self.names.push(name);
     }
-    conjunctions
+}
+
+fn destination(entry: Entry) -> Vec<Predicate> {
+    let hosts = entry.hosts.into_iter().map(|hosts| Predicate::among(FieldValues::shared(DestinationHost, hosts)));
+    hosts.chain([Predicate::among(FieldValues::shared(DestinationPort, entry.ports))]).collect()
 }
 
 /// A TLS passthrough connection goes to its SNI, on the port to which it was addressed.

@@ -1,5 +1,6 @@
 //! The names that DNS has to answer with the address of a gateway, so that clients connect to it.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use crate::authz::engine::rule::Action;
@@ -8,6 +9,7 @@ use crate::config::enforcement_mode::EnforcementMode;
 use crate::egress::authority::Host;
 use crate::egress::entry::Entry;
 use crate::egress::host_pattern::DestinationPattern;
+use crate::egress::rule::Rule;
 use crate::egress::sources::SourceMode;
 use crate::egress::{Configuration, load};
 
@@ -46,7 +48,9 @@ pub struct DnsNames(BTreeMap<Key, Vec<String>>);
 impl DnsNames {
     /// Adds the names of a configuration. Fails with all diagnostics, as the filter does.
     pub fn add(&mut self, json: &[u8]) -> Result<(), ConfigErrors> {
-        let Configuration { rules, settings, sources, .. } = load(json, MAX_ERRORS_KEPT)?;
+        let rules = RefCell::new(Vec::new());
+        let add = |rule| rules.borrow_mut().push(rule);
+        let Configuration { settings, sources, .. } = load(json, MAX_ERRORS_KEPT, &add)?;
         if settings.mode == EnforcementMode::Report {
             self.put((Vec::new(), true), "mode: report".to_owned());
         }
@@ -59,7 +63,7 @@ impl DnsNames {
                 self.put(covering.key, "gatewayNames".to_owned());
             }
         }
-        for rule in rules.list.iter().filter(|rule| rule.action == Action::Allow) {
+        for rule in rules.into_inner().iter().filter(|rule: &&Rule| rule.action == Action::Allow) {
             let policy = rule.name.policy();
             for pattern in rule.entries.iter().flat_map(narrowest_list) {
                 if let Some(covering) = Covering::of(pattern) {

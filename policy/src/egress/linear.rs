@@ -1,5 +1,7 @@
 //! `egress-allowlist` by the linear reading.
 
+use std::cell::RefCell;
+
 use crate::attributes::request::Request;
 use crate::authz::engine::rule::Action;
 use crate::authz::engine::rule::DefaultAction;
@@ -27,11 +29,14 @@ impl LinearEgressAllowlist {
     /// Reads a configuration. Returns `None` for one that is refused, and for one with `sources` or
     /// `serviceEntryAddresses: host`, which it does not judge.
     pub fn parse(json: &[u8]) -> Option<Self> {
-        let configuration = load(json, MAX_ERRORS_KEPT).ok()?;
+        let rules = RefCell::new(Vec::new());
+        let add = |rule| rules.borrow_mut().push(rule);
+        let configuration = load(json, MAX_ERRORS_KEPT, &add).ok()?;
         if configuration.sources.is_some() || configuration.settings.leads_to_hosts {
             return None;
         }
-        Some(Self { rules: configuration.rules.list, settings: configuration.settings })
+        let settings = configuration.settings;
+        Some(Self { rules: rules.into_inner(), settings })
     }
 
     /// Decides a request or a connection that passes through.

@@ -52,10 +52,18 @@ pub(crate) struct Rule {
     pub(crate) entries: Vec<Entry>,
 }
 
-/// Rules in the order in which they are reported.
-#[derive(Default)]
-pub(crate) struct Rules {
-    pub(crate) list: Vec<Rule>,
+/// Rules in the order in which they are reported. Each goes to the consumer as soon as it is read: all of them at once
+/// would be most of the memory that a configuration takes.
+pub(crate) struct Rules<'r> {
+    consumer: &'r dyn Fn(Rule),
+    /// Number of rules.
+    pub(crate) count: usize,
+    /// Number of rules in report mode.
+    pub(crate) reported: usize,
+    /// Number of listed hosts.
+    pub(crate) hosts: usize,
+    /// Number of combinations of a source and an entry.
+    clauses: usize,
     /// Number of resources that the rules come from.
     pub(crate) resources: usize,
     /// Parts of them that are left out.
@@ -115,10 +123,29 @@ fn read_ports(node: &ConfigNode<'_>) -> Option<Vec<PortPattern>> {
     Some(ports?.into_iter().map(|port| PortPattern::Number { port, protocols: ProtocolSet::Any }).collect())
 }
 
-impl Rules {
-    /// Returns the number of listed hosts.
-    pub(crate) fn hosts(&self) -> usize {
-        self.list.iter().flat_map(|rule| &rule.entries).flat_map(|entry| &entry.hosts).map(Vec::len).sum()
+impl<'r> Rules<'r> {
+    /// Returns no rules, and a consumer for those to come.
+    pub(crate) fn new(consumer: &'r dyn Fn(Rule)) -> Self {
+        Self {
+            consumer,
+            count: 0,
+            reported: 0,
+            hosts: 0,
+            clauses: 0,
+            resources: 0,
+            notes: LoadNotes::default(),
+            addresses: ServiceAddressesBuilder::default(),
+            cluster_wide: OrderedMap::default(),
+        }
+    }
+
+    /// Adds a rule.
+    pub(crate) fn add(&mut self, rule: Rule) {
+        self.count += 1;
+        self.reported += usize::from(rule.mode == EnforcementMode::Report);
+        self.hosts += rule.entries.iter().flat_map(|entry| &entry.hosts).map(Vec::len).sum::<usize>();
+        self.clauses += rule.sources.len() * rule.entries.len();
+        (self.consumer)(rule);
     }
 
     /// Reads a resource and adds its rules.
@@ -136,7 +163,7 @@ impl Rules {
         }
         // Without a name the rest is read for its errors.
         let (named, name) = (name.is_some(), name.unwrap_or_else(|| PolicyName::of_cluster_resource("")));
-        let before = self.list.len();
+        let before = self.clauses;
         let read = match kind {
             "ServiceEntry" => ServiceEntry::read(object, &name, context, &mut self.notes)
                 .map(|entry| self.add_service_entry(entry, context)),
@@ -144,9 +171,9 @@ impl Rules {
                 .map(|policy| self.add_network_policy(policy, context)),
         };
         self.resources += 1;
-        let added = self.list.get(before..).unwrap_or_default();
-        let clauses = added.iter().map(|rule| rule.sources.len() * rule.entries.len()).sum();
-        context.clauses.add(clauses, LISTS, &|problem| object.error_as(ErrorCode::LimitExceeded, problem))?;
+        context
+            .clauses
+            .add(self.clauses - before, LISTS, &|problem| object.error_as(ErrorCode::LimitExceeded, problem))?;
         read.filter(|()| named)
     }
 
@@ -163,7 +190,7 @@ impl Rules {
                 vec![vec![of_principals(principals, false, context)]]
             }
         };
-        self.add(name, 0, sources, vec![Entry { hosts: vec![hosts], ports }]);
+        self.allow(name, 0, sources, vec![Entry { hosts: vec![hosts], ports }]);
     }
 
     fn add_network_policy(&mut self, policy: CiliumNetworkPolicy, context: &EgressContext<'_>) {
@@ -171,13 +198,13 @@ impl Rules {
         for (number, spec) in specs.into_iter().enumerate() {
             let tests = spec.tests.into_iter();
             let source = tests.map(|test| of_principals(test.principals.into_iter(), test.negated, context)).collect();
-            self.add(name.clone(), number, vec![source], spec.entries);
+            self.allow(name.clone(), number, vec![source], spec.entries);
         }
     }
 
-    fn add(&mut self, name: PolicyName, number: usize, sources: Dnf, entries: Vec<Entry>) {
+    fn allow(&mut self, name: PolicyName, number: usize, sources: Dnf, entries: Vec<Entry>) {
         let name = RuleName::new(name, RuleLabel::Number(number));
-        self.list.push(Rule { name, action: Action::Allow, mode: EnforcementMode::Enforce, sources, entries });
+        self.add(Rule { name, action: Action::Allow, mode: EnforcementMode::Enforce, sources, entries });
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::attributes::dynamic_metadata::DynamicMetadata;
 use crate::attributes::request::{HeaderValues, Request};
+use crate::attributes::request_memo::RequestMemo;
 use crate::egress::request::{EgressProtocol, EgressRequest};
 use crate::identity::error::{AttributeError, UnauthenticatedReason};
 use crate::identity::peer::Peer;
@@ -26,6 +27,8 @@ pub(crate) struct FakeRequest {
     pub(crate) path: Option<Vec<u8>>,
     pub(crate) headers: Vec<(&'static str, Vec<u8>)>,
     pub(crate) mark: Option<Vec<u8>>,
+    /// Facts that are kept from the decision to its reason, for one policy.
+    pub(crate) memo: Option<RequestMemo>,
     /// The attributes that cannot be read.
     pub(crate) failing: Vec<&'static str>,
     /// The attributes that were read, in order.
@@ -54,6 +57,7 @@ impl FakeRequest {
             path: bytes("/"),
             headers: Vec::new(),
             mark: None,
+            memo: None,
             failing: Vec::new(),
             read: Vec::new(),
         }
@@ -130,6 +134,10 @@ impl Request for FakeRequest {
     fn time(&mut self) -> Result<Duration, AttributeError> {
         self.record("time")?;
         Ok(self.time)
+    }
+
+    fn memo(&mut self) -> Option<&mut RequestMemo> {
+        self.memo.as_mut()
     }
 
     fn metadata(&mut self) -> Result<&DynamicMetadata, AttributeError> {

@@ -189,6 +189,19 @@ fn plugins_of_gone_root_contexts_are_flushed_and_dropped() {
 }
 
 #[test]
+fn updates_without_a_tick_between_them_leave_no_plugins_behind() {
+    let (vm, host) = vm(&[(2, "allow")]);
+    for context in 3..50 {
+        host.contexts.borrow_mut().insert(context);
+        assert!(configure(&vm, context, "allow"));
+        // Envoy has both until the new one has taken over.
+        host.contexts.borrow_mut().remove(&(context - 1));
+        assert!(vm.plugins.borrow().len() <= 2, "{} plugins", vm.plugins.borrow().len());
+        assert_eq!(request(&vm, 1_000 + context, context), Action::Continue);
+    }
+}
+
+#[test]
 fn a_denied_connection_is_closed_and_stays_paused() {
     let (vm, host) = vm(&[(2, "deny")]);
     vm.on_context_create(100, 2);

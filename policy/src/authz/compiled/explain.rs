@@ -97,7 +97,7 @@ fn closest_rule(rules: &RuleSet, names_repeat: bool, request: &mut dyn Request) 
         |condition: &&Condition<FieldId>| operation_fails && is_operation(condition) || failing.contains(condition);
     let name = rules.rule(clause.rule).map(|rule| short_name(rule.policy(), names_repeat)).unwrap_or_default();
     let requirements = rules.descriptions.join_requirements(clause.conditions().iter().filter(is_told));
-    let reading = match rules.fields.has_several_readings(request) {
+    let reading = match rules.may_be_read_otherwise(request) {
         true => failing.iter().find_map(|condition| rules.describe_reading(condition, request)),
         false => None,
     };

@@ -31,6 +31,11 @@ impl<'l> Lookups<'l> {
         Self { fields, request, cached, decided, matched: FieldMatches::default() }
     }
 
+    /// Reports whether a value was not compared to the end in the decision.
+    pub(crate) fn are_incomplete(&self) -> bool {
+        self.decided.as_ref().is_some_and(|known| known.0.iter().any(|(_, found)| found.uncompared))
+    }
+
     /// Keeps the lookups made so far with the request, for the reason of the decision that they led to.
     pub(crate) fn keep(self) {
         let mut known = self.matched.into_entries();

@@ -1,7 +1,7 @@
 //! Compiled rules, and how a request is decided by them.
 
 use crate::attributes::request::Request;
-use crate::attributes::wording::MAX_RULES_EXPLAINED;
+use crate::attributes::wording::{MAX_RULES_EXPLAINED, TOO_MANY_STEPS};
 use crate::authz::decision::Decision;
 use crate::authz::engine::descriptions::Descriptions;
 use crate::authz::engine::field_set::{FieldId, FieldSet};
@@ -190,19 +190,29 @@ impl RuleSet {
 
     /// Describes the reading of the request by which a DENY rule matches; `None` if the original request matches.
     pub(crate) fn deny_reading(&self, rule: &RuleName, request: &mut dyn Request) -> Option<String> {
-        if !self.fields.has_several_readings(request) {
+        if !self.may_be_read_otherwise(request) {
             return None;
         }
         let conditions = self.matching_deny_conditions(rule, &mut self.lookups(None, request)).ok()?;
         conditions.iter().find_map(|condition| self.describe_reading(condition, request))
     }
 
-    /// Describes the reading of the request that decides a condition.
+    /// Reports whether a value of the request has several readings, or was not compared to the end.
+    pub(crate) fn may_be_read_otherwise(&self, request: &mut dyn Request) -> bool {
+        self.fields.has_several_readings(request) || self.lookups(None, request).are_incomplete()
+    }
+
+    /// Describes the reading of the request that decides a condition, or says that its value was not compared to the end.
     pub(crate) fn describe_reading(&self, condition: &Condition<FieldId>, request: &mut dyn Request) -> Option<String> {
         let meets = |matched: &[ValueId]| self.sets.meets(condition.set, matched);
         let list = ValueList { of: condition.of, meets: &meets };
         let has_template = self.descriptions.describe(condition).contains("{*}");
-        self.fields.index(condition.field).ok()?.describe_reading(request, &list, has_template)
+        let reading = self.fields.index(condition.field).ok()?.describe_reading(request, &list, has_template);
+        reading.or_else(|| {
+            let mut lookups = self.lookups(None, request);
+            let found = lookups.matched(condition.field).ok()?;
+            found.uncompared.then(|| TOO_MANY_STEPS.to_owned())
+        })
     }
 
     /// Returns the clause with the most holding conditions among the first ones of an index. Clauses in which a

@@ -64,18 +64,18 @@ impl RuleSetBuilder {
 
     /// Adds the conjunctions of a rule, which is named by its position among the rules that [`finish`](Self::finish)
     /// gets.
-    pub(crate) fn add_rule<'p>(
+    pub(crate) fn add_rule(
         &mut self,
         rule: u32,
         action: Action,
         mode: EnforcementMode,
-        conjunctions: impl Iterator<Item = &'p [Predicate]>,
+        conjunctions: impl Iterator<Item: AsRef<[Predicate]>>,
     ) {
         self.interned = OrderedMap::default();
         for predicates in conjunctions {
             // An explanation looks at the first clauses alone; the others need no words.
             let explained = action == Action::Allow && self.clauses(action, mode).len() < MAX_RULES_EXPLAINED;
-            let clause = self.clause(predicates, action, rule, explained);
+            let clause = self.clause(predicates.as_ref(), action, rule, explained);
             self.clauses(action, mode).push(clause);
         }
     }

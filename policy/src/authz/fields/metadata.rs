@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::rc::Rc;
 
-use crate::attributes::jwt_claims::{ClaimSource, ClaimTexts};
+use crate::attributes::claims::Claims;
+use crate::attributes::jwt_claims::ClaimSource;
 use crate::attributes::names::MetadataKey;
 use crate::attributes::request::Request;
 use crate::authz::engine::field::{AnyFieldValues, FieldIndex, FieldValues, MatchField};
@@ -13,7 +14,7 @@ use crate::authz::fields::reader::{ConditionReader, FieldContext, NamedCondition
 use crate::config::reader::ConfigNode;
 use crate::config::string_list::read_values;
 use crate::config::value::Value;
-use crate::identity::error::EvalError;
+use crate::identity::error::{AttributeError, EvalError};
 use crate::matcher::field_match::FieldMatch;
 use crate::matcher::string_index::StringIndex;
 use crate::matcher::string_pattern::StringPattern;
@@ -93,8 +94,8 @@ pub(crate) struct Index {
     alone: StringIndex,
     listed: StringIndex,
     all: Box<[ValueId]>,
-    /// For a claim, true if it is a space-delimited list; `None` for other keys.
-    claim: Option<bool>,
+    /// True for a claim that is a space-delimited list.
+    is_words: bool,
 }
 
 impl Index {
@@ -108,47 +109,73 @@ impl Index {
             let here = patterns.iter().filter(|(pattern, _)| pattern.shape != other);
             StringIndex::new(here.map(|(pattern, id)| (pattern.text.clone(), *id)).collect())
         };
-        let claim = match key {
-            MetadataKey::Claim(names) => Some(claims.is_space_delimited(names)),
-            MetadataKey::Filter { .. } => None,
+        let (is_claim, is_words) = match key {
+            MetadataKey::Claim(names) => (true, claims.is_space_delimited(names)),
+            MetadataKey::Filter { .. } => (false, false),
         };
-        let all = patterns.iter().filter(|_| claim.is_some()).map(|(_, id)| *id).collect();
+        let all = patterns.iter().filter(|_| is_claim).map(|(_, id)| *id).collect();
         // Every text of a claim is compared alike.
-        let listed = if claim.is_some() { StringIndex::default() } else { index(Shape::Alone) };
-        Self { alone: index(Shape::Listed), listed, all, claim }
+        let listed = if is_claim { StringIndex::default() } else { index(Shape::Alone) };
+        Self { alone: index(Shape::Listed), listed, all, is_words }
     }
 
-    /// Adds the patterns that match a value. An ambiguous number matches every pattern to deny, and none to allow.
-    pub(crate) fn lookup(&self, value: Option<&Value>, found: &mut FieldMatch) {
-        let Some(value) = value else { return };
-        if let Some(is_words) = self.claim {
-            let ClaimTexts { texts, is_unknown } = ClaimTexts::of(value, is_words);
-            look_up_all(&self.alone, texts.iter().map(|text| &**text), &mut found.any);
-            if is_unknown {
-                let known = std::mem::replace(&mut found.any, self.all.iter().copied().collect());
-                found.each = [known].into();
-            }
-            return;
+    /// Adds the patterns that match a claim. An ambiguous number matches every pattern to deny, and none to allow.
+    pub(crate) fn look_up_claim(
+        &self,
+        claims: &Claims,
+        names: &[Box<str>],
+        found: &mut FieldMatch,
+    ) -> Result<(), AttributeError> {
+        let mut texts = TextLookup::new(&self.alone, &mut found.any);
+        let is_ambiguous = claims.each_text(names, self.is_words, &mut |text| texts.add(text))?;
+        texts.finish();
+        if is_ambiguous {
+            let known = std::mem::replace(&mut found.any, self.all.iter().copied().collect());
+            found.each = [known].into();
         }
+        Ok(())
+    }
+
+    /// Adds the patterns that match a value of another filter's metadata.
+    pub(crate) fn lookup(&self, value: Option<&Value>, found: &mut FieldMatch) {
         match value {
-            Value::Text(text) => look_up_all(&self.alone, [text.as_str()].into_iter(), &mut found.any),
-            Value::List(items) => {
-                look_up_all(&self.listed, items.iter().filter_map(Value::as_str), &mut found.any);
+            Some(Value::Text(text)) => TextLookup::new(&self.alone, &mut found.any).add(text),
+            Some(Value::List(items)) => {
+                let mut texts = TextLookup::new(&self.listed, &mut found.any);
+                items.iter().filter_map(Value::as_str).for_each(|text| texts.add(text));
+                texts.finish();
             }
             _ => {}
         }
     }
 }
 
-fn look_up_all<'t>(index: &StringIndex, texts: impl Iterator<Item = &'t str>, matched: &mut Matched) {
-    let (mut count, mut kept) = (0, matched.len());
-    for text in texts.filter(|text| !text.is_empty()) {
-        index.lookup(text.as_bytes(), matched);
-        once_each_beyond(matched, &mut kept);
-        count += 1;
+/// The lookup of several texts, of which one has to match.
+struct TextLookup<'l> {
+    index: &'l StringIndex,
+    matched: &'l mut Matched,
+    count: usize,
+    kept: usize,
+}
+
+impl<'l> TextLookup<'l> {
+    fn new(index: &'l StringIndex, matched: &'l mut Matched) -> Self {
+        let kept = matched.len();
+        Self { index, matched, count: 0, kept }
     }
-    if count > 1 {
-        once_each(matched);
+
+    fn add(&mut self, text: &str) {
+        if !text.is_empty() {
+            self.index.lookup(text.as_bytes(), self.matched);
+            once_each_beyond(self.matched, &mut self.kept);
+            self.count += 1;
+        }
+    }
+
+    fn finish(self) {
+        if self.count > 1 {
+            once_each(self.matched);
+        }
     }
 }
 
@@ -161,7 +188,9 @@ struct MetadataIndex {
 impl FieldIndex for MetadataIndex {
     fn lookup(&self, request: &mut dyn Request, found: &mut FieldMatch) -> Result<(), EvalError> {
         match &self.key {
-            MetadataKey::Claim(names) => self.patterns.lookup(self.claims.claims(request)?.value(names), found),
+            MetadataKey::Claim(names) => {
+                self.patterns.look_up_claim(&*self.claims.claims(request)?, names, found)?;
+            }
             MetadataKey::Filter { filter, key } => {
                 self.patterns.lookup(request.metadata()?.value(filter, key)?.as_ref(), found);
             }
@@ -250,6 +279,21 @@ mod tests {
         MetadataKey::parse(text).expect("such a key").expect(text)
     }
 
+    /// Looks up a value, given as JSON.
+    fn look_up(index: &Index, key: &MetadataKey, json: &str) -> FieldMatch {
+        let mut found = FieldMatch::default();
+        match key {
+            MetadataKey::Claim(names) => {
+                let payload =
+                    names.iter().rev().fold(json.to_owned(), |value, name| format!(r#"{{"{name}": {value}}}"#));
+                let claims = Claims::of_payload(payload.as_bytes()).expect("an object");
+                index.look_up_claim(&claims, names, &mut found).expect("a claim");
+            }
+            MetadataKey::Filter { .. } => index.lookup(Value::of_json(json.as_bytes()).as_ref(), &mut found),
+        }
+        found
+    }
+
     #[test]
     fn the_index_agrees_with_each_pattern() {
         let claims = ClaimSource::default();
@@ -285,9 +329,8 @@ mod tests {
                 r#"[["admin"]]"#,
                 r#""[admin]""#,
             ] {
+                let found = look_up(&index, &key, value);
                 let value = Value::of_json(value.as_bytes()).expect("JSON");
-                let mut found = FieldMatch::default();
-                index.lookup(Some(&value), &mut found);
                 let lets_in = found.each.first().unwrap_or(&found.any);
                 for (of, found) in [(Quantifier::Any, &found.any), (Quantifier::All, lets_in)] {
                     let matches = |pattern: &MetadataPattern| match &key {
@@ -311,7 +354,6 @@ mod tests {
 
     #[test]
     fn a_claim_is_a_text_or_in_a_list_and_metadata_as_written() {
-        let value = |json: &str| Value::of_json(json.as_bytes()).expect("JSON");
         let filter = key("experimental.envoy.filters.http.x[group]");
         let claim = key("request.auth.claims[group]");
         let rows = [
@@ -331,8 +373,7 @@ mod tests {
         for (key, text, json, expected) in rows {
             let pattern = MetadataPattern::parse(text, key, &ClaimSource::default()).expect(text);
             let index = Index::new(key, &ClaimSource::default(), [(pattern, ValueId(0))].into_iter());
-            let mut found = FieldMatch::default();
-            index.lookup(Some(&value(json)), &mut found);
+            let found = look_up(&index, key, json);
             assert_eq!(!found.any.is_empty(), expected, "{key}: {text} on {json}");
         }
     }

@@ -82,7 +82,7 @@ impl RequestPrincipal {
     ///
     /// Fails if one of them is not a string (RFC 7519, section 4.1).
     pub(crate) fn of(claims: &Claims) -> Result<Option<Self>, AttributeError> {
-        let claim = |name: &str| match claims.value(&[name]) {
+        let claim = |name: &str| match claims.value(&[name])?.map(Cow::into_owned) {
             Some(Value::Text(text)) => Ok(Some(text).filter(|text| !text.is_empty() && !text.contains(BETWEEN))),
             None | Some(Value::Null) => Ok(None),
             Some(_) => Err(AttributeError { attribute: "the token's payload", status: "its iss or sub is not a text" }),

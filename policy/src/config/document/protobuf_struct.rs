@@ -15,6 +15,10 @@ const LENGTH: u64 = 2;
 /// Tag of a text, field 3 of a value.
 const TEXT_TAG: u8 = 3 << 3 | 2;
 
+/// Tags of the key and of the content of a map entry, fields 1 and 2.
+const KEY_TAG: u8 = 1 << 3 | 2;
+const CONTENT_TAG: u8 = 2 << 3 | 2;
+
 /// Reads a Struct, or `None` where the bytes are not one. An unknown field is no Struct of today.
 pub(crate) fn read_struct(bytes: &[u8], reading: ReadMode<'_>) -> Option<Value> {
     structure(bytes, MAX_DEPTH, reading)
@@ -33,12 +37,14 @@ pub(crate) fn find_metadata(bytes: &[u8], filter: &str, key: &str) -> Option<Opt
     }
 }
 
-/// The whole Struct of a filter in the same message: `Some(None)` where there is none.
-pub(crate) fn find_filter_metadata(bytes: &[u8], filter: &str) -> Option<Option<Value>> {
-    match entries(bytes, 1, filter)?.last() {
-        Some(found) => structure(found, MAX_DEPTH, ReadMode::whole()).map(Some),
-        None => Some(None),
-    }
+/// The Struct of a filter in the same message, in its wire form: `Some(None)` where there is none.
+pub(crate) fn find_filter_metadata<'b>(bytes: &'b [u8], filter: &str) -> Option<Option<&'b [u8]>> {
+    entries(bytes, 1, filter).map(|found| found.last().copied())
+}
+
+/// Reads a value, or `None` where the bytes are not one.
+pub(super) fn read_value(bytes: &[u8]) -> Option<Value> {
+    value(bytes, MAX_DEPTH, ReadMode::whole())
 }
 
 /// The values of the entries of a map, field `number` of a message, that are under `key`.
@@ -125,6 +131,13 @@ impl<'b> Message<'b> {
 
 /// Returns the key and the value of a map entry, each empty if absent. `None` if one is repeated.
 pub(super) fn pair(entry: &[u8]) -> Option<(&[u8], &[u8])> {
+    // As serializers write a short one.
+    if let [KEY_TAG, length @ 0..0x80, rest @ ..] = entry
+        && let Some((key, [CONTENT_TAG, length @ 0..0x80, content @ ..])) = rest.split_at_checked(usize::from(*length))
+        && content.len() == usize::from(*length)
+    {
+        return Some((key, content));
+    }
     let mut entry = Message(entry);
     let (mut key, mut content) = (None, None);
     while !entry.is_empty() {
@@ -156,14 +169,19 @@ fn structure(bytes: &[u8], deepest: usize, mut reading: ReadMode<'_>) -> Option<
     Some(Value::Object(entries))
 }
 
+/// The bytes of a value that is a short text, as most are.
+pub(super) fn short_text(value: &[u8]) -> Option<&[u8]> {
+    match value {
+        [TEXT_TAG, length @ 0..0x80, text @ ..] if text.len() == usize::from(*length) => Some(text),
+        _ => None,
+    }
+}
+
 /// `Value { oneof kind { NullValue 1; double 2; string 3; bool 4; Struct 5; ListValue 6; } }`
 ///
 /// Returns `None` if there is more than one kind, which protobuf would merge and no serializer writes.
 fn value(bytes: &[u8], deepest: usize, reading: ReadMode<'_>) -> Option<Value> {
-    // Lists of claims hold short texts for the most part, and a request chooses how many.
-    if let [TEXT_TAG, length @ 0..0x80, text @ ..] = bytes
-        && text.len() == usize::from(*length)
-    {
+    if let Some(text) = short_text(bytes) {
         return Some(reading.text(str::from_utf8(text).ok()?));
     }
     let mut message = Message(bytes);
@@ -241,6 +259,7 @@ mod tests {
         let entries = [
             [field(1, b"mode"), field(2, &broken), field(2, &text)].concat(),
             [field(1, b"\xff"), field(1, b"mode"), field(2, &text)].concat(),
+            [field(1, b"mode"), field(2, b""), text.clone()].concat(),
         ];
         let entries = entries.map(|content| field(1, &content));
         for bytes in values.map(|value| entry("mode", &value)).into_iter().chain(entries) {

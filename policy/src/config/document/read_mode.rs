@@ -30,8 +30,8 @@ pub(crate) struct ReadMode<'r> {
 #[derive(Clone, Copy)]
 pub(crate) enum Stream {
     Nothing,
-    /// The list under this key of an object, the first time that the key is given.
-    Under(&'static str),
+    /// The lists under these keys of an object, the first time that each key is given.
+    Under([Option<&'static str>; 2]),
     /// The items of this list.
     Items,
     /// Contents of `items` of this streamed item.
@@ -48,10 +48,14 @@ impl<'r> ReadMode<'r> {
     /// Returns the mode for the value of an object's key.
     pub(crate) fn of_key(&mut self, key: &str) -> Self {
         let stream = match self.stream {
-            Stream::Under(wanted) if wanted == key => {
-                self.stream = Stream::Nothing;
-                Stream::Items
-            }
+            Stream::Under(mut wanted) => match wanted.iter_mut().find(|wanted| **wanted == Some(key)) {
+                Some(found) => {
+                    *found = None;
+                    self.stream = Stream::Under(wanted);
+                    Stream::Items
+                }
+                None => Stream::Nothing,
+            },
             Stream::Opened if key == ITEMS => {
                 self.stream = Stream::Nothing;
                 Stream::OpenedItems

@@ -68,6 +68,8 @@ refused! {
         "rules[0].hosts: empty list, add a value, or remove the key and the rule with it";
     rule_with_an_unknown_field: rule("hosts: [x.com], port: [1]") =>
         "rules[0].port: unknown field, did you mean \"ports\"?";
+    rule_with_items_of_its_own: rule("hosts: [x.com], items: [{kind: Rule}]") =>
+        "rules[0].items: unknown field, expected name, action, mode, from, hosts or ports";
     port_zero: rule("hosts: [x.com], ports: [0]") =>
         "rules[0].ports[0]: expected a whole number of 1 to 65535, this is `0`";
     port_as_a_string: rule(r#"hosts: [x.com], ports: ["443"]"#) =>

@@ -1,6 +1,7 @@
 //! A header that takes too many steps to compare: what keeps out matches, and what lets in does not.
 
 use super::*;
+use crate::attributes::request_memo::RequestMemo;
 
 /// Patterns whose first literals hold each other, at the start of an element and anywhere, so that each byte of one ends
 /// two of them.
@@ -19,14 +20,18 @@ fn request(elements: usize) -> FakeRequest {
     FakeRequest::new("").with_header_values("x-role", &[value.as_bytes()])
 }
 
-fn decide(action: &str, values: &str, elements: usize) -> String {
+fn compiled(action: &str, values: &str) -> CompiledPolicy {
     let spec = format!(r#"{{{action}rules: [{{when: [{{key: "request.headers[x-role]", {values}}}]}}]}}"#);
     let everyone = read("everyone", "{rules: [{}]}");
     let policies = match action {
         "" => vec![read("p", &spec)],
         _ => vec![read("p", &spec), everyone],
     };
-    in_words(&compile(&policies).decide(&mut request(elements)))
+    compile(&policies)
+}
+
+fn decide(action: &str, values: &str, elements: usize) -> String {
+    in_words(&compiled(action, values).decide(&mut request(elements)))
 }
 
 #[test]
@@ -44,4 +49,22 @@ fn an_allow_does_not() {
     let not_values = format!("notValues: [{}]", patterns());
     assert_eq!(decide("", &not_values, 50), "allowed");
     assert_eq!(decide("", &not_values, 1_000), "denied");
+}
+
+#[test]
+fn a_reason_says_so() {
+    const NOTE: &str = "takes too many steps";
+    let lists = format!("values: [{}]", patterns());
+    for (action, values, elements, is_told) in [
+        ("action: DENY, ", &lists, 1_000, true),
+        ("", &lists, 1_000, true),
+        ("", &lists, 50, false),
+        ("action: DENY, ", &format!("not{}", lists.replacen('v', "V", 1)), 50, false),
+    ] {
+        let policy = compiled(action, values);
+        let mut request = FakeRequest { memo: Some(RequestMemo::default()), ..request(elements) };
+        let Decision::Deny(denial) = policy.decide(&mut request) else { panic!("{action}{elements} is allowed") };
+        let reason = policy.explain(&denial, &mut request);
+        assert_eq!(reason.contains(NOTE), is_told, "{action}{elements}: {reason}");
+    }
 }

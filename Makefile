@@ -107,6 +107,10 @@ playground-picture: ## Take the documentation's picture of the playground, with 
 	@cargo run --quiet --locked --package playground-site -- picture 1280 860 light docs/playground.png \
 	  "document.querySelectorAll('.request-list button')[2].click()"
 
+.PHONY: playground-measure
+playground-measure: ## Print what the playground loads, compressed, and when its first answer is there
+	@cargo run --quiet --locked --package playground-site -- measure
+
 .PHONY: release
 release: ## Build a release of HEAD into dist/release/, from a clean clone
 	@SOURCE_URL="$(SOURCE_URL)" tools/release

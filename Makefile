@@ -111,6 +111,10 @@ playground-picture: ## Take the documentation's picture of the playground, with 
 playground-measure: ## Print what the playground loads, compressed, and when its first answer is there
 	@cargo run --quiet --locked --package playground-site -- measure
 
+.PHONY: docs
+docs: ## Build the documentation with the playground, a folder of static files for any web server, into dist/docs/
+	@cargo run --quiet --locked --package playground-site -- docs
+
 .PHONY: release
 release: ## Build a release of HEAD into dist/release/, from a clean clone
 	@SOURCE_URL="$(SOURCE_URL)" tools/release

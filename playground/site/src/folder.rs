@@ -121,12 +121,26 @@ fn without_comments(script: &str) -> String {
     script.lines().filter(is_code).fold(String::new(), |all, line| all + line + "\n")
 }
 
+/// Copies the files of a folder, and none of the folders in it.
+pub(crate) fn copy_all(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to).with_context(|| format!("making {}", to.display()))?;
+    for entry in fs::read_dir(from).with_context(|| format!("reading {}", from.display()))? {
+        let entry = entry?;
+        // One with a dot is being written by another process.
+        let is_whole = !entry.file_name().to_string_lossy().starts_with('.');
+        if is_whole && entry.file_type()?.is_file() {
+            write(&to.join(entry.file_name()), &read(&entry.path())?)?;
+        }
+    }
+    Ok(())
+}
+
 fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).with_context(|| format!("reading {}", path.display()))
 }
 
 /// Writes a file at once, so that who reads it at the same time gets the old one or the new one.
-fn write(path: &Path, content: &[u8]) -> Result<()> {
+pub(crate) fn write(path: &Path, content: &[u8]) -> Result<()> {
     if fs::read(path).is_ok_and(|old| old == content) {
         return Ok(());
     }

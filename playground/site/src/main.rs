@@ -1,4 +1,4 @@
-//! `make playground`, `make playground-serve`, `make playground-picture` and `make playground-measure`.
+//! `make playground`, `make playground-serve`, `make playground-picture`, `make playground-measure` and `make docs`.
 
 use std::env;
 use std::fs;
@@ -6,7 +6,7 @@ use std::path::Path;
 use std::thread;
 
 use anyhow::{Context, Result, bail};
-use playground_site::{Browser, build, sizes};
+use playground_site::{Browser, build, build_docs, sizes};
 use testbed::WebServer;
 
 fn main() -> Result<()> {
@@ -15,6 +15,10 @@ fn main() -> Result<()> {
     match arguments.as_slice() {
         ["build"] => {
             println!("{}", build()?.display());
+            Ok(())
+        }
+        ["docs"] => {
+            println!("{}", build_docs()?.display());
             Ok(())
         }
         ["measure"] => measure(),
@@ -28,7 +32,9 @@ fn main() -> Result<()> {
         ["picture", width, height, scheme, file, rest @ ..] => {
             picture(width.parse()?, height.parse()?, scheme, Path::new(file), rest)
         }
-        _ => bail!("usage: playground-site build | measure | serve | picture WIDTH HEIGHT light|dark FILE [SCRIPT]"),
+        _ => bail!(
+            "usage: playground-site build | docs | measure | serve | picture WIDTH HEIGHT light|dark FILE [SCRIPT]"
+        ),
     }
 }
 

@@ -107,6 +107,14 @@ playground-picture: ## Take the documentation's picture of the playground, with 
 	@cargo run --quiet --locked --package playground-site -- picture 1280 860 light docs/playground.png \
 	  "document.querySelectorAll('.request-list button')[2].click()"
 
+.PHONY: playground-measure
+playground-measure: ## Print what the playground loads, compressed, and when its first answer is there
+	@cargo run --quiet --locked --package playground-site -- measure
+
+.PHONY: docs
+docs: ## Build the documentation with the playground, a folder of static files for any web server, into dist/docs/
+	@cargo run --quiet --locked --package playground-site -- docs
+
 .PHONY: pictures
 pictures: ## Draw the documentation's pictures, that of the demo from a run of it
 	@cargo run --quiet --locked --package pictures -- draw

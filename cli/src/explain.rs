@@ -110,7 +110,7 @@ fn take_curl(request: &mut SimulatedRequest, curl: CurlRequest, is_egress: bool)
     request.headers.push((":scheme".to_owned(), scheme.into()));
 }
 
-/// Adds a header as Envoy shows it to filters: Host is the authority, and the last address of X-Forwarded-For the client's.
+/// Adds a header, which is written `NAME: VALUE`.
 fn add_header(request: &mut SimulatedRequest, header: &str) -> Result<()> {
     let Some((name, value)) = header.split_once(':') else {
         bail!("--header: `{header}` has no colon, write it as in --header 'x-tenant: blue'");
@@ -122,15 +122,7 @@ fn add_header(request: &mut SimulatedRequest, header: &str) -> Result<()> {
                are flags of their own"
         );
     }
-    match name.as_str() {
-        "host" => request.host = value.as_bytes().to_vec(),
-        "x-forwarded-for" => {
-            let last = value.rsplit(',').next().and_then(|address| address.trim().parse().ok());
-            request.remote_ip = request.remote_ip.or(last);
-            request.headers.push((name, value.as_bytes().to_vec()));
-        }
-        _ => request.headers.push((name, value.as_bytes().to_vec())),
-    }
+    request.add_header(&name, value);
     Ok(())
 }
 

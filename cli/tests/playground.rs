@@ -1,48 +1,55 @@
-//! The playground in Chromium gives the answers of the command: 500 random requests to random policies, and the file of
-//! policy tests that it writes of them, which the command plays.
+//! The playground in Chromium gives the answers of the command: 500 random requests to random policies, of all three
+//! filters, and the file of policy tests that it downloads, which the command plays.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use fastrand::Rng;
 use playground_site::{Browser, build};
 use serde_json::{Value, json};
-use testbed::WebServer;
+use testbed::{WebServer, wait};
 
 const SETS: usize = 25;
 const REQUESTS: usize = 20;
 
-/// Asks the library of the page, in its worker.
-const ASK: &str = "const {Library} = await import('./library.js'); const library = new Library(() => {}); \
-                   const {toCall} = await import('./state.js'); const answers = []; \
-                   for (const set of sets) { const requests = set.requests.map(toCall); \
-                       const explained = await library.ask('explain', {files: set.files, settings: set.settings, requests}); \
-                       const cases = await library.ask('test_files', {files: set.files, settings: set.settings, requests}); \
-                       answers.push({answers: explained.answers, files: cases.files}); } \
-                   return answers;";
+/// Asks the library of the page about one set: in a worker that has the module that the page loads at once, and in one that
+/// loads the other for requests to outside hosts and for the test files.
+const ASK: &str = "const set = arguments[0]; \
+                   const ask = async () => { const {Library} = await import('./library.js'); const {toCall} = await import('./state.js'); \
+                       window.first ??= new Library(() => {}); window.second ??= new Library(() => {}); \
+                       const requests = set.requests.map(toCall); \
+                       const input = {files: set.files, settings: set.settings, requests}; \
+                       const isOut = requests.some((request) => request.way === 'out'); \
+                       const explained = await (isOut ? window.second : window.first).ask('explain', input); \
+                       const cases = await window.second.ask('test_files', input); \
+                       return {answers: explained.answers, files: cases.files}; }; \
+                   return ask();";
 
 #[test]
 fn the_page_answers_as_the_command_does() -> Result<()> {
     let seed = std::env::var("PLAYGROUND_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(22);
     let mut random = Rng::with_seed(seed);
-    let sets: Vec<Value> = (0..SETS).map(|_| set(&mut random)).collect();
+    let sets: Vec<Value> = (0..SETS).map(|number| set(&mut random, number)).collect();
     let folder = build()?;
     let server = WebServer::start(folder.parent().context("no folder")?, None)?;
     let browser = Browser::start(None)?;
     browser.open(&format!("http://127.0.0.1:{}/playground/", server.port()))?;
-    let script = format!("const sets = arguments[0]; return (async () => {{ {ASK} }})()");
-    let answered = browser.run(&script, &[json!(sets)])?;
     let folder = tempfile::tempdir()?;
-    let mut words = std::collections::BTreeMap::<String, usize>::new();
+    let mut words = BTreeMap::<String, usize>::new();
     for (index, set) in sets.iter().enumerate() {
+        let answered = browser.run(ASK, std::slice::from_ref(set))?;
         let place = folder.path().join(format!("set-{index}"));
         fs::create_dir(&place)?;
         let policies = text(set, "/files/0/text");
-        fs::write(place.join("policies.yaml"), policies)?;
+        for file in list(set, "files") {
+            fs::write(place.join(text(file, "/name")), text(file, "/text"))?;
+        }
         for (number, request) in list(set, "requests").iter().enumerate() {
-            let path = format!("/{index}/answers/{number}");
+            let path = format!("/answers/{number}");
             let shown = answered.pointer(&path).with_context(|| format!("no answer {path}"))?;
             let printed = explain(&place, request)?;
             for key in ["answer", "policy", "rule", "line", "reason", "readings"] {
@@ -55,20 +62,53 @@ fn the_page_answers_as_the_command_does() -> Result<()> {
                     "seed {seed}\n{policies}\n{request}\n{shown}\n{printed}"
                 );
             }
-            *words.entry(text(shown, "/answer").to_owned()).or_default() += 1;
+            let filter = ["identity-authz", "identity-authz", "identity-authz", "egress-allowlist", "baseline-deny"];
+            let filter = filter.get(index % 5).copied().unwrap_or_default();
+            *words.entry(format!("{filter} {}", text(shown, "/answer"))).or_default() += 1;
         }
-        let files = answered.pointer(&format!("/{index}/files")).and_then(Value::as_array).context("no test files")?;
+        let files = answered.pointer("/files").and_then(Value::as_array).context("no test files")?;
         for file in files {
             fs::write(place.join(text(file, "/name")), text(file, "/text"))?;
-            let arguments = ["test", text(file, "/name"), "policies.yaml", "--default-action", "DENY"];
-            let played = command(&place).args(arguments).output()?;
+            let arguments = ["test", text(file, "/name"), "--default-action", "DENY"];
+            let played = command(&place).args(arguments).args(names(&place)?).output()?;
             let told = String::from_utf8_lossy(&played.stdout);
             let place = format!("seed {seed}\n{policies}\n{}", text(file, "/text"));
             ensure!(played.status.success(), "{place}\n{told}{}", String::from_utf8_lossy(&played.stderr));
         }
     }
     println!("{words:?}");
-    ensure!(words.len() == 3, "not every answer is among them: {words:?}");
+    for filter in ["identity-authz", "baseline-deny", "egress-allowlist"] {
+        let has = |answer: &str| words.contains_key(&format!("{filter} {answer}"));
+        ensure!(has("allowed") && has("denied"), "not every answer of {filter} is among them: {words:?}");
+    }
+    ensure!(words.keys().any(|word| word.ends_with("would-be-denied")), "nothing would be denied: {words:?}");
+    Ok(())
+}
+
+#[test]
+fn the_downloaded_requests_pass_as_policy_tests() -> Result<()> {
+    let built = build()?;
+    let server = WebServer::start(built.parent().context("no folder")?, None)?;
+    let browser = Browser::start(None)?;
+    let folder = tempfile::tempdir()?;
+    browser.download_into(folder.path())?;
+    browser.open(&format!("http://127.0.0.1:{}/playground/", server.port()))?;
+    browser.wait_for("the answers", "return document.documentElement.dataset.state === 'ready'")?;
+    browser.run("document.querySelector('[data-test-file]').click()", &[])?;
+    let file = folder.path().join("requests-shop-app-orders.yaml");
+    wait::until("the file", Duration::from_secs(30), || Ok(file.exists().then_some(())))?;
+    let shop = testbed::root().join("playground/examples/1-shop/shop.yaml");
+    let played = command(folder.path()).arg("test").args([&file, &shop]).output()?;
+    let told = String::from_utf8_lossy(&played.stdout);
+    ensure!(played.status.success() && told.contains("7 passed"), "{told}{}", String::from_utf8_lossy(&played.stderr));
+    // With another policy they fail.
+    let changed = folder.path().join("changed.yaml");
+    fs::write(
+        &changed,
+        fs::read_to_string(&shop)?.replace("methods: [GET], paths: [/orders", "methods: [PUT], paths: [/orders"),
+    )?;
+    let played = command(folder.path()).arg("test").args([&file, &changed]).output()?;
+    ensure!(played.status.code() == Some(1), "{}", String::from_utf8_lossy(&played.stdout));
     Ok(())
 }
 
@@ -81,10 +121,14 @@ fn command(folder: &Path) -> Command {
 /// Has the command explain a request.
 fn explain(folder: &Path, request: &Value) -> Result<Value> {
     let mut command = command(folder);
-    command.args(["explain", "policies.yaml", "--format", "json", "--default-action", "DENY"]);
+    command.args(["explain", "--format", "json", "--default-action", "DENY"]).args(names(folder)?);
+    if request.get("way") == Some(&json!("out")) {
+        command.arg("--egress");
+    }
     for (key, flag) in [
         ("from", "--from"),
         ("to", "--to"),
+        ("sni", "--sni"),
         ("method", "--method"),
         ("path", "--path"),
         ("host", "--host"),
@@ -104,6 +148,12 @@ fn explain(folder: &Path, request: &Value) -> Result<Value> {
     serde_json::from_slice(&output.stdout).with_context(|| {
         format!("{request}\n{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
     })
+}
+
+/// Names of the files of a set, beside the test files that the page wrote.
+fn names(folder: &Path) -> Result<Vec<&'static str>> {
+    let all = ["policies.yaml", "sallyport.yaml"];
+    Ok(all.into_iter().filter(|name| folder.join(name).exists()).collect())
 }
 
 fn text<'v>(value: &'v Value, pointer: &str) -> &'v str {
@@ -140,14 +190,101 @@ fn some(random: &mut Rng, of: &[&str]) -> Vec<String> {
     (0..random.usize(1..3)).map(|_| one(random, of).to_owned()).collect()
 }
 
-/// Random policies with requests.
-fn set(random: &mut Rng) -> Value {
+fn distinct(random: &mut Rng, of: &[&str]) -> BTreeSet<String> {
+    some(random, of).into_iter().collect()
+}
+
+/// Random policies with requests, for one of the filters.
+fn set(random: &mut Rng, number: usize) -> Value {
     let policies: Vec<String> = (0..random.usize(1..7)).map(|index| policy(random, index).to_string()).collect();
-    let requests: Vec<Value> = (0..REQUESTS).map(|_| request(random)).collect();
+    let (policies, configuration) = match number % 5 {
+        3 => (outside_hosts(random), Some(egress_configuration(random))),
+        4 => (policies, Some(baseline_configuration(random))),
+        _ => (policies, None),
+    };
+    let mut files = vec![json!({"name": "policies.yaml", "text": policies.join("\n---\n")})];
+    files.extend(configuration.map(|json| json!({"name": "sallyport.yaml", "text": json.to_string()})));
+    let requests: Vec<Value> =
+        (0..REQUESTS).map(|_| if number % 5 == 3 { outbound_request(random) } else { request(random) }).collect();
+    json!({"files": files, "settings": {"defaultAction": "DENY"}, "requests": requests})
+}
+
+fn baseline_configuration(random: &mut Rng) -> Value {
     json!({
-        "files": [{"name": "policies.yaml", "text": policies.join("\n---\n")}],
-        "settings": {"defaultAction": "DENY"},
-        "requests": requests,
+        "identityAuthz": {"defaultNamespace": "shop"},
+        "baselineDeny": {
+            "presets": distinct(random, &["scanners", "scan-services"]),
+            "userAgent": {"missing": one(random, &["deny", "allow"]), "empty": "deny"},
+            "exempt": {"paths": distinct(random, &["/orders", "/metrics"])},
+        },
+    })
+}
+
+const OUTSIDE: [&str; 5] =
+    ["api.pay.example", "eu.stock.example", "stock.example", "other.example", "API.pay.example."];
+
+/// Policies of ServiceEntry and Cilium.
+fn outside_hosts(random: &mut Rng) -> Vec<String> {
+    let count = random.usize(1..4);
+    let entries = (0..count).map(|index| {
+        json!({
+            "apiVersion": "networking.istio.io/v1", "kind": "ServiceEntry",
+            "metadata": {"name": format!("e{index}"), "namespace": one(random, &["shop", "dev"])},
+            "spec": {
+                "hosts": distinct(random, &["api.pay.example", "*.stock.example", "other.example"]),
+                "ports": [{"number": 443, "name": "tls", "protocol": "TLS"}],
+                "location": "MESH_EXTERNAL", "resolution": "NONE",
+            },
+        })
+    });
+    let mut policies: Vec<Value> = entries.collect();
+    if random.bool() {
+        policies.push(json!({
+            "apiVersion": "cilium.io/v2", "kind": "CiliumNetworkPolicy",
+            "metadata": {"name": "c", "namespace": "shop"},
+            "spec": {
+                "endpointSelector": {"matchLabels": {"app": one(random, &["orders", "web"])}},
+                "egress": [{
+                    "toFQDNs": [{"matchPattern": "*.stock.example"}],
+                    "toPorts": [{"ports": [{"port": one(random, &["443", "8443"]), "protocol": "TCP"}]}],
+                }],
+            },
+        }));
+    }
+    policies.iter().map(Value::to_string).collect()
+}
+
+fn egress_configuration(random: &mut Rng) -> Value {
+    let mode = one(random, &["enforce", "report"]);
+    json!({
+        "egressAllowlist": {
+            "mode": mode,
+            "rules": [
+                {"name": "one", "action": one(random, &["ALLOW", "DENY"]), "hosts": [one(random, &["api.pay.example", "*.stock.example"])]},
+                {"name": "two", "hosts": ["other.example"], "ports": [8443],
+                 "from": [{"source": {"principals": ["cluster.local/ns/shop/sa/frontend"]}}]},
+            ],
+            "workloads": [{"principal": "cluster.local/ns/shop/sa/frontend", "labels": {"app": "orders"}}],
+        },
+    })
+}
+
+/// Request to an outside host: a tunnel, or plain HTTP.
+fn outbound_request(random: &mut Rng) -> Value {
+    let is_tunnel = random.u8(0..4) > 0;
+    let host = one(random, &OUTSIDE);
+    let port = one(random, &["443", "8443", "80"]);
+    json!({
+        "name": format!("request {}", random.u32(..)),
+        "way": "out",
+        "from": if random.u8(0..5) == 0 { "" } else { one(random, &ACCOUNTS) },
+        "method": if is_tunnel { "CONNECT" } else { "GET" },
+        "path": "/",
+        "host": if is_tunnel { format!("{host}:{port}") } else { host.to_owned() },
+        "headers": "", "claims": "",
+        "sourceIp": "192.0.2.7",
+        "port": one(random, &["3128", "443"]),
+        "at": "2026-11-28T10:00",
     })
 }
 
@@ -214,7 +351,7 @@ fn request(random: &mut Rng) -> Value {
         "method": one(random, &METHODS),
         "path": one(random, &PATHS),
         "host": one(random, &HOSTS),
-        "headers": one(random, &["", "x-tenant: blue", "x-tenant: green\nx-tenant: red"]),
+        "headers": one(random, &["", "x-tenant: blue", "x-tenant: green\nx-tenant: red", "user-agent: sqlmap/1.8\nx-tenant: blue", "user-agent: curl/8"]),
         "claims": claims,
         "sourceIp": one(random, &["192.0.2.7", "192.0.2.200"]),
         "port": one(random, &["443", "8443"]),

@@ -168,7 +168,7 @@ export class Access {
     const light = (isLit) => () => this.#light(node, isLit);
     const node = element('button', {
       type: 'button', class: 'node', onclick, onmouseenter: light(true), onmouseleave: light(false), onfocus: light(true), onblur: light(false), ...properties,
-    }, label, small && element('small', {}, small));
+    }, ...breakable(label), small && element('small', {}, small));
     return node;
   }
 

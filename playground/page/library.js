@@ -9,6 +9,8 @@ export class Library {
 
   constructor(onIdle) {
     this.onIdle = onIdle;
+    // The module loads while the page does.
+    this.#start();
   }
 
   // Resolves with the answer, or with null where a later call of this kind took its place.

@@ -71,8 +71,9 @@ async function ask(call, input) {
   try {
     return await library.ask(call, input);
   } catch (error) {
-    notice(`The library stopped: ${error.message}`, true);
-    return null;
+    const stopped = `The library stopped: ${error.message}`;
+    notice(stopped, true);
+    return { error: stopped };
   }
 }
 
@@ -188,7 +189,7 @@ const newName = (wanted) => {
 
 // Reads files of a person's folder. What is not YAML or JSON by its name is left out.
 async function takeFiles(files, isAdded) {
-  const wanted = [...files].filter((file) => /\.(ya?ml|json)$/i.test(file.name));
+  const wanted = [...files].filter((file) => /^[^.].*\.(ya?ml|json)$/i.test(file.name));
   if (wanted.length === 0) return notice('None of these files ends in .yaml, .yml or .json.', true);
   const read = await Promise.all(wanted.map(async (file) => ({
     name: file.webkitRelativePath || file.path || file.name, text: await file.text(),
@@ -270,8 +271,9 @@ function setUpOut() {
     const { files, settings: own } = state();
     if ('testFile' in button.dataset) {
       const got = await ask('test_files', { files, settings: own, requests: requests.calls });
-      if (got?.files?.length === 0) notice('No request has an answer.', true);
-      got?.files?.forEach((file) => download(file.name, file.text));
+      if (!got?.files) return;
+      if (got.files.length === 0) notice('No request to a workload has an answer.', true);
+      got.files.forEach((file) => download(file.name, file.text));
       return;
     }
     const input = { files, settings: { ...own, workload: requests.current.to }, place: button.dataset.place, image: byId('image').value.trim() };

@@ -71,6 +71,7 @@ export class Requests {
 
   #edit() {
     for (const key of Object.keys(emptyRequest())) this.current[key] = this.#form.elements[key].value;
+    this.#drawWay();
     this.#drawList();
     this.onChange();
   }
@@ -81,8 +82,12 @@ export class Requests {
     if (!line) return;
     const read = await this.readCurl(line);
     if (!read) return;
-    const { method, host, path, port, sni, headers } = read;
-    Object.assign(this.current, { method, host, path, port: String(port), sni: sni ?? '', headers: headers.join('\n') });
+    const { method, host, path, port, sni, headers, authority } = read;
+    // To an outside host a proxy sees `https` as a CONNECT.
+    const isTunnel = this.current.way === 'out' && authority;
+    Object.assign(this.current, isTunnel
+      ? { method: 'CONNECT', host: authority, path: '/', port: String(port), sni: '', headers: '' }
+      : { method, host, path, port: String(port), sni: sni ?? '', headers: headers.join('\n') });
     field.value = '';
     this.#fillForm();
     this.#drawList();
@@ -107,8 +112,15 @@ export class Requests {
 
   #fillForm() {
     for (const key of Object.keys(emptyRequest())) this.#form.elements[key].value = this.current[key];
+    this.#drawWay();
     const hidden = ['headers', 'claims', 'port', 'sni', 'sourceIp', 'remoteIp', 'at'];
     if (hidden.some((key) => this.current[key])) byId('more').open = true;
+  }
+
+  // Workload and path say nothing about a request to an outside host.
+  #drawWay() {
+    for (const field of this.#form.querySelectorAll('.to, .path')) field.hidden = this.current.way === 'out';
+    this.#form.classList.toggle('out', this.current.way === 'out');
   }
 
   #draw() {
@@ -118,8 +130,10 @@ export class Requests {
 
   #drawList() {
     const rows = this.requests.map((request, index) => {
-      const line = `${request.method || 'GET'} ${request.path || '/'}`;
-      const to = request.to ? ` → ${request.to}` : '';
+      const isOut = request.way === 'out';
+      const line = `${request.method || 'GET'} ${isOut ? request.host : request.path || '/'}`;
+      const goal = isOut ? request.host || 'no host' : request.to;
+      const to = goal ? ` → ${goal}` : '';
       return element('li', {}, element('button', {
         type: 'button',
         'aria-current': index === this.index ? 'true' : false,

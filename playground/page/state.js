@@ -3,7 +3,7 @@
 const KEY = 'sallyport-playground';
 
 export const emptyRequest = () => ({
-  name: '', from: '', to: '', method: 'GET', path: '/', host: '', headers: '', claims: '',
+  name: '', way: '', from: '', to: '', method: 'GET', path: '/', host: '', headers: '', claims: '',
   port: '', sni: '', sourceIp: '', remoteIp: '', at: '',
 });
 
@@ -37,6 +37,7 @@ export function toCall(request) {
   const at = request.at ? Date.parse(`${request.at}Z`) : Date.now();
   return {
     ...request,
+    to: request.way === 'out' ? '' : request.to,
     headers: list(request.headers),
     claims: list(request.claims),
     time: Number.isNaN(at) || at < 0 ? 0 : Math.floor(at / 1000),

@@ -1,13 +1,38 @@
 // Runs the library, so that the page stays responsive however long an answer takes.
-import init, * as library from './wasm/sallyport_playground.js';
+import init, * as answers from './wasm/answers.js';
 
 const ready = init();
 
+// Downloads, and policies for the filter egress-allowlist, need a larger module, which is loaded when they come up. It
+// answers everything then.
+const OF_ALL = ['render', 'test_files', 'curl'];
+let all = null;
+
+async function load() {
+  const loaded = await import('./wasm/all.js');
+  await loaded.default();
+  return loaded;
+}
+
+function loadAll() {
+  all ??= load();
+  // What did not load can be tried again.
+  all.catch(() => { all = null; });
+  return all;
+}
+
+async function ask(call, input) {
+  if (!all && !OF_ALL.includes(call)) {
+    await ready;
+    const answer = JSON.parse(answers[call](input));
+    if (!answer.needs) return answer;
+  }
+  return JSON.parse((await loadAll())[call](input));
+}
+
 self.onmessage = async ({ data: { id, call, input } }) => {
   try {
-    await ready;
-    const answer = library[call](typeof input === 'string' ? input : JSON.stringify(input));
-    self.postMessage({ id, answer: JSON.parse(answer) });
+    self.postMessage({ id, answer: await ask(call, typeof input === 'string' ? input : JSON.stringify(input)) });
   } catch (error) {
     self.postMessage({ id, failure: String(error) });
   }

@@ -1,10 +1,9 @@
 //! Files and settings of a call.
 
-use sallyport_analysis::{Project, Settings, Workload};
+use sallyport_analysis::{Settings, Workload};
 use serde_json::Value;
 
-/// Annotation of a policy that is reported and not enforced.
-const DRY_RUN: &str = "istio.io/dry-run";
+use crate::kept::KeptProject;
 
 /// JSON object that a call takes.
 pub(crate) struct Input(Value);
@@ -16,6 +15,7 @@ impl Input {
     }
 
     /// Returns a text by its key; an empty one counts as absent.
+    #[cfg(feature = "files")]
     pub(crate) fn text(&self, key: &str) -> Option<&str> {
         text(&self.0, key)
     }
@@ -26,45 +26,40 @@ impl Input {
     }
 
     /// Returns the files as a project, for the workload of the settings if there is one.
-    pub(crate) fn project(&self) -> Result<Project, String> {
+    pub(crate) fn project(&self) -> Result<KeptProject, String> {
         self.project_for(self.setting("workload"))
     }
 
-    /// Reports whether a policy may be a dry run.
-    pub(crate) fn has_dry_runs(&self) -> bool {
-        self.list("files").iter().any(|file| text(file, "text").is_some_and(|text| text.contains(DRY_RUN)))
-    }
-
-    /// Returns the files as if nothing in them were a dry run: with an annotation of the same length, so that places stay.
-    pub(crate) fn project_as_enforced(&self) -> Result<Project, String> {
-        self.read(self.setting("workload"), &|text| text.replace(DRY_RUN, "istio.io/dry-off"))
-    }
-
     /// Returns the files as a project for this workload.
-    pub(crate) fn project_for(&self, workload: Option<&str>) -> Result<Project, String> {
-        self.read(workload, &str::to_owned)
+    pub(crate) fn project_for(&self, workload: Option<&str>) -> Result<KeptProject, String> {
+        Ok(KeptProject::of(&self.files(), self.settings(workload)?))
     }
 
-    fn read(&self, workload: Option<&str>, change: &dyn Fn(&str) -> String) -> Result<Project, String> {
+    /// Returns the names and texts of the files.
+    pub(crate) fn files(&self) -> Vec<(&str, &str)> {
+        let files = self.list("files").iter();
+        files
+            .map(|file| (text(file, "name").unwrap_or("policies.yaml"), text(file, "text").unwrap_or_default()))
+            .collect()
+    }
+
+    /// Returns the settings of the call, with this workload.
+    pub(crate) fn settings(&self, workload: Option<&str>) -> Result<Settings, String> {
         let own = |key: &str| self.setting(key).map(str::to_owned);
         let workload = workload.map(Workload::parse).transpose()?;
         let workload =
             workload.map(|workload| Workload { service: own("service"), gateway: own("gateway"), ..workload });
-        let mut project = Project::new(Settings {
+        Ok(Settings {
             workload,
             default_namespace: own("defaultNamespace"),
             trust_domain: own("trustDomain"),
             trust_domain_aliases: own("trustDomainAliases").as_deref().map(words).unwrap_or_default(),
             default_action: own("defaultAction"),
-        });
-        for file in self.list("files") {
-            let text_of_file = change(text(file, "text").unwrap_or_default());
-            project.add(text(file, "name").unwrap_or("policies.yaml"), &text_of_file);
-        }
-        Ok(project)
+        })
     }
 
-    fn setting(&self, key: &str) -> Option<&str> {
+    /// Returns a text of the settings.
+    pub(crate) fn setting(&self, key: &str) -> Option<&str> {
         text(self.0.get("settings")?, key)
     }
 }

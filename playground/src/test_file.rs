@@ -6,12 +6,12 @@ use sallyport_analysis::spiffe_id;
 use serde_json::{Map, Value, json};
 
 use crate::input::{Input, list, text};
-use crate::request::explain_all;
+use crate::request::{Asked, explain_all, is_outbound};
 
 /// Writes the requests that have an answer as cases, a file for each workload. Values are JSON, which YAML includes.
 pub(crate) fn write(input: &Input) -> Vec<Value> {
     let requests = input.list("requests");
-    let answers = explain_all(input);
+    let answers = explain_all(input, Asked::Identity);
     let mut workloads: Vec<Option<&str>> = requests.iter().map(|request| text(request, "to")).collect();
     workloads.sort_unstable();
     workloads.dedup();
@@ -54,7 +54,8 @@ fn line(file: &mut String, before: &str, value: &Value) {
 
 /// Returns a request as a case; `None` where the filters gave no answer.
 fn case(input: &Input, request: &Value, answer: &Value) -> Option<Value> {
-    let decided = text(answer, "answer")?;
+    // Cases of `sallyport test` are requests to a workload.
+    let decided = text(answer, "answer").filter(|_| !is_outbound(request))?;
     let own = |key: &str| text(request, key);
     let method = own("method").unwrap_or("GET");
     let path = own("path").unwrap_or("/");

@@ -1,21 +1,10 @@
 //! Reading of YAML and JSON texts with any number of documents.
 
-use serde_saphyr::options::DuplicateKeyPolicy;
-
 use crate::codes::NOT_YAML;
 use crate::finding::{Finding, Severity};
-use crate::plain_document::read_plain;
 use crate::source::{Source, Span};
 use crate::tree::{Node, Value};
-
-/// Depth of nesting beyond which a document is refused.
-const MAX_DEPTH: usize = 100;
-
-/// Events beyond those of the text itself that anchors within anchors can have.
-const MAX_RECORDED: usize = 100_000;
-
-/// Bytes of strings that aliases can repeat in one document.
-const MAX_REPEATED_BYTES: usize = 64 * 1024 * 1024;
+use crate::yaml::{Unreadable, read_document};
 
 /// Document of a text.
 #[derive(Clone, Debug)]
@@ -36,12 +25,8 @@ pub fn read_documents(source_index: usize, source: &Source) -> (Vec<Document>, V
         if !has_content(text) {
             continue;
         }
-        let read = match read_plain(text) {
-            Some(root) => Ok(Some(root)),
-            None => read_any(text),
-        };
-        match read {
-            Ok(Some(mut root)) => {
+        match read_document(text) {
+            Ok(mut root) => {
                 root.map_spans(&|span| {
                     *span = Span { source: source_index, start: span.start + offset, end: span.end + offset };
                 });
@@ -50,7 +35,6 @@ pub fn read_documents(source_index: usize, source: &Source) -> (Vec<Document>, V
                     _ => documents.push(Document { root, number }),
                 }
             }
-            Ok(None) => {}
             Err(error) => findings.push(unreadable(source_index, source, offset, text, &error)),
         }
     }
@@ -60,7 +44,7 @@ pub fn read_documents(source_index: usize, source: &Source) -> (Vec<Document>, V
 /// Reads a JSON or YAML text that is a value of a document. Its positions are those of its lines where it is a literal
 /// block, and otherwise that of the value. A text that cannot be read stays a text.
 pub(crate) fn read_embedded(text: &str, node: &Node, source_index: usize, source: &Source) -> Node {
-    let Ok(Some(mut root)) = read_any(text) else {
+    let Ok(mut root) = read_document(text) else {
         return node.clone();
     };
     let inner = Source::new("", text);
@@ -80,37 +64,9 @@ pub(crate) fn read_embedded(text: &str, node: &Node, source_index: usize, source
     root
 }
 
-/// Reads whatever YAML has.
-fn read_any(text: &str) -> Result<Option<Node>, serde_saphyr::Error> {
-    serde_saphyr::from_str_with_options(text, options(text))
-}
-
-/// Returns how a text is read: as large as it is, but for what aliases repeat. The parser itself repeats at most a million
-/// events.
-fn options(text: &str) -> serde_saphyr::Options {
-    serde_saphyr::options! {
-        budget: serde_saphyr::budget! {
-            max_depth: MAX_DEPTH,
-            max_events: usize::MAX,
-            max_nodes: usize::MAX,
-            max_recorded_anchor_events: text.len() + MAX_RECORDED,
-            max_total_scalar_bytes: text.len() + MAX_REPEATED_BYTES,
-            max_reader_input_bytes: None,
-            max_aliases: usize::MAX,
-            max_anchors: usize::MAX,
-            max_merge_keys: usize::MAX,
-            enforce_alias_anchor_ratio: false,
-        },
-        duplicate_keys: DuplicateKeyPolicy::PassThrough,
-        null_as_string: true,
-        with_snippet: false,
-        emit_comments: false,
-    }
-}
-
 /// Splits a text where documents begin or end (YAML 1.2.2, 9.1): at lines that open with `---` or `...`, which no content
 /// can do. Directives stay with the document behind them. Returns each part with its offset.
-fn parts(text: &str) -> Vec<(usize, &str)> {
+pub(crate) fn parts(text: &str) -> Vec<(usize, &str)> {
     let mut starts = vec![0];
     let mut offset = 0;
     for line in text.split_inclusive('\n') {
@@ -150,25 +106,22 @@ fn has_content(text: &str) -> bool {
     })
 }
 
-fn unreadable(source_index: usize, source: &Source, offset: usize, text: &str, error: &serde_saphyr::Error) -> Finding {
-    let location = error.location();
-    let line = location.map_or(1, |location| usize::try_from(location.line()).unwrap_or(1));
-    let column = location.map_or(1, |location| usize::try_from(location.column()).unwrap_or(1));
-    let within = Source::new("", text).offset(line.max(1), column.max(1)).min(text.len());
+fn unreadable(source_index: usize, source: &Source, offset: usize, text: &str, error: &Unreadable) -> Finding {
+    let within = Source::new("", text).offset(error.line.max(1), error.column.max(1)).min(text.len());
     let start = last_visible(text, within) + offset;
     let end = source.text.get(start..).and_then(|rest| rest.chars().next()).map_or(start, |one| start + one.len_utf8());
     Finding {
         severity: Severity::Error,
         code: NOT_YAML.code.to_owned(),
-        message: format!("this is neither YAML nor JSON: {}", first_sentence(&error.to_string())),
+        message: format!("this is neither YAML nor JSON: {}", error.message.trim_end_matches([':', '.'])),
         help: help(text, error).to_owned(),
         span: Some(Span { source: source_index, start, end }),
     }
 }
 
 /// Returns what to do about a text that cannot be read.
-fn help(text: &str, error: &serde_saphyr::Error) -> &'static str {
-    if error.to_string().contains("budget") {
+fn help(text: &str, error: &Unreadable) -> &'static str {
+    if error.is_limit {
         "write the document with less nesting and fewer aliases; what stands in it is not read"
     } else if text.contains("{{") {
         "this looks like a template: check what it becomes, as `helm template` writes it"
@@ -194,66 +147,5 @@ fn last_visible(text: &str, offset: usize) -> usize {
     match text.get(offset..).is_some_and(|rest| !rest.trim().is_empty()) {
         true => offset,
         false => text.trim_end().char_indices().next_back().map_or(0, |(at, _)| at),
-    }
-}
-
-/// Returns the first line of an error, without the position that the finding has.
-fn first_sentence(error: &str) -> String {
-    let line = error.lines().next().unwrap_or_default();
-    let line = line.strip_prefix("error: ").unwrap_or(line);
-    let end = line.find(" at line ").or_else(|| line.find(" at offset "));
-    let rest = match line.strip_prefix("line ").and_then(|rest| rest.split_once(": ")) {
-        Some((_, rest)) => rest,
-        None => end.and_then(|end| line.get(..end)).unwrap_or(line),
-    };
-    rest.trim_end_matches([':', '.']).to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fs;
-    use std::path::Path;
-
-    use super::*;
-
-    /// Adds the YAML files of the repository below a folder.
-    fn collect(folder: &Path, texts: &mut Vec<(String, String)>) {
-        for entry in fs::read_dir(folder).expect("a folder") {
-            let path = entry.expect("an entry").path();
-            let name = path.file_name().expect("a name").to_string_lossy().into_owned();
-            if path.is_dir() && !name.starts_with('.') && name != "target" {
-                collect(&path, texts);
-            } else if [".yaml", ".yml", ".json"].iter().any(|ending| name.ends_with(ending)) {
-                texts.push((path.display().to_string(), fs::read_to_string(&path).expect("a text")));
-            }
-        }
-    }
-
-    /// Compares what both readers make of a text. Returns false where the quick one leaves it to the other.
-    fn agree(name: &str, text: &str) -> bool {
-        let Some(quick) = read_plain(text) else { return false };
-        let other = read_any(text).map(|root| format!("{root:?}")).unwrap_or_else(|error| error.to_string());
-        assert_eq!(format!("{:?}", Some(quick)), other, "{name}\n{text}");
-        true
-    }
-
-    #[test]
-    fn both_readers_read_the_same_values_and_positions() {
-        let mut texts = Vec::new();
-        collect(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."), &mut texts);
-        let documents =
-            texts.iter().flat_map(|(name, text)| parts(text).into_iter().map(move |(_, part)| (name, part)));
-        let (mut both, mut all) = (0, 0);
-        for (name, part) in documents.filter(|(_, part)| part.len() < 20_000) {
-            all += 1;
-            both += usize::from(agree(name, part));
-            // The same with a character left out, here and there.
-            for at in (0..part.len()).step_by(part.len() / 10 + 1).filter(|at| part.is_char_boundary(*at)) {
-                let rest = part.get(at..).and_then(|rest| rest.chars().next());
-                let after = at + rest.map_or(0, char::len_utf8);
-                agree(name, &format!("{}{}", &part[..at], &part[after..]));
-            }
-        }
-        assert!(both > 100 && all > both, "{both} of {all}");
     }
 }

@@ -1,9 +1,6 @@
 //! `explain`: what happens to one request, by which rule, and what would let it in.
 
-use sallyport_policy::{
-    BaselineDeny, Decision, Denial, EgressAllowlist, EgressDenial, IdentityAuthz, NearestRule, PolicyName, RuleName,
-    printable,
-};
+use sallyport_policy::{BaselineDeny, Decision, Denial, IdentityAuthz, NearestRule, PolicyName, RuleName, printable};
 
 use crate::check::config_findings;
 use crate::filters::{FilterInput, Loaded, is_configured};
@@ -84,9 +81,24 @@ pub struct Deciders<'p> {
 enum Last<'p> {
     Identity(Box<IdentityAuthz>),
     /// With the rules of the configuration file.
-    Egress(Box<EgressAllowlist>, &'p [Node]),
+    #[cfg(feature = "egress")]
+    Egress(Box<sallyport_policy::EgressAllowlist>, &'p [Node]),
     /// There is none: the configuration file has `baseline-deny` alone.
     None,
+    #[cfg(not(feature = "egress"))]
+    #[expect(dead_code, reason = "uses the lifetime of the variant that is left out")]
+    Never(std::convert::Infallible, &'p [Node]),
+}
+
+impl<'p> Last<'p> {
+    /// Returns the rules of the configuration file, if `egress-allowlist` decides.
+    fn egress_rules(&self) -> Option<&'p [Node]> {
+        match self {
+            #[cfg(feature = "egress")]
+            Self::Egress(_, rules) => Some(rules),
+            _ => None,
+        }
+    }
 }
 
 impl<'p> Deciders<'p> {
@@ -151,6 +163,15 @@ impl<'p> Deciders<'p> {
         Self::of(project, contents, FilterInput::always(project, contents, Filter::EgressAllowlist))
     }
 
+    /// Has `identity-authz` alone read the project, as `sallyport test` does.
+    ///
+    /// # Errors
+    ///
+    /// The faults for which it refuses its configuration.
+    pub fn for_identity(project: &'p Project, contents: &'p Contents<'p>) -> Result<Self, Vec<Finding>> {
+        Self::configured(project, contents, None)
+    }
+
     /// Has `identity-authz` read the project, with `configuration` for its part of the configuration file.
     ///
     /// # Errors
@@ -174,6 +195,7 @@ impl<'p> Deciders<'p> {
         let (default_namespace, mark) = (input.default_namespace(), input.custom_providers());
         let last = match loaded {
             Ok(Loaded::Identity(filter)) => Ok(Last::Identity(filter)),
+            #[cfg(feature = "egress")]
             Ok(Loaded::Egress(filter)) => Ok(Last::Egress(filter, input.rules())),
             Ok(Loaded::Baseline(_)) => Ok(Last::None),
             Err(faults) => Err(faults),
@@ -203,7 +225,7 @@ impl<'p> Deciders<'p> {
 
     /// Reports whether `egress-allowlist` decides.
     pub fn is_egress(&self) -> bool {
-        matches!(self.last, Last::Egress(..))
+        self.last.egress_rules().is_some()
     }
 
     /// Explains what happens to a request.
@@ -220,7 +242,10 @@ impl<'p> Deciders<'p> {
         }
         match &self.last {
             Last::Identity(filter) => self.explain_access(filter, &marked),
+            #[cfg(feature = "egress")]
             Last::Egress(filter, _) => self.explain_egress(filter, &marked),
+            #[cfg(not(feature = "egress"))]
+            Last::Never(never, _) => match *never {},
             Last::None => {
                 self.allowed(None, "baseline-deny lets it through, and there is nothing for identity-authz", &marked)
             }
@@ -251,7 +276,8 @@ impl<'p> Deciders<'p> {
         explanation
     }
 
-    fn explain_egress(&self, filter: &EgressAllowlist, request: &SimulatedRequest) -> Explanation {
+    #[cfg(feature = "egress")]
+    fn explain_egress(&self, filter: &sallyport_policy::EgressAllowlist, request: &SimulatedRequest) -> Explanation {
         let policy = filter.policy();
         let mut received = Received::outbound(request, filter);
         let mode = policy.source_mode(&mut received);
@@ -261,7 +287,7 @@ impl<'p> Deciders<'p> {
             return self.allowed(rule, "`sources` lets everything of this client through", request);
         };
         let rule = match denial {
-            EgressDenial::Matched(rule) => Some(*rule),
+            sallyport_policy::EgressDenial::Matched(rule) => Some(*rule),
             _ => None,
         };
         let is_enforced = matches!(decision, Decision::Deny(_));
@@ -271,8 +297,8 @@ impl<'p> Deciders<'p> {
 
     /// Returns what is allowed: by a rule, or for a reason without one.
     fn allowed(&self, rule: Option<&RuleName>, otherwise: &str, request: &SimulatedRequest) -> Explanation {
-        let reason = match (rule, &self.last) {
-            (Some(rule), Last::Egress(..)) => format!("rule {} lists this host", full_name(rule.policy())),
+        let reason = match (rule, self.last.egress_rules()) {
+            (Some(rule), Some(_)) => format!("rule {} lists this host", full_name(rule.policy())),
             (Some(rule), _) => format!("ALLOW policy {} matches with rule {}", rule.policy(), rule.label()),
             (None, _) => otherwise.to_owned(),
         };
@@ -318,9 +344,9 @@ impl<'p> Deciders<'p> {
     fn resource(&self, policy: &PolicyName) -> Option<(&'p Node, Span)> {
         let is_peer_authentication = policy.to_string().starts_with("PeerAuthentication ");
         let kind = if is_peer_authentication { "PeerAuthentication" } else { "AuthorizationPolicy" };
-        let is_of_kind = |resource: &Resource<'_>| match &self.last {
-            Last::Egress(..) => resource.is_for_egress(),
-            Last::Identity(_) | Last::None => resource.kind() == Some(kind),
+        let is_of_kind = |resource: &Resource<'_>| match self.is_egress() {
+            true => resource.is_for_egress(),
+            false => resource.kind() == Some(kind),
         };
         let default_namespace = self.default_namespace.as_deref();
         let found = self.resources.iter().find(|resource| {
@@ -334,7 +360,7 @@ impl<'p> Deciders<'p> {
 
     fn rule_span(&self, rule: &RuleName) -> Option<Span> {
         let policy = rule.policy();
-        if let (Last::Egress(_, rules), Some(RULES)) = (&self.last, policy.namespace()) {
+        if let (Some(rules), Some(RULES)) = (self.last.egress_rules(), policy.namespace()) {
             let is_named = |rule: &&Node| rule.text_at(&["name"]) == Some(policy.name());
             if let Some(rule) = index(rule).and_then(|index| rules.get(index)).filter(is_named) {
                 return Some(rule.first_span());

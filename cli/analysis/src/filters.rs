@@ -1,8 +1,6 @@
 //! The filters' own reading of resources and settings, with their faults at the parts of files that they are about.
 
-use sallyport_policy::{
-    BaselineDeny, ConfigError, ConfigErrors, EgressAllowlist, ErrorCode, IdentityAuthz, LoadReport,
-};
+use sallyport_policy::{BaselineDeny, ConfigError, ConfigErrors, ErrorCode, IdentityAuthz, LoadReport};
 
 use crate::codes::fix;
 use crate::finding::{Finding, Severity};
@@ -26,7 +24,8 @@ pub(crate) struct FilterInput<'p> {
 pub(crate) enum Loaded {
     Identity(Box<IdentityAuthz>),
     Baseline(Box<BaselineDeny>),
-    Egress(Box<EgressAllowlist>),
+    #[cfg(feature = "egress")]
+    Egress(Box<sallyport_policy::EgressAllowlist>),
 }
 
 impl Loaded {
@@ -34,6 +33,7 @@ impl Loaded {
         match self {
             Self::Identity(filter) => filter.load_report(),
             Self::Baseline(filter) => filter.load_report(),
+            #[cfg(feature = "egress")]
             Self::Egress(filter) => filter.load_report(),
         }
     }
@@ -109,6 +109,7 @@ impl<'p> FilterInput<'p> {
     }
 
     /// Returns `rules` of the filter's part of the configuration file.
+    #[cfg(feature = "egress")]
     pub(crate) fn rules(&self) -> &'p [Node] {
         self.settings.section.and_then(|section| section.get("rules")).map_or(&[], Node::items)
     }
@@ -167,8 +168,12 @@ impl<'p> FilterInput<'p> {
             }
             Filter::BaselineDeny => BaselineDeny::parse_keeping(json.as_bytes(), usize::MAX)
                 .map(|filter| Loaded::Baseline(Box::new(filter))),
-            Filter::EgressAllowlist => EgressAllowlist::parse_keeping(json.as_bytes(), usize::MAX)
+            #[cfg(feature = "egress")]
+            Filter::EgressAllowlist => sallyport_policy::EgressAllowlist::parse_keeping(json.as_bytes(), usize::MAX)
                 .map(|filter| Loaded::Egress(Box::new(filter))),
+            // Callers ask `Project::needs_egress` first.
+            #[cfg(not(feature = "egress"))]
+            Filter::EgressAllowlist => return Err(Vec::new()),
         };
         loaded.map_err(|errors| self.findings(&errors))
     }

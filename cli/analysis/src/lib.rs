@@ -26,7 +26,6 @@ pub mod formats;
 mod json;
 mod lints;
 mod path;
-mod plain_document;
 mod plugin;
 mod project;
 mod protobuf;
@@ -38,6 +37,7 @@ mod simulated_request;
 mod source;
 mod tree;
 mod who;
+mod yaml;
 
 pub use cases::{Case, Coverage, Expectation, Outcome, Rule, Suite, SuiteReport, read_suites, run_suite};
 pub use check::{Report, check};

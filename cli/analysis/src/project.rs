@@ -175,9 +175,23 @@ impl Project {
         &self.settings
     }
 
+    /// Changes the settings; the files stay read.
+    pub fn set_settings(&mut self, settings: Settings) {
+        self.settings = settings;
+    }
+
     /// Sets the workload, where no flag did.
     pub fn set_workload(&mut self, workload: Workload) {
         self.settings.workload = Some(workload);
+    }
+
+    /// Reports whether the files have something for `egress-allowlist`: without the feature `egress` nothing can be said of
+    /// these.
+    pub fn needs_egress(&self) -> bool {
+        let contents = self.contents();
+        contents.resources.iter().any(Resource::is_for_egress)
+            || contents.config.is_some_and(|config| config.get(Filter::EgressAllowlist.key()).is_some())
+            || self.plugins.iter().any(|plugin| plugin.filter == Filter::EgressAllowlist)
     }
 
     /// Returns the findings about what cannot be read.

@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use sallyport_policy::{
-    AttributeError, CertificateValidation, DynamicMetadata, EgressAllowlist, EgressRequest, HeaderValues,
-    IdentityAuthz, IdentitySource, Peer, Request, RequestMemo, SpiffeId, UnauthenticatedReason, forwarded_peer,
+    AttributeError, CertificateValidation, DynamicMetadata, HeaderValues, IdentityAuthz, IdentitySource, Peer, Request,
+    RequestMemo, SpiffeId, UnauthenticatedReason, forwarded_peer,
 };
 
 use crate::project::Project;
@@ -66,6 +66,21 @@ pub struct SimulatedRequest {
 pub(crate) const JWT_FILTER: &str = "envoy.filters.http.jwt_authn";
 
 impl SimulatedRequest {
+    /// Adds a header as Envoy shows it to filters: Host is the authority, and the last address of X-Forwarded-For the
+    /// client's, where none is set.
+    pub fn add_header(&mut self, name: &str, value: &str) {
+        match name {
+            "host" => self.host = value.as_bytes().to_vec(),
+            _ => {
+                if name == "x-forwarded-for" {
+                    let last = value.rsplit(',').next().and_then(|address| address.trim().parse().ok());
+                    self.remote_ip = self.remote_ip.or(last);
+                }
+                self.headers.push((name.to_owned(), value.as_bytes().to_vec()));
+            }
+        }
+    }
+
     /// Adds a claim of the request's token; `realm[roles]` is the claim `roles` of `realm`. A value that is given again
     /// becomes a list, and one in brackets is read as JSON.
     pub fn add_claim(&mut self, name: &str, value: &str) {
@@ -118,7 +133,8 @@ impl<'r> Received<'r> {
     }
 
     /// Takes a request or a connection to an outside host, to a proxy with `egress-allowlist`.
-    pub(crate) fn outbound(request: &'r SimulatedRequest, filter: &EgressAllowlist) -> Self {
+    #[cfg(feature = "egress")]
+    pub(crate) fn outbound(request: &'r SimulatedRequest, filter: &sallyport_policy::EgressAllowlist) -> Self {
         let source = IdentitySource::PeerCertificate;
         Self::with_peer(
             request,
@@ -295,7 +311,8 @@ impl Request for Received<'_> {
     }
 }
 
-impl EgressRequest for Received<'_> {
+#[cfg(feature = "egress")]
+impl sallyport_policy::EgressRequest for Received<'_> {
     fn is_tls_passthrough(&self) -> bool {
         self.request.is_connection
     }

@@ -64,10 +64,13 @@ pub fn who(project: &Project, from: Option<&str>) -> Vec<Access> {
     let policies = Policy::all(&contents);
     let enforced: Vec<&Policy<'_>> = policies.iter().filter(applies).filter(|one| one.dry_run().is_none()).collect();
     let caller = from.map(|from| from.trim_start_matches("spiffe://"));
+    // Few policies take back what others give, and each of these would be held against each of those.
+    let taking: Vec<&Policy<'_>> =
+        enforced.iter().filter(|policy| matches!(policy.action, "DENY" | "CUSTOM")).copied().collect();
     let mut access = Vec::new();
     for policy in enforced.iter().filter(|policy| policy.action == "ALLOW") {
         let reaches = |other: &&&Policy<'_>| workload.is_some() || may_meet(other, policy, &root_namespace);
-        let others: Vec<&Policy<'_>> = enforced.iter().filter(reaches).copied().collect();
+        let others: Vec<&Policy<'_>> = taking.iter().filter(reaches).copied().collect();
         let to = describe(policy.resource, policy.namespace, &root_namespace);
         for (index, rule) in policy.rules.iter().enumerate() {
             for (row, given) in rows(rule, caller) {
@@ -90,7 +93,7 @@ pub fn who(project: &Project, from: Option<&str>) -> Vec<Access> {
     let default = project.settings().default_action.clone().or_else(|| text(&["defaultAction"]));
     if let Some(workload) = workload.as_ref().filter(|_| !has_allow && default.as_deref() == Some("ALLOW")) {
         let given = Given { source: None, listed: None, caller, operation: None, conditions: &[] };
-        if let Some(conditions) = taken_back(&enforced, &given) {
+        if let Some(conditions) = taken_back(&taking, &given) {
             access.push(Access { to: workload.namespace.clone(), conditions, ..anyone() });
         }
     }

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -137,6 +137,66 @@ impl Browser {
         self.devtools("Emulation.setDeviceMetricsOverride", &metrics)?;
         let media = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
         self.devtools("Emulation.setEmulatedMedia", &media).map(drop)
+    }
+
+    /// Moves the pointer to a place of the page, in pixels.
+    ///
+    /// # Errors
+    ///
+    /// The driver refuses it.
+    pub fn point_at(&self, x: f64, y: f64) -> Result<()> {
+        // A pointer that comes from elsewhere, in two steps, is one that moves.
+        let to = |x: f64, y: f64| json!({"type": "pointerMove", "duration": 20, "x": x.round(), "y": y.round()});
+        let moves = json!([to(x + 3.0, y + 1.0), to(x, y)]);
+        let pointer =
+            json!({"type": "pointer", "id": "mouse", "parameters": {"pointerType": "mouse"}, "actions": moves});
+        self.session.post("actions", &json!({"actions": [pointer]})).map(drop)
+    }
+
+    /// Chooses files or a folder in a file dialog: for the field that an expression returns.
+    ///
+    /// # Errors
+    ///
+    /// There is no such field, or it does not take them.
+    pub fn choose_files(&self, field: &str, paths: &[&Path]) -> Result<()> {
+        let found = self.devtools("Runtime.evaluate", &json!({"expression": field}))?;
+        let id = found.pointer("/result/objectId").context("no such field")?;
+        self.devtools("DOM.setFileInputFiles", &json!({"objectId": id, "files": paths})).map(drop)
+    }
+
+    /// Drops files or folders at a place of the page, in pixels.
+    ///
+    /// # Errors
+    ///
+    /// The driver refuses it.
+    pub fn drop_files(&self, x: f64, y: f64, paths: &[&Path]) -> Result<()> {
+        let data = json!({"items": [], "files": paths, "dragOperationsMask": 1});
+        for kind in ["dragEnter", "dragOver", "drop"] {
+            self.devtools("Input.dispatchDragEvent", &json!({"type": kind, "x": x, "y": y, "data": data}))?;
+        }
+        Ok(())
+    }
+
+    /// Has downloads written into a folder, without a question.
+    ///
+    /// # Errors
+    ///
+    /// The driver refuses it.
+    pub fn download_into(&self, folder: &Path) -> Result<()> {
+        self.devtools("Browser.setDownloadBehavior", &json!({"behavior": "allow", "downloadPath": folder})).map(drop)
+    }
+
+    /// Returns the time of the processor that the page's main thread has taken, in milliseconds.
+    ///
+    /// # Errors
+    ///
+    /// The driver does not measure it.
+    pub fn main_thread_time(&self) -> Result<f64> {
+        self.devtools("Performance.enable", &json!({}))?;
+        let metrics = self.devtools("Performance.getMetrics", &json!({}))?;
+        let metrics = metrics.get("metrics").and_then(Value::as_array).context("no metrics")?;
+        let time = metrics.iter().find(|one| one.get("name") == Some(&json!("ThreadTime")));
+        Ok(time.and_then(|time| time.get("value")?.as_f64()).context("no time")? * 1000.0)
     }
 
     fn devtools(&self, command: &str, parameters: &Value) -> Result<Value> {

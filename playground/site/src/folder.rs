@@ -11,10 +11,11 @@ use base64::engine::general_purpose::STANDARD;
 use testbed::root;
 use wasm_bindgen_cli_support::Bindgen;
 
+use crate::arrange::arrange;
 use crate::examples::examples_json;
 
-/// Name of the module and of the JavaScript that loads it.
-const MODULE: &str = "sallyport_playground";
+/// Names of the modules and of the JavaScript that loads each: what the page needs at once, and everything.
+const MODULES: [&str; 2] = ["answers", "all"];
 
 /// Files of Ace that the page uses, by their names in Ace's folder.
 const ACE_FILES: [&str; 4] = ["ace.js", "mode-yaml.js", "ext-searchbox.js", "LICENCE"];
@@ -40,24 +41,43 @@ fn write_folder() -> Result<PathBuf> {
     for name in ["", "wasm", "ace"] {
         fs::create_dir_all(folder.join(name))?;
     }
-    let built = root().join("target/playground/sallyport-playground.wasm");
-    let mut module = read(&built)?;
-    module.extend(TARGET_FEATURES);
-    let bound = tempfile::tempdir()?;
-    Bindgen::new()
-        .input_bytes(MODULE, module)
-        .web(true)?
-        .omit_default_module_path(false)
-        .typescript(false)
-        .generate(bound.path())?;
-    copy_all(bound.path(), &folder.join("wasm"))?;
-    copy_all(&root().join("playground/page"), &folder)?;
+    for name in MODULES {
+        let mut module = read(&root().join("target/playground").join(name).with_extension("wasm"))?;
+        module.extend(TARGET_FEATURES);
+        let bound = tempfile::tempdir()?;
+        Bindgen::new()
+            .input_bytes(name, module)
+            .web(true)?
+            .omit_default_module_path(false)
+            .typescript(false)
+            .remove_name_section(true)
+            .remove_producers_section(true)
+            .generate(bound.path())?;
+        let module = bound.path().join(format!("{name}_bg.wasm"));
+        fs::write(&module, arrange(&read(&module)?)?)?;
+        copy_code(bound.path(), &folder.join("wasm"))?;
+    }
+    remove_others(&folder.join("wasm"))?;
+    copy_code(&root().join("playground/page"), &folder)?;
     for name in ACE_FILES {
         write(&folder.join("ace").join(name), &read(&ace.join(name))?)?;
     }
     write(&folder.join("ace/ace.css"), style_of_ace(&ace.join("css"))?.as_bytes())?;
     write(&folder.join("examples.json"), examples_json()?.as_bytes())?;
     Ok(folder)
+}
+
+/// Removes what an earlier version of the page had beside its modules.
+fn remove_others(folder: &Path) -> Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let is_own = MODULES.iter().any(|module| name == format!("{module}.js") || name == format!("{module}_bg.wasm"));
+        if !is_own && !name.starts_with('.') {
+            fs::remove_file(&path).with_context(|| format!("removing {}", path.display()))?;
+        }
+    }
+    Ok(())
 }
 
 /// Returns Ace's style sheet with its pictures inside, so that the page asks for nothing once it has loaded.
@@ -75,10 +95,40 @@ fn style_of_ace(folder: &Path) -> Result<String> {
     Ok(whole)
 }
 
-fn copy_all(from: &Path, to: &Path) -> Result<()> {
+/// Copies the files of a folder, scripts without their comments.
+fn copy_code(from: &Path, to: &Path) -> Result<()> {
+    for entry in fs::read_dir(from).with_context(|| format!("reading {}", from.display()))? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default();
+        match path.extension().is_some_and(|ending| ending == "js") {
+            true => write(&to.join(name), without_comments(&String::from_utf8(read(&path)?)?).as_bytes())?,
+            false => write(&to.join(name), &read(&path)?)?,
+        }
+    }
+    Ok(())
+}
+
+/// Drops lines that are comments.
+fn without_comments(script: &str) -> String {
+    let mut is_block = false;
+    let is_code = |line: &&str| {
+        let text = line.trim();
+        is_block |= text.starts_with("/*");
+        let is_comment = is_block || text.starts_with("//");
+        is_block &= !text.ends_with("*/");
+        !is_comment && !text.is_empty()
+    };
+    script.lines().filter(is_code).fold(String::new(), |all, line| all + line + "\n")
+}
+
+/// Copies the files of a folder, and none of the folders in it.
+pub(crate) fn copy_all(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to).with_context(|| format!("making {}", to.display()))?;
     for entry in fs::read_dir(from).with_context(|| format!("reading {}", from.display()))? {
         let entry = entry?;
-        if entry.file_type()?.is_file() {
+        // One with a dot is being written by another process.
+        let is_whole = !entry.file_name().to_string_lossy().starts_with('.');
+        if is_whole && entry.file_type()?.is_file() {
             write(&to.join(entry.file_name()), &read(&entry.path())?)?;
         }
     }
@@ -90,7 +140,7 @@ fn read(path: &Path) -> Result<Vec<u8>> {
 }
 
 /// Writes a file at once, so that who reads it at the same time gets the old one or the new one.
-fn write(path: &Path, content: &[u8]) -> Result<()> {
+pub(crate) fn write(path: &Path, content: &[u8]) -> Result<()> {
     if fs::read(path).is_ok_and(|old| old == content) {
         return Ok(());
     }
@@ -110,4 +160,15 @@ pub(crate) fn run(tool: &str, arguments: &[&str]) -> Result<String> {
     }
     ensure!(!output.stdout.is_empty() || arguments.contains(&"playground"), "{tool} printed nothing");
     Ok(String::from_utf8(output.stdout)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_comments;
+
+    #[test]
+    fn comments_go_and_code_stays() {
+        let script = "// a\nlet b = 1; // c\n/**\n * d\n */\nlet e = '// f';\n\n  /* g */\nlet h;\n";
+        assert_eq!(without_comments(script), "let b = 1; // c\nlet e = '// f';\nlet h;\n");
+    }
 }

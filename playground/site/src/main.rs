@@ -1,4 +1,4 @@
-//! `make playground`, `make playground-serve` and `make playground-picture`.
+//! `make playground`, `make playground-serve`, `make playground-picture`, `make playground-measure` and `make docs`.
 
 use std::env;
 use std::fs;
@@ -6,7 +6,7 @@ use std::path::Path;
 use std::thread;
 
 use anyhow::{Context, Result, bail};
-use playground_site::{Browser, build};
+use playground_site::{Browser, build, build_docs, sizes};
 use testbed::WebServer;
 
 fn main() -> Result<()> {
@@ -17,6 +17,11 @@ fn main() -> Result<()> {
             println!("{}", build()?.display());
             Ok(())
         }
+        ["docs"] => {
+            println!("{}", build_docs()?.display());
+            Ok(())
+        }
+        ["measure"] => measure(),
         ["serve"] => {
             let (_server, address) = serve()?;
             println!("{address}");
@@ -27,8 +32,56 @@ fn main() -> Result<()> {
         ["picture", width, height, scheme, file, rest @ ..] => {
             picture(width.parse()?, height.parse()?, scheme, Path::new(file), rest)
         }
-        _ => bail!("usage: playground-site build | serve | picture WIDTH HEIGHT light|dark FILE [SCRIPT]"),
+        _ => bail!(
+            "usage: playground-site build | docs | measure | serve | picture WIDTH HEIGHT light|dark FILE [SCRIPT]"
+        ),
     }
+}
+
+/// Prints what the page loads, compressed, and when the first answer is there.
+fn measure() -> Result<()> {
+    let sizes = sizes()?;
+    for (part, bytes) in [
+        ("page and module", sizes.page + sizes.answers),
+        ("  page", sizes.page),
+        ("  module of the answers", sizes.answers),
+        ("editor", sizes.editor),
+        ("module with everything, loaded by egress policies and downloads", sizes.all),
+    ] {
+        println!("{:>8.1} kB  {part}", bytes as f64 / 1000.0);
+    }
+    let (_server, address) = serve()?;
+    let mut times = Vec::new();
+    for _ in 0..5 {
+        let browser = Browser::start(None)?;
+        browser.open(&address)?;
+        let answered = "return performance.getEntriesByName('answered')[0]?.startTime";
+        let time = browser.wait_for("the first answer", answered)?;
+        times.push(time.as_f64().context("no time")?);
+    }
+    times.sort_by(f64::total_cmp);
+    let median = times.get(2).copied().unwrap_or(f64::NAN);
+    println!("first answer {median:.0} ms after the page is asked for (median of 5 new browsers)");
+    println!("with 5,000 policies, all answers {:.0} ms after a key", time_of_many(&address)?);
+    Ok(())
+}
+
+/// Returns the time from a key in a file of 5,000 policies to the last answer, in milliseconds.
+fn time_of_many(address: &str) -> Result<f64> {
+    const EDITOR: &str = "const editor = document.getElementById('editor').env.editor;";
+    const READY: &str = "return document.documentElement.dataset.state === 'ready'";
+    let policies = "Array.from({length: 5000}, (_, index) => `apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\n\
+                    metadata: {name: p${index}, namespace: n${index % 50}}\nspec:\n  rules:\n  - from:\n    - source: {principals: \
+                    [cluster.local/ns/a/sa/s${index}]}\n    to:\n    - operation: {paths: [/p/${index}/*]}`).join('\\n---\\n')";
+    let browser = Browser::start(None)?;
+    browser.open(address)?;
+    browser.wait_for("the first answer", READY)?;
+    browser.run(&format!("{EDITOR} editor.setValue({policies}, 1)"), &[])?;
+    browser.wait_for("the answers", READY)?;
+    browser.run(&format!("{EDITOR} window.pressed = performance.now(); editor.insert('#')"), &[])?;
+    browser.wait_for("the answers", READY)?;
+    let time = browser.run("return performance.getEntriesByName('answered').at(-1).startTime - window.pressed", &[])?;
+    time.as_f64().context("no time")
 }
 
 /// Takes a picture of the page, after a script that brings it into a state.

@@ -77,7 +77,7 @@ impl FilterConfiguration {
             warnings: loaded.report().warnings().to_vec(),
             connection_warnings: match &loaded {
                 Loaded::Identity(filter) => filter.connection_warnings().to_vec(),
-                Loaded::Baseline(_) | Loaded::Egress(_) => Vec::new(),
+                _ => Vec::new(),
             },
         };
         configuration.keep(namespace.as_deref(), applicable.as_ref());

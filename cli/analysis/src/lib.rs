@@ -24,6 +24,7 @@ mod filters;
 mod finding;
 pub mod formats;
 mod json;
+mod kustomization;
 mod lints;
 mod path;
 mod plain_document;
@@ -36,6 +37,7 @@ mod selection;
 mod settings;
 mod simulated_request;
 mod source;
+mod template;
 mod tree;
 mod who;
 

@@ -38,8 +38,7 @@ const ROWS: &[Row] = &[
     Row {
         file: "istio-egress-gateway",
         kind: "WasmPlugin",
-        // The default action is of identity-authz, which is checked even where it is not rendered.
-        flags: &["--for", "wasmplugin", "--workload", "istio-egress/istio=egressgateway", "--default-action", "DENY"],
+        flags: &["--for", "wasmplugin", "--workload", "istio-egress/istio=egressgateway"],
     },
     Row {
         file: "envoy-gateway",

@@ -45,7 +45,7 @@ fn the_manifests_have_the_fields_of_their_definitions_and_no_others() -> Result<
             compared += 1;
         }
     }
-    ensure!(compared == 0 || compared == 16, "{compared} resources");
+    ensure!(compared == 0 || compared == 17, "{compared} resources");
     Ok(())
 }
 
@@ -225,10 +225,7 @@ fn a_sidecar_with_wasmplugin_lets_friends_in_and_keeps_intruders_out() -> Result
 
 #[test]
 fn a_sidecar_with_trafficextension_and_without_resumption_does_too() -> Result<()> {
-    let manifest = Manifest::read("istio-sidecar-trafficextension.yaml")?;
-    let strict = Manifest::read("istio-sidecar.yaml")?;
-    let strict = strict.of_kind("PeerAuthentication").next().context("no PeerAuthentication")?;
-    orders(&manifest.and(strict))?.check(SIDECAR)
+    orders(&Manifest::read("istio-sidecar-trafficextension.yaml")?)?.check(SIDECAR)
 }
 
 #[test]
@@ -381,10 +378,30 @@ fn an_egress_gateway_lets_out_who_may_to_where_they_may() -> Result<()> {
         let answer = ask(&run, caller, sni, host)?;
         ensure!(answer == expected, "{caller:?} {sni} {host}: {answer:?}");
     }
-    let simple = manifest.with("Gateway", "egress", "/spec/servers/0/tls/mode", json!("SIMPLE"))?;
+    let simple = manifest.clone().with("Gateway", "egress", "/spec/servers/0/tls/mode", json!("SIMPLE"))?;
     let answer = ask(&start(&simple)?, payments, partner, partner)?;
     ensure!(answer == Status(403), "without certificates: {answer:?}");
+    // Where TLS is passed through, so is everything else; plaintext shows it best.
+    let passing = start(&manifest.with("Gateway", "egress", "/spec/servers/0/tls/mode", json!("PASSTHROUGH"))?)?;
+    passing.check(&[(Plaintext, "DELETE /", Status(200))])?;
+    ensure!(!passing.envoy.log()?.contains("sallyport"), "{}", passing.envoy.log()?);
     Ok(())
+}
+
+#[test]
+fn addresses_deny_in_both_products_until_a_filter_hands_them_over() -> Result<()> {
+    let rules = json!([{"from": [{"source": {"ipBlocks": ["127.0.0.0/8"]}}]}]);
+    let sidecar = Manifest::read("istio-sidecar.yaml")?;
+    let at = "/spec/pluginConfig/resources/0/spec/rules";
+    let run = orders(&sidecar.with("WasmPlugin", "identity-authz-orders", at, rules.clone())?)?;
+    run.check(&[(Account("shop/web"), "GET /orders/17", Status(403))])?;
+    run.ensure_reason("identity", &["sallyport.direct_remote_address"])?;
+
+    let gateway = Manifest::read("envoy-gateway.yaml")?;
+    let at = "/spec/wasm/1/config/resources/0/spec/rules";
+    let run = envoy_gateway(&gateway.with("EnvoyExtensionPolicy", "sallyport-edge", at, rules)?)?;
+    run.check(&[(Account("partners/billing"), "GET /orders/17", Status(403))])?;
+    run.ensure_reason("identity", &["sallyport.direct_remote_address"])
 }
 
 fn envoy_gateway(manifest: &Manifest) -> Result<Run> {
@@ -411,6 +428,7 @@ fn envoy_gateway_lets_friends_in_by_certificate_and_token() -> Result<()> {
 }
 
 const EDGE: &str = "edge";
+const IDENTITY: &str = "/spec/wasm/1/config/identity";
 const VALIDATION: &str = "/spec/tls/clientValidation";
 
 #[test]
@@ -420,6 +438,9 @@ fn a_listener_of_envoy_gateway_that_takes_any_certificate_is_denied_and_the_reas
     let run = envoy_gateway(&any)?;
     run.check(&[(Forged("partners/billing"), "GET /orders/17", Status(403))])?;
     run.ensure_reason("identity", &["ACCEPT_UNTRUSTED"])?;
+    // What the page warns of: the filter is told that certificates are validated, and nothing validates them.
+    let told = any.with("EnvoyExtensionPolicy", "sallyport-edge", IDENTITY, json!({"validation": "listener"}))?;
+    envoy_gateway(&told)?.check(&[(Forged("partners/billing"), "GET /orders/17", Status(200))])?;
 
     let none = manifest.clone().with("ClientTrafficPolicy", EDGE, VALIDATION, Value::Null)?;
     envoy_gateway(&none)?.check(&[
@@ -437,8 +458,7 @@ fn a_listener_of_envoy_gateway_that_takes_any_certificate_is_denied_and_the_reas
 #[test]
 fn without_the_providers_name_tokens_deny_in_envoy_gateway_and_the_reason_names_the_key() -> Result<()> {
     let manifest = Manifest::read("envoy-gateway.yaml")?;
-    let key = "/spec/wasm/1/config/identity";
-    let run = envoy_gateway(&manifest.with("EnvoyExtensionPolicy", "sallyport-edge", key, Value::Null)?)?;
+    let run = envoy_gateway(&manifest.with("EnvoyExtensionPolicy", "sallyport-edge", IDENTITY, Value::Null)?)?;
     run.check(&[(Account("shop/desk"), &run.with_token("GET /reports/1", "staff", false), Status(403))])?;
     run.ensure_reason("identity", &["identity.jwt.metadataKeys"])
 }
@@ -451,6 +471,23 @@ fn a_policy_for_another_gateway_leaves_the_filters_out() -> Result<()> {
     run.check(&[(Account("partners/other"), "DELETE /orders/17", Status(200))])?;
     ensure!(!run.envoy.log()?.contains("wasm log identity-authz"), "{}", run.envoy.log()?);
     Ok(())
+}
+
+#[test]
+fn a_policy_for_a_route_takes_the_place_of_the_gateways_and_the_filters_are_off() -> Result<()> {
+    let of_route = json!({
+        "apiVersion": "gateway.envoyproxy.io/v1alpha1",
+        "kind": "EnvoyExtensionPolicy",
+        "metadata": {"name": "headers", "namespace": "shop"},
+        "spec": {
+            "targetRefs": [{"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "name": "orders"}],
+            "lua": [{"type": "Inline", "inline": "function envoy_on_request(handle) end"}]
+        }
+    });
+    let faults = testbed::schema_faults(&of_route)?.unwrap_or_default();
+    ensure!(faults.is_empty(), "{faults:?}");
+    let run = envoy_gateway(&Manifest::read("envoy-gateway.yaml")?.and(&of_route))?;
+    run.check(&[(Account("partners/other"), "DELETE /orders/17", Status(200))])
 }
 
 /// Pods as far as NetworkPolicy looks at them: namespace and labels.

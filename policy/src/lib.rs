@@ -80,6 +80,7 @@ pub use config::document::canonical::fingerprint;
 pub use config::error_code::ErrorCode;
 pub use config::load_report::LoadReport;
 pub use config::printable::printable;
+pub use config::reader::closest_match;
 pub use egress::EgressAllowlist;
 pub use egress::authority::{Authority, DomainName, Host, InvalidAuthority};
 pub use egress::client_hello::ClientHelloError;

@@ -73,11 +73,18 @@ fn plugin_findings(project: &Project, plugin: &Plugin) -> Vec<Finding> {
         }];
     };
     if let Some(span) = plugin.unreadable {
+        let (message, help) = match plugin.image.is_some() {
+            true => (
+                "the configuration is a text, and has to be an object",
+                "write an object: without the quotes, or without the `|`",
+            ),
+            false => ("the configuration is a text and no JSON", fix(ErrorCode::Unreadable)),
+        };
         return vec![Finding {
             severity: Severity::Error,
             code: ErrorCode::Unreadable.as_str().to_owned(),
-            message: "the configuration is a text and no JSON".to_owned(),
-            help: fix(ErrorCode::Unreadable).to_owned(),
+            message: message.to_owned(),
+            help: help.to_owned(),
             span: Some(span),
         }];
     }
@@ -100,14 +107,26 @@ fn counts(project: &Project, contents: &Contents<'_>, filter: Filter, fault: &Fi
     !(is_open && (is(ErrorCode::UndecidedTarget) || is(ErrorCode::MissingDefaultAction) && settings.section.is_none()))
 }
 
+/// Kinds of which the later of two with one name takes the place of the earlier, beside those that a filter reads.
+const NAMED_ONCE: [&str; 7] = [
+    "RequestAuthentication",
+    "WasmPlugin",
+    "TrafficExtension",
+    "EnvoyExtensionPolicy",
+    "EnvoyFilter",
+    "ClientTrafficPolicy",
+    "SecurityPolicy",
+];
+
 /// Returns a fault for each resource whose kind, namespace and name an earlier one has.
 fn duplicates(project: &Project, contents: &Contents<'_>) -> Vec<Finding> {
     let default_namespace = contents.default_namespace.as_deref();
     let mut seen: HashMap<(&str, &str, &str), &Resource<'_>> = HashMap::new();
     let mut findings = Vec::new();
     for resource in &contents.resources {
-        let is_policy =
-            resource.is_for_identity() || resource.is_for_egress() || resource.kind() == Some("RequestAuthentication");
+        let is_policy = resource.is_for_identity()
+            || resource.is_for_egress()
+            || resource.kind().is_some_and(|kind| NAMED_ONCE.contains(&kind));
         let namespace = resource.namespace().or(default_namespace).unwrap_or_default();
         let Some((kind, name)) = resource.kind().zip(resource.name()).filter(|_| is_policy) else { continue };
         match seen.entry((kind, namespace, name)) {

@@ -3,7 +3,8 @@
 use sallyport_policy::ErrorCode;
 
 use crate::finding::Severity;
-use crate::lints::{LINTS, Lint, REPORT_MODE};
+use crate::kustomization::KUSTOMIZE_PATCH;
+use crate::lints::{FORGEABLE_IDENTITY, LINTS, Lint, REPORT_MODE};
 
 /// Text that cannot be read.
 pub(crate) const NOT_YAML: Lint = Lint {
@@ -45,11 +46,16 @@ pub fn codes() -> Vec<Code> {
     let of_filter =
         |code: ErrorCode| Code { name: code.as_str(), severity: Severity::Error, title: code.title(), fix: fix(code) };
     let of_files = [NOT_YAML, NOT_A_RESOURCE, SECOND_CONFIGURATION].map(of_lint(Severity::Error));
+    let of_patches = of_lint(Severity::Note)(KUSTOMIZE_PATCH);
     let of_lints = LINTS.into_iter().map(|lint| {
-        let severity = if lint == REPORT_MODE { Severity::Note } else { Severity::Warning };
+        let severity = match lint {
+            FORGEABLE_IDENTITY => Severity::Error,
+            REPORT_MODE => Severity::Note,
+            _ => Severity::Warning,
+        };
         of_lint(severity)(lint)
     });
-    ErrorCode::ALL.into_iter().map(of_filter).chain(of_files).chain(of_lints).collect()
+    ErrorCode::ALL.into_iter().map(of_filter).chain(of_files).chain(of_lints).chain([of_patches]).collect()
 }
 
 /// Returns what to do about an error of the filters whose text names no fix.

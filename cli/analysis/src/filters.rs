@@ -46,10 +46,15 @@ impl<'p> FilterInput<'p> {
         let resources = &input.resources;
         let is_needed = input.settings.section.is_some()
             || match filter {
-                // An egress gateway needs none, whatever else is among the files.
-                Filter::IdentityAuthz if is_configured(contents, Filter::EgressAllowlist) => resources
-                    .iter()
-                    .any(|resource| resource.is_for_identity() || resource.group() == Some("security.istio.io")),
+                // Where another filter is configured, this one is needed by policies of its own alone.
+                Filter::IdentityAuthz
+                    if is_configured(contents, Filter::EgressAllowlist)
+                        || is_configured(contents, Filter::BaselineDeny) =>
+                {
+                    resources
+                        .iter()
+                        .any(|resource| resource.is_for_identity() || resource.group() == Some("security.istio.io"))
+                }
                 Filter::IdentityAuthz => !resources.is_empty(),
                 Filter::BaselineDeny => false,
                 Filter::EgressAllowlist => resources.iter().any(|resource| resource.is_for_egress()),

@@ -1,9 +1,13 @@
 //! Lints: what a filter takes and its author is not likely to mean.
 
+mod addresses;
 mod authentication;
 mod broad;
+mod carrier;
 pub(crate) mod cover;
 mod denied;
+mod fields;
+mod gateway_policies;
 mod gateway_settings;
 mod hosts;
 mod images;
@@ -11,17 +15,24 @@ mod insertion;
 mod listener;
 mod listener_http;
 mod listener_tls;
+mod mesh_identity;
 mod needs;
 mod never;
 mod paths;
 mod peers;
+mod phase;
 mod placement;
+mod plugin_type;
 mod plugins;
 pub(crate) mod policy;
+mod routes;
 mod size;
 mod superfluous;
+mod twice;
+mod workload_mismatch;
 mod workloads;
 
+pub(crate) use crate::lints::listener_tls::FORGEABLE_IDENTITY;
 pub(crate) use crate::lints::peers::SAME_SCOPE;
 pub(crate) use crate::lints::plugins::REPORT_MODE;
 
@@ -44,7 +55,7 @@ pub struct Lint {
 }
 
 /// All lints.
-pub const LINTS: [Lint; 28] = [
+pub const LINTS: [Lint; 33] = [
     never::NEVER_MATCHES,
     denied::DENIED_ANYWAY,
     superfluous::SUPERFLUOUS_RULE,
@@ -60,11 +71,16 @@ pub const LINTS: [Lint; 28] = [
     listener::FILTER_DISABLED,
     insertion::FILTER_NOT_INSERTED,
     insertion::FILTER_IN_BOTH_DIRECTIONS,
+    twice::FILTER_TWICE,
+    phase::PLUGIN_PHASE,
+    workload_mismatch::WORKLOAD_MISMATCH,
     images::MUTABLE_IMAGE,
     images::UNLOADABLE_IMAGE,
     size::NEAR_SIZE_LIMIT,
+    FORGEABLE_IDENTITY,
     listener_tls::CLIENT_CERTIFICATE,
     listener_tls::SESSION_RESUMPTION,
+    mesh_identity::PLAINTEXT,
     listener_http::PATH_NORMALIZATION,
     listener_http::CLIENT_ADDRESS,
     listener_http::TOKEN_PAYLOAD,
@@ -117,8 +133,23 @@ fn warning(lint: Lint, span: Span, message: impl Into<String>, help: impl Into<S
 const OF_POLICIES: [fn(&mut Linter<'_>); 5] = [never::lint, superfluous::lint, broad::lint, hosts::lint, paths::lint];
 
 /// Lints that look at everything.
-const OF_PROJECT: [fn(&Linter<'_>) -> Vec<Finding>; 6] =
-    [peers::lint, images::lint, insertion::lint, size::lint, listener::lint, gateway_settings::lint];
+const OF_PROJECT: [fn(&Linter<'_>) -> Vec<Finding>; 15] = [
+    peers::lint,
+    images::lint,
+    insertion::lint,
+    size::lint,
+    listener::lint,
+    gateway_settings::lint,
+    addresses::lint,
+    fields::lint,
+    gateway_policies::lint,
+    mesh_identity::lint,
+    phase::lint,
+    plugin_type::lint,
+    routes::lint,
+    twice::lint,
+    workload_mismatch::lint,
+];
 
 /// Returns the warnings about the resources of a project.
 pub(crate) fn lint(project: &Project, contents: &Contents<'_>) -> Vec<Finding> {

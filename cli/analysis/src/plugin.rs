@@ -93,7 +93,10 @@ impl<'n> Carrier<'n> {
         let is_plugin =
             ["pluginConfig", "pluginName", "failStrategy", "phase", "selector", "targetRefs", "imagePullPolicy"];
         let is_plugin = is_plugin.iter().any(|key| self.node.get(key).is_some());
-        let filter = named_filter(&[&url.value]).filter(|_| is_plugin)?;
+        // An image can have any name, and the plugin says its root then.
+        let filter = named_filter(&[&url.value])
+            .or_else(|| named_filter(&[self.node.get("pluginName")?]))
+            .filter(|_| is_plugin)?;
         let configuration = self.node.entry("pluginConfig");
         let fail_open = self.node.entry("failStrategy").filter(|entry| says(entry, "FAIL_OPEN"));
         Some(Plugin {
@@ -112,7 +115,9 @@ impl<'n> Carrier<'n> {
         let code = self.node.get("code")?;
         let module = ["image", "http"].iter().find_map(|kind| code.get(kind).filter(|one| one.get("url").is_some()))?;
         let url = module.get("url")?;
-        let filter = named_filter(&[url])?;
+        let filter = ["rootID", "name"]
+            .into_iter()
+            .fold(named_filter(&[url]), |found, key| found.or_else(|| named_filter(&[self.node.get(key)?])))?;
         let configuration = self.node.entry("config");
         let fail_open = self.node.entry("failOpen").filter(|entry| matches!(entry.value.value, Value::Bool(true)));
         Some(Plugin {

@@ -3,10 +3,12 @@
 use crate::codes::{NOT_A_RESOURCE, SECOND_CONFIGURATION};
 use crate::documents::{Document, read_documents};
 use crate::finding::{Finding, Severity};
+use crate::kustomization::{KUSTOMIZE_PATCH, patches, plain_name};
 use crate::plugin::{Plugin, find_plugins};
 use crate::resource::Resource;
 use crate::settings::{Filter, FilterSettings, Settings, Workload};
 use crate::source::{Source, Span};
+use crate::template::unfilled;
 use crate::tree::{Node, Value};
 
 /// The configuration file that counts wherever it is found.
@@ -24,6 +26,8 @@ pub struct Project {
     no_settings: Settings,
     plugins: Vec<Plugin>,
     findings: Vec<Finding>,
+    /// Names of the files that a kustomization has as patches.
+    patches: Vec<String>,
 }
 
 /// Documents of a project, sorted by their purpose.
@@ -60,7 +64,9 @@ impl ReadFile {
 
     fn read(index: usize, name: &str, text: &str, is_named_config: bool) -> Self {
         let source = Source::new(name, text);
-        let (documents, findings) = read_documents(index, &source);
+        let (mut documents, mut findings) = read_documents(index, &source);
+        findings.extend(documents.iter().filter_map(|document| unfilled(&document.root)));
+        documents.retain(|document| unfilled(&document.root).is_none());
         let has_its_name = name.rsplit(['/', '\\']).next() == Some(CONFIG_FILE);
         let is_config = is_named_config || has_its_name && !is_of_another(&documents);
         let plugins = match is_config {
@@ -131,7 +137,9 @@ impl Project {
                 });
             }
         }
+        self.patches.extend(documents.iter().flat_map(|document| patches(&name, &document.root)));
         self.documents.extend(documents);
+        self.leave_out_patches();
         if is_config {
             match self.config_source {
                 None => self.config_source = Some(index),
@@ -152,6 +160,27 @@ impl Project {
                     });
                 }
             }
+        }
+    }
+
+    /// Leaves out the files that are patches of a kustomization.
+    fn leave_out_patches(&mut self) {
+        let is_patch = |index: usize| {
+            self.sources.get(index).is_some_and(|source| self.patches.contains(&plain_name(&source.name)))
+        };
+        let mut patches: Vec<usize> =
+            self.documents.iter().map(|document| document.root.span.source).filter(|index| is_patch(*index)).collect();
+        patches.dedup();
+        for index in patches {
+            self.documents.retain(|document| document.root.span.source != index);
+            self.plugins.retain(|plugin| plugin.span.source != index);
+            self.findings.push(Finding {
+                severity: Severity::Note,
+                code: KUSTOMIZE_PATCH.code.to_owned(),
+                message: "this is a patch of a kustomization, and is not read".to_owned(),
+                help: KUSTOMIZE_PATCH.fix.to_owned(),
+                span: Some(Span { source: index, start: 0, end: 0 }),
+            });
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use sallyport_analysis::{Project, Settings, check};
+use sallyport_analysis::{Project, Settings, Severity, check};
 use serde_json::{Value, json};
 
 fn root() -> PathBuf {
@@ -40,9 +40,9 @@ fn configurations(path: &Path) -> Vec<Value> {
     found
 }
 
-/// Checks files as one project, and returns a line for each finding.
+/// Checks files as one project, and returns a line for each finding that is no note, and for each note.
 #[expect(clippy::expect_used, reason = "a test without the files has failed")]
-fn alarms(paths: &[PathBuf]) -> Vec<String> {
+fn alarms(paths: &[PathBuf]) -> (Vec<String>, Vec<String>) {
     let mut project = Project::new(Settings::default());
     for path in paths {
         project.add(&path.to_string_lossy(), &fs::read_to_string(path).expect("a file"));
@@ -52,7 +52,9 @@ fn alarms(paths: &[PathBuf]) -> Vec<String> {
         let (file, position) = finding.place(project.sources());
         format!("{file}:{} {}: {}", position.line, finding.code, finding.message)
     };
-    report.findings.iter().map(line).collect()
+    let (notes, alarms): (Vec<_>, Vec<_>) =
+        report.findings.iter().partition(|finding| finding.severity == Severity::Note);
+    (alarms.into_iter().map(line).collect(), notes.into_iter().map(line).collect())
 }
 
 #[test]
@@ -60,10 +62,15 @@ fn of_manifests_as_teams_have_them() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/realistic");
     let all = files(&folder);
     // Each folder by itself, and all of them in one call.
-    let mut found = alarms(&all);
+    let (mut found, mut notes) = alarms(&all);
     for entry in fs::read_dir(&folder).expect("the manifests") {
-        found.extend(alarms(&files(&entry.expect("a folder").path())));
+        let (alarms, of_folder) = alarms(&files(&entry.expect("a folder").path()));
+        found.extend(alarms);
+        notes.extend(of_folder);
     }
+    // Three images are named by a version alone, as teams do. Nothing else is worth a note.
+    notes.retain(|note| !note.contains(" mutable-image: "));
+    found.extend(notes);
     println!("{} false alarms in {} files", found.len(), all.len());
     assert!(all.len() >= 8);
     assert!(found.is_empty(), "{found:#?}");
@@ -80,7 +87,12 @@ fn of_the_configurations_to_copy_and_of_what_render_writes() {
             .filter(|path| path.exists()),
     );
     // Each by itself: they are examples of different proxies.
-    let found: Vec<String> = paths.iter().flat_map(|path| alarms(std::slice::from_ref(path))).collect();
+    let each = paths.iter().map(|path| alarms(std::slice::from_ref(path)));
+    let (found, notes): (Vec<_>, Vec<_>) = each.unzip();
+    let (mut found, mut notes) = (found.concat(), notes.concat());
+    // What render writes of policies has no PeerAuthentication for Istio beside it.
+    notes.retain(|note| !(note.contains("cli/tests/render/") && note.contains(" plaintext: ")));
+    found.extend(notes);
     println!("{} false alarms in {} files", found.len(), paths.len());
     assert!(paths.len() > 25, "{}", paths.len());
     assert!(found.is_empty(), "{found:#?}");

@@ -24,7 +24,8 @@ fn each_place_has_its_form() {
         "--image",
         "registry.shop.example/identity-authz@sha256:0000000000000000000000000000000000000000000000000000000000000000",
     ];
-    let on_sidecar: Vec<&str> = ORDERS.iter().chain(&image).copied().collect();
+    let of_istio = ["--config", "sidecar.yaml"];
+    let on_sidecar: Vec<&str> = ORDERS.iter().chain(&image).chain(&of_istio).copied().collect();
     let gateway = ["--workload", "shop/gateway.networking.k8s.io/gateway-name=edge", "--gateway", "edge"];
     let on_gateway: Vec<&str> = gateway.iter().chain(&image).copied().collect();
     for (place, flags) in [

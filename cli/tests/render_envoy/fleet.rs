@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
+use serde_json::Value;
 use testbed::{Client, Configuration, Envoy, wait};
 
 use crate::fixture::{Shop, Watching, load, output};
@@ -95,6 +96,45 @@ impl Machine {
     }
 }
 
+/// The query of the dashboard's panel about a metric: `max by (LABELS) (METRIC)`.
+fn panel(metric: &str) -> Result<Vec<String>> {
+    let text = fs::read_to_string(testbed::root().join("envoy-config/stack/grafana/dashboard.json"))?;
+    let mut open = vec![serde_json::from_str::<Value>(&text)?];
+    while let Some(value) = open.pop() {
+        let query = value.get("expr").and_then(Value::as_str);
+        let labels = query.and_then(|query| {
+            let (labels, of) = query.strip_prefix("max by (")?.split_once(") (")?;
+            of.strip_prefix(metric)?.starts_with([')', '{']).then_some(labels)
+        });
+        if let Some(labels) = labels {
+            return Ok(labels.split(", ").map(str::to_owned).collect());
+        }
+        match value {
+            Value::Array(items) => open.extend(items),
+            Value::Object(entries) => open.extend(entries.into_iter().map(|(_, value)| value)),
+            _ => {}
+        }
+    }
+    Err(anyhow!("no panel asks for {metric}"))
+}
+
+/// What the dashboard shows of each machine: the value of the metric by the labels of its panel. Prometheus adds `workload`
+/// and `instance`, by which machines are told apart.
+fn shown(machines: &[Machine], metric: &str) -> Result<Vec<String>> {
+    let labels = panel(metric)?;
+    let (added, own): (Vec<_>, Vec<_>) =
+        labels.iter().partition(|label| ["workload", "instance"].contains(&label.as_str()));
+    ensure!(added.len() == 2, "the panel has one row for several machines: {labels:?}");
+    let row = |machine: &Machine| {
+        let text = machine.envoy.admin_get("/stats/prometheus")?;
+        let is_it = |line: &&str| line.starts_with(&format!("{metric}{{")) && line.contains("identity_authz");
+        let line = text.lines().find(is_it).with_context(|| format!("no {metric} of identity_authz"))?;
+        ensure!(own.iter().all(|label| line.contains(&format!("{label}=\""))), "{line} has no {own:?}");
+        Ok(line.rsplit(' ').next().context("no value")?.to_owned())
+    };
+    machines.iter().map(row).collect()
+}
+
 /// The gauge of each machine, once it is another than before on those that pulled.
 fn wait_for_loaded(machines: &[Machine], before: u64) -> Result<()> {
     wait::until_ok("equal gauges", LIMIT, || {
@@ -144,12 +184,19 @@ fn a_change_reaches_every_envoy_and_a_refused_one_none() -> Result<()> {
     first.pull()?;
     wait::until("the change", LIMIT, || Ok((first.status("/stock")? == 200).then_some(())))?;
     wait::until("the gauge", LIMIT, || Ok((first.gauge("loaded")? != old).then_some(())))?;
+    let rows = shown(&machines, "sallyport_loaded")?;
+    ensure!(rows == [first.gauge("loaded")?, old, old].map(|gauge| gauge.to_string()), "{rows:?}, {old} before");
     for machine in others {
         ensure!(machine.gauge("loaded")? == old && machine.status("/stock")? == 403, "a machine changed by itself");
         machine.pull()?;
     }
     wait_for_loaded(&machines, old)?;
     let new = first.gauge("loaded")?;
+    ensure!(shown(&machines, "sallyport_loaded")? == [(); 3].map(|()| new.to_string()), "the dashboard shows others");
+    ensure!(
+        shown(&machines, "sallyport_version")? == [(); 3].map(|()| version.to_string()),
+        "the dashboard shows others"
+    );
     for machine in &machines {
         // The gauge is set by the first thread of an Envoy that has the change.
         wait::until("the change", LIMIT, || Ok((machine.status("/stock")? == 200).then_some(())))?;

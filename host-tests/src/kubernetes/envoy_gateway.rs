@@ -31,8 +31,13 @@ pub fn gateway(manifest: &Manifest, name: &str, keys: &str, folder: &Path, upstr
         let name = text(provider, "/name")?;
         filters.push(jwt_authn(name, text(provider, "/issuer")?, name, keys, &["scope"]));
     }
+    // A policy for the route takes the place of the Gateway's.
+    let is_for_a_route = |policy: &&Value| {
+        items(policy, "/spec/targetRefs").iter().any(|one| one.get("kind") == Some(&json!("HTTPRoute")))
+    };
+    let of_route = manifest.of_kind("EnvoyExtensionPolicy").find(is_for_a_route);
     let mut enabled = serde_json::Map::new();
-    if let Some(policy) = find("EnvoyExtensionPolicy") {
+    if let Some(policy) = of_route.or_else(|| find("EnvoyExtensionPolicy")) {
         for (index, plugin) in items(policy, "/spec/wasm").iter().enumerate() {
             let filter = wasm(policy, index, plugin)?;
             // The filter is off in the listener, and on in each route that the policy is for.

@@ -126,11 +126,7 @@ pub fn sidecar(manifest: &Manifest, app: &str, is_tcp: bool, folder: &Path, upst
     let proxy = Proxy::Sidecar(app);
     let filters = proxy.filters(manifest, is_tcp, None)?;
     let filters = if is_tcp {
-        let tcp_proxy = json!({"name": "envoy.filters.network.tcp_proxy", "typed_config": {
-            "@type": "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
-            "stat_prefix": "tcp", "cluster": "upstream"
-        }});
-        [filters, vec![tcp_proxy]].concat()
+        [filters, vec![tcp_proxy()]].concat()
     } else {
         let settings = json!({
             "normalize_path": true, "use_remote_address": false, "forward_client_cert_details": "APPEND_FORWARD",
@@ -154,6 +150,14 @@ pub fn sidecar(manifest: &Manifest, app: &str, is_tcp: bool, folder: &Path, upst
     Ok(bootstrap(&chains, upstream))
 }
 
+/// Passes the bytes of connections on to the service.
+fn tcp_proxy() -> Value {
+    json!({"name": "envoy.filters.network.tcp_proxy", "typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
+        "stat_prefix": "tcp", "cluster": "upstream"
+    }})
+}
+
 /// Applies a patch of an EnvoyFilter to inbound filter chains.
 fn apply(patch: &Value, chains: &mut [Value]) -> Result<()> {
     let kind = [text(patch, "/applyTo")?, text(patch, "/match/context")?, text(patch, "/patch/operation")?];
@@ -175,7 +179,13 @@ fn apply(patch: &Value, chains: &mut [Value]) -> Result<()> {
 /// Returns the listener of a gateway with TLS, and certificates of clients where a server of its Gateway says so.
 pub fn gateway(manifest: &Manifest, proxy: Proxy<'_>, keys: &str, folder: &Path, to: SocketAddr) -> Result<Value> {
     let mut modes = manifest.of_kind("Gateway").filter_map(|one| one.pointer("/spec/servers/0/tls/mode"));
-    let is_mutual = modes.next() == Some(&json!("ISTIO_MUTUAL"));
+    let mode = modes.next();
+    if mode == Some(&json!("PASSTHROUGH")) {
+        // There is no HTTP: plugins for connections alone are inserted.
+        let filters = [proxy.filters(manifest, true, None)?, vec![tcp_proxy()]].concat();
+        return Ok(bootstrap(&[json!({"filters": filters})], to));
+    }
+    let is_mutual = mode == Some(&json!("ISTIO_MUTUAL"));
     let filters = proxy.filters(manifest, false, tokens(manifest, proxy, keys)?)?;
     let settings = json!({"normalize_path": true, "use_remote_address": true});
     let chain = json!({

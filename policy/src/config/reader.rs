@@ -354,7 +354,7 @@ impl Object<'_> {
 }
 
 /// The candidate that is most like `word`, without regard to case, if one is like enough.
-pub(crate) fn closest_match<'w>(word: &str, mut candidates: impl Iterator<Item = &'w str>) -> Option<&'w str> {
+pub fn closest_match<'w>(word: &str, mut candidates: impl Iterator<Item = &'w str>) -> Option<&'w str> {
     closest(word, &mut candidates)
 }
 

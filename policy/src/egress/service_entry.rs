@@ -198,7 +198,9 @@ fn read_protocol(node: &ConfigNode<'_>) -> Option<Option<ProtocolSet>> {
     Some(Some(match text.to_ascii_lowercase().as_str() {
         "" => ProtocolSet::Any,
         "http" | "http2" | "grpc" | "grpc-web" | "http_proxy" => ProtocolSet::HttpOrConnect,
-        "https" | "tls" | "tcp" | "mongo" | "mysql" | "redis" => ProtocolSet::ConnectOrTls,
+        // Istio leads these by the server name, which nothing but TLS has.
+        "https" | "tls" => ProtocolSet::TlsAlone,
+        "tcp" | "mongo" | "mysql" | "redis" => ProtocolSet::ConnectOrTls,
         "udp" => return Some(None),
         _ => {
             node.error_as(ErrorCode::UnknownValue, format!("unknown value `{text}`, expected one of Istio's protocols: HTTP, HTTP2, HTTP_PROXY, HTTPS, GRPC, GRPC-WEB, TLS, TCP, MONGO, MYSQL, REDIS or UDP"));

@@ -87,8 +87,9 @@ impl fmt::Display for TunnelFault {
                  where other protocols use it",
             ),
             Self::NotTlsByRule => f.write_str(
-                "what the client sends inside the tunnel is no TLS, and the rules that allow this host and port are about \
-                 TLS, by serverNames; allow the host by toFQDNs without serverNames, or by a rule",
+                "what the client sends inside the tunnel is no TLS, and what allows this host and port is about TLS: \
+                 serverNames of Cilium, or a port of a ServiceEntry with protocol HTTPS or TLS; allow the host by toFQDNs \
+                 without serverNames, by a port with protocol TCP, or by a rule",
             ),
             Self::Unfinished => f.write_str("the client's side of the tunnel ends within its first message"),
         }

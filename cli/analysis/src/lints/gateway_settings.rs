@@ -2,7 +2,7 @@
 
 use crate::finding::Finding;
 use crate::lints::listener_http::PATH_NORMALIZATION;
-use crate::lints::listener_tls::{CLIENT_CERTIFICATE, SESSION_RESUMPTION};
+use crate::lints::listener_tls::{CLIENT_CERTIFICATE, SESSION_RESUMPTION, unvalidated};
 use crate::lints::needs::Needs;
 use crate::lints::{Linter, warning};
 use crate::settings::Filter;
@@ -41,9 +41,10 @@ fn client_traffic(spec: &Node, needs: &[Needs], findings: &mut Vec<Finding>) {
     }
     let by_identity: Vec<&Needs> = needs.iter().filter(|needs| needs.identity).collect();
     let Some(tls) = spec.get("tls").filter(|_| !by_identity.is_empty()) else { return };
+    let is_told = |needs: &&Needs| needs.validated_by_listener;
     let resumption = tls.at(&["session", "resumption"]);
     if let Some(entry) = resumption.and_then(|resumption| resumption.entries().first())
-        && !by_identity.iter().all(|needs| needs.validated_by_listener)
+        && !by_identity.iter().all(is_told)
     {
         let message = "a client that resumes its TLS session has no proven identity, and rules that ask for it deny";
         let help = "remove session.resumption, or write identity: {validation: listener} in the filter's configuration";
@@ -53,8 +54,7 @@ fn client_traffic(spec: &Node, needs: &[Needs], findings: &mut Vec<Finding>) {
     if let Some(mode) =
         validation.value.get("mode").filter(|mode| matches!(mode.as_str(), Some("Request" | "RequireAny")))
     {
-        let message = "the listener takes certificates that nothing has validated, which prove nothing";
-        findings.push(warning(CLIENT_CERTIFICATE, mode.span, message, "write RequireAndVerify"));
+        findings.push(unvalidated(mode.span, by_identity.iter().any(is_told), "write RequireAndVerify"));
     }
     let is_pinned =
         ["subjectAltNames", "spkiHashes", "certificateHashes"].iter().any(|key| validation.value.get(key).is_some());

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::finding::Finding;
+use crate::finding::{Finding, Severity};
 use crate::lints::{Lint, Linter, warning};
 use crate::plugin::Plugin;
 use crate::tree::Node;
@@ -30,19 +30,20 @@ pub(super) fn lint(linter: &Linter<'_>) -> Vec<Finding> {
 }
 
 fn mutable(plugin: &Plugin) -> Option<Finding> {
-    let (span, url) = plugin.image.as_ref().filter(|(_, url)| is_mutable(url))?;
-    let message = format!("the image `{url}` can be another tomorrow");
-    Some(warning(MUTABLE_IMAGE, *span, message, MUTABLE_IMAGE.fix))
-}
-
-/// Reports whether an image has no digest, and the tag `latest` or none.
-fn is_mutable(url: &str) -> bool {
+    let (span, url) = plugin.image.as_ref()?;
     let image = url.strip_prefix("oci://").unwrap_or(url);
-    if image.contains("://") || image.contains('@') {
-        return false;
+    if image.contains("://") || image.contains('@') || plugin.checksum.is_some() {
+        return None;
     }
-    let name = image.rsplit('/').next().unwrap_or(image);
-    name.split_once(':').is_none_or(|(_, tag)| tag == "latest")
+    let tag = image.rsplit('/').next().unwrap_or(image).split_once(':').map(|(_, tag)| tag);
+    if tag.is_none_or(|tag| tag == "latest") {
+        let message = format!("the image `{url}` can be another tomorrow");
+        return Some(warning(MUTABLE_IMAGE, *span, message, MUTABLE_IMAGE.fix));
+    }
+    // A version that nobody moves is as good as a digest, which no text tells.
+    let message = format!("the image `{url}` is named by a tag, which can be moved; some proxies pull it again then");
+    let severity = Severity::Note;
+    Some(Finding { severity, ..warning(MUTABLE_IMAGE, *span, message, MUTABLE_IMAGE.fix) })
 }
 
 fn unloadable(plugin: &Plugin, indexes: &BTreeSet<&str>) -> Option<Finding> {

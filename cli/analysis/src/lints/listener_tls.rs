@@ -1,6 +1,6 @@
 //! Settings of a listener's TLS.
 
-use crate::finding::Finding;
+use crate::finding::{Finding, Severity};
 use crate::lints::listener::{Member, any, is_on};
 use crate::lints::needs::Needs;
 use crate::lints::{Lint, warning};
@@ -12,6 +12,12 @@ pub(super) const CLIENT_CERTIFICATE: Lint = Lint {
     title: "Policies ask who the caller is, and the listener does not have its certificate proven",
     fix: "write `require_client_certificate: true` and a `validation_context` with `trusted_ca` and \
           `match_typed_subject_alt_names`",
+};
+
+pub(crate) const FORGEABLE_IDENTITY: Lint = Lint {
+    code: "forgeable-identity",
+    title: "Whoever makes a certificate has any identity: the listener validates none, and the filter is told that it does",
+    fix: "have the listener validate certificates, or remove `identity: {validation: listener}`",
 };
 
 pub(super) const SESSION_RESUMPTION: Lint = Lint {
@@ -43,8 +49,8 @@ pub(super) fn check(context: &Node, span: Span, members: &[Member<'_>], findings
     if by_identity().next().is_none() {
         return;
     }
-    certificate(context, &common.value, span, findings);
     let is_told = |needs: &Needs| needs.validated_by_listener;
+    certificate(context, &common.value, span, by_identity().any(is_told), findings);
     let missing: Vec<&str> =
         RESUMPTION.iter().filter(|keys| !is_on(context, *keys)).filter_map(|keys| keys.first().copied()).collect();
     if !missing.is_empty() && !by_identity().all(is_told) {
@@ -56,7 +62,7 @@ pub(super) fn check(context: &Node, span: Span, members: &[Member<'_>], findings
     }
 }
 
-fn certificate(context: &Node, common: &Node, span: Span, findings: &mut Vec<Finding>) {
+fn certificate(context: &Node, common: &Node, span: Span, is_told: bool, findings: &mut Vec<Finding>) {
     let mut found = |span, message: &str, help: &str| findings.push(warning(CLIENT_CERTIFICATE, span, message, help));
     let combined = any(common, &COMBINED);
     let validation: Option<&Entry> = any(common, &CONTEXTS).or(combined);
@@ -76,12 +82,9 @@ fn certificate(context: &Node, common: &Node, span: Span, findings: &mut Vec<Fin
         inline.and_then(|inline| any(inline, &["trust_chain_verification", "trustChainVerification"]))
         && accepted.value.as_str() == Some("ACCEPT_UNTRUSTED")
     {
-        found(
-            accepted.value.span,
-            "the listener takes certificates that nothing has validated, which prove nothing",
-            "remove it, or write VERIFY_TRUST_CHAIN",
-        );
+        findings.push(unvalidated(accepted.value.span, is_told, "remove it, or write VERIFY_TRUST_CHAIN"));
     }
+    let mut found = |span, message: &str, help: &str| findings.push(warning(CLIENT_CERTIFICATE, span, message, help));
     let names = [
         "match_typed_subject_alt_names",
         "matchTypedSubjectAltNames",
@@ -109,4 +112,15 @@ fn certificate(context: &Node, common: &Node, span: Span, findings: &mut Vec<Fin
             "write require_client_certificate: true, or false if policies are for clients without a certificate too",
         );
     }
+}
+
+/// Returns the finding about a listener that takes any certificate.
+pub(super) fn unvalidated(span: Span, is_told: bool, help: &str) -> Finding {
+    if is_told {
+        let message = "whoever makes a certificate has any identity: nothing validates it, and the filter's \
+                       configuration has identity.validation: listener";
+        return Finding { severity: Severity::Error, ..warning(FORGEABLE_IDENTITY, span, message, help) };
+    }
+    let message = "the listener takes certificates that nothing has validated, which prove nothing";
+    warning(CLIENT_CERTIFICATE, span, message, help)
 }

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use crate::json::write_json;
+use crate::lints::authentication::ROOT_NAMESPACE;
+use crate::lints::carrier::targets;
 use crate::lints::{Lint, Linter};
 use crate::resource::Resource;
 use crate::source::Span;
@@ -9,8 +12,8 @@ use crate::tree::Node;
 
 pub(super) const SELECTS_NOTHING: Lint = Lint {
     code: "selects-nothing",
-    title: "A policy selects none of the workloads among the files",
-    fix: "correct the labels or the target, or remove the policy",
+    title: "A policy or a filter is for none of the workloads, Gateways and Services among the files",
+    fix: "correct the labels or the target, or remove the resource",
 };
 
 pub(super) const HTTP_FIELD_ON_TCP: Lint = Lint {
@@ -24,6 +27,8 @@ const TEMPLATED: [&str; 6] = ["Deployment", "StatefulSet", "DaemonSet", "Replica
 
 /// Protocols without HTTP, by the name of a port or its `appProtocol` (Istio, protocol selection).
 const TCP_PROTOCOLS: [&str; 6] = ["tcp", "tls", "mongo", "mysql", "redis", "postgres"];
+
+const HTTP_PROTOCOLS: [&str; 3] = ["http", "http2", "grpc"];
 
 /// Fields that only requests have.
 const HTTP_FIELDS: [&str; 8] =
@@ -84,16 +89,40 @@ pub(super) fn lint(linter: &mut Linter<'_>) {
     }
 }
 
-/// Returns the selectors of PeerAuthentications and RequestAuthentications that no pod of their namespace carries.
+/// Kinds beside AuthorizationPolicy that select pods by labels, with the path to them.
+const SELECTING: [(&str, &[&str]); 5] = [
+    ("PeerAuthentication", &["spec", "selector"]),
+    ("RequestAuthentication", &["spec", "selector"]),
+    ("WasmPlugin", &["spec", "selector"]),
+    ("TrafficExtension", &["spec", "selector"]),
+    ("EnvoyFilter", &["spec", "workloadSelector"]),
+];
+
+/// Kinds beside AuthorizationPolicy that name what they are for.
+const TARGETING: [&str; 7] = [
+    "RequestAuthentication",
+    "WasmPlugin",
+    "TrafficExtension",
+    "EnvoyFilter",
+    "EnvoyExtensionPolicy",
+    "ClientTrafficPolicy",
+    "SecurityPolicy",
+];
+
+/// Returns the selectors of resources of Istio that no pod of their namespace carries.
 fn unselected(linter: &Linter<'_>, pods: &BTreeMap<&str, Vec<Labels<'_>>>) -> Vec<(Span, String)> {
     let default_namespace = linter.contents.default_namespace.as_deref();
     let mut found = Vec::new();
     for resource in linter.contents.resources.iter().filter(|resource| !resource.is_list) {
-        if !matches!(resource.kind(), Some("PeerAuthentication" | "RequestAuthentication")) {
+        let selecting = SELECTING.iter().find(|(kind, _)| resource.kind() == Some(kind));
+        let Some((_, path)) = selecting.filter(|_| !is_of_gateways(resource)) else { continue };
+        let namespace = resource.namespace().or(default_namespace).unwrap_or("default");
+        let key = if path.contains(&"workloadSelector") { "labels" } else { "matchLabels" };
+        // In the root namespace the pods of every namespace are selected.
+        if namespace == ROOT_NAMESPACE {
             continue;
         }
-        let namespace = resource.namespace().or(default_namespace).unwrap_or("default");
-        let selector = resource.node.at(&["spec", "selector"]).and_then(|node| node.entry("matchLabels"));
+        let selector = resource.node.at(path).and_then(|node| node.entry(key));
         let Some((entry, pods)) = selector.zip(pods.get(namespace)) else { continue };
         let wanted = labels_of(Some(&entry.value));
         if !pods.iter().any(|labels| wanted.iter().all(|pair| labels.contains(pair))) {
@@ -105,7 +134,19 @@ fn unselected(linter: &Linter<'_>, pods: &BTreeMap<&str, Vec<Labels<'_>>>) -> Ve
     found
 }
 
-/// Returns the targets that are not among the files, where others of their kind and namespace are.
+/// Reports whether a resource selects gateways, whose pods nobody writes by hand.
+fn is_of_gateways(resource: &Resource<'_>) -> bool {
+    let mut text = String::new();
+    for key in ["selector", "workloadSelector"] {
+        if let Some(node) = resource.node.at(&["spec", key]) {
+            write_json(node, &mut text);
+        }
+    }
+    text.contains("gateway") || text.contains("waypoint")
+}
+
+/// Returns the targets that are not among the files, where others of their kind are in the same namespace, or one of their
+/// name is in another, which no target reaches.
 fn absent_targets(linter: &Linter<'_>) -> Vec<(Span, String)> {
     let default_namespace = linter.contents.default_namespace.as_deref();
     let namespace_of =
@@ -120,16 +161,35 @@ fn absent_targets(linter: &Linter<'_>) -> Vec<(Span, String)> {
         known.entry((namespace_of(resource), kind)).or_default().extend(resource.name());
     }
     let mut found = Vec::new();
-    for policy in &linter.policies {
-        let Some(spec) = policy.resource.node.get("spec") else { continue };
-        let targets = spec.get("targetRefs").map_or(&[][..], Node::items).iter().chain(spec.get("targetRef"));
-        for target in targets {
-            let Some((kind, name)) = target.text_at(&["kind"]).zip(target.get("name")) else { continue };
-            let of_kind = known.get(&(namespace_of(policy.resource), kind));
-            let Some(text) = name.as_str().filter(|text| of_kind.is_some_and(|names| !names.contains(text))) else {
+    let of_policies = linter.policies.iter().map(|policy| policy.resource);
+    let others =
+        linter.contents.resources.iter().filter(|one| one.kind().is_some_and(|kind| TARGETING.contains(&kind)));
+    for resource in of_policies.chain(others).filter(|resource| !resource.is_list) {
+        let Some(spec) = resource.node.get("spec") else { continue };
+        let namespace = namespace_of(resource);
+        for target in targets(spec) {
+            let Some(text) = target.name.as_str() else { continue };
+            let of_kind = known.get(&(namespace.clone(), target.kind));
+            if of_kind.is_some_and(|names| names.contains(&text)) {
                 continue;
-            };
-            found.push((name.span, format!("{}: there is no {kind} {text} among the files", policy.name())));
+            }
+            let mut elsewhere = known.iter().filter(|((_, kind), names)| *kind == target.kind && names.contains(&text));
+            let name = format!("{namespace}/{}", resource.name().unwrap_or_default());
+            match (of_kind, elsewhere.next()) {
+                (_, Some(((other, kind), _))) => found.push((
+                    target.name.span,
+                    format!(
+                        "{name}: the {kind} {text} is in the namespace {other}, which no target of {namespace} reaches"
+                    ),
+                )),
+                (Some(_), None) => {
+                    found.push((
+                        target.name.span,
+                        format!("{name}: there is no {} {text} among the files", target.kind),
+                    ));
+                }
+                (None, None) => {}
+            }
         }
     }
     found
@@ -155,11 +215,20 @@ fn labels_of(node: Option<&Node>) -> Labels<'_> {
 }
 
 /// Reports whether all ports of a Service are for protocols without HTTP.
-fn is_tcp(service: &Node) -> bool {
+pub(super) fn is_tcp(service: &Node) -> bool {
+    has_only(service, &TCP_PROTOCOLS)
+}
+
+/// Reports whether all ports of a Service are for HTTP.
+pub(super) fn is_http(service: &Node) -> bool {
+    has_only(service, &HTTP_PROTOCOLS)
+}
+
+fn has_only(service: &Node, protocols: &[&str]) -> bool {
     let ports = service.at(&["spec", "ports"]).map_or(&[][..], Node::items);
-    let is_tcp = |port: &Node| {
+    let is_of = |port: &Node| {
         let protocol = port.text_at(&["appProtocol"]).or_else(|| port.text_at(&["name"])).unwrap_or_default();
-        TCP_PROTOCOLS.iter().any(|known| protocol.split('-').next() == Some(known))
+        protocols.iter().any(|known| protocol.split('-').next() == Some(known))
     };
-    !ports.is_empty() && ports.iter().all(is_tcp)
+    !ports.is_empty() && ports.iter().all(is_of)
 }

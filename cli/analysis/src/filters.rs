@@ -179,7 +179,11 @@ impl<'p> FilterInput<'p> {
 
     fn finding(&self, error: &ConfigError) -> Finding {
         let by_flag = matches!(error.code(), ErrorCode::MissingDefaultAction | ErrorCode::UndecidedTarget);
-        let help = error.fix().filter(|_| !by_flag).unwrap_or_else(|| fix(error.code()));
+        let of_flag = match (error.code(), error.fix()) {
+            (ErrorCode::MissingDefaultAction, Some(fix)) if fix.starts_with(DIFFERS) => DIFFERS_OR_DEFAULT,
+            (code, _) => fix(code),
+        };
+        let help = error.fix().filter(|_| !by_flag).unwrap_or(of_flag);
         // The filter names the path before the message; here the source line stands for it.
         let message = match (error.code(), error.path()) {
             (_, "") => error.message().to_owned(),
@@ -264,6 +268,13 @@ impl<'p> FilterInput<'p> {
         text + rest
     }
 }
+
+/// Begin of the fix of a refusal that names policies which do not apply.
+const DIFFERS: &str = "correct what differs";
+
+/// That fix, where flags and a configuration file say the default action.
+const DIFFERS_OR_DEFAULT: &str = "correct what differs if that is not meant, or write --default-action DENY or ALLOW, or defaultAction in the \
+     configuration file";
 
 /// Reports whether the configuration file has a filter.
 pub(crate) fn is_configured(contents: &Contents<'_>, filter: Filter) -> bool {

@@ -5,9 +5,10 @@ mod output;
 mod watch;
 
 use anyhow::{Result, bail};
-use sallyport_analysis::{Place, Project, RenderError, Rendering, render, workloads};
+use sallyport_analysis::{Asked, Place, Project, RenderError, Rendering, render, workloads};
 
 use crate::arguments::RenderArguments;
+use crate::choice::choose;
 use crate::files::read_project;
 use crate::{FOUND, NOTHING_FOUND, WRONG_USE, faults};
 
@@ -39,6 +40,9 @@ fn refuse_output_among_input(arguments: &RenderArguments) -> Result<()> {
 /// Renders the files and returns the exit code. Where they are refused, nothing is written.
 fn once(arguments: &RenderArguments, printed: &mut output::Printed) -> Result<u8> {
     let mut project = read_project(&arguments.common)?;
+    if let Some(findings) = choose(&mut project, &arguments.choice, Asked::Rendering, None)? {
+        return Ok(faults::print(findings, &project, false));
+    }
     pick_workload(&mut project)?;
     match render(&project, &arguments.settings()?) {
         Ok(rendering) => {

@@ -22,6 +22,12 @@ mod size;
 mod superfluous;
 mod workloads;
 
+// Of what a proxy is given by name: workloads, watched files, modules, trust domains.
+mod discovered;
+mod near_miss;
+mod trust_domains;
+mod wrong_module;
+
 pub(crate) use crate::lints::peers::SAME_SCOPE;
 pub(crate) use crate::lints::plugins::REPORT_MODE;
 
@@ -44,7 +50,7 @@ pub struct Lint {
 }
 
 /// All lints.
-pub const LINTS: [Lint; 28] = [
+pub const LINTS: [Lint; 31] = [
     never::NEVER_MATCHES,
     denied::DENIED_ANYWAY,
     superfluous::SUPERFLUOUS_RULE,
@@ -73,6 +79,9 @@ pub const LINTS: [Lint; 28] = [
     plugins::DOCUMENT_NOT_READ,
     plugins::REPORT_MODE,
     LOAD_WARNING,
+    discovered::DISCOVERY_NAME,
+    trust_domains::UNACCEPTED_TRUST_DOMAIN,
+    wrong_module::WRONG_MODULE,
 ];
 
 /// Warning that a filter logs at load.
@@ -120,6 +129,10 @@ const OF_POLICIES: [fn(&mut Linter<'_>); 5] = [never::lint, superfluous::lint, b
 const OF_PROJECT: [fn(&Linter<'_>) -> Vec<Finding>; 6] =
     [peers::lint, images::lint, insertion::lint, size::lint, listener::lint, gateway_settings::lint];
 
+/// Lints of what a proxy is given by name.
+const OF_NAMES: [fn(&Linter<'_>) -> Vec<Finding>; 4] =
+    [near_miss::lint, discovered::lint, trust_domains::lint, wrong_module::lint];
+
 /// Returns the warnings about the resources of a project.
 pub(crate) fn lint(project: &Project, contents: &Contents<'_>) -> Vec<Finding> {
     let mut linter = Linter::new(project, contents);
@@ -129,6 +142,7 @@ pub(crate) fn lint(project: &Project, contents: &Contents<'_>) -> Vec<Finding> {
     plugins::lint(&mut linter);
     let mut findings = std::mem::take(&mut linter.findings);
     OF_PROJECT.iter().for_each(|lint| findings.extend(lint(&linter)));
+    OF_NAMES.iter().for_each(|lint| findings.extend(lint(&linter)));
     // The policies of each configuration are for one proxy, and are compared with each other alone.
     for configuration in project.plugins().iter().filter_map(|plugin| plugin.configuration.as_ref()) {
         let resources = configuration.get("resources").map_or(&[][..], Node::items);

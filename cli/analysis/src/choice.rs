@@ -120,6 +120,7 @@ impl<'p> Chooser<'p, '_> {
             self.add_before(&mut chosen)?;
         }
         for index in &chosen.indexes {
+            self.check_layer(*index)?;
             if let Some(Err(fault)) = self.project.plugins().get(*index).map(readable) {
                 return Err(ChoiceError::Refused(vec![fault]));
             }
@@ -286,9 +287,21 @@ impl<'p> Chooser<'p, '_> {
 
     fn is_of_layer(&self, index: usize) -> bool {
         let plugin = self.project.plugins().get(index);
-        self.choice
-            .is_connection
-            .is_none_or(|is_connection| plugin.is_some_and(|plugin| plugin.position.is_network == is_connection))
+        self.choice.is_connection.is_none_or(|is_connection| {
+            plugin.is_some_and(|plugin| plugin.position.is_network.is_none_or(|own| own == is_connection))
+        })
+    }
+
+    /// Fails where a request is asked about, and the filter decides connections, or the other way round.
+    fn check_layer(&self, index: usize) -> Result<(), ChoiceError> {
+        if self.is_of_layer(index) {
+            return Ok(());
+        }
+        let help = match self.choice.is_connection {
+            Some(true) => "requests and no connections, leave out --layer tcp",
+            _ => "connections and no requests, say --layer tcp",
+        };
+        Err(ChoiceError::WrongUse(format!("the filter at {} decides {help}", self.place(index))))
     }
 
     /// Reports whether the files have resources for a filter.
@@ -314,7 +327,7 @@ impl<'p> Chooser<'p, '_> {
         let lines = indexes.iter().filter_map(|index| {
             let plugin = self.project.plugins().get(*index)?;
             let workload = own_workload(plugin).map(|workload| format!(", {workload}")).unwrap_or_default();
-            let layer = if plugin.position.is_network { ", for connections" } else { "" };
+            let layer = if plugin.position.is_network == Some(true) { ", for connections" } else { "" };
             Some(format!("  {}  {}{workload}{layer}", self.project.place(plugin.span), plugin.filter.name()))
         });
         lines.collect::<Vec<_>>().join("\n")

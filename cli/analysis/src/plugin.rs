@@ -37,8 +37,8 @@ pub(crate) struct Plugin {
 pub(crate) struct ChainPosition {
     /// Key of the list of filters that it is in; `None` in a file that Envoy watches and in a manifest.
     pub(crate) chain: Option<Span>,
-    /// True for a network filter.
-    pub(crate) is_network: bool,
+    /// True for a network filter, false for one of HTTP; `None` where the text does not say.
+    pub(crate) is_network: Option<bool>,
 }
 
 impl ChainPosition {
@@ -49,8 +49,8 @@ impl ChainPosition {
             _ => self.chain,
         };
         let is_network = match node.text_at(&["@type"]) {
-            Some(kind) if kind.contains(".filters.network.wasm.") => true,
-            Some(kind) if kind.contains(".filters.http.wasm.") => false,
+            Some(kind) if kind.contains(".filters.network.wasm.") => Some(true),
+            Some(kind) if kind.contains(".filters.http.wasm.") => Some(false),
             _ => self.is_network,
         };
         Self { chain, is_network }

@@ -264,6 +264,27 @@ fn connections_and_requests_have_filters_of_their_own() {
     let (exit, _, error) = run(&files, &["who", "envoy.yaml"]);
     assert_eq!(exit, Some(2));
     assert!(error.contains("identity-authz, market/app=orders, for connections"), "{error}");
+    // One that decides the other thing gives no answer.
+    let only = format!("static_resources:\n  listeners:\n  - filter_chains:\n    - filters:\n      - {network}\n");
+    let requests = watched(&identity(&configuration("orders", ORDERS, "")));
+    let files = [("tcp.yaml", only.as_str()), ("http.yaml", requests.as_str())];
+    for (line, code, expected) in [
+        (
+            "explain tcp.yaml --from market/batch",
+            2,
+            "the filter at tcp.yaml:5 decides connections and no requests, say --layer tcp",
+        ),
+        (
+            "explain http.yaml --layer tcp",
+            2,
+            "the filter at http.yaml:2 decides requests and no connections, leave out --layer tcp",
+        ),
+        ("explain tcp.yaml --layer tcp --from market/batch", 1, ""),
+    ] {
+        let (exit, printed, error) = run(&files, &line.split_whitespace().collect::<Vec<_>>());
+        assert_eq!(exit, Some(code), "{line}: {printed}{error}");
+        assert!(error.contains(expected), "{line}: {error}");
+    }
 }
 
 #[test]

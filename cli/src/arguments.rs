@@ -109,6 +109,8 @@ pub(crate) enum CompletionArgument {
 pub(crate) struct WhoArguments {
     #[command(flatten)]
     pub(crate) common: CommonArguments,
+    #[command(flatten)]
+    pub(crate) choice: ChoiceArguments,
     /// Form of the output
     #[arg(long, value_enum, default_value = "pretty")]
     pub(crate) format: AnswerFormat,
@@ -125,6 +127,8 @@ pub(crate) struct WhoArguments {
 pub(crate) struct TestArguments {
     #[command(flatten)]
     pub(crate) common: CommonArguments,
+    #[command(flatten)]
+    pub(crate) choice: ChoiceArguments,
     /// Form of the output
     #[arg(long, value_enum, default_value = "pretty")]
     pub(crate) format: TestFormat,
@@ -152,6 +156,8 @@ pub(crate) enum TestFormat {
 pub(crate) struct ExplainArguments {
     #[command(flatten)]
     pub(crate) common: CommonArguments,
+    #[command(flatten)]
+    pub(crate) choice: ChoiceArguments,
     /// Form of the output
     #[arg(long, value_enum, default_value = "pretty")]
     pub(crate) format: AnswerFormat,
@@ -238,6 +244,14 @@ pub(crate) enum Format {
     Junit,
     /// Workflow commands of GitHub Actions
     Github,
+}
+
+/// Filter that is asked.
+#[derive(Debug, Args)]
+pub(crate) struct ChoiceArguments {
+    /// Filter that is asked, where the files carry configurations of several: the place of its configuration, as in envoy.yaml:61
+    #[arg(long, value_name = "FILE[:LINE]")]
+    pub(crate) filter_at: Option<String>,
 }
 
 /// The flags of every verb.

@@ -4,11 +4,15 @@ use std::mem::ManuallyDrop;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
-use sallyport_analysis::{Answer, Caller, CurlRequest, Deciders, SimulatedRequest, formats, parse_curl, spiffe_id};
+use sallyport_analysis::{
+    Answer, Asked, Caller, CurlRequest, Deciders, Project, SimulatedRequest, assumed_trust_domain, formats, parse_curl,
+    spiffe_id,
+};
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
 
 use crate::arguments::{AnswerFormat, ExplainArguments, LayerArgument};
+use crate::choice::choose;
 use crate::files::read_project_for;
 use crate::{FOUND, NOTHING_FOUND, faults, pretty};
 
@@ -19,7 +23,12 @@ use crate::{FOUND, NOTHING_FOUND, faults, pretty};
 /// Files that cannot be read, and values of flags that make no sense.
 pub(crate) fn run(arguments: &ExplainArguments) -> Result<u8> {
     // To free thousands of policies takes longer than to decide about a request, and the process ends anyway.
-    let project = ManuallyDrop::new(read_project_for(&arguments.common, arguments.to.as_deref())?);
+    let mut project = ManuallyDrop::new(read_project_for(&arguments.common, arguments.to.as_deref())?);
+    let asked = if arguments.egress { Asked::Egress } else { Asked::Request };
+    let is_connection = Some(arguments.layer == LayerArgument::Tcp);
+    if let Some(findings) = choose(&mut project, &arguments.choice, asked, is_connection)? {
+        return Ok(faults::print(findings, &project, arguments.format == AnswerFormat::Json));
+    }
     let contents = project.contents();
     let loaded = match arguments.egress {
         true => Deciders::for_egress(&project, &contents),
@@ -34,11 +43,41 @@ pub(crate) fn run(arguments: &ExplainArguments) -> Result<u8> {
         anstream::eprintln!("no workload is set, so every policy applies; say --to NAMESPACE/KEY=VALUE");
     }
     let explanation = deciders.explain(&request);
+    if let Some(note) = other_trust_domain(arguments, &project, &deciders, &request, explanation.answer) {
+        anstream::eprintln!("{note}");
+    }
     match arguments.format {
         AnswerFormat::Json => anstream::println!("{:#}", formats::json::explanation(&explanation, project.sources())),
         AnswerFormat::Pretty => anstream::print!("{}", pretty::explanation(&explanation, project.sources())),
     }
     Ok(if explanation.answer == Answer::Denied { FOUND } else { NOTHING_FOUND })
+}
+
+/// Says of which trust domain a caller is taken to be, where the answer is another one for a caller of a trust domain that
+/// the policies name.
+fn other_trust_domain(
+    arguments: &ExplainArguments,
+    project: &Project,
+    deciders: &Deciders<'_>,
+    request: &SimulatedRequest,
+    answer: Answer,
+) -> Option<String> {
+    let name = arguments.from.as_deref()?;
+    let assumed = assumed_trust_domain(project, name)?;
+    let (namespace, account) = name.split_once('/')?;
+    let of = |domain: &str| format!("{domain}/ns/{namespace}/sa/{account}");
+    deciders.trust_domains().iter().filter(|domain| *domain != assumed).find_map(|domain| {
+        let caller = Caller { certificate: Some(vec![format!("spiffe://{}", of(domain))]), ..request.caller.clone() };
+        let other = deciders.explain(&SimulatedRequest { caller, ..request.clone() }).answer;
+        (other != answer).then(|| {
+            format!(
+                "--from {name} is taken for {}; for {} the answer is {}: write that, or say --trust-domain",
+                of(assumed),
+                of(domain),
+                other.as_str()
+            )
+        })
+    })
 }
 
 fn request(

@@ -7,9 +7,10 @@ mod watch;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
-use sallyport_analysis::{Place, Project, RenderError, RenderedFilter, Rendering, render, workloads};
+use sallyport_analysis::{Asked, Place, Project, RenderError, RenderedFilter, Rendering, render, workloads};
 
 use crate::arguments::RenderArguments;
+use crate::choice::choose;
 use crate::files::read_project;
 use crate::{FOUND, NOTHING_FOUND, WRONG_USE, faults};
 
@@ -56,6 +57,10 @@ fn refuse_output_among_input(arguments: &RenderArguments) -> Result<()> {
 /// Renders the files. Where they are refused, nothing is written.
 fn once(arguments: &RenderArguments, printed: &mut output::Printed) -> Result<Outcome> {
     let mut project = read_project(&arguments.common)?;
+    if let Some(findings) = choose(&mut project, &arguments.choice, Asked::Rendering, None)? {
+        faults::print(findings, &project, false);
+        return Ok(Outcome::Refused);
+    }
     pick_workload(&mut project)?;
     match render(&project, &arguments.settings()?) {
         Ok(rendering) => {

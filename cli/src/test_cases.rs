@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use quick_junit::{NonSuccessKind, Report as Junit, TestCase, TestCaseStatus, TestSuite};
-use sallyport_analysis::{Coverage, Finding, Project, Suite, SuiteReport, read_suites, run_suite};
+use sallyport_analysis::{Asked, Coverage, Finding, Project, Suite, SuiteReport, read_suites, run_suite};
 use serde_json::{Value, json};
 
 use crate::arguments::{CommonArguments, TestArguments, TestFormat};
+use crate::choice::choose;
 use crate::explain::time_of;
 use crate::files::{File, read_config, read_files};
 use crate::{FOUND, NOTHING_FOUND, faults, pretty};
@@ -48,7 +49,10 @@ pub(crate) fn run(arguments: &TestArguments) -> Result<u8> {
         let policies = files.iter().filter(|file| suites.iter().all(|other| other.file != file.name));
         let own = files.iter().filter(|file| file.name == suite.file);
         let files: Vec<&File> = own.chain(policies).collect();
-        let project = project_of(suite, &files, config.as_ref(), common)?;
+        let mut project = project_of(suite, &files, config.as_ref(), common)?;
+        if let Some(findings) = choose(&mut project, &arguments.choice, Asked::Tests, None)? {
+            return Ok(faults::print(findings, &project, as_json));
+        }
         match play(&project, &suite.file, now) {
             Ok(report) => {
                 coverage.merge(&report.coverage);

@@ -14,7 +14,7 @@ use crate::project::{Contents, Project};
 use crate::resource::Resource;
 use crate::settings::Filter;
 use crate::source::Span;
-use crate::tree::Value;
+use crate::tree::{Node, Value};
 
 /// Findings of a check.
 #[derive(Debug, Default)]
@@ -41,7 +41,8 @@ pub fn check(project: &Project, ignored: &[String]) -> Report {
             }
         }
     }
-    for plugin in project.plugins() {
+    let plugins = project.plugins().iter().enumerate();
+    for (_, plugin) in plugins.filter(|(index, _)| !project.is_chosen(*index)) {
         findings.extend(plugin_findings(project, plugin));
     }
     findings.extend(lint(project, &contents));
@@ -63,14 +64,31 @@ fn drop_repeated_scopes(findings: &mut Vec<Finding>) {
 
 /// Returns what the filter of a plugin configuration refuses and warns of.
 fn plugin_findings(project: &Project, plugin: &Plugin) -> Vec<Finding> {
+    let configuration = match readable(plugin) {
+        Ok(configuration) => configuration,
+        Err(fault) => return vec![fault],
+    };
+    let input = FilterInput::complete(project, plugin.filter, configuration, plugin.span);
+    match input.load() {
+        Ok(loaded) => warnings(&input, &loaded),
+        Err(faults) => faults,
+    }
+}
+
+/// Returns the configuration that a plugin carries.
+///
+/// # Errors
+///
+/// The fault for which no filter can read it.
+pub(crate) fn readable(plugin: &Plugin) -> Result<&Node, Finding> {
     let Some(configuration) = &plugin.configuration else {
-        return vec![Finding {
+        return Err(Finding {
             severity: Severity::Error,
             code: ErrorCode::MissingField.as_str().to_owned(),
             message: format!("the filter {} has no configuration", plugin.filter.name()),
             help: "write it as pluginConfig, config or configuration".to_owned(),
             span: Some(plugin.span),
-        }];
+        });
     };
     if let Some(span) = plugin.unreadable {
         let (message, help) = match plugin.image.is_some() {
@@ -80,19 +98,15 @@ fn plugin_findings(project: &Project, plugin: &Plugin) -> Vec<Finding> {
             ),
             false => ("the configuration is a text and no JSON", fix(ErrorCode::Unreadable)),
         };
-        return vec![Finding {
+        return Err(Finding {
             severity: Severity::Error,
             code: ErrorCode::Unreadable.as_str().to_owned(),
             message: message.to_owned(),
             help: help.to_owned(),
             span: Some(span),
-        }];
+        });
     }
-    let input = FilterInput::complete(project, plugin.filter, configuration, plugin.span);
-    match input.load() {
-        Ok(loaded) => warnings(&input, &loaded),
-        Err(faults) => faults,
-    }
+    Ok(configuration)
 }
 
 /// Reports whether a fault is one of the files. Without a workload nothing is said about what applies to it.
@@ -197,11 +211,12 @@ pub(crate) fn config_findings(contents: &Contents<'_>) -> Vec<Finding> {
 
 /// Returns what a filter says at load about what it takes and may surprise.
 fn warnings(input: &FilterInput<'_>, loaded: &Loaded) -> Vec<Finding> {
-    // Without a workload everything applies, which is no news to who has set none; nor is that a policy picks none of the
-    // workloads of a list that is not there.
-    let lists_workloads = input.has("workloads");
+    // Of files without a workload everything is read, which is no news to who has set none; nor is that a policy picks none
+    // of the workloads of a list that is not there.
+    let (lists_workloads, is_complete) = (input.has("workloads"), input.is_complete());
     let is_about_files = |line: &&String| {
-        !line.contains("no workload is set") && (lists_workloads || !line.contains("listed under workloads"))
+        (is_complete || !line.contains("no workload is set"))
+            && (lists_workloads || !line.contains("listed under workloads"))
     };
     let finding = |line: &String| {
         let (message, help) = line.split_once("; ").unwrap_or((line, "see docs/errors.md"));
@@ -210,10 +225,24 @@ fn warnings(input: &FilterInput<'_>, loaded: &Loaded) -> Vec<Finding> {
             code: LOAD_WARNING.code.to_owned(),
             message: message.to_owned(),
             help: help.to_owned(),
-            span: input.named_resource(line),
+            span: input.named_resource(line).or(input.key_span()),
         }
     };
-    loaded.report().warnings().iter().filter(is_about_files).map(finding).collect()
+    let without_effect = nothing_applies(input, loaded);
+    loaded.report().warnings().iter().filter(is_about_files).map(finding).chain(without_effect).collect()
+}
+
+/// Returns a warning where a configuration that is complete by itself has policies, and none of them applies.
+fn nothing_applies(input: &FilterInput<'_>, loaded: &Loaded) -> Option<Finding> {
+    let why = loaded.report().notes().iter().find(|line| line.contains(" do not apply here: "))?;
+    let is_empty = input.is_complete() && loaded.report().summary().contains(", 0 apply here,");
+    is_empty.then(|| Finding {
+        severity: Severity::Warning,
+        code: LOAD_WARNING.code.to_owned(),
+        message: format!("no policy applies to this workload: {why}"),
+        help: "correct the selectors and namespaces of the policies, or the workload".to_owned(),
+        span: input.workload_span().or(input.key_span()),
+    })
 }
 
 /// Counts the resources of the kinds that no filter reads and that are no faults.

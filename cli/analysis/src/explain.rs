@@ -1,5 +1,7 @@
 //! `explain`: what happens to one request, by which rule, and what would let it in.
 
+mod trust_domains;
+
 use sallyport_policy::{BaselineDeny, Decision, Denial, IdentityAuthz, NearestRule, PolicyName, RuleName, printable};
 
 use crate::check::config_findings;
@@ -116,7 +118,8 @@ impl<'p> Deciders<'p> {
         let is_about_workload = project.settings().workload.is_some() || project.settings().default_action.is_some();
         let has_egress =
             is_configured(contents, Filter::EgressAllowlist) || contents.resources.iter().any(Resource::is_for_egress);
-        if has_egress && !(has_identity || has_baseline || is_about_workload) {
+        let is_egress_chosen = contents.carried(Filter::EgressAllowlist).is_some();
+        if has_egress && !(has_identity || (has_baseline || is_about_workload) && !is_egress_chosen) {
             return Self::for_egress(project, contents);
         }
         let baseline = match FilterInput::new(project, contents, Filter::BaselineDeny).map(|input| input.load()) {
@@ -160,7 +163,15 @@ impl<'p> Deciders<'p> {
     ///
     /// The faults for which it refuses its configuration.
     pub fn for_egress(project: &'p Project, contents: &'p Contents<'p>) -> Result<Self, Vec<Finding>> {
-        Self::of(project, contents, FilterInput::always(project, contents, Filter::EgressAllowlist))
+        let mut deciders =
+            Self::of(project, contents, FilterInput::always(project, contents, Filter::EgressAllowlist))?;
+        // The one that stands before it in the same list of filters.
+        if contents.carried(Filter::BaselineDeny).is_some()
+            && let Loaded::Baseline(filter) = FilterInput::always(project, contents, Filter::BaselineDeny).load()?
+        {
+            deciders.baseline = Some(filter);
+        }
+        Ok(deciders)
     }
 
     /// Has `identity-authz` alone read the project, as `sallyport test` does.
@@ -220,7 +231,8 @@ impl<'p> Deciders<'p> {
     /// Reports whether all policies of `identity-authz` apply because no workload is set.
     pub fn applies_all(&self, project: &Project, contents: &Contents<'_>) -> bool {
         let settings = project.filter_settings(contents, Filter::IdentityAuthz);
-        matches!(self.last, Last::Identity(_)) && !settings.has("workload") && self.resources.len() > 1
+        let is_carried = contents.carried(Filter::IdentityAuthz).is_some();
+        matches!(self.last, Last::Identity(_)) && !settings.has("workload") && self.resources.len() > 1 && !is_carried
     }
 
     /// Reports whether `egress-allowlist` decides.

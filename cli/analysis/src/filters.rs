@@ -68,8 +68,11 @@ impl<'p> FilterInput<'p> {
     /// alone.
     pub(crate) fn always(project: &'p Project, contents: &'p Contents<'p>, filter: Filter) -> Self {
         let settings = project.filter_settings(contents, filter);
-        let baseline_alone =
-            is_configured(contents, Filter::BaselineDeny) && !is_configured(contents, Filter::IdentityAuthz);
+        if let Some(configuration) = contents.carried_configuration(filter) {
+            return Self { project, settings, resources: Resource::all_of(configuration) };
+        }
+        let has = |filter: Filter| contents.config.is_some_and(|config| config.get(filter.key()).is_some());
+        let baseline_alone = has(Filter::BaselineDeny) && !has(Filter::IdentityAuthz);
         let takes = |resource: &&Resource<'_>| match filter {
             Filter::IdentityAuthz => !(baseline_alone && resource.kind() == Some("AuthorizationPolicy")),
             Filter::BaselineDeny => baseline_alone && !resource.is_for_egress(),
@@ -91,11 +94,7 @@ impl<'p> FilterInput<'p> {
     pub(crate) fn configured(mut self, configuration: &'p Node) -> Self {
         self.settings.section = Some(configuration);
         self.settings.key_span = Some(configuration.first_span());
-        let own = configuration.get("resources").map_or(&[][..], Node::items);
-        for item in own {
-            let opened = Resource::open(item);
-            self.resources.extend(opened.unwrap_or_else(|| vec![Resource::whole(item)]));
-        }
+        self.resources.extend(Resource::all_of(configuration));
         self
     }
 
@@ -134,6 +133,21 @@ impl<'p> FilterInput<'p> {
     /// Returns the namespace of resources without one.
     pub(crate) fn default_namespace(&self) -> Option<String> {
         self.settings.namespace_of_resources()
+    }
+
+    /// Reports whether this is a configuration that is complete by itself.
+    pub(crate) fn is_complete(&self) -> bool {
+        std::ptr::eq(self.settings.settings, self.project.no_settings())
+    }
+
+    /// Returns the key of the filter's part of the configuration file, or of the configuration.
+    pub(crate) fn key_span(&self) -> Option<Span> {
+        self.settings.key_span
+    }
+
+    /// Returns the place of the workload in that part.
+    pub(crate) fn workload_span(&self) -> Option<Span> {
+        self.settings.section?.entry("workload").map(|entry| entry.key_span)
     }
 
     /// Reports whether the settings have a key.
@@ -188,8 +202,15 @@ impl<'p> FilterInput<'p> {
     }
 
     fn finding(&self, error: &ConfigError) -> Finding {
-        let by_flag = matches!(error.code(), ErrorCode::MissingDefaultAction | ErrorCode::UndecidedTarget);
-        let help = error.fix().filter(|_| !by_flag).unwrap_or_else(|| fix(error.code()));
+        // A configuration that is complete by itself takes no flags.
+        let by_flag =
+            !self.is_complete() && matches!(error.code(), ErrorCode::MissingDefaultAction | ErrorCode::UndecidedTarget);
+        let of_flag = match (error.code(), error.fix()) {
+            (ErrorCode::MissingDefaultAction, Some(fix)) if fix.starts_with(DIFFERS) => DIFFERS_OR_DEFAULT,
+            (ErrorCode::UndecidedTarget, _) if self.is_complete() => "write it under `workload` of this configuration",
+            (code, _) => fix(code),
+        };
+        let help = error.fix().filter(|_| !by_flag).unwrap_or(of_flag);
         // The filter names the path before the message; here the source line stands for it.
         let message = match (error.code(), error.path()) {
             (_, "") => error.message().to_owned(),
@@ -201,12 +222,24 @@ impl<'p> FilterInput<'p> {
             }
             _ => error.message().to_owned(),
         };
+        // A flag takes the place of the file's workload as a whole.
+        let is_of_workload = error.path() == "workload" || error.path().starts_with("workload.");
+        let by_workload_flag = is_of_workload && self.settings.settings.workload.is_some();
+        let message =
+            match by_workload_flag && self.settings.section.is_some_and(|section| section.get("workload").is_some()) {
+                true => format!("{message} (--workload takes the place of the file's workload)"),
+                false => message,
+            };
         Finding {
             severity: Severity::Error,
             code: error.code().as_str().to_owned(),
             message: self.with_places(&message),
             help: self.with_places(help),
-            span: self.locate(error).or_else(|| self.named_resource(error.message())).or(self.settings.key_span),
+            span: Some(error)
+                .filter(|_| !by_workload_flag)
+                .and_then(|error| self.locate(error))
+                .or_else(|| self.named_resource(error.message()))
+                .or(self.settings.key_span),
         }
     }
 
@@ -275,9 +308,16 @@ impl<'p> FilterInput<'p> {
     }
 }
 
-/// Reports whether the configuration file has a filter.
+/// Begin of the fix of a refusal that names policies which do not apply.
+const DIFFERS: &str = "correct what differs";
+
+/// That fix, where flags and a configuration file say the default action.
+const DIFFERS_OR_DEFAULT: &str = "correct what differs if that is not meant, or write --default-action DENY or ALLOW, or defaultAction in the \
+     configuration file";
+
+/// Reports whether the configuration file has a filter, or a configuration of it is asked.
 pub(crate) fn is_configured(contents: &Contents<'_>, filter: Filter) -> bool {
-    contents.config.is_some_and(|config| config.get(filter.key()).is_some())
+    contents.carried(filter).is_some() || contents.config.is_some_and(|config| config.get(filter.key()).is_some())
 }
 
 /// Returns the part of a path within its resource.

@@ -16,8 +16,10 @@
 
 mod cases;
 mod check;
+mod choice;
 mod codes;
 mod curl;
+mod discovery;
 mod documents;
 mod explain;
 mod filters;
@@ -43,6 +45,7 @@ mod yaml;
 
 pub use cases::{Case, Coverage, Expectation, Outcome, Rule, Suite, SuiteReport, read_suites, run_suite};
 pub use check::{Report, check};
+pub use choice::{Asked, ChoiceError, FilterChoice, is_about_access, only_reports};
 pub use codes::{Code, codes};
 pub use curl::{CurlRequest, parse_curl};
 pub use documents::{Document, read_documents};
@@ -56,7 +59,7 @@ pub use render::{
 };
 pub use resource::Resource;
 pub use settings::{Filter, Settings, Workload};
-pub use simulated_request::{Caller, SimulatedRequest, spiffe_id};
+pub use simulated_request::{Caller, SimulatedRequest, assumed_trust_domain, spiffe_id};
 pub use source::{Position, Source, Span};
 pub use tree::{Entry, Node, Value};
 pub use who::{Access, who};

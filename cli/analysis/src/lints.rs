@@ -32,6 +32,12 @@ mod twice;
 mod workload_mismatch;
 mod workloads;
 
+// Of what a proxy is given by name: workloads, watched files, modules, trust domains.
+mod discovered;
+mod near_miss;
+mod trust_domains;
+mod wrong_module;
+
 pub(crate) use crate::lints::listener_tls::FORGEABLE_IDENTITY;
 pub(crate) use crate::lints::peers::SAME_SCOPE;
 pub(crate) use crate::lints::plugins::REPORT_MODE;
@@ -55,7 +61,7 @@ pub struct Lint {
 }
 
 /// All lints.
-pub const LINTS: [Lint; 33] = [
+pub const LINTS: [Lint; 36] = [
     never::NEVER_MATCHES,
     denied::DENIED_ANYWAY,
     superfluous::SUPERFLUOUS_RULE,
@@ -89,6 +95,9 @@ pub const LINTS: [Lint; 33] = [
     plugins::DOCUMENT_NOT_READ,
     plugins::REPORT_MODE,
     LOAD_WARNING,
+    discovered::DISCOVERY_NAME,
+    trust_domains::UNACCEPTED_TRUST_DOMAIN,
+    wrong_module::WRONG_MODULE,
 ];
 
 /// Warning that a filter logs at load.
@@ -151,6 +160,10 @@ const OF_PROJECT: [fn(&Linter<'_>) -> Vec<Finding>; 15] = [
     workload_mismatch::lint,
 ];
 
+/// Lints of what a proxy is given by name.
+const OF_NAMES: [fn(&Linter<'_>) -> Vec<Finding>; 4] =
+    [near_miss::lint, discovered::lint, trust_domains::lint, wrong_module::lint];
+
 /// Returns the warnings about the resources of a project.
 pub(crate) fn lint(project: &Project, contents: &Contents<'_>) -> Vec<Finding> {
     let mut linter = Linter::new(project, contents);
@@ -160,6 +173,7 @@ pub(crate) fn lint(project: &Project, contents: &Contents<'_>) -> Vec<Finding> {
     plugins::lint(&mut linter);
     let mut findings = std::mem::take(&mut linter.findings);
     OF_PROJECT.iter().for_each(|lint| findings.extend(lint(&linter)));
+    OF_NAMES.iter().for_each(|lint| findings.extend(lint(&linter)));
     // The policies of each configuration are for one proxy, and are compared with each other alone.
     for configuration in project.plugins().iter().filter_map(|plugin| plugin.configuration.as_ref()) {
         let resources = configuration.get("resources").map_or(&[][..], Node::items);

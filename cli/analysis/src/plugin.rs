@@ -26,20 +26,52 @@ pub(crate) struct Plugin {
     pub(crate) image: Option<(Span, String)>,
     /// `sha256` beside it.
     pub(crate) checksum: Option<(Span, String)>,
+    /// Name of the module, where it is that of this filter and all other names are those of another one.
+    pub(crate) misnamed: Option<(Span, Filter)>,
+    /// Place among the filters of a listener.
+    pub(crate) position: ChainPosition,
+}
+
+/// Place of a filter among those of a listener, as far as a text shows it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ChainPosition {
+    /// Key of the list of filters that it is in; `None` in a file that Envoy watches and in a manifest.
+    pub(crate) chain: Option<Span>,
+    /// True for a network filter, false for one of HTTP; `None` where the text does not say.
+    pub(crate) is_network: Option<bool>,
+}
+
+impl ChainPosition {
+    /// Returns the place of what is below a key of an object.
+    fn below(self, node: &Node, entry: &Entry) -> Self {
+        let chain = match entry.key.as_str() {
+            "http_filters" | "httpFilters" | "filters" => Some(entry.key_span),
+            _ => self.chain,
+        };
+        let is_network = match node.text_at(&["@type"]) {
+            Some(kind) if kind.contains(".filters.network.wasm.") => Some(true),
+            Some(kind) if kind.contains(".filters.http.wasm.") => Some(false),
+            _ => self.is_network,
+        };
+        Self { chain, is_network }
+    }
 }
 
 /// Returns the plugin configurations of Sallyport's filters anywhere below a value.
-pub(crate) fn find_plugins(root: &Node, source_index: usize, source: &Source) -> Vec<Plugin> {
+pub(crate) fn find_plugins<'n>(root: &'n Node, source_index: usize, source: &Source) -> Vec<Plugin> {
     let mut plugins = Vec::new();
-    let mut open = vec![root];
-    while let Some(node) = open.pop() {
+    let mut open = vec![(root, ChainPosition::default())];
+    while let Some((node, position)) = open.pop() {
         match &node.value {
-            Value::List(items) => open.extend(items.iter().rev()),
+            Value::List(items) => open.extend(items.iter().rev().map(|item| (item, position))),
             Value::Object(entries) => {
                 let carrier = Carrier { node, source_index, source };
                 match carrier.plugin() {
-                    Some(plugin) => plugins.push(plugin),
-                    None => open.extend(entries.iter().rev().map(|entry| &entry.value)),
+                    Some(plugin) => plugins.push(Plugin { position, ..plugin }),
+                    None => {
+                        let below = |entry: &'n Entry| (&entry.value, position.below(node, entry));
+                        open.extend(entries.iter().rev().map(below));
+                    }
                 }
             }
             _ => {}
@@ -69,7 +101,12 @@ impl<'n> Carrier<'n> {
     fn of_envoy(&self) -> Option<Plugin> {
         let machine = self.any(&["vm_config", "vmConfig"])?;
         machine.value.get("code").or_else(|| self.node.get("configuration"))?;
-        let filter = named_filter(&[&machine.value, self.node])?;
+        let module = machine.value.get("code").and_then(module_name);
+        let named = named_filter(&[&machine.value, self.node])?;
+        // Envoy runs the module, whatever the filter is called.
+        let filter = module.map_or(named, |(_, filter)| filter);
+        let others = ["name", "root_id", "rootId"].iter().filter_map(|key| self.node.get(key));
+        let called = named_filter(&others.collect::<Vec<_>>());
         let fail_open = self
             .any(&["fail_open", "failOpen"])
             .filter(|entry| matches!(entry.value.value, Value::Bool(true)))
@@ -84,6 +121,11 @@ impl<'n> Carrier<'n> {
             fail_open: fail_open.map(|entry| entry.value.span),
             image: None,
             checksum: None,
+            misnamed: module
+                .zip(called)
+                .filter(|((_, own), called)| own != called)
+                .map(|((span, _), called)| (span, called)),
+            position: ChainPosition::default(),
         })
     }
 
@@ -107,6 +149,8 @@ impl<'n> Carrier<'n> {
             fail_open: fail_open.map(|entry| entry.value.span),
             image: text_of(&url.value),
             checksum: self.node.get("sha256").and_then(text_of),
+            misnamed: None,
+            position: ChainPosition::default(),
         })
     }
 
@@ -128,6 +172,8 @@ impl<'n> Carrier<'n> {
             fail_open: fail_open.map(|entry| entry.value.span),
             image: text_of(url),
             checksum: module.get("sha256").and_then(text_of),
+            misnamed: None,
+            position: ChainPosition::default(),
         })
     }
 
@@ -168,6 +214,18 @@ pub(crate) fn named_filter(nodes: &[&Node]) -> Option<Filter> {
         let underscored = filter.name().replace('-', "_");
         names.iter().any(|name| name.contains(filter.name()) || name.contains(&underscored))
     })
+}
+
+/// Returns the place where a module's code names a filter, and that filter.
+fn module_name(code: &Node) -> Option<(Span, Filter)> {
+    let mut open = vec![code];
+    while let Some(node) = open.pop() {
+        if let Some(filter) = named_filter(&[node]).filter(|_| node.as_str().is_some()) {
+            return Some((node.span, filter));
+        }
+        open.extend(node.entries().iter().map(|entry| &entry.value));
+    }
+    None
 }
 
 /// Returns a string with its position.

@@ -25,6 +25,8 @@ pub struct Project {
     /// Settings of configurations that are complete by themselves.
     no_settings: Settings,
     plugins: Vec<Plugin>,
+    /// Indexes of the plugin configurations that are asked in place of resources and settings of their own.
+    chosen: Vec<usize>,
     findings: Vec<Finding>,
     /// Names of the files that a kustomization has as patches.
     patches: Vec<String>,
@@ -41,6 +43,20 @@ pub struct Contents<'p> {
     pub config: Option<&'p Node>,
     /// Namespace of resources without one, as far as it is set.
     pub default_namespace: Option<String>,
+    /// Configurations of filters that are asked, at most one of each.
+    pub(crate) carried: Vec<&'p Plugin>,
+}
+
+impl<'p> Contents<'p> {
+    /// Returns the configuration of a filter that is asked in place of resources and settings of their own.
+    pub(crate) fn carried(&self, filter: Filter) -> Option<&'p Plugin> {
+        self.carried.iter().copied().find(|plugin| plugin.filter == filter)
+    }
+
+    /// Returns its content.
+    pub(crate) fn carried_configuration(&self, filter: Filter) -> Option<&'p Node> {
+        self.carried(filter).and_then(|plugin| plugin.configuration.as_ref())
+    }
 }
 
 /// File whose documents are read, for [`Project::add_read`].
@@ -194,6 +210,21 @@ impl Project {
         &self.plugins
     }
 
+    /// Reports whether a plugin configuration is asked in place of resources and settings of their own.
+    pub(crate) fn is_chosen(&self, index: usize) -> bool {
+        self.chosen.contains(&index)
+    }
+
+    /// Has these plugin configurations be asked in place of resources and settings of their own.
+    pub(crate) fn set_chosen(&mut self, chosen: Vec<usize>) {
+        self.chosen = chosen;
+    }
+
+    /// Takes back the workload of a flag.
+    pub(crate) fn clear_workload(&mut self) {
+        self.settings.workload = None;
+    }
+
     /// Returns the settings of a configuration that is complete by itself.
     pub(crate) fn no_settings(&self) -> &Settings {
         &self.no_settings
@@ -243,6 +274,17 @@ impl Project {
                 None => {}
             }
         }
+        contents.carried = self.chosen.iter().filter_map(|index| self.plugins.get(*index)).collect();
+        let mut resources = std::mem::take(&mut contents.resources);
+        let has = |filter| contents.carried(filter).is_some();
+        resources.retain(|resource| {
+            !(resource.is_for_identity() && has(Filter::IdentityAuthz)
+                || resource.is_for_egress() && has(Filter::EgressAllowlist))
+        });
+        for filter in [Filter::IdentityAuthz, Filter::EgressAllowlist] {
+            resources.extend(contents.carried_configuration(filter).into_iter().flat_map(Resource::all_of));
+        }
+        contents.resources = resources;
         let settings = self.filter_settings(&contents, Filter::IdentityAuthz);
         contents.default_namespace = settings.namespace_of_resources();
         contents
@@ -250,6 +292,10 @@ impl Project {
 
     /// Returns the settings of a filter.
     pub(crate) fn filter_settings<'p>(&'p self, contents: &Contents<'p>, filter: Filter) -> FilterSettings<'p> {
+        if let Some(plugin) = contents.carried(filter) {
+            let section = plugin.configuration.as_ref();
+            return FilterSettings { filter, settings: &self.settings, section, key_span: Some(plugin.span) };
+        }
         let entry = contents.config.and_then(|config| config.entry(filter.key()));
         FilterSettings {
             filter,

@@ -11,15 +11,15 @@ mod yaml;
 
 pub use bootstrap::BootstrapSettings;
 pub use workload::workloads;
+pub(crate) use workload::{effective_workload, workload_of};
 
 use crate::check::check;
-use crate::filters::FilterInput;
+use crate::filters::{FilterInput, is_configured};
 use crate::finding::{Finding, Severity, settle};
 use crate::project::{Contents, Project};
 use crate::render::configuration::FilterConfiguration;
 use crate::render::envoy::{Extension, direct_remote_address};
 use crate::render::jwt_authn::JwtAuthn;
-use crate::render::workload::effective_workload;
 use crate::settings::{Filter, Workload};
 
 /// Place of a configuration.
@@ -316,9 +316,10 @@ impl Parts {
 /// Returns the filters to render: those of the configuration file; `identity-authz` too where there are policies for it,
 /// and where nothing else is to be rendered.
 fn filters(contents: &Contents<'_>) -> Vec<Filter> {
-    let has = |filter: Filter| contents.config.is_some_and(|config| config.get(filter.key()).is_some());
+    let has = |filter: Filter| is_configured(contents, filter);
     let mut filters: Vec<Filter> = Filter::ALL.into_iter().filter(|filter| has(*filter)).collect();
-    let baseline_alone = has(Filter::BaselineDeny) && !has(Filter::IdentityAuthz);
+    let baseline_alone =
+        has(Filter::BaselineDeny) && !has(Filter::IdentityAuthz) && contents.carried(Filter::BaselineDeny).is_none();
     let is_policy = |resource: &crate::resource::Resource<'_>| {
         resource.is_for_identity() && !(baseline_alone && resource.kind() == Some("AuthorizationPolicy"))
     };

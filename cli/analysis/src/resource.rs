@@ -47,6 +47,12 @@ impl<'d> Resource<'d> {
         Some(resources)
     }
 
+    /// Returns the `resources` of a filter's configuration, lists opened, with what is none.
+    pub(crate) fn all_of(configuration: &'d Node) -> Vec<Self> {
+        let items = configuration.get("resources").map_or(&[][..], Node::items);
+        items.iter().flat_map(|item| Self::open(item).unwrap_or_else(|| vec![Self::whole(item)])).collect()
+    }
+
     /// Takes a value that is meant to be a resource, whatever it is.
     pub(crate) fn whole(node: &'d Node) -> Self {
         Self { node, inherited: None, is_list: false }

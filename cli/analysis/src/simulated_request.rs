@@ -322,16 +322,34 @@ fn present(value: &[u8], is_connection: bool) -> Option<&[u8]> {
     (!is_connection && !value.is_empty()).then_some(value)
 }
 
+/// Returns the trust domain that `NAMESPACE/SERVICE-ACCOUNT` is taken to be of, where neither a flag nor a configuration
+/// says it; `None` for another name.
+pub fn assumed_trust_domain(project: &Project, name: &str) -> Option<&'static str> {
+    let is_short = !name.contains("://") && name.split('/').count() == 2;
+    (is_short && said_trust_domain(project).is_none()).then_some(TRUST_DOMAIN)
+}
+
+/// The trust domain where none is set.
+const TRUST_DOMAIN: &str = "cluster.local";
+
+fn said_trust_domain(project: &Project) -> Option<String> {
+    let contents = project.contents();
+    let configured = |filter| {
+        let section = project.filter_settings(&contents, filter).section?;
+        section.text_at(&["trustDomain"]).map(str::to_owned)
+    };
+    let of_egress = || contents.carried(Filter::EgressAllowlist).and_then(|_| configured(Filter::EgressAllowlist));
+    project.settings().trust_domain.clone().or_else(|| configured(Filter::IdentityAuthz)).or_else(of_egress)
+}
+
 /// Returns the SPIFFE ID that `NAMESPACE/SERVICE-ACCOUNT`, a principal or a SPIFFE ID stands for.
 ///
 /// # Errors
 ///
 /// A text that is none of these.
 pub fn spiffe_id(project: &Project, name: &str) -> Result<String, String> {
-    let contents = project.contents();
-    let settings = project.filter_settings(&contents, Filter::IdentityAuthz);
-    let configured = settings.section.and_then(|section| section.text_at(&["trustDomain"]));
-    let domain = project.settings().trust_domain.as_deref().or(configured).unwrap_or("cluster.local");
+    let said = said_trust_domain(project);
+    let domain = said.as_deref().unwrap_or(TRUST_DOMAIN);
     let uri = match (name.contains("://"), name.split('/').count()) {
         (true, _) => name.to_owned(),
         (false, 2) => match name.split_once('/') {

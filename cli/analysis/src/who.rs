@@ -2,9 +2,11 @@
 
 mod denied;
 
+use crate::filters::FilterInput;
 use crate::lints::cover::covers_pattern;
 use crate::lints::policy::{Policy, blocks, texts};
 use crate::project::Project;
+use crate::render::effective_workload;
 use crate::selection::{describe, selects};
 use crate::settings::Filter;
 use crate::source::Span;
@@ -56,11 +58,23 @@ pub fn who(project: &Project, from: Option<&str>) -> Vec<Access> {
     let text = |keys: &[&str]| settings.section.and_then(|section| section.text_at(keys)).map(str::to_owned);
     let root_namespace = text(&["rootNamespace"]).unwrap_or_else(|| "istio-system".to_owned());
     let trust_domain = project.settings().trust_domain.clone().or_else(|| text(&["trustDomain"]));
-    let workload = project.settings().workload.clone();
-    let applies = |policy: &&Policy<'_>| {
-        let selects = |workload| selects(policy.resource, policy.namespace, &root_namespace, workload);
-        workload.as_ref().is_none_or(selects)
+    // A configuration that a proxy has is for one workload, and the filter itself knows what applies there.
+    let is_one_proxy = contents.carried(Filter::IdentityAuthz).is_some();
+    let workload = match is_one_proxy {
+        true => effective_workload(project, &contents),
+        false => project.settings().workload.clone(),
     };
+    let applicable = is_one_proxy
+        .then(|| FilterInput::always(project, &contents, Filter::IdentityAuthz).applicable().ok())
+        .flatten();
+    let applies = |policy: &&Policy<'_>| match &applicable {
+        Some(applicable) => applicable.contains(&("AuthorizationPolicy".to_owned(), policy.name())),
+        None => {
+            let selects = |workload| selects(policy.resource, policy.namespace, &root_namespace, workload);
+            workload.as_ref().is_none_or(selects)
+        }
+    };
+    let is_about_one = is_one_proxy || workload.is_some();
     let policies = Policy::all(&contents);
     let enforced: Vec<&Policy<'_>> = policies.iter().filter(applies).filter(|one| one.dry_run().is_none()).collect();
     let caller = from.map(|from| from.trim_start_matches("spiffe://"));
@@ -69,7 +83,7 @@ pub fn who(project: &Project, from: Option<&str>) -> Vec<Access> {
         enforced.iter().filter(|policy| matches!(policy.action, "DENY" | "CUSTOM")).copied().collect();
     let mut access = Vec::new();
     for policy in enforced.iter().filter(|policy| policy.action == "ALLOW") {
-        let reaches = |other: &&&Policy<'_>| workload.is_some() || may_meet(other, policy, &root_namespace);
+        let reaches = |other: &&&Policy<'_>| is_about_one || may_meet(other, policy, &root_namespace);
         let others: Vec<&Policy<'_>> = taking.iter().filter(reaches).copied().collect();
         let to = describe(policy.resource, policy.namespace, &root_namespace);
         for (index, rule) in policy.rules.iter().enumerate() {
@@ -91,10 +105,11 @@ pub fn who(project: &Project, from: Option<&str>) -> Vec<Access> {
     }
     let has_allow = enforced.iter().any(|policy| policy.action == "ALLOW");
     let default = project.settings().default_action.clone().or_else(|| text(&["defaultAction"]));
-    if let Some(workload) = workload.as_ref().filter(|_| !has_allow && default.as_deref() == Some("ALLOW")) {
+    if is_about_one && !has_allow && default.as_deref() == Some("ALLOW") {
         let given = Given { source: None, listed: None, caller, operation: None, conditions: &[] };
         if let Some(conditions) = taken_back(&taking, &given) {
-            access.push(Access { to: workload.namespace.clone(), conditions, ..anyone() });
+            let to = workload.as_ref().map_or_else(|| "*".to_owned(), |workload| workload.namespace.clone());
+            access.push(Access { to, conditions, ..anyone() });
         }
     }
     access

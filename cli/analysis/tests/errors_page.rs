@@ -22,6 +22,9 @@ struct Entry {
     /// Flags of the call.
     flags: Option<String>,
     configuration: Option<String>,
+    /// Name and text of a file beside the example's.
+    beside_file: Option<String>,
+    beside: Option<String>,
     /// Number of times that the last line of the example is repeated; the page has it once.
     repeat: Option<usize>,
     example: String,
@@ -63,6 +66,9 @@ fn findings(entry: &Entry, flags: Option<&str>, configuration: Option<&str>, tex
         project.add_config("sallyport.yaml", configuration);
     }
     project.add(entry.file.as_deref().unwrap_or("policies.yaml"), text);
+    if let (Some(name), Some(beside)) = (&entry.beside_file, &entry.beside) {
+        project.add(name, beside);
+    }
     let report = check(&project, &[]);
     let with_line = |finding: Finding| (finding.place(project.sources()).1.line, finding);
     report.findings.into_iter().map(with_line).collect()
@@ -166,6 +172,9 @@ fn section(code: &Code, entry: &Entry, text: &mut String) {
     let name = entry.file.as_deref().unwrap_or("policies.yaml");
     let with = |flags: Option<&str>| flags.map(|flags| format!("With `{flags}`:\n\n")).unwrap_or_default();
     let block = |content: &str| format!("```yml\n{content}```\n");
+    if let (Some(name), Some(beside)) = (&entry.beside_file, &entry.beside) {
+        text.push_str(&format!("\nBeside `{name}`:\n\n{}", block(beside)));
+    }
     text.push_str(&format!("\n{}{}", with(entry.flags.as_deref()), block(&entry.example)));
     if let Some(repeat) = entry.repeat {
         text.push_str(&format!("\nand {repeat} such paths:\n"));

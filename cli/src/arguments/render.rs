@@ -6,13 +6,15 @@ use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
 use sallyport_analysis::{BootstrapSettings, Layer, Place, RenderSettings};
 
-use crate::arguments::CommonArguments;
+use crate::arguments::{ChoiceArguments, CommonArguments};
 
 /// `render`.
 #[derive(Debug, Args)]
 pub(crate) struct RenderArguments {
     #[command(flatten)]
     pub(crate) common: CommonArguments,
+    #[command(flatten)]
+    pub(crate) choice: ChoiceArguments,
     /// Place that the configuration is for
     #[arg(long = "for", value_enum, value_name = "PLACE")]
     pub(crate) place: PlaceArgument,

@@ -1,6 +1,7 @@
 //! Output of the command, held against files; `SNAPSHOTS=overwrite cargo test --package sallyport-cli` writes them.
 
 mod answers;
+mod carried;
 mod check;
 mod completions;
 mod odd_calls;

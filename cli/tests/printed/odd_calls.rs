@@ -26,7 +26,7 @@ spec: {template: {metadata: {labels: {app: orders}}}}
 
 /// Runs the command among these files, in a folder of its own. Returns the exit code, and what it prints to standard output and error.
 #[expect(clippy::expect_used, reason = "a test without the command has failed")]
-fn run(files: &[(&str, &str)], arguments: &[&str]) -> (Option<i32>, String, String) {
+pub(crate) fn run(files: &[(&str, &str)], arguments: &[&str]) -> (Option<i32>, String, String) {
     let folder = tempfile::tempdir().expect("a folder");
     for (name, text) in files {
         let path = folder.path().join(name);

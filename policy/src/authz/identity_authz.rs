@@ -5,6 +5,7 @@ mod identity;
 #[cfg(any(test, feature = "linear-reading"))]
 pub(crate) mod linear;
 mod load_notes;
+mod no_allow;
 mod targets;
 
 use std::borrow::Cow;
@@ -192,7 +193,7 @@ impl Configuration {
         let default_action = match (self.default_action, enforced_allow || is_marking) {
             (Some(action), _) => action,
             (None, true) => DefaultAction::Deny,
-            (None, false) => return Err(ConfigErrors::of(no_allow_policy(policies.is_empty(), needed.is_empty()))),
+            (None, false) => return Err(ConfigErrors::of(self.no_allow_policy(&needed))),
         };
         let load_report = self.load_report(&needed, &for_mutual_tls, &warnings, passed_over);
         let mutual_tls = MutualTls::new(&for_mutual_tls);
@@ -365,19 +366,6 @@ fn read_resources(
     };
     let passed_over = reader.read_all(node, items)?;
     Some(Resources { passed_over, ..read.into_inner() })
-}
-
-fn no_allow_policy(none_loaded: bool, none_here: bool) -> ConfigError {
-    let why = match (none_loaded, none_here) {
-        (true, _) => "there are no policies",
-        (false, true) => "none of the policies is meant for this workload",
-        (false, false) => "none of the policies for this workload is an enforced ALLOW",
-    };
-    ConfigError::new(
-        "defaultAction",
-        format!("missing, and {why}; say what happens to a request then, DENY or ALLOW (Istio would let it through)"),
-    )
-    .with_code(ErrorCode::MissingDefaultAction)
 }
 
 #[cfg(test)]

@@ -18,17 +18,20 @@ const KINDS: [(&str, &[&str]); 4] = [
 
 /// Returns the workload of the flags, or that of the configuration file.
 pub(crate) fn effective_workload(project: &Project, contents: &Contents<'_>) -> Option<Workload> {
-    let of_file = || {
-        let section = project.filter_settings(contents, Filter::IdentityAuthz).section?.get("workload")?;
-        let text = |key| section.text_at(&[key]).map(str::to_owned);
-        Some(Workload {
-            namespace: text("namespace")?,
-            labels: section.get("labels").map(labels),
-            service: text("service"),
-            gateway: text("gateway"),
-        })
-    };
+    let section = || project.filter_settings(contents, Filter::IdentityAuthz).section;
+    let of_file = || section()?.get("workload").and_then(workload_of);
     project.settings().workload.clone().or_else(of_file)
+}
+
+/// Returns the workload that the key `workload` of a configuration names.
+pub(crate) fn workload_of(node: &Node) -> Option<Workload> {
+    let text = |key| node.text_at(&[key]).map(str::to_owned);
+    Some(Workload {
+        namespace: text("namespace")?,
+        labels: node.get("labels").map(labels),
+        service: text("service"),
+        gateway: text("gateway"),
+    })
 }
 
 /// Returns the workloads of the manifests among the files, each with a name for people; none if flags or the

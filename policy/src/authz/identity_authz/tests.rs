@@ -188,6 +188,52 @@ fn without_an_enforced_allow_the_default_must_be_said() {
 }
 
 #[test]
+fn the_refusal_without_an_allow_says_which_policies_do_not_apply_and_why() {
+    let allow = "{selector: {matchLabels: {app: order}}, rules: [{}]}";
+    let deny = "{action: DENY, selector: {matchLabels: {app: order}}, rules: [{}]}";
+    let rows = [
+        (
+            "shop",
+            allow,
+            "none of the policies is meant for this workload (shop/p: its selector asks for `app: order`, this workload has `app: orders`)",
+        ),
+        (
+            "market",
+            allow,
+            "none of the policies is meant for this workload (shop/p: it is of the namespace `shop`, this workload is in `market`)",
+        ),
+        (
+            "shop",
+            deny,
+            "none of the policies is meant for this workload (shop/p: its selector asks for `app: order`, this workload has `app: orders`)",
+        ),
+    ];
+    for (namespace, spec, expected) in rows {
+        let workload = format!("workload: {{namespace: {namespace}, labels: {{app: orders}}}},");
+        assert_eq!(
+            refused(&policy_beside(&workload, spec)),
+            format!(
+                "defaultAction: missing, and {expected}; correct what differs if that is not meant, or say what happens to a request then, DENY or ALLOW (Istio would let it through)"
+            ),
+            "{namespace} {spec}"
+        );
+    }
+    let resource = |name: &str, annotations: &str, spec: &str| {
+        format!(
+            "{{apiVersion: security.istio.io/v1, kind: AuthorizationPolicy, metadata: {{name: {name}, namespace: shop{annotations}}}, spec: {spec}}}"
+        )
+    };
+    let workload = "workload: {namespace: shop, labels: {app: orders}}";
+    let reported = resource("p", ", annotations: {istio.io/dry-run: \"true\"}", "{rules: [{}]}");
+    let text = refused(&json(&format!("{{{workload}, resources: [{reported}]}}")));
+    assert!(text.contains("is an enforced ALLOW (shop/p: it is only reported, by istio.io/dry-run); "), "{text}");
+    // Of many some are named.
+    let resources: Vec<String> = (0..9).map(|number| resource(&format!("p{number}"), "", allow)).collect();
+    let text = refused(&json(&format!("{{{workload}, resources: [{}]}}", resources.join(", "))));
+    assert!(text.contains("shop/p2: its selector") && text.contains("`app: orders`, and 6 more); "), "{text}");
+}
+
+#[test]
 fn what_is_loaded_is_said_in_a_line() {
     let loaded = |json: &str| {
         IdentityAuthz::parse(json.as_bytes()).map(|loaded| {

@@ -42,6 +42,12 @@ pub(crate) fn run(arguments: &ExplainArguments) -> Result<u8> {
     if deciders.applies_all(&project, &contents) {
         anstream::eprintln!("no workload is set, so every policy applies; say --to NAMESPACE/KEY=VALUE");
     }
+    if arguments.claim.is_empty() && !deciders.is_egress() && has_bearer_token(&request) {
+        anstream::eprintln!(
+            "the token in authorization is not read: rules see the claims of a token that jwt_authn has validated; say \
+             them by --claim NAME=VALUE, such as --claim iss=https://login.example --claim sub=anna"
+        );
+    }
     let explanation = deciders.explain(&request);
     if let Some(note) = other_trust_domain(arguments, &project, &deciders, &request, explanation.answer) {
         anstream::eprintln!("{note}");
@@ -130,6 +136,11 @@ fn request(
         }
     }
     Ok(request)
+}
+
+fn has_bearer_token(request: &SimulatedRequest) -> bool {
+    let is_bearer = |value: &[u8]| value.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer "));
+    request.headers.iter().any(|(name, value)| name == "authorization" && is_bearer(value))
 }
 
 /// Takes a request from a call of curl. To an outside host a proxy sees `https` as a CONNECT.

@@ -109,11 +109,14 @@ pub fn parse_curl(line: &str) -> Result<CurlRequest, String> {
     if splitter.had_error {
         return Err("a quote or an escape of the curl line is open".to_owned());
     }
-    let mut words = words.into_iter().filter(|word| !word.trim().is_empty()).peekable();
+    let mut words = words.into_iter().skip_while(|word| word.trim().is_empty()).peekable();
     if words.peek().map(String::as_str) == Some("curl") {
         words.next();
     }
     while let Some(word) = words.next() {
+        if word.trim().is_empty() {
+            continue;
+        }
         let (option, attached) = split_option(&word);
         let mut value = || attached.clone().or_else(|| words.next()).ok_or(format!("{option} of curl lacks its value"));
         call.take(&option, &mut value)?;
@@ -145,7 +148,12 @@ fn split_option(word: &str) -> (String, Option<String>) {
 struct Call {
     method: Option<String>,
     url: Option<String>,
+    /// Headers of `-H`.
     headers: Vec<(String, String)>,
+    /// Headers of other options, which those of `-H` replace.
+    of_options: Vec<(String, String)>,
+    /// Headers that are not sent, as by `-H 'Accept:'`.
+    removed: Vec<String>,
     has_data: bool,
     is_json: bool,
     data_in_query: bool,
@@ -162,7 +170,7 @@ impl Call {
             "-H" | "--header" => self.header(&value()?),
             "-A" | "--user-agent" => self.set("user-agent", value()?),
             "-e" | "--referer" => self.set("referer", value()?),
-            "-b" | "--cookie" => self.set("cookie", value()?),
+            "-b" | "--cookie" => self.of_options.push(("cookie".to_owned(), value()?)),
             "-u" | "--user" => {
                 value()?;
                 self.set("authorization", "Basic".to_owned());
@@ -208,15 +216,37 @@ impl Call {
     }
 
     fn header(&mut self, line: &str) {
-        if let Some((name, value)) = line.split_once(':').filter(|(_, value)| !value.trim().is_empty()) {
-            self.headers.push((name.trim().to_ascii_lowercase(), value.trim().to_owned()));
+        if let Some((name, value)) = line.split_once(':') {
+            let name = name.trim().to_ascii_lowercase();
+            match value.trim() {
+                "" => self.removed.push(name),
+                value => self.headers.push((name, value.to_owned())),
+            }
         } else if let Some(name) = line.strip_suffix(';') {
             self.headers.push((name.trim().to_ascii_lowercase(), String::new()));
         }
     }
 
+    /// Sets a header as an option does: the last one counts, and an empty one is not sent.
     fn set(&mut self, name: &str, value: String) {
-        self.headers.push((name.to_owned(), value));
+        self.of_options.retain(|(known, _)| known != name);
+        match value.is_empty() {
+            true => self.removed.push(name.to_owned()),
+            false => self.of_options.push((name.to_owned(), value)),
+        }
+    }
+
+    /// Adds the headers that curl sends where `-H` gives none of the name.
+    fn add_headers_of_options(&mut self) {
+        for (name, value) in [("user-agent", "curl/8.0"), ("accept", "*/*")] {
+            if self.of_options.iter().all(|(known, _)| known != name) {
+                self.of_options.push((name.to_owned(), value.to_owned()));
+            }
+        }
+        let Self { headers, of_options, removed, .. } = self;
+        let is_given: Vec<String> = headers.iter().map(|(name, _)| name.clone()).collect();
+        of_options.retain(|(name, _)| !is_given.contains(name) && !removed.contains(name));
+        headers.append(of_options);
     }
 
     fn finish(mut self) -> Result<CurlRequest, String> {
@@ -254,16 +284,11 @@ impl Call {
         } else {
             "GET"
         };
-        let names = |name: &str, headers: &[(String, String)]| headers.iter().any(|(key, _)| key == name);
-        if sends_body && !names("content-type", &self.headers) {
+        if sends_body {
             let form = "application/x-www-form-urlencoded";
             self.set("content-type", if self.is_json { "application/json" } else { form }.to_owned());
         }
-        for (name, value) in [("user-agent", "curl/8.0"), ("accept", "*/*")] {
-            if !names(name, &self.headers) {
-                self.set(name, value.to_owned());
-            }
-        }
+        self.add_headers_of_options();
         // TLS names no address.
         let is_address = name.starts_with('[') || name.parse::<std::net::IpAddr>().is_ok();
         let default_port = port == if is_tls { 443 } else { 80 };
@@ -334,6 +359,22 @@ mod tests {
             (Some("b"), Some("me"), Some("application/json"))
         );
         assert_eq!(read.server_name.as_deref(), Some("x"));
+        for (line, agents) in [
+            ("curl x", &["curl/8.0"][..]),
+            ("curl -H 'User-Agent:' x", &[]),
+            ("curl -A '' x", &[]),
+            ("curl x -A ''", &[]),
+            ("curl --user-agent= x", &[]),
+            ("curl -A a -H 'user-agent:' x", &[]),
+            ("curl -A a -A b x", &["b"]),
+            ("curl -A a -H 'User-Agent: c' x", &["c"]),
+            ("curl -H 'User-Agent;' x", &[""]),
+        ] {
+            let read = parse_curl(line).unwrap_or_default();
+            let named = read.headers.iter().filter(|(name, _)| name == "user-agent");
+            assert_eq!(named.map(|(_, value)| value.as_str()).collect::<Vec<_>>(), agents, "{line}");
+            assert_eq!(read.host, "x", "{line}");
+        }
         let of_address = parse_curl("curl https://[::1]:8443/").unwrap_or_default();
         assert_eq!((of_address.server_name, of_address.authority.as_str()), (None, "[::1]:8443"));
     }

@@ -275,3 +275,32 @@ fn each_filter_explains_what_is_for_it() {
         assert_eq!((found, printed.as_str()), (Some(code), expected), "{arguments:?}: {said}");
     }
 }
+
+#[test]
+fn a_call_of_curl_without_a_user_agent_has_none() {
+    let settings = [("sallyport.yaml", "baselineDeny: {presets: [scanners], userAgent: {missing: deny}}\n")];
+    for (line, code) in [
+        ("curl https://shop.example/", 0),
+        ("curl -H 'User-Agent:' https://shop.example/", 1),
+        ("curl -A '' https://shop.example/", 1),
+        ("curl https://shop.example/ -A ''", 1),
+    ] {
+        let (found, printed, said) = run(&settings, &["explain", ".", "--curl", line]);
+        assert_eq!(found, Some(code), "{line}: {printed}{said}");
+        assert_eq!(printed.contains("there is no user agent"), code == 1, "{line}: {printed}");
+    }
+}
+
+#[test]
+fn a_token_that_is_not_read_is_told() {
+    let told = "the token in authorization is not read";
+    for (flags, expected) in [
+        (&["--curl", "curl -H 'Authorization: Bearer a.b.c' http://x/orders/1"][..], true),
+        (&["--header", "authorization: bearer a.b.c"], true),
+        (&["--header", "authorization: Bearer a.b.c", "--claim", "sub=anna"], false),
+        (&["--header", "authorization: Basic YTpi"], false),
+    ] {
+        let (_, _, said) = run(&[("p.yaml", POLICY)], &[&["explain", "p.yaml"], flags].concat());
+        assert_eq!(said.contains(told), expected, "{flags:?}: {said}");
+    }
+}

@@ -22,7 +22,14 @@ pub(crate) fn serve() -> Result<()> {
             return Reply::json(&spans.iter().filter(of_trace).cloned().collect());
         }
         if request.url() == "/decisions" {
-            return Reply::json(&spans.iter().rev().filter_map(decision).collect());
+            let mut decisions: Vec<Value> = Vec::new();
+            for decision in spans.iter().rev().filter_map(decision) {
+                // The latest of a kind is enough.
+                if !decisions.contains(&decision) {
+                    decisions.push(decision);
+                }
+            }
+            return Reply::json(&Value::Array(decisions));
         }
         match serde_json::from_reader(request.as_reader()) {
             Ok(Value::Array(reported)) => {

@@ -115,6 +115,20 @@ fn documented_messages() -> Result<Vec<String>> {
     Ok(messages.collect())
 }
 
+/// Files that Envoy refuses, each with its message: `good` with another module, another name or in another form.
+fn faulty_files(good: &str, module: &str, cut: &str) -> [(&'static str, String); 5] {
+    [
+        ("Invalid path:", good.replace(module, "/nowhere/identity-authz.wasm")),
+        ("Failed to load Wasm code", good.replace(module, cut)),
+        (
+            "Unexpected resource name in ExtensionConfigDS response:",
+            good.replace(r#""name":"sallyport.identity_authz""#, r#""name":"other""#),
+        ),
+        ("yaml-cpp: error at line", "resources: [".to_owned()),
+        ("Unable to parse JSON as proto", "- resources".to_owned()),
+    ]
+}
+
 #[test]
 fn envoys_own_messages_are_those_of_the_page() -> Result<()> {
     let folder = tempfile::tempdir()?;
@@ -144,16 +158,7 @@ fn envoys_own_messages_are_those_of_the_page() -> Result<()> {
     let nameless = refusal(&json!({}))?;
 
     // What Envoy refuses while it runs, the first of it at its start.
-    let faults = [
-        ("Invalid path:", good.replace(&module, "/nowhere/identity-authz.wasm")),
-        ("Failed to load Wasm code", good.replace(&module, &cut)),
-        (
-            "Unexpected resource name in ExtensionConfigDS response:",
-            good.replace(r#""name":"sallyport.identity_authz""#, r#""name":"other""#),
-        ),
-        ("yaml-cpp: error at line", "resources: [".to_owned()),
-        ("Unable to parse JSON as proto", "- resources".to_owned()),
-    ];
+    let faults = faulty_files(&good, &module, &cut);
     put(&faults[0].1)?;
     let envoy = start(folder.path(), filters.value(), &node)?;
     let client = Client::plaintext(envoy.listener("ingress")?);

@@ -175,7 +175,7 @@ fn every_label_that_a_query_names_is_exported_by_an_example() -> Result<()> {
     let exported = samples.labels();
     let mut checked = BTreeSet::new();
     for file in files()?.iter().filter(|file| !is_configuration_of_envoy(file)) {
-        for label in labels(&fs::read_to_string(&file)?) {
+        for label in labels(&fs::read_to_string(file)?) {
             ensure!(
                 NOT_OF_ENVOY.contains(&label.as_str()) || exported.contains(label.as_str()),
                 "{} names the label {label}, which no example exports",

@@ -67,6 +67,11 @@ pub struct NearestRule<'p> {
     pub missing: Vec<String>,
 }
 
+/// Reports whether a condition is about what a request asks for.
+fn is_operation(rules: &RuleSet, condition: &Condition<FieldId>) -> bool {
+    matches!(rules.descriptions.phrase(condition), Phrase::Method | Phrase::Path)
+}
+
 /// Returns the closest of the first ALLOW rules.
 pub(crate) fn nearest_allow<'p>(
     rules: &'p RuleSet,
@@ -74,7 +79,8 @@ pub(crate) fn nearest_allow<'p>(
 ) -> Result<Option<NearestRule<'p>>, EvalError> {
     let group = &rules.allow;
     let index = if group.has_enforced { &group.enforced } else { &group.reported };
-    let closest = rules.closest(index, &mut rules.lookups(None, request), |_| false)?;
+    let is_operation = |condition: &Condition<FieldId>| is_operation(rules, condition);
+    let closest = rules.closest(index, &mut rules.lookups(None, request), is_operation)?;
     Ok(closest.and_then(|ClosestClause { clause, failing }| {
         let describe = |condition| rules.descriptions.join_requirements(std::iter::once(condition));
         Some(NearestRule { rule: rules.rule(clause.rule)?, missing: failing.into_iter().map(describe).collect() })
@@ -85,12 +91,11 @@ pub(crate) fn nearest_allow<'p>(
 fn closest_rule(rules: &RuleSet, names_repeat: bool, request: &mut dyn Request) -> Result<String, EvalError> {
     let group = &rules.allow;
     let index = if group.has_enforced { &group.enforced } else { &group.reported };
-    let closest = rules.closest(index, &mut rules.lookups(None, request), |_| false)?;
+    let is_operation = |condition: &Condition<FieldId>| is_operation(rules, condition);
+    let closest = rules.closest(index, &mut rules.lookups(None, request), is_operation)?;
     let Some(ClosestClause { clause, failing }) = closest else {
         return Ok(format!("they allow nothing, this was {}", describe_request(request)));
     };
-    let is_operation =
-        |condition: &Condition<FieldId>| matches!(rules.descriptions.phrase(condition), Phrase::Method | Phrase::Path);
     // A method and a path are only useful together.
     let operation_fails = failing.iter().any(|condition| is_operation(condition));
     let is_told =

@@ -1,5 +1,7 @@
 //! Compiled rules, and how a request is decided by them.
 
+use std::cmp::Reverse;
+
 use crate::attributes::request::Request;
 use crate::attributes::wording::{MAX_RULES_EXPLAINED, TOO_MANY_STEPS};
 use crate::authz::decision::Decision;
@@ -215,19 +217,25 @@ impl RuleSet {
         })
     }
 
-    /// Returns the clause with the most holding conditions among the first ones of an index. Clauses in which a
-    /// `decisive` condition fails come last.
+    /// Returns the clause that comes closest to matching, among the first ones of an index: one that is for this operation,
+    /// then the one with the most holding conditions. Of an operation that is another none count.
     pub(crate) fn closest<'p>(
         &'p self,
         index: &'p ClauseIndex<FieldId>,
         lookups: &mut Lookups<'_>,
-        decisive: impl Fn(&Condition<FieldId>) -> bool,
+        is_operation: impl Fn(&Condition<FieldId>) -> bool,
     ) -> Result<Option<ClosestClause<'p>>, EvalError> {
         let mut closest = None;
         for clause in index.clauses().take(MAX_RULES_EXPLAINED) {
             let mut failing = Vec::new();
-            let distance = match_distance(clause, &self.sets, lookups, &mut |condition| failing.push(condition))?;
-            let rank = (failing.iter().any(|condition| decisive(condition)), distance);
+            let (Reverse(holding), not) =
+                match_distance(clause, &self.sets, lookups, &mut |condition| failing.push(condition))?;
+            let of_operation = clause.conditions().iter().filter(|condition| is_operation(condition)).count();
+            let failing_of_operation = failing.iter().filter(|condition| is_operation(condition)).count();
+            let is_for_another = failing_of_operation > 0;
+            let is_for_this = of_operation > 0 && !is_for_another;
+            let counted = if is_for_another { holding - (of_operation - failing_of_operation) } else { holding };
+            let rank = (!is_for_this, Reverse(counted), is_for_another, not);
             if closest.as_ref().is_none_or(|(least, _)| rank < *least) {
                 closest = Some((rank, ClosestClause { clause, failing }));
             }

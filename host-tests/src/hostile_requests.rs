@@ -2,9 +2,12 @@
 //!
 //! `host-tests/tests/adversarial_cost.rs` counts their instructions, and `bench` measures their CPU time in Envoy.
 
+mod policies;
+
 use serde_json::{Map, Value, json};
 
 use crate::wasm_host::Request;
+use policies::{claim, header_rules, headers, headers_of_identities, paths, templates};
 
 /// Patterns of each kind.
 const PATTERNS: usize = 1_000;
@@ -46,34 +49,6 @@ pub struct HostileRequest {
     pub limit: u64,
 }
 
-fn deny(rules: Value) -> Value {
-    json!([{
-        "apiVersion": "security.istio.io/v1",
-        "kind": "AuthorizationPolicy",
-        "metadata": {"name": "p", "namespace": "shop"},
-        "spec": {"action": "DENY", "rules": rules}
-    }])
-}
-
-/// Denies what matches one of [`PATTERNS`] patterns for a header, each in a rule of its own.
-fn header_rules(header: &str, pattern: &dyn Fn(usize) -> String) -> Value {
-    let rules: Vec<_> = (0..PATTERNS / 2)
-        .map(|rule| {
-            let values = [pattern(2 * rule), pattern(2 * rule + 1)];
-            json!({"when": [{"key": format!("request.headers[{header}]"), "values": values}]})
-        })
-        .collect();
-    deny(json!(rules))
-}
-
-fn headers(pattern: &dyn Fn(usize) -> String) -> Value {
-    json!({"resources": header_rules("user-agent", pattern)})
-}
-
-fn headers_of_identities(pattern: &dyn Fn(usize) -> String) -> Value {
-    json!({"defaultAction": "ALLOW", "resources": header_rules("user-agent", pattern)})
-}
-
 /// A request whose user agent repeats a text, and ends with another.
 fn user_agent(bytes: usize, repeated: &str, end: &str) -> (Request, Claims) {
     let mut agent: String = repeated.chars().cycle().take(bytes.saturating_sub(end.len())).collect();
@@ -106,30 +81,9 @@ fn path(bytes: usize, repeated: &str) -> (Request, Claims) {
     (Request::new("GET", "orders.shop", &path), Claims::new())
 }
 
-fn paths(path: &dyn Fn(usize) -> String) -> Value {
-    let paths: Vec<_> = (0..PATTERNS).map(path).collect();
-    json!({"defaultAction": "ALLOW", "resources": deny(json!([{"to": [{"operation": {"paths": paths}}]}]))})
-}
-
-fn templates(template: &dyn Fn(usize) -> String) -> Value {
-    let paths: Vec<_> = (0..TEMPLATES).map(template).collect();
-    json!({"defaultAction": "ALLOW", "resources": deny(json!([{"to": [{"operation": {"paths": paths}}]}]))})
-}
-
 /// The letters of a class, another for each number.
 fn set(number: usize) -> String {
     ('a'..='j').enumerate().filter(|(bit, _)| ((number + 1) >> bit) & 1 == 1).map(|(_, letter)| letter).collect()
-}
-
-fn claims() -> Value {
-    let condition = |number| json!({"key": format!("request.auth.claims[c{number}]"), "values": ["*bad*", "x"]});
-    let rules: Vec<_> = (0..CLAIMS).map(|number| json!({"when": [condition(number)]})).collect();
-    json!({"defaultAction": "ALLOW", "resources": deny(json!(rules))})
-}
-
-fn claim(name: &str) -> Value {
-    let condition = json!({"key": format!("request.auth.claims[{name}]"), "values": ["*bad*", "x"]});
-    json!({"defaultAction": "ALLOW", "resources": deny(json!([{"when": [condition]}]))})
 }
 
 /// A request with a validated token of these claims.

@@ -1,4 +1,4 @@
-//! How a decision is made: two requests of one caller, step by step.
+//! A decision, step by step: two requests of one caller, step by step.
 
 use anyhow::{Context, Result, ensure};
 use sallyport_analysis::{Answer, Explanation};

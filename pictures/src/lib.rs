@@ -21,7 +21,7 @@ use anyhow::Result;
 ///
 /// # Errors
 ///
-/// What a drawing shows is not so: a filter answers otherwise.
+/// A drawing contradicts a filter, which answers otherwise.
 pub fn drawings() -> Result<[(&'static str, String); 3]> {
     Ok([
         ("overview.svg", overview::draw()?),

@@ -18,9 +18,9 @@ const STEP: f64 = 196.0;
 /// A card of the strip.
 struct Card {
     title: &'static str,
-    /// What is written into the configuration.
+    /// Line of the configuration.
     code: &'static str,
-    /// What becomes of the request that no policy allows.
+    /// Answer to the request that no policy allows.
     becomes: Answer,
     text: &'static str,
 }

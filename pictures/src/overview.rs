@@ -1,4 +1,4 @@
-//! Where the filters sit: the way in, the way out, and one request that is refused.
+//! The place of the filters: the way in, the way out, and one request that is refused.
 
 use anyhow::{Result, ensure};
 use sallyport_analysis::Answer;

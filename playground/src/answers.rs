@@ -1,4 +1,4 @@
-//! What the page shows: findings, answers to requests, who may reach what.
+//! Content of the page: findings, answers to requests, who may reach what.
 
 use sallyport_analysis::{Access, Project, check as check_files, formats, who};
 use serde_json::{Value, json};

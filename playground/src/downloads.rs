@@ -1,4 +1,4 @@
-//! What the page writes: the configuration for each place, and the requests as policy tests; and what it reads of curl.
+//! Files that the page writes, the configuration for each place and the requests as policy tests, and its reader of curl.
 
 use sallyport_analysis::{
     BootstrapSettings, Layer, Place, RenderError, RenderSettings, parse_curl, render as render_files,

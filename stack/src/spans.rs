@@ -43,7 +43,7 @@ pub(crate) fn serve() -> Result<()> {
     })
 }
 
-/// What a filter decided about the request of a span: the tags that the Envoys of the stack set from its filter state.
+/// The decision of a filter about the request of a span: the tags that the Envoys of the stack set from its filter state.
 fn decision(span: &Value) -> Option<Value> {
     let tag = |name: &str| {
         let value = span.pointer(&format!("/tags/{name}")).and_then(Value::as_str);

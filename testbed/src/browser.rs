@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::repository::chromium_programs;
 
-/// How a page is looked at.
+/// Size and colour scheme of a view of a page.
 #[derive(Clone, Copy, Debug)]
 pub struct PageView {
     /// Size of the window in pixels: width and height.

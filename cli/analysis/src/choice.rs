@@ -14,7 +14,7 @@ use crate::settings::{Filter, Workload};
 /// Question for which configurations are chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
-    /// Who reaches a workload.
+    /// Callers that reach a workload.
     Access,
     /// A request or a connection to a workload; to an outside host, where the files have nothing else.
     Request,

@@ -1,6 +1,9 @@
 //! `explain`: what happens to one request, by which rule, and what would let it in.
 
+mod answer;
 mod trust_domains;
+
+pub use answer::Answer;
 
 use sallyport_policy::{BaselineDeny, Decision, Denial, IdentityAuthz, NearestRule, PolicyName, RuleName, printable};
 
@@ -13,28 +16,6 @@ use crate::settings::Filter;
 use crate::simulated_request::{Received, SimulatedRequest};
 use crate::source::Span;
 use crate::tree::Node;
-
-/// Answer to a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// It goes on.
-    Allowed,
-    /// It is denied.
-    Denied,
-    /// It goes on, and would be denied if what only reports were enforced.
-    WouldBeDenied,
-}
-
-impl Answer {
-    /// Returns the word for it, as in `would-be-denied`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Allowed => "allowed",
-            Self::Denied => "denied",
-            Self::WouldBeDenied => "would-be-denied",
-        }
-    }
-}
 
 /// Answer to a request, and why.
 #[derive(Clone, Debug)]
@@ -249,7 +230,7 @@ impl<'p> Deciders<'p> {
             let decision = baseline.decide(&mut received);
             if let Decision::Deny(denial) | Decision::WouldDeny(denial) = &decision {
                 let (reason, _) = baseline.explain(denial, &mut received);
-                return self.denied(answer(&decision), denial.policy(), matched(denial), reason, &marked);
+                return self.denied(Answer::of(&decision), denial.policy(), matched(denial), reason, &marked);
             }
         }
         match &self.last {
@@ -277,12 +258,12 @@ impl<'p> Deciders<'p> {
         };
         if *denial != Denial::NoAllowMatches {
             let reason = policy.explain(denial, &mut received);
-            return self.denied(answer(&decision), denial.policy(), matched(denial), reason, request);
+            return self.denied(Answer::of(&decision), denial.policy(), matched(denial), reason, request);
         }
         // Nothing that is not said changes that no rule matches, and what a rule wants of it belongs to the reason.
         let mut received = received.complete();
         let reason = policy.explain(denial, &mut received);
-        let mut explanation = self.denied(answer(&decision), None, None, reason, request);
+        let mut explanation = self.denied(Answer::of(&decision), None, None, reason, request);
         let nearest = policy.nearest_allow(&mut received).ok().flatten();
         explanation.nearest = nearest.map(|nearest| self.nearest(nearest));
         explanation
@@ -304,7 +285,7 @@ impl<'p> Deciders<'p> {
         };
         let is_enforced = matches!(decision, Decision::Deny(_));
         let reason = policy.explain(denial, is_enforced, None, &mut received);
-        self.denied(answer(&decision), denial.policy(), rule, reason, request)
+        self.denied(Answer::of(&decision), denial.policy(), rule, reason, request)
     }
 
     /// Returns what is allowed: by a rule, or for a reason without one.
@@ -402,14 +383,6 @@ fn matched<'d>(denial: &Denial<'d>) -> Option<&'d RuleName> {
     match denial {
         Denial::Matched(rule) => Some(rule),
         _ => None,
-    }
-}
-
-fn answer<D>(decision: &Decision<D>) -> Answer {
-    match decision {
-        Decision::Allow => Answer::Allowed,
-        Decision::Deny(_) => Answer::Denied,
-        Decision::WouldDeny(_) => Answer::WouldBeDenied,
     }
 }
 

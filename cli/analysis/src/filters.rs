@@ -311,7 +311,7 @@ impl<'p> FilterInput<'p> {
 /// Begin of the fix of a refusal that names policies which do not apply.
 const DIFFERS: &str = "correct what differs";
 
-/// That fix, where flags and a configuration file say the default action.
+/// The same fix, where flags and a configuration file say the default action.
 const DIFFERS_OR_DEFAULT: &str = "correct what differs if that is not meant, or write --default-action DENY or ALLOW, or defaultAction in the \
      configuration file";
 

@@ -17,7 +17,7 @@ use merge::{Merges, is_merge_key};
 /// Depth of nesting beyond which a document is refused.
 const MAX_DEPTH: usize = 100;
 
-/// What aliases can repeat in one document.
+/// Largest size of the values that aliases can repeat in one document.
 const MAX_REPEATED: Size = Size { values: 500_000, bytes: 64 * 1024 * 1024 };
 
 /// Values beyond those of the text itself that anchors within anchors can hold.
@@ -128,10 +128,10 @@ struct Reader<'t> {
     parser: Parser<'t, StrInput<'t>>,
     /// Values of anchors, by the number of the parser.
     anchors: Vec<(usize, Node)>,
-    /// What anchors hold.
+    /// Size of the values of anchors.
     recorded: Size,
     max_recorded: Size,
-    /// What aliases repeated.
+    /// Size of the values that aliases repeated.
     repeated: Size,
 }
 

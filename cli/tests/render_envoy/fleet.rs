@@ -118,7 +118,7 @@ fn panel(metric: &str) -> Result<Vec<String>> {
     Err(anyhow!("no panel asks for {metric}"))
 }
 
-/// What the dashboard shows of each machine: the value of the metric by the labels of its panel. Prometheus adds `workload`
+/// The dashboard's view of each machine: the value of the metric by the labels of its panel. Prometheus adds `workload`
 /// and `instance`, by which machines are told apart.
 fn shown(machines: &[Machine], metric: &str) -> Result<Vec<String>> {
     let labels = panel(metric)?;

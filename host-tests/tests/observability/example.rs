@@ -13,7 +13,7 @@ use crate::samples::Samples;
 
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
-/// What was seen of an example.
+/// Metrics and log entries of an example that ran.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Observed {
     /// Every metric that was exported at some time.

@@ -18,6 +18,7 @@ mod peers;
 mod placement;
 mod plugins;
 pub(crate) mod policy;
+mod regular_expression;
 mod size;
 mod superfluous;
 mod workloads;
@@ -29,6 +30,7 @@ use crate::finding::{Finding, Severity};
 use crate::lints::policy::Policy;
 use crate::project::{Contents, Project};
 use crate::resource::Resource;
+use crate::settings::Filter;
 use crate::source::Span;
 use crate::tree::Node;
 
@@ -44,7 +46,7 @@ pub struct Lint {
 }
 
 /// All lints.
-pub const LINTS: [Lint; 28] = [
+pub const LINTS: [Lint; 29] = [
     never::NEVER_MATCHES,
     denied::DENIED_ANYWAY,
     superfluous::SUPERFLUOUS_RULE,
@@ -52,6 +54,7 @@ pub const LINTS: [Lint; 28] = [
     broad::DRY_RUN,
     hosts::HOST_WITHOUT_PORT,
     paths::DENY_WITHOUT_SUBPATHS,
+    regular_expression::LOOKS_LIKE_REGEX,
     authentication::TOKEN_WITHOUT_AUTHENTICATION,
     workloads::SELECTS_NOTHING,
     workloads::HTTP_FIELD_ON_TCP,
@@ -114,7 +117,8 @@ fn warning(lint: Lint, span: Span, message: impl Into<String>, help: impl Into<S
 }
 
 /// Lints of policies by themselves, whatever else is among the files.
-const OF_POLICIES: [fn(&mut Linter<'_>); 5] = [never::lint, superfluous::lint, broad::lint, hosts::lint, paths::lint];
+const OF_POLICIES: [fn(&mut Linter<'_>); 6] =
+    [never::lint, superfluous::lint, broad::lint, hosts::lint, paths::lint, regular_expression::lint];
 
 /// Lints that look at everything.
 const OF_PROJECT: [fn(&Linter<'_>) -> Vec<Finding>; 6] =
@@ -127,6 +131,8 @@ pub(crate) fn lint(project: &Project, contents: &Contents<'_>) -> Vec<Finding> {
     authentication::lint(&mut linter);
     workloads::lint(&mut linter);
     plugins::lint(&mut linter);
+    let baseline_deny = contents.config.and_then(|config| config.get(Filter::BaselineDeny.key()));
+    baseline_deny.iter().for_each(|settings| regular_expression::lint_exemptions(&mut linter, settings));
     let mut findings = std::mem::take(&mut linter.findings);
     OF_PROJECT.iter().for_each(|lint| findings.extend(lint(&linter)));
     // The policies of each configuration are for one proxy, and are compared with each other alone.
@@ -137,6 +143,7 @@ pub(crate) fn lint(project: &Project, contents: &Contents<'_>) -> Vec<Finding> {
         let contents = Contents { resources, default_namespace, ..Contents::default() };
         let mut linter = Linter::new(project, &contents);
         linter.lint_policies();
+        regular_expression::lint_exemptions(&mut linter, configuration);
         findings.append(&mut linter.findings);
     }
     findings

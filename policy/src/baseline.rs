@@ -79,6 +79,7 @@ impl BaselineDeny {
         let Configuration { presets, mut policies, passed_over, exempt, missing, empty, path_readings, mode, reply } =
             diagnostics.into_result(read)?;
         let mut lists = Vec::new();
+        let let_through = exempt.as_ref().and_then(|exempt| describe_let_through(exempt, &presets));
         for preset in presets {
             let Some((policy, version)) = preset.policy() else {
                 return Err(ConfigErrors::of(ConfigError::new(
@@ -90,7 +91,8 @@ impl BaselineDeny {
             policies.push(policy);
         }
         let summary = summary(&policies, &lists, mode) + &path_readings.left_out();
-        let load_report = LoadReport::new(summary, passed_over);
+        let mut load_report = LoadReport::new(summary, passed_over);
+        let_through.iter().for_each(|line| load_report.warn(line));
         let policies = policies.into_iter().map(Cow::Owned).collect();
         let policy = CompiledPolicy::new(policies, DefaultAction::Allow, mode);
         policy.check_excess()?;
@@ -235,9 +237,8 @@ struct Configuration {
 
 fn read(node: &ConfigNode<'_>, items: &StreamedList<'_>) -> Option<Configuration> {
     let object = node.object()?;
-    let presets_node = object.optional("presets");
-    let presets = match &presets_node {
-        Some(node) => read_presets(node),
+    let presets = match object.optional("presets") {
+        Some(node) => read_presets(&node),
         None => Some(Vec::new()),
     };
     let user_agent = object.optional("userAgent").map_or(Some((false, false)), |node| read_user_agent(&node));
@@ -271,7 +272,8 @@ fn read(node: &ConfigNode<'_>, items: &StreamedList<'_>) -> Option<Configuration
     };
     let passed_over =
         resources.as_ref().map_or_else(|| Some(PassedOver::default()), |node| reader.read_all(node, items));
-    if presets_node.is_none() && resources.is_none() && user_agent == Some((false, false)) {
+    let denies_nothing = presets.as_ref().is_some_and(Vec::is_empty) && user_agent == Some((false, false));
+    if denies_nothing && passed_over.is_some() && policies.borrow().is_empty() {
         object.error_as(ErrorCode::NoEffect, "denies nothing: write presets: [scanners], or resources");
     }
     object.finish();
@@ -311,6 +313,22 @@ fn read_user_agent(node: &ConfigNode<'_>) -> Option<(bool, bool)> {
     let (missing, empty) = (denies(&object, "missing"), denies(&object, "empty"));
     object.finish();
     Some((missing?, empty?))
+}
+
+/// Describes the tools of built-in lists that an exempt user agent lets through.
+fn describe_let_through(exempt: &Exemptions, presets: &[Preset]) -> Option<String> {
+    const MOST_NAMED: usize = 3;
+    let tools: Vec<String> = presets.iter().flat_map(|preset| preset.attack_tools()).collect();
+    let tools: Vec<String> = tools.into_iter().filter(|tool| exempt.names(tool)).collect();
+    let named = tools.get(..MOST_NAMED).unwrap_or(&tools).join(", ");
+    let others = match tools.len().saturating_sub(MOST_NAMED) {
+        0 => String::new(),
+        count => format!(" and {count} more"),
+    };
+    let line = format!(
+        "exempt.userAgents lets {named}{others} through, which presets deny; write the whole user agent of your own scanner"
+    );
+    (!tools.is_empty()).then_some(line)
 }
 
 fn summary(policies: &[AuthorizationPolicy], lists: &[String], mode: EnforcementMode) -> String {

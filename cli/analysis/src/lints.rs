@@ -25,6 +25,7 @@ mod placement;
 mod plugin_type;
 mod plugins;
 pub(crate) mod policy;
+mod regular_expression;
 mod routes;
 mod size;
 mod superfluous;
@@ -46,6 +47,7 @@ use crate::finding::{Finding, Severity};
 use crate::lints::policy::Policy;
 use crate::project::{Contents, Project};
 use crate::resource::Resource;
+use crate::settings::Filter;
 use crate::source::Span;
 use crate::tree::Node;
 
@@ -61,7 +63,7 @@ pub struct Lint {
 }
 
 /// All lints.
-pub const LINTS: [Lint; 36] = [
+pub const LINTS: [Lint; 37] = [
     never::NEVER_MATCHES,
     denied::DENIED_ANYWAY,
     superfluous::SUPERFLUOUS_RULE,
@@ -69,6 +71,7 @@ pub const LINTS: [Lint; 36] = [
     broad::DRY_RUN,
     hosts::HOST_WITHOUT_PORT,
     paths::DENY_WITHOUT_SUBPATHS,
+    regular_expression::LOOKS_LIKE_REGEX,
     authentication::TOKEN_WITHOUT_AUTHENTICATION,
     workloads::SELECTS_NOTHING,
     workloads::HTTP_FIELD_ON_TCP,
@@ -139,7 +142,8 @@ fn warning(lint: Lint, span: Span, message: impl Into<String>, help: impl Into<S
 }
 
 /// Lints of policies by themselves, whatever else is among the files.
-const OF_POLICIES: [fn(&mut Linter<'_>); 5] = [never::lint, superfluous::lint, broad::lint, hosts::lint, paths::lint];
+const OF_POLICIES: [fn(&mut Linter<'_>); 6] =
+    [never::lint, superfluous::lint, broad::lint, hosts::lint, paths::lint, regular_expression::lint];
 
 /// Lints that look at everything.
 const OF_PROJECT: [fn(&Linter<'_>) -> Vec<Finding>; 15] = [
@@ -171,6 +175,8 @@ pub(crate) fn lint(project: &Project, contents: &Contents<'_>) -> Vec<Finding> {
     authentication::lint(&mut linter);
     workloads::lint(&mut linter);
     plugins::lint(&mut linter);
+    let baseline_deny = contents.config.and_then(|config| config.get(Filter::BaselineDeny.key()));
+    baseline_deny.iter().for_each(|settings| regular_expression::lint_exemptions(&mut linter, settings));
     let mut findings = std::mem::take(&mut linter.findings);
     OF_PROJECT.iter().for_each(|lint| findings.extend(lint(&linter)));
     OF_NAMES.iter().for_each(|lint| findings.extend(lint(&linter)));
@@ -182,6 +188,7 @@ pub(crate) fn lint(project: &Project, contents: &Contents<'_>) -> Vec<Finding> {
         let contents = Contents { resources, default_namespace, ..Contents::default() };
         let mut linter = Linter::new(project, &contents);
         linter.lint_policies();
+        regular_expression::lint_exemptions(&mut linter, configuration);
         findings.append(&mut linter.findings);
     }
     findings

@@ -31,9 +31,9 @@ pub(crate) struct Exemptions {
 impl Exemptions {
     pub(crate) fn read(node: &ConfigNode<'_>, path_readings: PathReadings) -> Option<Self> {
         let object = node.object()?;
-        let agents = patterns(&object, "userAgents", HeaderGlob::parse_glob);
+        let agents = patterns(&object, "userAgents", parse_agent);
         // An exemption allows, so templates match as in an ALLOW.
-        let paths = patterns(&object, "paths", |text| PathPattern::parse(text, SegmentBytes::Envoy));
+        let paths = patterns(&object, "paths", parse_path);
         object.finish();
         let (agents, paths) = (agents?, paths?);
         let short = agents.iter().filter(|(pattern, _)| pattern.is_short()).count();
@@ -59,6 +59,12 @@ impl Exemptions {
         self.paths.deciding_reading(path, &list, false)
     }
 
+    /// Reports whether a client of this name is exempt, with a version behind it or without.
+    pub(crate) fn names(&self, tool: &str) -> bool {
+        let is_exempt = |agent: &str| self.user_agents.matches_whole(agent.as_bytes());
+        self.any_user_agent && (is_exempt(tool) || is_exempt(&format!("{tool}/1.0")))
+    }
+
     /// Reports whether a request is exempt.
     pub(crate) fn hold(&self, request: &mut dyn Request) -> Result<bool, AttributeError> {
         if self.any_path {
@@ -76,6 +82,26 @@ impl Exemptions {
         let values = request.header(USER_AGENT)?;
         let mut headers = values.iter().flat_map(|value| joined_headers(trimmed(value))).peekable();
         Ok(headers.peek().is_some() && headers.all(|header| self.user_agents.matches_whole(header)))
+    }
+}
+
+/// Parses an exempt user agent. Refuses one of `*` and `?` alone.
+fn parse_agent(text: &str) -> Result<HeaderGlob, String> {
+    match text.contains('*') && text.chars().all(|character| matches!(character, '*' | '?')) {
+        true => Err(format!(
+            "`{text}` exempts every client, so no denial is left; write the user agents that are meant, as in `acme-probe/*`"
+        )),
+        false => HeaderGlob::parse_glob(text),
+    }
+}
+
+/// Parses an exempt path. Refuses one that every path matches.
+fn parse_path(text: &str) -> Result<PathPattern, String> {
+    match matches!(text, "*" | "**" | "/*" | "/**" | "/{**}") {
+        true => Err(format!(
+            "`{text}` exempts every path, so no denial is left; write the paths that are meant, as in `/.well-known/*`"
+        )),
+        false => PathPattern::parse(text, SegmentBytes::Envoy),
     }
 }
 

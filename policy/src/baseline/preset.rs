@@ -42,19 +42,33 @@ impl Preset {
         }
     }
 
+    /// The names in `user-agent` by which the tools of the list are known. Of services there are none: people have their
+    /// own sites scanned by those, and exempt them.
+    pub(crate) fn attack_tools(self) -> Vec<String> {
+        match self {
+            Self::Scanners => self.tools().map(|(_, tools)| tools.into_iter().map(|tool| tool.text).collect()),
+            Self::ScanServices => None,
+        }
+        .unwrap_or_default()
+    }
+
+    fn tools(self) -> Option<(u64, Vec<Tool>)> {
+        let document = Value::parse(self.data().as_bytes()).ok()?;
+        let diagnostics = Diagnostics::default();
+        let list = read(&ConfigNode::root(&document, &diagnostics));
+        diagnostics.into_result(list).ok()
+    }
+
     /// The list as a DENY policy with a rule for each tool, and its version.
     ///
     /// `None` if the file is broken, which the tests rule out.
     pub(crate) fn policy(self) -> Option<(AuthorizationPolicy, u64)> {
-        let document = Value::parse(self.data().as_bytes()).ok()?;
-        let diagnostics = Diagnostics::default();
-        let list = read(&ConfigNode::root(&document, &diagnostics));
-        let (version, tools) = diagnostics.into_result(list).ok()?;
+        let (version, tools) = self.tools()?;
         let (rule_names, rules) = tools
             .into_iter()
-            .map(|(tool, pattern)| {
+            .map(|Tool { name, pattern, .. }| {
                 let values = FieldValues::shared(GlobHeader { name: HeaderName::user_agent() }, vec![pattern]);
-                (tool, vec![vec![Predicate::among(values)]])
+                (name, vec![vec![Predicate::among(values)]])
             })
             .unzip();
         let name = PolicyName::of_preset(self.name(), version);
@@ -73,9 +87,16 @@ impl Preset {
     }
 }
 
+/// Tool of a list: its name, the text by which it is known, and the pattern that finds it.
+struct Tool {
+    name: String,
+    text: String,
+    pattern: HeaderGlob,
+}
+
 /// `{version, tools: [{tool, contains | word | begins, why}]}`: the tool's name for details and counters; what its user
 /// agent contains, which word stands in it with no letter beside it, or how it begins; and why it is in the list.
-fn read(node: &ConfigNode<'_>) -> Option<(u64, Vec<(String, HeaderGlob)>)> {
+fn read(node: &ConfigNode<'_>) -> Option<(u64, Vec<Tool>)> {
     let list = node.object()?;
     let version = list.required("version", "count the list's versions").and_then(|node| node.whole_number(1, u64::MAX));
     let mut tools = Vec::new();
@@ -84,17 +105,17 @@ fn read(node: &ConfigNode<'_>) -> Option<(u64, Vec<(String, HeaderGlob)>)> {
         let name = tool.required("tool", "name the tool")?.non_empty_str()?.to_owned();
         tool.required("why", "say why it is here")?.non_empty_str()?;
         let text = |key| tool.optional(key).map(|node| node.non_empty_str().map(str::to_owned));
-        let pattern = match (text("contains"), text("word"), text("begins")) {
-            (Some(text), None, None) => HeaderGlob::parse_glob(&format!("*{}*", text?)).ok()?,
-            (None, Some(text), None) => HeaderGlob::word(&text?),
-            (None, None, Some(text)) => HeaderGlob::parse_glob(&format!("{}*", text?)).ok()?,
+        let (text, pattern) = match (text("contains"), text("word"), text("begins")) {
+            (Some(Some(text)), None, None) => (text.clone(), HeaderGlob::parse_glob(&format!("*{text}*")).ok()?),
+            (None, Some(Some(text)), None) => (text.clone(), HeaderGlob::word(&text)),
+            (None, None, Some(Some(text))) => (text.clone(), HeaderGlob::parse_glob(&format!("{text}*")).ok()?),
             _ => {
                 item.error("needs one of contains, word and begins");
                 return None;
             }
         };
         tool.finish();
-        tools.push((name, pattern));
+        tools.push(Tool { name, text, pattern });
     }
     list.finish();
     Some((version?, tools))

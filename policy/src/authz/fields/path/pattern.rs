@@ -30,7 +30,8 @@ impl PathPattern {
             ));
         }
         if !is_template && !text.starts_with(['/', '*', '\\']) {
-            return Err(format!("bad path `{text}`: paths start with a slash, write `/{text}`"));
+            let rest = text.trim_start_matches(['^', '/']);
+            return Err(format!("bad path `{text}`: paths start with a slash, write `/{rest}`"));
         }
         if let Some(wrong) = no_part_of_a_path(text) {
             return Err(format!("bad path `{}`: no path contains `{}`", text.escape_debug(), wrong.escape_default()));

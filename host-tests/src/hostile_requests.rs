@@ -23,6 +23,10 @@ const MAX_COMPARED: usize = 8 << 10;
 /// Values of the largest payload that is compared, less those around the claims.
 const MAX_VALUES: usize = 8_180;
 
+/// Bytes of an element of a list and of a line, of which a header has nearly as many as are compared.
+const ELEMENT: usize = 16;
+const LINE: usize = 25;
+
 /// Bytes of the payload of a token in headers of so many bytes: base64 takes four for three.
 fn payload(bytes: usize) -> usize {
     bytes / 4 * 3
@@ -59,6 +63,11 @@ fn user_agent(bytes: usize, repeated: &str, end: &str) -> (Request, Claims) {
 /// The texts of all patterns, for what is proportional to a request's bytes.
 fn all(bytes: usize, text: &dyn Fn(usize) -> String) -> String {
     (0..PATTERNS * bytes / LARGEST).map(text).collect()
+}
+
+/// An element of a list that begins with a text, with its comma.
+fn element(text: &str) -> String {
+    format!("{text:a<width$},", width = ELEMENT - 1)
 }
 
 /// A request with many lines of one header.
@@ -153,7 +162,7 @@ pub const HOSTILE_REQUESTS: &[HostileRequest] = &[
         name: "a first text that all patterns have, in every element",
         filter: "baseline-deny",
         configuration: || headers(&|number| format!("moz*bad{number}x*z")),
-        request: |bytes| user_agent(bytes, "moz,", &all(bytes, &|number| format!("bad{number}x,"))),
+        request: |bytes| user_agent(bytes, &element("moz"), &all(bytes, &|number| element(&format!("bad{number}x")))),
         limit: 24_600_000,
     },
     HostileRequest {
@@ -161,7 +170,8 @@ pub const HOSTILE_REQUESTS: &[HostileRequest] = &[
         filter: "identity-authz",
         configuration: || headers_of_identities(&|number| format!("bad{number}x*linux*z")),
         request: |bytes| {
-            user_agent(bytes, &all(bytes, &|number| format!("bad{number}x,")), &"linux,".repeat(bytes / 12))
+            let first = all(bytes, &|number| element(&format!("bad{number}x")));
+            user_agent(bytes, &first, &element("linux").repeat(bytes / ELEMENT / 2))
         },
         limit: 16_400_000,
     },
@@ -192,7 +202,7 @@ pub const HOSTILE_REQUESTS: &[HostileRequest] = &[
                 _ => format!("*d{number}*"),
             })
         },
-        request: |bytes| user_agent(bytes, "b1,", ""),
+        request: |bytes| user_agent(bytes, &element("b1"), ""),
         limit: 17_600_000,
     },
     HostileRequest {
@@ -206,14 +216,14 @@ pub const HOSTILE_REQUESTS: &[HostileRequest] = &[
                 _ => format!("*d{number}*"),
             })
         },
-        request: |bytes| user_agent(bytes, "b1,", ""),
+        request: |bytes| user_agent(bytes, &element("b1"), ""),
         limit: 16_800_000,
     },
     HostileRequest {
         name: "lines by the thousand",
         filter: "baseline-deny",
         configuration: || json!({"resources": header_rules(REPEATED, &|number| format!("*bad{number}x*"))}),
-        request: |bytes| lines(bytes, &|number| format!("bad{number}x")),
+        request: |bytes| lines(bytes, &|number| format!("{:a<LINE$}", format!("bad{number}x"))),
         limit: 19_800_000,
     },
     HostileRequest {
@@ -223,7 +233,7 @@ pub const HOSTILE_REQUESTS: &[HostileRequest] = &[
             let resources = header_rules(REPEATED, &|number| format!("bad{number}x*"));
             json!({"defaultAction": "ALLOW", "resources": resources})
         },
-        request: |bytes| lines(bytes, &|number| format!("bad{number}x,")),
+        request: |bytes| lines(bytes, &|number| format!("{:a<LINE$},", format!("bad{number}x"))),
         limit: 16_300_000,
     },
     HostileRequest {
@@ -289,11 +299,25 @@ pub const HOSTILE_REQUESTS: &[HostileRequest] = &[
         limit: 2_100_000,
     },
     HostileRequest {
-        name: "elements of one letter",
+        name: "elements that end alike",
+        filter: "identity-authz",
+        configuration: || headers_of_identities(&|number| format!("*{number}")),
+        request: |bytes| user_agent(bytes, "aaaaaaaaaaaaaa7,", ""),
+        limit: 17_500_000,
+    },
+    HostileRequest {
+        name: "more elements than are compared",
         filter: "identity-authz",
         configuration: || headers_of_identities(&|number| format!("*{number}")),
         request: |bytes| user_agent(bytes, "7,", ""),
         limit: 17_500_000,
+    },
+    HostileRequest {
+        name: "more lines than are compared",
+        filter: "baseline-deny",
+        configuration: || json!({"resources": header_rules(REPEATED, &|number| format!("*bad{number}x*"))}),
+        request: |bytes| lines(bytes, &|number| format!("bad{number}x")),
+        limit: 19_800_000,
     },
     HostileRequest {
         name: "nested literals",

@@ -37,6 +37,11 @@ pub(crate) fn separated(mut value: &[u8]) -> Vec<u8> {
     list
 }
 
+/// Number of elements of a list that [`separated`] returned.
+pub(crate) fn elements(list: &[u8]) -> usize {
+    list.iter().filter(|byte| **byte == b',').count().saturating_sub(1)
+}
+
 /// Brings a value of a policy into the form that a request's value is compared in. Fails on what no header value is.
 pub(crate) fn normalized(text: &str) -> Result<&str, String> {
     let value = text.trim_matches([' ', '\t']);

@@ -76,6 +76,12 @@ pub(crate) fn parse_key(key: &str) -> Option<Result<HeaderName, String>> {
     })
 }
 
+/// Most lines of a header that are compared: each costs more than its bytes.
+const MAX_LINES: usize = 2 << 10;
+
+/// Most elements of a header that are compared.
+const MAX_ELEMENTS: usize = 4 << 10;
+
 /// The patterns of one header, looked up by value.
 pub(crate) trait HeaderPatterns {
     /// The form in which a value is compared.
@@ -92,6 +98,10 @@ pub(crate) trait HeaderPatterns {
     /// Looks up every line of a header, and their join by commas, which is how a proxy may pass several on, as a whole and
     /// by its elements: those of the lines are among them.
     fn lookup_all(&self, values: &[&[u8]], found: &mut FieldMatch) {
+        if values.len() > MAX_LINES {
+            found.uncompared = true;
+            return;
+        }
         let mut each = Vec::with_capacity(values.len());
         let mut kept = 0;
         for value in values {
@@ -115,7 +125,11 @@ pub(crate) trait HeaderPatterns {
                 joined
             }
         };
-        self.lookup_elements(&header::separated(&joined), &mut found.any);
+        let list = header::separated(&joined);
+        match header::elements(&list) > MAX_ELEMENTS {
+            true => found.uncompared = true,
+            false => self.lookup_elements(&list, &mut found.any),
+        }
         once_each(&mut found.any);
     }
 }

@@ -68,3 +68,25 @@ fn a_reason_says_so() {
         assert_eq!(reason.contains(NOTE), is_told, "{action}{elements}: {reason}");
     }
 }
+
+/// Requests with so many lines of one header and so many elements in each, of which the last line holds `admin`.
+fn repeated(lines: usize, elements: usize) -> FakeRequest {
+    let line = vec!["user"; elements].join(",");
+    let lines: Vec<&[u8]> = vec![line.as_bytes(); lines - 1].into_iter().chain([b"admin".as_slice()]).collect();
+    FakeRequest::new("").with_header_values("x-role", &lines)
+}
+
+#[test]
+fn lines_and_elements_beyond_a_number_are_not_compared() {
+    let decide = |action: &str, values: &str, lines, elements| {
+        in_words(&compiled(action, values).decide(&mut repeated(lines, elements)))
+    };
+    let denied = "denied by ns[shop]-policy[p]-rule[0]";
+    for (lines, elements, is_compared) in [(2_048, 1, true), (2_049, 1, false), (2, 4_095, true), (2, 4_096, false)] {
+        let expected = |compared, uncompared| if is_compared { compared } else { uncompared };
+        assert_eq!(decide("action: DENY, ", "values: [other]", lines, elements), expected("allowed", denied));
+        assert_eq!(decide("action: DENY, ", "values: [admin]", lines, elements), denied);
+        assert_eq!(decide("", "values: [\"*\"]", lines, elements), expected("allowed", "denied"));
+        assert_eq!(decide("", "notValues: [other]", lines, elements), expected("allowed", "denied"));
+    }
+}

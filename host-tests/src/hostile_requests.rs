@@ -7,7 +7,7 @@ mod policies;
 use serde_json::{Map, Value, json};
 
 use crate::wasm_host::Request;
-use policies::{claim, header_rules, headers, headers_of_identities, paths, templates};
+use policies::{claim, claims, header_rules, headers, headers_of_identities, paths, templates};
 
 /// Patterns of each kind.
 const PATTERNS: usize = 1_000;

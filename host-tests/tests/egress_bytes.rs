@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use host_tests::rows;
-use testbed::{Client, EgressGateway, Envoy, Outside, Recorder, Stream, client_hello, response_head, wait};
+use testbed::{
+    Client, Configuration, EgressGateway, Envoy, Outside, Recorder, Stream, client_hello, response_head, wait,
+};
 
 const NAMES: [(&str, Ipv4Addr); 1] = [("updates.example.org", Ipv4Addr::LOCALHOST)];
 const HOST: &str = "updates.example.org";
@@ -37,11 +39,17 @@ enum Way {
 impl Fixture {
     /// Starts a gateway before an HTTPS server with this greeting.
     fn start(greeting: &'static str) -> Result<Self> {
+        Self::start_changed(greeting, |_| Ok(()))
+    }
+
+    /// Starts a gateway with another configuration before an HTTPS server with this greeting.
+    fn start_changed(greeting: &'static str, change: impl FnOnce(&mut Configuration) -> Result<()>) -> Result<Self> {
         testbed::build_filters()?;
         let folder = tempfile::tempdir()?;
         let (http, https) = (Recorder::start("")?, Recorder::start(greeting)?);
         let outside = Outside::new(http.address().port(), https.address().port());
-        let gateway = EgressGateway::start_before(testbed::envoy_binary()?, folder.path(), &NAMES, outside)?;
+        let (file, binary) = ("envoy-config/egress.yaml", testbed::envoy_binary()?);
+        let gateway = EgressGateway::start_changed(file, binary, folder.path(), &NAMES, outside, change)?;
         Ok(Self { gateway, http, https, _folder: folder })
     }
 
@@ -247,7 +255,12 @@ fn of_a_tunnel_for_another_host_nothing_goes_out() -> Result<()> {
 #[test]
 fn a_server_that_speaks_first_is_not_held() -> Result<()> {
     const GREETING: &str = "SSH-2.0-server\r\n";
-    let fixture = Fixture::start(GREETING)?;
+    // A port of a ServiceEntry with protocol HTTPS is for TLS, whose servers wait for their clients.
+    let fixture = Fixture::start_changed(GREETING, |configuration| {
+        let text = configuration.value().to_string().replace(r#""protocol":"HTTPS""#, r#""protocol":"TCP""#);
+        *configuration = Configuration::new(serde_json::from_str(&text)?);
+        Ok(())
+    })?;
     let mut stream = fixture.tunnel(Way::Plain, "HTTP/1.1")?;
     let mut greeting = vec![0; GREETING.len()];
     stream.read_exact(&mut greeting)?;

@@ -37,7 +37,7 @@ impl Printed {
 /// Runs a program with these arguments and this standard input. `folder` is its working folder and its home; of the
 /// environment it gets the PATH alone, so settings and proxies of the machine change nothing. The program and all that it
 /// started are killed after a minute. A program that is missing fails with the command that installs it on Debian.
-pub fn run_program(program: &str, arguments: &[&str], input: &str, folder: &Path) -> Result<Printed> {
+pub fn run_program(program: &str, arguments: &[&str], input: impl AsRef<[u8]>, folder: &Path) -> Result<Printed> {
     let [stdin, stdout, stderr] = ["stdin", "stdout", "stderr"].map(|name| folder.join(format!("{name}.txt")));
     fs::write(&stdin, input)?;
     let child = Command::new(program)

@@ -42,7 +42,7 @@ pub(super) fn templates(template: &dyn Fn(usize) -> String) -> Value {
     json!({"defaultAction": "ALLOW", "resources": deny(json!([{"to": [{"operation": {"paths": paths}}]}]))})
 }
 
-fn claims() -> Value {
+pub(super) fn claims() -> Value {
     let condition = |number| json!({"key": format!("request.auth.claims[c{number}]"), "values": ["*bad*", "x"]});
     let rules: Vec<_> = (0..CLAIMS).map(|number| json!({"when": [condition(number)]})).collect();
     json!({"defaultAction": "ALLOW", "resources": deny(json!(rules))})

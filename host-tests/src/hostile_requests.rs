@@ -163,7 +163,7 @@ pub const HOSTILE_REQUESTS: &[HostileRequest] = &[
         filter: "baseline-deny",
         configuration: || headers(&|number| format!("moz*bad{number}x*z")),
         request: |bytes| user_agent(bytes, &element("moz"), &all(bytes, &|number| element(&format!("bad{number}x")))),
-        limit: 24_600_000,
+        limit: 13_500_000,
     },
     HostileRequest {
         name: "a last text that all patterns have, in every element",
@@ -173,7 +173,7 @@ pub const HOSTILE_REQUESTS: &[HostileRequest] = &[
             let first = all(bytes, &|number| element(&format!("bad{number}x")));
             user_agent(bytes, &first, &element("linux").repeat(bytes / ELEMENT / 2))
         },
-        limit: 16_400_000,
+        limit: 12_700_000,
     },
     HostileRequest {
         name: "literals that end with each other",
@@ -203,7 +203,7 @@ pub const HOSTILE_REQUESTS: &[HostileRequest] = &[
             })
         },
         request: |bytes| user_agent(bytes, &element("b1"), ""),
-        limit: 17_600_000,
+        limit: 11_800_000,
     },
     HostileRequest {
         name: "short elements, by identity-authz",
@@ -217,14 +217,14 @@ pub const HOSTILE_REQUESTS: &[HostileRequest] = &[
             })
         },
         request: |bytes| user_agent(bytes, &element("b1"), ""),
-        limit: 16_800_000,
+        limit: 11_100_000,
     },
     HostileRequest {
         name: "lines by the thousand",
         filter: "baseline-deny",
         configuration: || json!({"resources": header_rules(REPEATED, &|number| format!("*bad{number}x*"))}),
         request: |bytes| lines(bytes, &|number| format!("{:a<LINE$}", format!("bad{number}x"))),
-        limit: 19_800_000,
+        limit: 17_000_000,
     },
     HostileRequest {
         name: "lines by the thousand, by identity-authz",
@@ -234,7 +234,7 @@ pub const HOSTILE_REQUESTS: &[HostileRequest] = &[
             json!({"defaultAction": "ALLOW", "resources": resources})
         },
         request: |bytes| lines(bytes, &|number| format!("{:a<LINE$},", format!("bad{number}x"))),
-        limit: 16_300_000,
+        limit: 13_100_000,
     },
     HostileRequest {
         name: "templates that go the same way",
@@ -303,21 +303,21 @@ pub const HOSTILE_REQUESTS: &[HostileRequest] = &[
         filter: "identity-authz",
         configuration: || headers_of_identities(&|number| format!("*{number}")),
         request: |bytes| user_agent(bytes, "aaaaaaaaaaaaaa7,", ""),
-        limit: 17_500_000,
+        limit: 7_500_000,
     },
     HostileRequest {
         name: "more elements than are compared",
         filter: "identity-authz",
         configuration: || headers_of_identities(&|number| format!("*{number}")),
         request: |bytes| user_agent(bytes, "7,", ""),
-        limit: 17_500_000,
+        limit: 11_000_000,
     },
     HostileRequest {
         name: "more lines than are compared",
         filter: "baseline-deny",
         configuration: || json!({"resources": header_rules(REPEATED, &|number| format!("*bad{number}x*"))}),
         request: |bytes| lines(bytes, &|number| format!("bad{number}x")),
-        limit: 19_800_000,
+        limit: 2_100_000,
     },
     HostileRequest {
         name: "nested literals",

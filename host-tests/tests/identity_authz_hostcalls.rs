@@ -177,7 +177,7 @@ fn check_direct_address(spec: &str) -> Result<()> {
     let outcome = vm.request(root, Connection::mtls(2, WEB), get("/"))?;
     ensure!(outcome.status() == Some(403), "allowed without the address");
     let reason = outcome.filter_state.get("wasm.sallyport.identity_authz.reason").cloned().unwrap_or_default();
-    let expected = "the proxy did not tell filter_state.sallyport.direct_remote_address: it is not set; set it by envoy.filters.http.set_filter_state before this filter, or write directRemoteAddress: connection where no X-Forwarded-For is trusted (docs/listener-settings.md): ";
+    let expected = "the proxy did not tell filter_state.sallyport.direct_remote_address: it is not set; set it by a filter set_filter_state before this one, as envoy-config/ingress.yaml does for requests and layer4.yaml for connections, or write directRemoteAddress: connection where no X-Forwarded-For is trusted (docs/listener-settings.md): ";
     ensure!(reason.starts_with(expected), "{reason}");
     connection.filter_state.insert("sallyport.direct_remote_address".to_owned(), b"nonsense".to_vec());
     ensure!(!vm.request(root, connection, get("/"))?.continues, "allowed with a malformed address");

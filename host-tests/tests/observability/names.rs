@@ -148,9 +148,10 @@ fn every_metric_that_is_named_is_exported_by_an_example() -> Result<()> {
 }
 
 /// Labels that Prometheus or its rules add, or that an access logger of the stack alone makes.
-const NOT_OF_ENVOY: [&str; 12] = [
+const NOT_OF_ENVOY: [&str; 13] = [
     "workload",
     "instance",
+    "file",
     "alertname",
     "alertstate",
     "job",

@@ -3,7 +3,7 @@ import init, * as answers from './wasm/answers.js';
 
 const ready = init();
 
-// Downloads, and policies for the filter egress-allowlist, need a larger module, which is loaded when they come up. It
+// Downloads, policies for the filter egress-allowlist, and manifests that carry filters need a larger module, which is loaded when they come up. It
 // answers everything then.
 const OF_ALL = ['render', 'test_files', 'curl'];
 let all = null;

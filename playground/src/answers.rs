@@ -49,9 +49,9 @@ pub fn access(input: &str) -> String {
     answer(input, list_access)
 }
 
-/// Reports whether the call is for the module with `egress-allowlist`.
+/// Reports whether the call is for the module with `egress-allowlist` and the lints of manifests.
 fn needs_all(project: &Project, input: &Input) -> bool {
-    !cfg!(feature = "egress") && (project.needs_egress() || input.list("requests").iter().any(is_outbound))
+    !cfg!(feature = "egress") && (project.needs_whole() || input.list("requests").iter().any(is_outbound))
 }
 
 /// Lists who may reach what as the command prints it, with the place of each rule, and whether it is of a dry run.

@@ -64,11 +64,11 @@ pub struct Deciders<'p> {
 enum Last<'p> {
     Identity(Box<IdentityAuthz>),
     /// With the rules of the configuration file.
-    #[cfg(feature = "egress")]
+    #[cfg(feature = "whole")]
     Egress(Box<sallyport_policy::EgressAllowlist>, &'p [Node]),
     /// There is none: the configuration file has `baseline-deny` alone.
     None,
-    #[cfg(not(feature = "egress"))]
+    #[cfg(not(feature = "whole"))]
     #[expect(dead_code, reason = "uses the lifetime of the variant that is left out")]
     Never(std::convert::Infallible, &'p [Node]),
 }
@@ -77,7 +77,7 @@ impl<'p> Last<'p> {
     /// Returns the rules of the configuration file, if `egress-allowlist` decides.
     fn egress_rules(&self) -> Option<&'p [Node]> {
         match self {
-            #[cfg(feature = "egress")]
+            #[cfg(feature = "whole")]
             Self::Egress(_, rules) => Some(rules),
             _ => None,
         }
@@ -187,7 +187,7 @@ impl<'p> Deciders<'p> {
         let (default_namespace, mark) = (input.default_namespace(), input.custom_providers());
         let last = match loaded {
             Ok(Loaded::Identity(filter)) => Ok(Last::Identity(filter)),
-            #[cfg(feature = "egress")]
+            #[cfg(feature = "whole")]
             Ok(Loaded::Egress(filter)) => Ok(Last::Egress(filter, input.rules())),
             Ok(Loaded::Baseline(_)) => Ok(Last::None),
             Err(faults) => Err(faults),
@@ -235,9 +235,9 @@ impl<'p> Deciders<'p> {
         }
         match &self.last {
             Last::Identity(filter) => self.explain_access(filter, &marked),
-            #[cfg(feature = "egress")]
+            #[cfg(feature = "whole")]
             Last::Egress(filter, _) => self.explain_egress(filter, &marked),
-            #[cfg(not(feature = "egress"))]
+            #[cfg(not(feature = "whole"))]
             Last::Never(never, _) => match *never {},
             Last::None => {
                 self.allowed(None, "baseline-deny lets it through, and there is nothing for identity-authz", &marked)
@@ -269,7 +269,7 @@ impl<'p> Deciders<'p> {
         explanation
     }
 
-    #[cfg(feature = "egress")]
+    #[cfg(feature = "whole")]
     fn explain_egress(&self, filter: &sallyport_policy::EgressAllowlist, request: &SimulatedRequest) -> Explanation {
         let policy = filter.policy();
         let mut received = Received::outbound(request, filter);

@@ -24,7 +24,7 @@ pub(crate) struct FilterInput<'p> {
 pub(crate) enum Loaded {
     Identity(Box<IdentityAuthz>),
     Baseline(Box<BaselineDeny>),
-    #[cfg(feature = "egress")]
+    #[cfg(feature = "whole")]
     Egress(Box<sallyport_policy::EgressAllowlist>),
 }
 
@@ -33,7 +33,7 @@ impl Loaded {
         match self {
             Self::Identity(filter) => filter.load_report(),
             Self::Baseline(filter) => filter.load_report(),
-            #[cfg(feature = "egress")]
+            #[cfg(feature = "whole")]
             Self::Egress(filter) => filter.load_report(),
         }
     }
@@ -113,7 +113,7 @@ impl<'p> FilterInput<'p> {
     }
 
     /// Returns `rules` of the filter's part of the configuration file.
-    #[cfg(feature = "egress")]
+    #[cfg(feature = "whole")]
     pub(crate) fn rules(&self) -> &'p [Node] {
         self.settings.section.and_then(|section| section.get("rules")).map_or(&[], Node::items)
     }
@@ -187,11 +187,11 @@ impl<'p> FilterInput<'p> {
             }
             Filter::BaselineDeny => BaselineDeny::parse_keeping(json.as_bytes(), usize::MAX)
                 .map(|filter| Loaded::Baseline(Box::new(filter))),
-            #[cfg(feature = "egress")]
+            #[cfg(feature = "whole")]
             Filter::EgressAllowlist => sallyport_policy::EgressAllowlist::parse_keeping(json.as_bytes(), usize::MAX)
                 .map(|filter| Loaded::Egress(Box::new(filter))),
-            // Callers ask `Project::needs_egress` first.
-            #[cfg(not(feature = "egress"))]
+            // Callers ask `Project::needs_whole` first.
+            #[cfg(not(feature = "whole"))]
             Filter::EgressAllowlist => return Err(Vec::new()),
         };
         loaded.map_err(|errors| self.findings(&errors))

@@ -6,6 +6,7 @@ mod broad;
 mod carrier;
 pub(crate) mod cover;
 mod denied;
+mod discovered;
 mod fields;
 mod gateway_policies;
 mod gateway_settings;
@@ -16,6 +17,7 @@ mod listener;
 mod listener_http;
 mod listener_tls;
 mod mesh_identity;
+mod near_miss;
 mod needs;
 mod never;
 mod paths;
@@ -29,14 +31,10 @@ mod regular_expression;
 mod routes;
 mod size;
 mod superfluous;
+mod trust_domains;
 mod twice;
 mod workload_mismatch;
 mod workloads;
-
-// Of what a proxy is given by name: workloads, watched files, modules, trust domains.
-mod discovered;
-mod near_miss;
-mod trust_domains;
 mod wrong_module;
 
 pub(crate) use crate::lints::listener_tls::FORGEABLE_IDENTITY;
@@ -146,8 +144,10 @@ const OF_POLICIES: [fn(&mut Linter<'_>); 6] =
     [never::lint, superfluous::lint, broad::lint, hosts::lint, paths::lint, regular_expression::lint];
 
 /// Lints that look at everything.
-const OF_PROJECT: [fn(&Linter<'_>) -> Vec<Finding>; 15] = [
-    peers::lint,
+const OF_PROJECT: [fn(&Linter<'_>) -> Vec<Finding>; 2] = [peers::lint, near_miss::lint];
+
+/// Lints of manifests that carry filters, and of the proxies around them.
+const OF_CARRIERS: [fn(&Linter<'_>) -> Vec<Finding>; 17] = [
     images::lint,
     insertion::lint,
     size::lint,
@@ -162,11 +162,10 @@ const OF_PROJECT: [fn(&Linter<'_>) -> Vec<Finding>; 15] = [
     routes::lint,
     twice::lint,
     workload_mismatch::lint,
+    discovered::lint,
+    trust_domains::lint,
+    wrong_module::lint,
 ];
-
-/// Lints of what a proxy is given by name.
-const OF_NAMES: [fn(&Linter<'_>) -> Vec<Finding>; 4] =
-    [near_miss::lint, discovered::lint, trust_domains::lint, wrong_module::lint];
 
 /// Returns the warnings about the resources of a project.
 pub(crate) fn lint(project: &Project, contents: &Contents<'_>) -> Vec<Finding> {
@@ -179,7 +178,9 @@ pub(crate) fn lint(project: &Project, contents: &Contents<'_>) -> Vec<Finding> {
     baseline_deny.iter().for_each(|settings| regular_expression::lint_exemptions(&mut linter, settings));
     let mut findings = std::mem::take(&mut linter.findings);
     OF_PROJECT.iter().for_each(|lint| findings.extend(lint(&linter)));
-    OF_NAMES.iter().for_each(|lint| findings.extend(lint(&linter)));
+    if cfg!(feature = "whole") {
+        OF_CARRIERS.iter().for_each(|lint| findings.extend(lint(&linter)));
+    }
     // The policies of each configuration are for one proxy, and are compared with each other alone.
     for configuration in project.plugins().iter().filter_map(|plugin| plugin.configuration.as_ref()) {
         let resources = configuration.get("resources").map_or(&[][..], Node::items);

@@ -11,6 +11,17 @@ use crate::source::{Source, Span};
 use crate::template::unfilled;
 use crate::tree::{Node, Value};
 
+/// Kinds of manifests that carry filters or set up the proxy around them.
+const CARRIERS: [&str; 7] = [
+    "WasmPlugin",
+    "TrafficExtension",
+    "EnvoyFilter",
+    "EnvoyExtensionPolicy",
+    "ClientTrafficPolicy",
+    "SecurityPolicy",
+    "Gateway",
+];
+
 /// The configuration file that counts wherever it is found.
 pub const CONFIG_FILE: &str = "sallyport.yaml";
 
@@ -245,13 +256,14 @@ impl Project {
         self.settings.workload = Some(workload);
     }
 
-    /// Reports whether the files have something for `egress-allowlist`: without the feature `egress` nothing can be said of
-    /// these.
-    pub fn needs_egress(&self) -> bool {
+    /// Reports whether the files have something for `egress-allowlist`, or carry filters: without the feature `whole` not all
+    /// is said of these.
+    pub fn needs_whole(&self) -> bool {
         let contents = self.contents();
-        contents.resources.iter().any(Resource::is_for_egress)
+        let is_carrier = |resource: &Resource<'_>| resource.kind().is_some_and(|kind| CARRIERS.contains(&kind));
+        contents.resources.iter().any(|resource| resource.is_for_egress() || is_carrier(resource))
             || contents.config.is_some_and(|config| config.get(Filter::EgressAllowlist.key()).is_some())
-            || self.plugins.iter().any(|plugin| plugin.filter == Filter::EgressAllowlist)
+            || !self.plugins.is_empty()
     }
 
     /// Returns the findings about what cannot be read.

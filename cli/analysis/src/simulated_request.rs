@@ -133,7 +133,7 @@ impl<'r> Received<'r> {
     }
 
     /// Takes a request or a connection to an outside host, to a proxy with `egress-allowlist`.
-    #[cfg(feature = "egress")]
+    #[cfg(feature = "whole")]
     pub(crate) fn outbound(request: &'r SimulatedRequest, filter: &sallyport_policy::EgressAllowlist) -> Self {
         let source = IdentitySource::PeerCertificate;
         Self::with_peer(
@@ -311,7 +311,7 @@ impl Request for Received<'_> {
     }
 }
 
-#[cfg(feature = "egress")]
+#[cfg(feature = "whole")]
 impl sallyport_policy::EgressRequest for Received<'_> {
     fn is_tls_passthrough(&self) -> bool {
         self.request.is_connection

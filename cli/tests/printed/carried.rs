@@ -48,6 +48,9 @@ fn forms() -> Vec<(&'static str, String)> {
     let plugin = format!(
         "apiVersion: extensions.istio.io/v1alpha1\nkind: WasmPlugin\nmetadata: {{name: a, namespace: market}}\nspec:\n  url: oci://x/identity-authz:1\n  phase: AUTHZ\n  pluginConfig: {configuration}\n"
     );
+    let extension = format!(
+        "apiVersion: extensions.istio.io/v1alpha1\nkind: TrafficExtension\nmetadata: {{name: a, namespace: market}}\nspec:\n  phase: AUTHZ\n  wasm:\n    url: oci://x/identity-authz:1\n    pluginConfig: {configuration}\n"
+    );
     let gateway = format!(
         "apiVersion: gateway.envoyproxy.io/v1alpha1\nkind: EnvoyExtensionPolicy\nmetadata: {{name: a, namespace: market}}\nspec:\n  wasm:\n  - name: a\n    code: {{type: Image, image: {{url: x/identity-authz:1}}}}\n    config: {configuration}\n"
     );
@@ -61,7 +64,7 @@ fn forms() -> Vec<(&'static str, String)> {
         ("envoy.json", json),
         ("watched.yaml", watched(&identity(&configuration))),
         ("wasmplugin.yaml", plugin.clone()),
-        ("trafficextension.yaml", plugin.replace("WasmPlugin", "TrafficExtension")),
+        ("trafficextension.yaml", extension),
         ("envoyextensionpolicy.yaml", gateway),
         ("several.yaml", second),
     ]

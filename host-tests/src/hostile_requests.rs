@@ -25,7 +25,7 @@ const MAX_VALUES: usize = 8_180;
 
 /// Bytes of an element of a list and of a line, of which a header has nearly as many as are compared.
 const ELEMENT: usize = 16;
-const LINE: usize = 25;
+const LINE: usize = 55;
 
 /// Bytes of the payload of a token in headers of so many bytes: base64 takes four for three.
 fn payload(bytes: usize) -> usize {

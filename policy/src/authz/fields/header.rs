@@ -77,7 +77,7 @@ pub(crate) fn parse_key(key: &str) -> Option<Result<HeaderName, String>> {
 }
 
 /// Most lines of a header that are compared: each costs more than its bytes.
-const MAX_LINES: usize = 2 << 10;
+const MAX_LINES: usize = 1 << 10;
 
 /// Most elements of a header that are compared.
 const MAX_ELEMENTS: usize = 4 << 10;

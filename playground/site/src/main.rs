@@ -46,7 +46,7 @@ fn measure() -> Result<()> {
         ("  page", sizes.page),
         ("  module of the answers", sizes.answers),
         ("editor", sizes.editor),
-        ("module with everything, loaded by egress policies and downloads", sizes.all),
+        ("module with everything, loaded by egress policies, manifests and downloads", sizes.all),
     ] {
         println!("{:>8.1} kB  {part}", bytes as f64 / 1000.0);
     }

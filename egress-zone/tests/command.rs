@@ -1,10 +1,11 @@
 //! What the command prints, and how it ends.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
 /// The exit code, standard output and standard error of a run in the root folder of the repository.
 fn run(arguments: &[&str]) -> Result<(Option<i32>, String, String)> {
@@ -116,5 +117,30 @@ fn what_cannot_be_read_or_is_refused_gives_no_zone() -> Result<()> {
     let elsewhere = "egress-zone: envoy-config/stack/envoy/egress.yaml: egress-allowlist takes its configuration from \
                      /etc/sallyport/policies/egress.yaml; give that file\n";
     ensure!(errors.ends_with(elsewhere), "{errors}");
+    Ok(())
+}
+
+/// The command of the documentation that makes the zone.
+fn documented_command() -> Result<String> {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/egress.md"))?;
+    let mut lines = page.lines().filter_map(|line| line.strip_prefix("    "));
+    lines
+        .find(|line| line.starts_with("tools/egress-zone "))
+        .map(str::to_owned)
+        .context("docs/egress.md has no command")
+}
+
+#[test]
+fn the_command_of_the_page_puts_the_zone_into_its_place() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize()?;
+    symlink(root.join("envoy-config"), folder.path().join("envoy-config"))?;
+    // The tool builds the command, which is built here already.
+    let command = documented_command()?.replace("tools/egress-zone", env!("CARGO_BIN_EXE_egress-zone"));
+    let output = Command::new("bash").args(["-c", &command]).current_dir(folder.path()).output()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let zone = fs::read_to_string(folder.path().join("root.zone"))?;
+    ensure!(zone.contains("\napi.partner.example. A 192.0.2.53\n"), "{zone}");
+    ensure!(!folder.path().join("root.zone.new").exists(), "the new zone is not moved");
     Ok(())
 }

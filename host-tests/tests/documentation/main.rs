@@ -1,7 +1,8 @@
-//! The pages of the repository are true: links lead somewhere, cases and tests that they name exist, snippets load, keys
+//! The pages of the repository are true: links lead somewhere, cases and tests that they name exist, commands are run, snippets load, keys
 //! and counters are those of the filters, and quoted messages are those that the suites expect. The examples in
 //! `envoy-config/` agree in what dashboards and operators rely on.
 
+mod commands;
 mod comparison;
 mod demo_table;
 mod differences;

@@ -34,7 +34,7 @@ pub(crate) struct Page {
     pub(crate) tables: Vec<Table>,
     /// The fenced blocks of YAML.
     pub(crate) snippets: Vec<String>,
-    /// All fenced blocks in order, each with its language.
+    /// All code blocks in order, each with its language. Indented ones are commands.
     pub(crate) blocks: Vec<(String, String)>,
 }
 
@@ -85,8 +85,12 @@ fn parse(text: &str) -> Page {
     let mut emphasis = None;
     for event in Parser::new_ext(text, Options::ENABLE_TABLES) {
         match event {
-            Event::Start(Tag::CodeBlock(CodeBlockKind::Fenced(language))) => {
-                block = Some((language.into_string(), String::new()));
+            Event::Start(Tag::CodeBlock(kind)) => {
+                let language = match kind {
+                    CodeBlockKind::Fenced(language) => language.into_string(),
+                    CodeBlockKind::Indented => "sh".to_owned(),
+                };
+                block = Some((language, String::new()));
             }
             Event::End(TagEnd::CodeBlock) => {
                 page.blocks.extend(block.take());

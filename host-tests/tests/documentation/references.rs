@@ -102,10 +102,11 @@ fn every_case_that_a_page_names_is_in_a_suite() -> Result<()> {
 }
 
 /// Folders of tests that pages may name.
-const TESTS: [&str; 5] = ["host-tests/tests", "cli/tests", "stack/tests", "images/tests", "release/tests"];
+const TESTS: [&str; 6] =
+    ["host-tests/tests", "cli/tests", "stack/tests", "images/tests", "release/tests", "egress-zone/tests"];
 
 /// Adds the sources below a folder.
-fn add_sources(folder: &Path, sources: &mut String) -> Result<()> {
+pub(crate) fn add_sources(folder: &Path, sources: &mut String) -> Result<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         if path.is_dir() {
@@ -117,19 +118,27 @@ fn add_sources(folder: &Path, sources: &mut String) -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn every_test_that_a_page_names_exists() -> Result<()> {
+/// The sources of the tests that pages may name.
+pub(crate) fn test_sources() -> Result<String> {
     let mut tests = String::new();
     for folder in TESTS {
         add_sources(&testbed::root().join(folder), &mut tests)?;
     }
+    Ok(tests)
+}
+
+/// Tells whether there is a test of this name: a function, or a table of tests in `rows!`.
+pub(crate) fn is_test(name: &str, tests: &str) -> bool {
+    [format!("fn {name}() -> "), format!("rows! {{\n    {name}: ")].iter().any(|text| tests.contains(text))
+}
+
+#[test]
+fn every_test_that_a_page_names_exists() -> Result<()> {
+    let tests = test_sources()?;
     let mut checked = 0;
     for page in page::documentation()? {
         for name in page::codes(&page.inlines).filter_map(|code| code.strip_suffix("()")) {
-            // A test function, or a table of tests in `rows!`.
-            let exists =
-                [format!("fn {name}() -> "), format!("rows! {{\n    {name}: ")].iter().any(|text| tests.contains(text));
-            ensure!(exists, "{}: there is no test `{name}`", page.name);
+            ensure!(is_test(name, &tests), "{}: there is no test `{name}`", page.name);
             checked += 1;
         }
     }

@@ -13,7 +13,7 @@ const LIMIT: Duration = Duration::from_secs(20);
 
 /// JSON pointers to the limits in the file.
 const THRESHOLDS: &str = "/static_resources/clusters/0/circuit_breakers/thresholds/0";
-const RATE: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters/2/typed_config/descriptors/0/token_bucket";
+const RATE: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters/3/typed_config/descriptors/0/token_bucket";
 
 /// Starts a gateway, after a change of its file, before a server that keeps connections open.
 fn start(change: impl FnOnce(&mut Configuration) -> Result<()>) -> Result<(EgressGateway, Recorder, TempDir)> {

@@ -1,12 +1,14 @@
 //! `envoy-config/egress.yaml` under requests that are let out, denied, reported and too many.
 
+use std::io::{Read, Write};
 use std::net::Ipv4Addr;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use serde_json::json;
+use serde_json::{Value, json};
 use testbed::{
-    CertificateAuthority, Client, EgressGateway, EgressOutcome, Outside, Recorder, SubjectAltName, response_head,
+    CertificateAuthority, Client, EgressGateway, EgressOutcome, Outside, Recorder, SubjectAltName, client_hello,
+    response_head, wait,
 };
 
 use crate::example::{Filters, LIMIT, Observed, log_with, reset, scrape_when};
@@ -15,6 +17,12 @@ use crate::rules::Scene;
 const HOST: &str = "updates.example.org";
 /// The host of a single tunnel, which is allowed.
 pub(crate) const ONCE: &str = "api.partner.example";
+/// The host of a single tunnel, which a rule in report mode denies and whose TLS is for another host.
+pub(crate) const WATCHED: &str = "watched.partner.example";
+/// The host of a single tunnel that no rule lists, in report mode.
+pub(crate) const REPORTED: &str = "reported.example.org";
+/// The host of a request after that tunnel.
+const AFTERWARDS: &str = "afterwards.example.org";
 const PAYMENTS: &str = "cluster.local/ns/shop/sa/payments";
 
 const FILTER: &str = "sallyport.egress_allowlist";
@@ -36,7 +44,7 @@ const MANY: u64 = 30;
 fn start(folder: &Path, outside: &Recorder) -> Result<(EgressGateway, Filters)> {
     testbed::build_filters()?;
     let port = outside.address().port();
-    let names = [HOST, ONCE].map(|host| (host, Ipv4Addr::LOCALHOST));
+    let names = [HOST, ONCE, WATCHED, REPORTED].map(|host| (host, Ipv4Addr::LOCALHOST));
     let mut filters = None;
     let change = |configuration: &mut testbed::Configuration| {
         configuration.move_paths("/etc/sallyport", folder);
@@ -46,6 +54,11 @@ fn start(folder: &Path, outside: &Recorder) -> Result<(EgressGateway, Filters)> 
         // The port of the outside in place of that of HTTPS, as the gateway of the tests has it elsewhere.
         discovered.change(FILTER, |filter| {
             *filter = serde_json::from_str(&filter.to_string().replace("443", &port.to_string()))?;
+            let rules = filter.pointer_mut("/rules").and_then(Value::as_array_mut).context("no rules")?;
+            rules.extend([
+                json!({"name": "to-watched", "hosts": [WATCHED], "ports": [port]}),
+                json!({"name": "watched", "action": "DENY", "mode": "report", "hosts": [WATCHED]}),
+            ]);
             Ok(())
         })?;
         filters = Some(discovered);
@@ -71,6 +84,31 @@ fn tunnel(gateway: &EgressGateway, host: &str) -> Result<(u16, Box<dyn testbed::
     Ok((status, stream))
 }
 
+/// Sends a ClientHello for another host through a tunnel that is ended for it.
+fn send_another_hello(gateway: &EgressGateway) -> Result<()> {
+    let (status, mut stream) = tunnel(gateway, WATCHED)?;
+    ensure!(status == 200, "a tunnel that a rule in report mode denies: {status}");
+    stream.write_all(&client_hello(Some(b"other.example.org"))?)?;
+    stream.flush()?;
+    let mut rest = Vec::new();
+    // The gateway closes without a TLS close_notify.
+    let _cut = stream.read_to_end(&mut rest);
+    ensure!(rest.is_empty(), "an answer through the tunnel: {}", rest.escape_ascii());
+    Ok(())
+}
+
+/// Opens and ends a tunnel that would be denied, and waits until its end is in the log.
+fn end_reported_tunnel(gateway: &EgressGateway) -> Result<()> {
+    let (status, stream) = tunnel(gateway, REPORTED)?;
+    ensure!(status == 200, "a tunnel that would be denied: {status}");
+    drop(stream);
+    wait::until("the tunnel to end", LIMIT, || {
+        Ok((gateway.envoy().stat("cluster.outside.upstream_cx_active")? == 0).then_some(()))
+    })?;
+    gateway.forward(&format!("GET / HTTP/1.1\r\nhost: {AFTERWARDS}"))?;
+    gateway.log_entry(&[("host", AFTERWARDS)]).map(drop)
+}
+
 /// Plays `egress.yaml`.
 pub(crate) fn egress() -> Result<Observed> {
     let folder = tempfile::tempdir()?;
@@ -83,7 +121,8 @@ pub(crate) fn egress() -> Result<Observed> {
     ensure!(gateway.connect(&identity, "other.example.org")? == EgressOutcome::Status(403), "an undeclared host");
     let _answer = gateway.connect(&identity, ONCE)?;
     let _closed = gateway.tls_passthrough("other.example.org")?;
-    let healthy = scrape_when(envoy, &[ALLOWED, DENIED], 4)?;
+    send_another_hello(&gateway)?;
+    let healthy = scrape_when(envoy, &[ALLOWED, DENIED], 5)?;
 
     let stranger =
         CertificateAuthority::new("stranger")?.issue(&[SubjectAltName::Uri(format!("spiffe://{PAYMENTS}"))])?;
@@ -95,7 +134,7 @@ pub(crate) fn egress() -> Result<Observed> {
     for _ in 0..MANY {
         ensure!(tunnel(&gateway, "files.partner.example")?.0 == 403, "a denied host");
     }
-    let jump = scrape_when(envoy, &[DENIED], MANY + 3)?;
+    let jump = scrape_when(envoy, &[DENIED], MANY + 4)?;
 
     filters.spoil(FILTER)?;
     let refused = scrape_when(envoy, &REFUSED, 2)?;
@@ -105,10 +144,11 @@ pub(crate) fn egress() -> Result<Observed> {
         keys.extend([("mode".to_owned(), json!("report")), ("maxConnectionsPerClient".to_owned(), json!(1))]);
         Ok(())
     })?;
-    testbed::wait::until("the filter to report", LIMIT, || {
+    wait::until("the filter to report", LIMIT, || {
         Ok((gateway.forward("GET / HTTP/1.1\r\nhost: other.example.org")? != EgressOutcome::Status(403)).then_some(()))
     })?;
-    let changed = scrape_when(envoy, &[WOULD_DENY], 1)?;
+    end_reported_tunnel(&gateway)?;
+    let changed = scrape_when(envoy, &[WOULD_DENY], 3)?;
 
     // Two connections are all that there are; a third waits, and more are refused.
     let kept: Vec<_> = (0..2).map(|_| tunnel(&gateway, HOST)).collect::<Result<_>>()?;

@@ -7,24 +7,29 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use testbed::Configuration;
 
-use crate::{EXAMPLES, Example};
+use crate::{EXAMPLES, Example, egress};
 
-/// Paths of the fields of a JSON format or of an entry, those within others with a dot; null counts as absent.
-fn fields(value: &Value, path: &str, found: &mut BTreeSet<String>) {
+/// The fields of a JSON format or of an entry, each with its path, those within others with a dot; null counts as absent.
+pub(crate) fn leaves<'v>(value: &'v Value, path: &str, found: &mut Vec<(String, &'v Value)>) {
     match value {
         Value::Object(entries) => entries.iter().for_each(|(name, value)| {
             let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-            fields(value, &path, found);
+            leaves(value, &path, found);
         }),
         Value::Null => {}
-        _ => {
-            found.insert(path.to_owned());
-        }
+        _ => found.push((path.to_owned(), value)),
     }
 }
 
+/// The paths of the fields of several formats or entries.
+fn paths<'v>(values: impl IntoIterator<Item = &'v Value>) -> BTreeSet<String> {
+    let mut found = Vec::new();
+    values.into_iter().for_each(|value| leaves(value, "", &mut found));
+    found.into_iter().map(|(path, _)| path).collect()
+}
+
 /// The formats of the access logs in a bootstrap.
-fn formats<'v>(value: &'v Value, found: &mut Vec<&'v Value>) {
+pub(crate) fn formats<'v>(value: &'v Value, found: &mut Vec<&'v Value>) {
     match value {
         Value::Object(entries) => entries.iter().for_each(|(name, value)| match name.as_str() {
             "json_format" => found.push(value),
@@ -39,11 +44,9 @@ fn formats<'v>(value: &'v Value, found: &mut Vec<&'v Value>) {
 fn every_field_of_an_access_log_is_set_by_some_request() -> Result<()> {
     for example in EXAMPLES {
         let file = Configuration::read(&testbed::root().join(format!("envoy-config/{}.yaml", example.name)))?;
-        let (mut found, mut expected) = (Vec::new(), BTreeSet::new());
+        let mut found = Vec::new();
         formats(file.value(), &mut found);
-        found.iter().for_each(|format| fields(format, "", &mut expected));
-        let mut set = BTreeSet::new();
-        example.observed()?.log.iter().for_each(|entry| fields(entry, "", &mut set));
+        let (expected, set) = (paths(found), paths(&example.observed()?.log));
         let never: Vec<_> = expected.difference(&set).collect();
         ensure!(!expected.is_empty() && never.is_empty(), "{}: no request sets {never:?}", example.name);
     }
@@ -66,15 +69,27 @@ fn a_client_that_resets_its_connection_is_no_refused_handshake() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn an_allowed_tunnel_is_one_entry() -> Result<()> {
+/// The decisions in the entries of the tunnels to a host, in their order; none where the tunnel is allowed.
+fn decisions_of_tunnels(host: &str) -> Result<Vec<Option<&'static str>>> {
     let example = EXAMPLES.iter().find(|example| example.name == "egress").context("no egress.yaml")?;
-    let is_allowed = |entry: &&Value| {
+    let of_host = |entry: &&Value| {
         let has = |key: &str, value: &str| entry.get(key).and_then(Value::as_str) == Some(value);
-        has("way", "connect") && has("host", crate::egress::ONCE) && entry.get("decision").is_some_and(Value::is_null)
+        has("way", "connect") && has("host", host)
     };
-    let entries: Vec<_> = example.observed()?.log.iter().filter(is_allowed).collect();
-    ensure!(entries.len() == 1, "{entries:#?}");
+    let entries = example.observed()?.log.iter().filter(of_host);
+    Ok(entries.map(|entry| entry.get("decision").and_then(Value::as_str)).collect())
+}
+
+#[test]
+fn a_tunnel_is_one_entry_unless_it_is_denied_after_it_opened() -> Result<()> {
+    for (host, expected) in [
+        (egress::ONCE, &[None][..]),
+        (egress::REPORTED, &[Some("would_deny")]),
+        (egress::WATCHED, &[Some("would_deny"), Some("deny")]),
+    ] {
+        let decisions = decisions_of_tunnels(host)?;
+        ensure!(decisions == expected, "the entries for {host} have the decisions {decisions:?}");
+    }
     Ok(())
 }
 
@@ -82,7 +97,7 @@ fn an_allowed_tunnel_is_one_entry() -> Result<()> {
 fn all_fields() -> Result<BTreeSet<String>> {
     let mut set = BTreeSet::new();
     for example in EXAMPLES {
-        example.observed()?.log.iter().for_each(|entry| fields(entry, "", &mut set));
+        set.append(&mut paths(&example.observed()?.log));
     }
     Ok(set.iter().flat_map(|path| path.split('.')).map(str::to_owned).collect())
 }

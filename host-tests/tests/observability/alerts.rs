@@ -22,7 +22,7 @@ const IMPOSSIBLE: [(&str, &str, &str); 4] = [
 ];
 
 /// Examples whose filters are those of another, or that have none.
-const UNALERTED: [&str; 2] = ["custom", "egress-client"];
+const UNALERTED: [&str; 5] = ["custom", "edge", "egress-by-sni", "egress-client", "layer4-client"];
 
 /// Alerts about `sallyport render --watch`, whose metrics no Envoy exports; the tests of that hold their names.
 const OF_RENDER: [&str; 2] = ["PoliciesRefused", "RenderStopped"];

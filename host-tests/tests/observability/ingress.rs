@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use testbed::{CertificateAuthority, Client, SubjectAltName};
 
 use crate::example::{Filters, LIMIT, Observed, log_with, reset, scrape_when};
-use crate::rules::Scene;
+use crate::rules::{Scene, scenes};
 use crate::samples::Samples;
 
 const FRONTEND: &str = "spiffe://cluster.local/ns/shop/sa/frontend";
@@ -105,14 +105,8 @@ pub(crate) fn ingress() -> Result<Observed> {
     ensure!(!proxy.envoy.log()?.contains("Skipping duplicate tag"), "two labels of one name");
     let log = log_with(proxy.folder.path(), &["audit", "refused_handshake"])?;
     let samples = changed.clone();
-    let scenes = vec![
-        Scene { condition: "refused handshakes and a tool", before: healthy, after: quiet.clone(), alerts: &[] },
-        Scene { condition: "many denials", before: quiet, after: jump.clone(), alerts: &["DenialsJumped"] },
-        Scene { condition: "a refused policy", before: jump, after: refused.clone(), alerts: &["FilterFailedToLoad"] },
-        Scene { condition: "another policy", before: refused, after: changed, alerts: &["PoliciesDiffer"] },
-        plaintext()?,
-        refused_at_start()?,
-    ];
+    let mut scenes = scenes("refused handshakes and a tool", [healthy, quiet, jump, refused, changed]);
+    scenes.extend([plaintext()?, refused_at_start()?]);
     Ok(Observed { samples, log, scenes })
 }
 

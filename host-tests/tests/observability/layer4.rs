@@ -8,7 +8,7 @@ use serde_json::json;
 use testbed::{CertificateAuthority, Client, SmtpServer, SubjectAltName};
 
 use crate::example::{Filters, LIMIT, Observed, log_with, scrape_when};
-use crate::rules::Scene;
+use crate::rules::{Scene, scenes};
 use crate::samples::Samples;
 
 const ORDERS: &str = "spiffe://cluster.local/ns/shop/sa/orders";
@@ -79,14 +79,8 @@ pub(crate) fn layer4() -> Result<Observed> {
 
     let log = log_with(proxy.folder.path(), &["refused_handshake", "decision"])?;
     let samples = changed.clone();
-    let scenes = vec![
-        Scene { condition: "a refused handshake", before: healthy, after: quiet.clone(), alerts: &[] },
-        Scene { condition: "many denials", before: quiet, after: jump.clone(), alerts: &["DenialsJumped"] },
-        Scene { condition: "a refused policy", before: jump, after: refused.clone(), alerts: &["FilterFailedToLoad"] },
-        Scene { condition: "another policy", before: refused, after: changed, alerts: &["PoliciesDiffer"] },
-        plaintext()?,
-        refused_at_start()?,
-    ];
+    let mut scenes = scenes("a refused handshake", [healthy, quiet, jump, refused, changed]);
+    scenes.extend([plaintext()?, refused_at_start()?]);
     Ok(Observed { samples, log, scenes })
 }
 

@@ -4,15 +4,19 @@
 
 mod alerts;
 mod custom;
+mod edge;
 mod egress;
+mod egress_by_sni;
 mod egress_client;
 mod example;
 mod ingress;
 mod layer4;
+mod layer4_client;
 mod log_fields;
 mod names;
 mod rules;
 mod samples;
+mod stack;
 
 use std::sync::LazyLock;
 
@@ -46,7 +50,10 @@ static EXAMPLES: &[Example] = examples![
     "egress": egress::egress,
     "layer4": layer4::layer4,
     "custom": custom::custom,
-    "egress-client": egress_client::egress_client
+    "edge": edge::edge,
+    "egress-by-sni": egress_by_sni::egress_by_sni,
+    "egress-client": egress_client::egress_client,
+    "layer4-client": layer4_client::layer4_client
 ];
 
 impl Example {

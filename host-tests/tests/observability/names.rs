@@ -30,7 +30,7 @@ const OTHERS: [&str; 4] = ["envoy_grpc", "envoy_gateway", "envoy_internal_addres
 const OF_RENDER: &str = "sallyport_render_";
 
 /// Metrics that an access logger of the stack alone makes, in `envoy-config/stack/envoy`.
-const OF_THE_STACK: [&str; 1] = ["envoy_workload_pair_requests"];
+pub(crate) const OF_THE_STACK: [&str; 1] = ["envoy_workload_pair_requests"];
 
 fn files() -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
@@ -148,7 +148,7 @@ fn every_metric_that_is_named_is_exported_by_an_example() -> Result<()> {
 }
 
 /// Labels that Prometheus or its rules add, or that an access logger of the stack alone makes.
-const NOT_OF_ENVOY: [&str; 13] = [
+pub(crate) const NOT_OF_ENVOY: [&str; 13] = [
     "workload",
     "instance",
     "file",

@@ -21,6 +21,18 @@ pub(crate) struct Scene {
     pub(crate) alerts: &'static [&'static str],
 }
 
+/// The scenes of an example whose metrics were scraped while all was well, after something that is no alarm, after many
+/// denials, after a policy that was refused, and after another policy.
+pub(crate) fn scenes(no_alarm: &'static str, samples: [Samples; 5]) -> Vec<Scene> {
+    let [healthy, quiet, jump, refused, changed] = samples;
+    vec![
+        Scene { condition: no_alarm, before: healthy, after: quiet.clone(), alerts: &[] },
+        Scene { condition: "many denials", before: quiet, after: jump.clone(), alerts: &["DenialsJumped"] },
+        Scene { condition: "a refused policy", before: jump, after: refused.clone(), alerts: &["FilterFailedToLoad"] },
+        Scene { condition: "another policy", before: refused, after: changed, alerts: &["PoliciesDiffer"] },
+    ]
+}
+
 /// The samples of half an hour before the change, one each fifteen seconds, and of a quarter of an hour after it.
 const BEFORE: usize = 120;
 const AFTER: usize = 60;

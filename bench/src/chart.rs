@@ -21,6 +21,9 @@ const LINES: [(Series, &str, Ink); 4] = [
     (Series::Lua, "Lua", Ink::Warn),
 ];
 
+/// The width of a letter of a label in pixels, at most.
+const LETTER: f64 = 7.8;
+
 /// Sizes of the x axis.
 const SIZES: [usize; 5] = [10, 100, 1_000, 10_000, 100_000];
 
@@ -174,6 +177,14 @@ fn draw_labels(drawing: &mut Drawing, mut labels: Vec<Label>) {
     for (name, ink, x, y) in labels {
         let y = (y + 4.0).max(lowest + 18.0);
         lowest = y;
+        // The label of a line that ends early stands in the grid, whose lines go around it.
+        if x < WIDTH - MARGIN[1] {
+            let width = name.chars().map(|_| LETTER).sum::<f64>();
+            let (left, top, class) = (x + 7.0, y - 11.0, Ink::Page.fill());
+            drawing.element(&format!(
+                "<rect x=\"{left:.1}\" y=\"{top:.1}\" width=\"{width:.1}\" height=\"15\" class=\"{class}\"/>"
+            ));
+        }
         drawing.text(&Text::new(x + 10.0, y, name).size(13.0).bold().ink(ink));
     }
 }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use flate2::read::GzDecoder;
@@ -104,6 +105,24 @@ fn pull(source: &dyn Source, reference: &str) -> Result<Vec<u8>> {
     bail!("the last layer has no plugin.wasm")
 }
 
+/// The arguments of the calls of skopeo in docs/kubernetes.md, which push an image and ask for its digest, with this filter,
+/// its layout and a registry without TLS.
+fn documented_calls(filter: &str, layout: &Path, registry: &Registry) -> Result<[Vec<String>; 2]> {
+    let page = std::fs::read_to_string(testbed::root().join("docs/kubernetes.md"))?;
+    let lines = page.lines().filter_map(|line| line.strip_prefix("    skopeo "));
+    let calls = lines.map(|line| {
+        let line = line.replace("identity-authz", filter).replace('\'', "");
+        let line = line.replace(&format!("dist/images/{filter}"), &layout.display().to_string());
+        let line = line.replace("registry.example", &registry.address().to_string());
+        let mut words: Vec<_> = line.split(' ').map(str::to_owned).collect();
+        let without_tls = if line.starts_with("copy ") { "--dest-tls-verify=false" } else { "--tls-verify=false" };
+        words.insert(1, without_tls.to_owned());
+        words
+    });
+    let calls: Vec<_> = calls.collect();
+    <[Vec<String>; 2]>::try_from(calls).ok().context("docs/kubernetes.md does not call skopeo twice")
+}
+
 #[test]
 fn what_is_pushed_is_pulled_by_tag_and_by_the_digest_that_was_printed() -> Result<()> {
     testbed::build_filters()?;
@@ -114,22 +133,21 @@ fn what_is_pushed_is_pulled_by_tag_and_by_the_digest_that_was_printed() -> Resul
         let labels = Labels {
             title: filter.to_owned(),
             description: "A filter.".to_owned(),
-            version: "1.2.3".to_owned(),
+            version: "0.1.0".to_owned(),
             revision: "0123456789ab".to_owned(),
             source: "https://git.example/sallyport".to_owned(),
             licenses: "Apache-2.0".to_owned(),
         };
         let layout = folder.path().join(filter);
         let printed = write_layout(&layout, &module, &labels)?;
-        // The line of docs/kubernetes.md, to a registry without TLS.
-        let repository = format!("sallyport/{filter}");
-        let to = format!("docker://{}/{repository}:1.2.3", registry.address());
-        let from = format!("oci:{}", layout.display());
-        registry.skopeo(&["copy", "--dest-tls-verify=false", "--preserve-digests", &from, &to])?;
-        let digest = registry.skopeo(&["inspect", "--tls-verify=false", "--format", "{{.Digest}}", &to])?;
+        let mut digest = String::new();
+        for call in documented_calls(filter, &layout, &registry)? {
+            digest = registry.skopeo(&call.iter().map(String::as_str).collect::<Vec<_>>())?;
+        }
         ensure!(digest.trim() == printed.digest, "{digest} {printed:?}");
+        let repository = format!("sallyport/{filter}");
         let source = Repository(&registry, &repository);
-        for reference in ["1.2.3", &printed.digest] {
+        for reference in ["0.1.0", &printed.digest] {
             ensure!(pull(&source, reference)? == module, "{filter}:{reference} is another module");
         }
     }

@@ -345,14 +345,14 @@ pub const HOSTILE_REQUESTS: &[HostileRequest] = &[
         filter: "identity-authz",
         configuration: claims,
         request: |bytes| token((0..payload(bytes) / 9).map(|number| (format!("c{number}"), json!(1))).collect()),
-        limit: 11_500_000,
+        limit: 7_900_000,
     },
     HostileRequest {
         name: "claims against a payload of texts",
         filter: "identity-authz",
         configuration: claims,
         request: |bytes| token((0..payload(bytes) / 17).map(|number| (format!("c{number}"), json!("value"))).collect()),
-        limit: 8_400_000,
+        limit: 6_500_000,
     },
     HostileRequest {
         name: "a claim with many elements",
@@ -362,14 +362,14 @@ pub const HOSTILE_REQUESTS: &[HostileRequest] = &[
             let elements = vec!["ba"; (payload(bytes) / 5).min(MAX_VALUES)];
             token([("c1".to_owned(), json!(elements))].into_iter().collect())
         },
-        limit: 11_700_000,
+        limit: 9_900_000,
     },
     HostileRequest {
         name: "a claim with more elements than are compared",
         filter: "identity-authz",
         configuration: claims,
         request: |bytes| token([("c1".to_owned(), json!(vec![1; payload(bytes) / 2]))].into_iter().collect()),
-        limit: 2_600_000,
+        limit: 1_700_000,
     },
     HostileRequest {
         name: "a claim of many words",

@@ -124,6 +124,14 @@ impl<'b> Message<'b> {
         Some((tag >> 3, field))
     }
 
+    /// Reads the content of a field 1 that is short, as most entries and items are; `None` for another field.
+    pub(super) fn short_first(&mut self) -> Option<&'b [u8]> {
+        let [KEY_TAG, length @ 0..0x80, rest @ ..] = self.0 else { return None };
+        let (content, rest) = rest.split_at_checked(usize::from(*length))?;
+        self.0 = rest;
+        Some(content)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -1,6 +1,7 @@
 //! A `google.protobuf.Struct` of which only the values that are asked for are decoded.
 
 use std::cell::OnceCell;
+use std::mem;
 
 use crate::collections::map::hashed;
 use crate::config::document::protobuf_struct::{self, Field, MAX_DEPTH, Message, pair, short_text};
@@ -21,15 +22,22 @@ pub(crate) struct StructView {
     /// The wire form.
     bytes: Box<[u8]>,
     entries: Vec<Entry>,
-    /// The hash of each key in the upper half and its place among the entries in the lower one, sorted: whatever keys
-    /// there are, one is found among those alone that have its hash.
-    order: Vec<u64>,
+    /// The last entry of each bucket, which leads to those before it. There are about as many buckets as entries, so all
+    /// the names that policies ask for pass each entry a few times, whatever keys there are.
+    buckets: Vec<u32>,
 }
+
+/// The end of a bucket.
+const NONE: u32 = u32::MAX;
 
 #[derive(Clone, Debug)]
 struct Entry {
     start: usize,
     end: usize,
+    /// The hash of the key.
+    hash: u32,
+    /// The entry before it in its bucket.
+    before: u32,
     /// The value as an object, once that was asked for.
     nested: OnceCell<Option<Box<StructView>>>,
 }
@@ -38,18 +46,24 @@ impl StructView {
     /// Finds the entries of a Struct. Takes what it holds at any depth off the number of `values` that are left.
     pub(crate) fn new(bytes: &[u8], values: &mut usize) -> Result<Self, Unread> {
         let mut message = Message(bytes);
-        let (mut entries, mut order) = (Vec::new(), Vec::new());
+        let mut entries = Vec::new();
         while !message.is_empty() {
             let entry = repeated(&mut message)?;
             let (key, content) = pair(entry).ok_or(Unread::Malformed)?;
             *values = values.checked_sub(1).ok_or(Unread::TooManyValues)?;
             count(content, MAX_DEPTH, values)?;
             let end = bytes.len() - message.0.len();
-            order.push(u64::from(hashed(key)) << 32 | entries.len() as u64);
-            entries.push(Entry { start: end - entry.len(), end, nested: OnceCell::new() });
+            let start = end - entry.len();
+            entries.push(Entry { start, end, hash: hashed(key), before: NONE, nested: OnceCell::new() });
         }
-        order.sort_unstable();
-        Ok(Self { bytes: bytes.into(), entries, order })
+        let count = entries.len().next_power_of_two();
+        let mut buckets = vec![NONE; count];
+        for (place, entry) in (0..).zip(&mut entries) {
+            if let Some(last) = buckets.get_mut(bucket(entry.hash, count)) {
+                entry.before = mem::replace(last, place);
+            }
+        }
+        Ok(Self { bytes: bytes.into(), entries, buckets })
     }
 
     /// Decodes the value at a path of keys; `None` if there is none. The last of repeated keys counts.
@@ -96,11 +110,16 @@ impl StructView {
     }
 
     fn entry(&self, key: &str) -> Option<&Entry> {
-        let hash = u64::from(hashed(key.as_bytes()));
-        let behind = self.order.partition_point(|one| one >> 32 <= hash);
-        let alike = self.order.get(..behind)?.iter().rev().take_while(|one| **one >> 32 == hash);
-        let mut entries = alike.filter_map(|one| self.entries.get(usize::try_from(one & u64::from(u32::MAX)).ok()?));
-        entries.find(|entry| self.pair(entry).is_some_and(|(name, _)| name == key.as_bytes()))
+        let hash = hashed(key.as_bytes());
+        let mut place = *self.buckets.get(bucket(hash, self.buckets.len()))?;
+        // The last of repeated keys comes first.
+        while let Some(entry) = self.entries.get(place as usize) {
+            if entry.hash == hash && self.pair(entry).is_some_and(|(name, _)| name == key.as_bytes()) {
+                return Some(entry);
+            }
+            place = entry.before;
+        }
+        None
     }
 
     fn content(&self, entry: &Entry) -> &[u8] {
@@ -110,6 +129,11 @@ impl StructView {
     fn pair(&self, entry: &Entry) -> Option<(&[u8], &[u8])> {
         pair(self.bytes.get(entry.start..entry.end)?)
     }
+}
+
+/// The bucket of a hash among so many, a power of two.
+fn bucket(hash: u32, buckets: usize) -> usize {
+    hash as usize & (buckets - 1)
 }
 
 /// The entries of a Struct in their order that are objects themselves: the key, and the wire form of its Struct.
@@ -173,6 +197,9 @@ fn scalar(value: &[u8]) -> Option<Scalar<'_>> {
 
 /// The content of field 1, the only one of Structs and lists.
 fn repeated<'b>(message: &mut Message<'b>) -> Result<&'b [u8], Unread> {
+    if let Some(content) = message.short_first() {
+        return Ok(content);
+    }
     match message.field() {
         Some((1, Field::Bytes(content))) => Ok(content),
         _ => Err(Unread::Malformed),
@@ -202,4 +229,29 @@ fn count(value: &[u8], deepest: usize, left: &mut usize) -> Result<(), Unread> {
         count(item, deepest, left)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_support::protobuf_writer::{entry, field};
+
+    #[test]
+    fn each_of_many_keys_is_found_and_the_last_of_repeated_ones_counts() {
+        let key = |number: usize| format!("c{number}");
+        let text = |number: usize, round: usize| entry(&key(number), &field(3, format!("{number}/{round}").as_bytes()));
+        for count in [0, 1, 2, 3, 100, 1_000] {
+            // Keys with an even number come twice.
+            let bytes: Vec<u8> = (0..2)
+                .flat_map(|round| (0..count).step_by(round + 1).flat_map(move |number| text(number, 1 - round)))
+                .collect();
+            let view = StructView::new(&bytes, &mut usize::MAX.clone()).expect("a Struct");
+            for number in 0..count {
+                let expected = format!("{number}/{}", number % 2);
+                let found = view.value(&[key(number)]).expect("a value");
+                assert_eq!(found.as_ref().and_then(Value::as_str), Some(expected.as_str()), "{count} keys");
+            }
+            assert_eq!(view.value(&[key(count)]), Ok(None), "{count} keys");
+        }
+    }
 }

@@ -31,7 +31,7 @@ impl Module {
         let engine = Engine::new(config)?;
         let module = wasmtime::Module::from_file(&engine, path)?;
         let mut linker = Linker::new(&engine);
-        imports::define(&mut linker, &module)?;
+        imports::define(&mut linker)?;
         Ok(Self { module, linker })
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
+use super::imports::Shared;
 use super::profile::Profile;
 use super::stream::{ConnectionKey, Stream};
 
@@ -13,7 +14,11 @@ pub(super) enum Status {
     Ok = 0,
     NotFound = 1,
     BadArgument = 2,
+    SerializationFailure = 3,
+    ParseFailure = 4,
     InvalidMemoryAccess = 6,
+    Empty = 7,
+    CasMismatch = 8,
     InternalFailure = 10,
     Unimplemented = 12,
 }
@@ -94,6 +99,7 @@ pub(super) struct State {
     /// In milliseconds; 0 means that the timer never fires.
     pub(super) tick_period: u32,
     pub(super) metrics: Vec<Metric>,
+    pub(super) shared: Shared,
     /// The declared filter-state keys, each with its root context: Envoy rejects a second declaration in the same one.
     pub(super) declared: BTreeSet<(u32, String)>,
     /// The filter-state keys whose values live as long as the connection.
@@ -206,4 +212,6 @@ pub(super) enum MetricKind {
     Counter,
     /// Is set to any value.
     Gauge,
+    /// Counts values, which the host does not keep.
+    Histogram,
 }

@@ -74,6 +74,9 @@ impl Connection {
     }
 }
 
+/// A header map: names in lower case, in order.
+pub(super) type Headers = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// A request: its headers in order, pseudo-headers included.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Request(pub Vec<(Vec<u8>, Vec<u8>)>);
@@ -125,12 +128,14 @@ pub(super) struct Stream {
     pub(super) request: Request,
     /// True once the filter has continued with the request's headers.
     pub(super) headers_released: bool,
+    /// True once the filter has continued with the response headers.
+    pub(super) response_headers_released: bool,
     /// The bytes of the request's body that are held; `None` outside the callback for them.
     pub(super) body: Option<Vec<u8>>,
     pub(super) filter_state: BTreeMap<String, Vec<u8>>,
     pub(super) response: Option<LocalResponse>,
     /// The response headers, once there is a response.
-    pub(super) response_headers: Option<Vec<(Vec<u8>, Vec<u8>)>>,
+    pub(super) response_headers: Option<Headers>,
     pub(super) kind: StreamKind,
     /// True once the TLS handshake is complete: before that the client's certificate is not known.
     pub(super) established: bool,
@@ -147,20 +152,20 @@ pub(super) enum StreamKind {
 
 impl Stream {
     /// Returns a header map (`proxy_map_type_t`), or `None` if the stream has none of this type, or not yet.
-    pub(super) fn headers(&self, map: u32) -> Option<&Vec<(Vec<u8>, Vec<u8>)>> {
+    pub(super) fn headers(&self, map: u32) -> Option<&Headers> {
         match map {
             // Envoy releases the headers once the filter continues with them.
             REQUEST_HEADERS => (!self.headers_released).then_some(&self.request.0),
-            RESPONSE_HEADERS => self.response_headers.as_ref(),
+            RESPONSE_HEADERS => self.response_headers.as_ref().filter(|_| !self.response_headers_released),
             _ => None,
         }
     }
 
     /// Returns a header map as [`headers`](Self::headers) does, mutable.
-    pub(super) fn headers_mut(&mut self, map: u32) -> Option<&mut Vec<(Vec<u8>, Vec<u8>)>> {
+    pub(super) fn headers_mut(&mut self, map: u32) -> Option<&mut Headers> {
         match map {
-            REQUEST_HEADERS => Some(&mut self.request.0),
-            RESPONSE_HEADERS => self.response_headers.as_mut(),
+            REQUEST_HEADERS => (!self.headers_released).then_some(&mut self.request.0),
+            RESPONSE_HEADERS => self.response_headers.as_mut().filter(|_| !self.response_headers_released),
             _ => None,
         }
     }
@@ -168,8 +173,10 @@ impl Stream {
     /// Returns an attribute in Envoy's encoding, or `None` if this stream does not have it.
     pub(super) fn property(&self, path: &[&str]) -> Option<Vec<u8>> {
         let connection = &self.connection;
-        let header =
-            |name: &str| self.request.first(name.as_bytes()).filter(|value| !value.is_empty()).map(<[u8]>::to_vec);
+        let header = |name: &str| {
+            let value = self.request.first(name.as_bytes()).filter(|_| !self.headers_released);
+            value.filter(|value| !value.is_empty()).map(<[u8]>::to_vec)
+        };
         match path {
             ["connection", "id"] => Some(encoding::integer(connection.id)),
             ["connection", "mtls"] => Some(encoding::boolean(self.established && connection.certificate.is_some())),

@@ -107,8 +107,8 @@ impl Vm {
         let count = u32::try_from(request.0.len())?;
         let fuel = self.store.get_fuel().unwrap_or_default();
         let stream = self.open(root, connection, request, StreamKind::Http)?;
-        let action = self.call::<_, u32>("proxy_on_request_headers", (stream, count, 1_u32))?;
-        self.finish(stream, action == 0, fuel)
+        let continues = self.pass_headers(stream, (count, true))?;
+        self.finish(stream, continues, fuel)
     }
 
     /// Ends a request that continues or not, since which the fuel went down from `fuel`.
@@ -137,7 +137,11 @@ impl Vm {
         };
         let count = u32::try_from(headers.len())?;
         request.response_headers = Some(headers);
-        self.call_if_exported_for::<_, u32>("proxy_on_response_headers", (stream, count, 1_u32)).map(|_| ())
+        let action = self.call_if_exported_for::<_, u32>("proxy_on_response_headers", (stream, count, 1_u32))?;
+        if let Some(stream) = self.store.data_mut().streams.get_mut(&stream) {
+            stream.response_headers_released = action.unwrap_or(0) == 0;
+        }
+        Ok(())
     }
 
     /// Runs a request that an earlier filter answered: Envoy creates its context for the access log and deletes it
@@ -237,6 +241,7 @@ impl Vm {
             connection,
             request,
             headers_released: false,
+            response_headers_released: false,
             body: None,
             filter_state: BTreeMap::new(),
             response: None,

@@ -39,7 +39,7 @@ impl Vm {
         let count = u32::try_from(request.0.len())?;
         let fuel = self.store.get_fuel().unwrap_or_default();
         let stream = self.open(root, connection, request, StreamKind::Http)?;
-        let mut continues = self.call::<_, u32>("proxy_on_request_headers", (stream, count, 0_u32))? == 0;
+        let mut continues = self.pass_headers(stream, (count, false))?;
         let (mut held, mut forwarded, mut instructions) = (Vec::new(), Vec::new(), Vec::new());
         for event in events {
             if self.is_answered(stream) {
@@ -54,6 +54,16 @@ impl Vm {
         }
         let request = self.finish(stream, continues, fuel)?;
         Ok(TunnelOutcome { request, forwarded, instructions })
+    }
+
+    /// Passes the request headers, of which there are so many, and which are all of the request or not. Returns true if
+    /// the filter continues.
+    pub(super) fn pass_headers(&mut self, stream: u32, (count, ends): (u32, bool)) -> Result<bool> {
+        let action = self.call::<_, u32>("proxy_on_request_headers", (stream, count, u32::from(ends)))?;
+        if let Some(stream) = self.store.data_mut().streams.get_mut(&stream) {
+            stream.headers_released = action == 0;
+        }
+        Ok(action == 0)
     }
 
     fn is_answered(&self, stream: u32) -> bool {
@@ -86,7 +96,6 @@ impl Vm {
 
     fn set_body(&mut self, stream: u32, body: Option<Vec<u8>>) -> Result<()> {
         let Some(stream) = self.store.data_mut().streams.get_mut(&stream) else { bail!("no stream {stream}") };
-        stream.headers_released = true;
         stream.body = body;
         Ok(())
     }

@@ -287,11 +287,11 @@ fn the_other_workers_stay() -> Result<()> {
     let client = fixture.client("http")?;
     let active = |worker: &str| fixture.envoy.stat(&format!("listener.http.worker_{worker}.downstream_cx_active"));
     let mut connections = Vec::new();
-    wait::until("a connection on each worker", LIMIT, || {
+    wait::until("two connections on each worker", LIMIT, || {
         let mut connection = client.connect()?;
         ensure!(ask(&mut *connection, GET)? == 200, "before the trap");
         connections.push(connection);
-        Ok((active("0")? > 0 && active("1")? > 0).then_some(()))
+        Ok((active("0")? > 1 && active("1")? > 1).then_some(()))
     })?;
     let expected = [active("0")?, active("1")?];
     let mut trapping = connections.pop().context("no connection")?;
@@ -304,7 +304,7 @@ fn the_other_workers_stay() -> Result<()> {
             status => bail!("{status}"),
         }
     }
-    // The one that trapped was the only one of its worker, or it was not; the other worker's all get their answers.
+    // All of one worker have fallen, the one that trapped among them, and all of the other get their answers.
     let fallen = answers[1] + 1;
     ensure!(
         expected == [answers[0], fallen] || expected == [fallen, answers[0]],

@@ -8,8 +8,8 @@ use anyhow::{Context, Result};
 
 use crate::hostile::{HostileResult, MAX_RATIO};
 use crate::loading::{Shape, UPDATED_RULES};
-use crate::results::{grouped, mebibytes};
-use crate::soak::EnvoySoakResult;
+use crate::results::grouped;
+use crate::soak::{EnvoySoakResult, Memory};
 use crate::updates::{LONGEST_STALL, UpdateResult, rules_of_longest_stall};
 use host_tests::hostile_requests::LARGEST;
 
@@ -65,20 +65,24 @@ pub(crate) fn updates(results: &[UpdateResult], about: &str) -> Result<String> {
 
 /// Renders the soak of Envoy.
 pub(crate) fn envoy_soak(result: &EnvoySoakResult, about: &str) -> String {
-    let [early, late] = result.memory.map(|memory| [memory.process, memory.vms].map(mebibytes));
-    let [[early_process, early_vms], [process, vms]] = [early, late];
+    let row = |name: &str, of: fn(&Memory) -> usize| {
+        let stages = result.stages().map(|memory| grouped(of(&memory) >> 10));
+        format!("| {name}, KiB | {} |\n", stages.join(" | "))
+    };
     format!(
         "Measured by `make soak` on {about}. One Envoy with one worker and `identity-authz` answers {} requests of 200 \
          callers over {} connections with mTLS, one of the callers is in no policy, while its {} rules are \
          replaced {} times. Each answer is checked. Linear memory is that of the VMs of the worker and of the main \
-         thread.\n\n\
-         | quantity | first tenth | end |\n| --- | ---: | ---: |\n\
-         | memory of the process, MiB | {early_process} | {process} |\n\
-         | linear memory of the VMs, MiB | {early_vms} | {vms} |\n",
+         thread: it never shrinks, and rises by a page of 64 KiB where an update finds no gap for a piece of the new \
+         configuration beside the one before. In the second half it may rise by one page a VM; what stays behind after \
+         each update or request would be more.\n\n\
+         | quantity | after a tenth | after half | at the end |\n| --- | ---: | ---: | ---: |\n{}{}",
         grouped(result.requests),
         grouped(result.connections),
         grouped(UPDATED_RULES),
-        grouped(result.updates)
+        grouped(result.updates),
+        row("memory of the process", |memory| memory.process),
+        row("linear memory of the VMs", |memory| memory.vms)
     )
 }
 

@@ -1,5 +1,7 @@
 //! Findings for people: the message, the source line and the fix.
 
+use std::time::Duration;
+
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use anstyle::{AnsiColor, Style};
 use sallyport_analysis::{Answer, Coverage, Explanation, Finding, Report, Severity, Source, Span};
@@ -100,23 +102,32 @@ fn rule_at(policy: &str, rule: Option<usize>, span: Option<Span>, sources: &[Sou
     format!("{policy}{rule}{}", place.unwrap_or_default())
 }
 
+/// Time from which a case is slow: most take less than a millisecond.
+const SLOW: Duration = Duration::from_millis(500);
+
+/// Returns the time of a case that is slow.
+fn slow(duration: Duration) -> String {
+    if duration < SLOW { String::new() } else { format!(", {:.1} s", duration.as_secs_f64()) }
+}
+
 /// Returns a line for each case, what differs in those that failed, and the coverage.
 pub(crate) fn test_report(played: &[Played], coverage: &Coverage) -> String {
     let good = Style::new().fg_color(Some(AnsiColor::Green.into()));
     let bad = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
     let (mut text, mut passed, mut failed) = (String::new(), 0, 0);
     for one in played {
-        text.push_str(&format!("{}\n", one.file));
+        text.push_str(&format!("{}\n", one.name));
         for outcome in &one.report.outcomes {
+            let slow = slow(outcome.duration);
             if outcome.failures.is_empty() {
                 passed += 1;
-                text.push_str(&format!("  {good}ok{good:#}      {}\n", outcome.name));
+                text.push_str(&format!("  {good}ok{good:#}      {}{slow}\n", outcome.name));
                 continue;
             }
             failed += 1;
             let source = one.project.sources().get(outcome.span.source);
             let line = source.map(|source| source.position(outcome.span).line).unwrap_or_default();
-            text.push_str(&format!("  {bad}FAILED{bad:#}  {} ({}:{line})\n", outcome.name, one.file));
+            text.push_str(&format!("  {bad}FAILED{bad:#}  {} ({}:{line}){slow}\n", outcome.name, one.file));
             outcome.failures.iter().for_each(|failure| text.push_str(&format!("          {failure}\n")));
         }
     }

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use quick_junit::{NonSuccessKind, Report as Junit, TestCase, TestCaseStatus, TestSuite};
@@ -15,10 +15,12 @@ use crate::explain::time_of;
 use crate::files::{File, read_config, read_files};
 use crate::{FOUND, NOTHING_FOUND, faults, pretty};
 
-/// Cases of one file, played.
+/// Cases of one document, played.
 pub(crate) struct Played {
     /// Case file.
     pub(crate) file: String,
+    /// Name of the file, with the line of the document where there are several.
+    pub(crate) name: String,
     /// Project whose texts the outcomes refer to.
     pub(crate) project: Project,
     /// Outcomes.
@@ -53,10 +55,10 @@ pub(crate) fn run(arguments: &TestArguments) -> Result<u8> {
         if let Some(findings) = choose(&mut project, &arguments.choice, Asked::Tests, None)? {
             return Ok(faults::print(findings, &project, as_json));
         }
-        match play(&project, &suite.file, now) {
+        match play(&project, suite, now) {
             Ok(report) => {
                 coverage.merge(&report.coverage);
-                played.push(Played { file: suite.file.clone(), project, report });
+                played.push(Played { file: suite.file.clone(), name: suite.name.clone(), project, report });
             }
             Err(findings) => return Ok(faults::print(findings, &project, as_json)),
         }
@@ -102,11 +104,13 @@ fn project_of(suite: &Suite<'_>, files: &[&File], config: Option<&File>, common:
     Ok(project)
 }
 
-fn play(project: &Project, file: &str, now: Duration) -> Result<SuiteReport, Vec<Finding>> {
+/// Plays the document of a project that was read before as `wanted`.
+fn play(project: &Project, wanted: &Suite<'_>, now: Duration) -> Result<SuiteReport, Vec<Finding>> {
     let contents = project.contents();
     let (suites, findings) = read_suites(project, &contents);
-    match suites.iter().find(|suite| suite.file == file) {
-        Some(suite) if findings.is_empty() => run_suite(project, &contents, suite, now),
+    let start = Instant::now();
+    match suites.iter().find(|suite| (&suite.file, suite.line) == (&wanted.file, wanted.line)) {
+        Some(suite) if findings.is_empty() => run_suite(project, &contents, suite, now, &|| start.elapsed()),
         _ => Err(findings),
     }
 }
@@ -141,7 +145,8 @@ fn json_report(played: &[Played], coverage: &Coverage) -> Value {
 fn junit_report(played: &[Played]) -> Junit {
     let mut junit = Junit::new("sallyport");
     for one in played {
-        let mut suite = TestSuite::new(&one.file);
+        let mut suite = TestSuite::new(&one.name);
+        suite.set_time(one.report.outcomes.iter().map(|outcome| outcome.duration).sum());
         for outcome in &one.report.outcomes {
             let status = match outcome.failures.is_empty() {
                 true => TestCaseStatus::success(),
@@ -152,7 +157,8 @@ fn junit_report(played: &[Played]) -> Junit {
                 }
             };
             let mut case = TestCase::new(&outcome.name, status);
-            case.set_classname(&one.file);
+            case.set_classname(&one.name);
+            case.set_time(outcome.duration);
             suite.add_test_case(case);
         }
         junit.add_test_suite(suite);

@@ -2,6 +2,7 @@
 
 mod answers;
 mod carried;
+mod case_documents;
 mod check;
 mod completions;
 mod odd_calls;

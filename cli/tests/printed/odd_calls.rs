@@ -144,7 +144,7 @@ fn odd_cases_are_faults_with_their_place() {
         ),
         (
             "{name: a, expect: {answer: denied}}, {name: a, expect: {answer: denied}}",
-            "an earlier case of this file has the name `a` too",
+            "an earlier case of this document has the name `a` too",
         ),
         ("5", "expected an object"),
     ] {

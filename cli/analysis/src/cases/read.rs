@@ -11,11 +11,15 @@ use crate::simulated_request::{Caller, JWT_FILTER, SimulatedRequest};
 use crate::source::Span;
 use crate::tree::{Node, Value};
 
-/// Cases of one file.
+/// Cases of one document.
 #[derive(Debug)]
 pub struct Suite<'p> {
     /// Name of the case file.
     pub file: String,
+    /// First line of the document.
+    pub line: usize,
+    /// Name of the file, with the line where the file has several documents with cases.
+    pub name: String,
     /// Topic.
     pub about: Option<String>,
     /// Files and folders of policies, from the folder of the case file.
@@ -58,17 +62,25 @@ fn is_case_file(node: &Node) -> bool {
     node.get("cases").is_some() && node.get("kind").is_none()
 }
 
-/// Reads the case files of a project, with the faults in them.
+/// Reads the case files of a project, with the faults in them. Each document of a file is a case file of its own.
 pub fn read_suites<'p>(project: &'p Project, contents: &Contents<'p>) -> (Vec<Suite<'p>>, Vec<Finding>) {
     let findings = Findings::default();
     let suite = |node: &&'p Node| read_suite(project, node, &findings);
-    let suites = contents.others.iter().filter(|node| is_case_file(node)).filter_map(suite).collect();
+    let mut suites: Vec<Suite<'p>> =
+        contents.others.iter().filter(|node| is_case_file(node)).filter_map(suite).collect();
+    let files: Vec<String> = suites.iter().map(|suite| suite.file.clone()).collect();
+    for suite in &mut suites {
+        if files.iter().filter(|file| **file == suite.file).count() > 1 {
+            suite.name = format!("{}:{}", suite.file, suite.line);
+        }
+    }
     (suites, findings.into_inner())
 }
 
 fn read_suite<'p>(project: &'p Project, node: &'p Node, findings: &Findings) -> Option<Suite<'p>> {
     let fields = Fields::of(node, findings)?;
-    let file = project.sources().get(node.span.source).map(|source| source.name.clone()).unwrap_or_default();
+    let source = project.sources().get(node.span.source)?;
+    let (file, line) = (source.name.clone(), source.position(fields.span()).line);
     let about = fields.text("about");
     let workload = fields.get("workload").and_then(|node| read_workload(node, findings));
     let policies = fields.texts("policies").unwrap_or_default();
@@ -81,12 +93,12 @@ fn read_suite<'p>(project: &'p Project, node: &'p Node, findings: &Findings) -> 
     let cases: Vec<Case<'p>> = cases.iter().filter_map(|case| read_case(case, findings)).collect();
     for (index, case) in cases.iter().enumerate() {
         if cases.iter().take(index).any(|earlier| earlier.name == case.name) {
-            let message = format!("an earlier case of this file has the name `{}` too", case.name);
+            let message = format!("an earlier case of this document has the name `{}` too", case.name);
             fault(findings, "conflict", case.span, message, "rename one of the two".to_owned());
         }
     }
     fields.finish();
-    Some(Suite { file, about, policies, workload, configuration, cases })
+    Some(Suite { name: file.clone(), file, line, about, policies, workload, configuration, cases })
 }
 
 /// Returns a configuration of `identity-authz`, whose keys the filter reads.

@@ -10,7 +10,7 @@ use crate::project::{Contents, Project};
 use crate::simulated_request::SimulatedRequest;
 use crate::source::Span;
 
-/// Outcomes of the cases of one file.
+/// Outcomes of the cases of one document.
 #[derive(Debug)]
 pub struct SuiteReport {
     /// Outcomes, in the order of the cases.
@@ -28,10 +28,12 @@ pub struct Outcome {
     pub span: Span,
     /// Differences from the expected outcome; empty if the case passed.
     pub failures: Vec<String>,
+    /// Time that the case took, with the loading of its own configuration.
+    pub duration: Duration,
 }
 
-/// Runs the cases of a file at a time since the Unix epoch. `project` has the case file among its texts and all policies
-/// that it names.
+/// Runs the cases of a document at a time since the Unix epoch. `project` has the case file among its texts and all policies
+/// that it names; `clock` tells the time since any moment.
 ///
 /// # Errors
 ///
@@ -41,12 +43,14 @@ pub fn run_suite(
     contents: &Contents<'_>,
     suite: &Suite<'_>,
     now: Duration,
+    clock: &dyn Fn() -> Duration,
 ) -> Result<SuiteReport, Vec<Finding>> {
     let shared = suite.cases.iter().any(|case| case.configuration.is_none());
     let shared = shared.then(|| Deciders::configured(project, contents, suite.configuration)).transpose()?;
     let mut coverage = Coverage::new(project, contents);
     let mut outcomes = Vec::new();
     for case in &suite.cases {
+        let start = clock();
         let own = match case.configuration {
             Some(configuration) => Some(Deciders::configured(project, contents, Some(configuration))?),
             None => None,
@@ -57,7 +61,9 @@ pub fn run_suite(
         if let (Some(policy), Some(rule)) = (&explanation.policy, explanation.rule) {
             coverage.reach(&Rule { policy: policy.clone(), index: rule });
         }
-        outcomes.push(Outcome { name: case.name.clone(), span: case.span, failures: failures(case, &explanation) });
+        let failures = failures(case, &explanation);
+        let duration = clock().saturating_sub(start);
+        outcomes.push(Outcome { name: case.name.clone(), span: case.span, failures, duration });
     }
     Ok(SuiteReport { outcomes, coverage })
 }

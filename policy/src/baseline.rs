@@ -6,6 +6,7 @@ pub(crate) mod header_field;
 #[cfg(any(test, feature = "linear-reading"))]
 pub(crate) mod linear;
 mod preset;
+mod regular_expressions;
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -13,6 +14,7 @@ use std::rc::Rc;
 
 use exemptions::Exemptions;
 use preset::Preset;
+use regular_expressions::RegularExpressions;
 
 use crate::attributes::names::USER_AGENT;
 use crate::attributes::readings::header::trimmed;
@@ -78,6 +80,10 @@ impl BaselineDeny {
         let read = read(&ConfigNode::root(&document, &diagnostics), &resources);
         let Configuration { presets, mut policies, passed_over, exempt, missing, empty, path_readings, mode, reply } =
             diagnostics.into_result(read)?;
+        let mut regular_expressions = RegularExpressions::default();
+        policies.iter().for_each(|policy| regular_expressions.of_policy(policy));
+        let agents = exempt.iter().flat_map(|exempt| exempt.like_regex());
+        agents.for_each(|text| regular_expressions.of_exempt_agent(text));
         let mut lists = Vec::new();
         let let_through = exempt.as_ref().and_then(|exempt| describe_let_through(exempt, &presets));
         for preset in presets {
@@ -92,7 +98,7 @@ impl BaselineDeny {
         }
         let summary = summary(&policies, &lists, mode) + &path_readings.left_out();
         let mut load_report = LoadReport::new(summary, passed_over);
-        let_through.iter().for_each(|line| load_report.warn(line));
+        let_through.iter().chain(&regular_expressions.warning()).for_each(|line| load_report.warn(line));
         let policies = policies.into_iter().map(Cow::Owned).collect();
         let policy = CompiledPolicy::new(policies, DefaultAction::Allow, mode);
         policy.check_excess()?;

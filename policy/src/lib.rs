@@ -103,3 +103,4 @@ pub use identity::spiffe_id::SpiffeId;
 pub use identity::xfcc::forwarded_peer;
 #[cfg(any(test, feature = "linear-reading"))]
 pub use linear_reading::answer::{LinearAnswer, LinearOutcome};
+pub use matcher::regular_expression::{ValueKind, globs_of_regex, looks_like_regex};

@@ -11,6 +11,7 @@ pub(crate) mod path_template;
 pub(crate) mod path_template_index;
 pub(crate) mod prefix_index;
 pub(crate) mod readings_index;
+pub(crate) mod regular_expression;
 pub(crate) mod rule_tree;
 pub(crate) mod sequence;
 pub(crate) mod sequence_index;

@@ -211,6 +211,8 @@ pub(crate) fn config_findings(contents: &Contents<'_>) -> Vec<Finding> {
 
 /// Returns what a filter says at load about what it takes and may surprise.
 fn warnings(input: &FilterInput<'_>, loaded: &Loaded) -> Vec<Finding> {
+    // What looks like a regular expression is found at each value.
+    let is_found = |line: &&String| !line.starts_with("values that look like regular expressions");
     // Of files without a workload everything is read, which is no news to who has set none; nor is that a policy picks none
     // of the workloads of a list that is not there.
     let (lists_workloads, is_complete) = (input.has("workloads"), input.is_complete());
@@ -229,7 +231,15 @@ fn warnings(input: &FilterInput<'_>, loaded: &Loaded) -> Vec<Finding> {
         }
     };
     let without_effect = nothing_applies(input, loaded);
-    loaded.report().warnings().iter().filter(is_about_files).map(finding).chain(without_effect).collect()
+    loaded
+        .report()
+        .warnings()
+        .iter()
+        .filter(is_about_files)
+        .filter(is_found)
+        .map(finding)
+        .chain(without_effect)
+        .collect()
 }
 
 /// Returns a warning where a configuration that is complete by itself has policies, and none of them applies.

@@ -14,6 +14,7 @@ use crate::matcher::clause::Quantifier;
 use crate::matcher::field_match::FieldMatch;
 use crate::matcher::path_template::SegmentBytes;
 use crate::matcher::readings_index::ValueList;
+use crate::matcher::regular_expression::{ValueKind, looks_like_regex};
 use crate::matcher::value_ids::ValueId;
 
 /// The most values of a list.
@@ -26,6 +27,8 @@ pub(crate) struct Exemptions {
     /// True if the decision needs the path.
     any_path: bool,
     any_user_agent: bool,
+    /// User agents that look like regular expressions.
+    like_regex: Vec<String>,
 }
 
 impl Exemptions {
@@ -43,10 +46,17 @@ impl Exemptions {
             ));
             return None;
         }
+        let texts = agents.iter().map(|(pattern, _)| pattern.to_string());
+        let like_regex = texts.filter(|text| looks_like_regex(text, ValueKind::UserAgent)).collect();
         let (any_path, any_user_agent) = (!paths.is_empty(), !agents.is_empty());
         let user_agents = ListElementIndex::new(agents.into_iter());
         let paths = PathIndex::new(paths.into_iter(), path_readings);
-        Some(Self { user_agents, paths, any_path, any_user_agent })
+        Some(Self { user_agents, paths, any_path, any_user_agent, like_regex })
+    }
+
+    /// Returns the user agents that look like regular expressions.
+    pub(crate) fn like_regex(&self) -> &[String] {
+        &self.like_regex
     }
 
     /// Describes the reading of the path by which a request is not exempt, if its original path is.

@@ -18,6 +18,44 @@ fn scanners() -> BaselineDeny {
     BaselineDeny::parse(br#"{"presets": ["scanners"]}"#).unwrap_or_else(|refusal| panic!("{refusal}"))
 }
 
+/// The warnings at load of a policy with these values of a header, and of these exempt user agents.
+fn warnings(header: &str, values: &str, exempt: &str) -> Vec<String> {
+    let configuration = json(&format!(
+        "{{exempt: {{userAgents: [{exempt}]}}, resources: [{{apiVersion: security.istio.io/v1, kind: AuthorizationPolicy,
+            metadata: {{name: no-bots, namespace: shop}}, spec: {{action: DENY,
+            rules: [{{to: [{{operation: {{methods: [GET]}}}}, {{operation: {{methods: [PUT]}}}}],
+            when: [{{key: 'request.headers[{header}]', values: [{values}]}}]}}]}}}}]}}"
+    ));
+    let filter = BaselineDeny::parse(configuration.as_bytes()).unwrap_or_else(|refusal| panic!("{refusal}"));
+    filter.load_report().warnings().to_vec()
+}
+
+#[test]
+fn values_that_look_like_regular_expressions_are_named_at_load() {
+    let end = "; `*` is any text, `?` one character, and a dot is a dot";
+    let start = "values that look like regular expressions are compared as globs: ";
+    for (header, values, exempt, expected) in [
+        ("user-agent", "'badbot/.*', '*badbot*'", "", "`badbot/.*` of shop/no-bots (write `badbot/*`)"),
+        ("user-agent", "'^curl$'", "", "`^curl$` of shop/no-bots (write `curl`)"),
+        ("user-agent", "'sqlmap|nikto'", "", "`sqlmap|nikto` of shop/no-bots (write `sqlmap` and `nikto`)"),
+        ("user-agent", r"'badbot/\d+'", "", r"`badbot/\d+` of shop/no-bots (write `badbot/*`)"),
+        ("x-tool", "'(a|b)'", "", "`(a|b)` of shop/no-bots (write `a` and `b`)"),
+        ("user-agent", "curl", "'^probe(?=x)'", "`^probe(?=x)` of exempt.userAgents"),
+        (
+            "user-agent",
+            "'a/.*', 'b/.*', 'c/.*', 'd/.*'",
+            "'e/.*'",
+            "`a/.*` of shop/no-bots (write `a/*`), `b/.*` of shop/no-bots (write `b/*`), `c/.*` of shop/no-bots (write `c/*`) and 2 more",
+        ),
+    ] {
+        assert_eq!(warnings(header, values, exempt), [format!("{start}{expected}{end}")], "{values} {exempt}");
+    }
+    for values in ["'*badbot*'", "curl/8.*", "'Mozilla/5.0 (X11; Linux x86_64)*'", "'bot[0-9]*'", "'a?c'"] {
+        assert_eq!(warnings("user-agent", values, "'acme-probe/*'"), Vec::<String>::new(), "{values}");
+    }
+    assert_eq!(warnings("x-subject", "'auth0|507f1f77'", "probe"), Vec::<String>::new());
+}
+
 #[test]
 fn a_hostile_user_agent_costs_bounded_time() {
     let patterns: Vec<_> = (100..2100).map(|number| format!("\"*a*b{number}*\", \"x?[a-z]*{number}\"")).collect();

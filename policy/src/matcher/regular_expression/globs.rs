@@ -1,12 +1,12 @@
 //! The globs that a simple regular expression was likely meant as.
 
-use super::Kind;
+use crate::matcher::regular_expression::value_kind::ValueKind;
 
 /// The most alternatives that are written out.
 const MAX_ALTERNATIVES: usize = 4;
 
 /// Returns the globs that match what a regular expression does, or more; `None` for one that has no such globs.
-pub(super) fn of_regex(text: &str, kind: Kind) -> Option<Vec<String>> {
+pub fn globs_of_regex(text: &str, kind: ValueKind) -> Option<Vec<String>> {
     let text = text.strip_prefix('^').unwrap_or(text);
     let text = text.strip_suffix('$').unwrap_or(text);
     let alternatives = alternatives(text)?;
@@ -28,7 +28,7 @@ fn alternatives(text: &str) -> Option<Vec<String>> {
 }
 
 /// Writes a star for each class and each repetition of any character. `None` where something else is left.
-fn glob(regex: &str, kind: Kind) -> Option<String> {
+fn glob(regex: &str, kind: ValueKind) -> Option<String> {
     let mut glob = String::new();
     let mut rest = regex.chars().peekable();
     while let Some(character) = rest.next() {
@@ -44,7 +44,7 @@ fn glob(regex: &str, kind: Kind) -> Option<String> {
             '[' => {
                 let class: String = rest.by_ref().take_while(|next| *next != ']').collect();
                 let repeats = rest.peek().is_some_and(|next| matches!(next, '+' | '*'));
-                if kind == Kind::UserAgent && !repeats && !class.starts_with('^') && !class.contains('\\') {
+                if kind == ValueKind::UserAgent && !repeats && !class.starts_with('^') && !class.contains('\\') {
                     glob.push_str(&format!("[{class}]"));
                     continue;
                 }
@@ -67,8 +67,8 @@ fn glob(regex: &str, kind: Kind) -> Option<String> {
     let inside = glob.trim_matches('*');
     match kind {
         _ if glob.is_empty() => None,
-        Kind::UserAgent => Some(glob),
-        Kind::Path if inside.contains('*') => template(&glob),
+        ValueKind::UserAgent => Some(glob),
+        ValueKind::Path if inside.contains('*') => template(&glob),
         _ if inside.contains('*') || glob.starts_with('*') && glob.ends_with('*') && !inside.is_empty() => None,
         _ => Some(glob),
     }

@@ -20,6 +20,7 @@ use crate::authz::engine::rule_set::RuleSet;
 use crate::authz::mtls_mode::MutualTls;
 use crate::authz::policy_name::{PolicyName, RuleName};
 use crate::authz::resources::authorization_policy::AuthorizationPolicy;
+use crate::authz::resources::tcp::{ALLOWS_NO_CONNECTION, warning_start};
 use crate::collections::map::OrderedMap;
 use crate::config::diagnostics::ConfigErrors;
 use crate::config::enforcement_mode::EnforcementMode;
@@ -40,6 +41,8 @@ pub struct CompiledPolicy {
     /// True if an evaluation names the ALLOW rule that matches.
     names_allowed: bool,
     names_repeat: bool,
+    /// Lines about the rules that mean another thing for connections, of a policy for these.
+    connection_warnings: Vec<String>,
 }
 
 /// Attributes that a policy needs, for a host that prefetches or caches them.
@@ -70,7 +73,19 @@ impl CompiledPolicy {
             takes_fast_path,
             names_allowed: false,
             names_repeat,
+            connection_warnings: Vec::new(),
         }
+    }
+
+    /// Adds the lines about rules that mean another thing for connections, which reasons name.
+    pub(crate) fn with_connection_warnings(mut self, warnings: Vec<String>) -> Self {
+        self.connection_warnings = warnings;
+        self
+    }
+
+    /// Lines about rules that mean another thing for connections.
+    pub(crate) fn connection_warnings(&self) -> &[String] {
+        &self.connection_warnings
     }
 
     /// Adds what PeerAuthentication requires of connections.
@@ -191,7 +206,26 @@ impl CompiledPolicy {
     ///
     /// Made after a denial only; it may ask the proxy for more than the decision did.
     pub fn explain(&self, denial: &Denial<'_>, request: &mut dyn Request) -> String {
-        explain::explain(&self.rules, self.names_repeat, denial, request)
+        let mut reason = explain::explain(&self.rules, self.names_repeat, denial, request);
+        if let Some(line) = self.connection_warning(denial) {
+            reason.push_str("; ");
+            reason.push_str(line);
+        }
+        reason
+    }
+
+    /// Finds the line about the rule that a connection is denied by, or about the first that allows no connection.
+    fn connection_warning(&self, denial: &Denial<'_>) -> Option<&String> {
+        // Only policies for connections have lines.
+        let rule = match (self.connection_warnings.is_empty(), denial) {
+            (false, Denial::Matched(rule)) => Some(warning_start(rule.policy(), &rule.label())),
+            (false, Denial::NoAllowMatches) => None,
+            _ => return None,
+        };
+        self.connection_warnings.iter().find(|line| match &rule {
+            Some(start) => line.starts_with(start.as_str()),
+            None => line.ends_with(ALLOWS_NO_CONNECTION),
+        })
     }
 
     /// The attributes that a proxy can prepare for.

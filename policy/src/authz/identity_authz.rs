@@ -48,7 +48,6 @@ pub struct IdentityAuthz {
     policy: CompiledPolicy,
     /// Policy for TCP connections, if it differs from the one for HTTP requests.
     connections: Option<CompiledPolicy>,
-    connection_warnings: Vec<String>,
     /// The CUSTOM policies by which requests are marked, for an instance with `stage: custom`.
     marking: Option<Rc<CustomPolicies>>,
     reply: DenyResponse,
@@ -103,7 +102,7 @@ impl IdentityAuthz {
 
     /// Lines about what policies do not mean for connections.
     pub fn connection_warnings(&self) -> &[String] {
-        &self.connection_warnings
+        self.connections.as_ref().map_or(&[], CompiledPolicy::connection_warnings)
     }
 
     /// Returns the response to a denied client.
@@ -202,7 +201,8 @@ impl Configuration {
             if self.names_allowed { policy.naming_allowed() } else { policy }
         };
         let (for_connections, connection_warnings) = for_connections(&needed);
-        let connections = for_connections.map(|policies| compile(policies, mutual_tls.clone()));
+        let connections = for_connections
+            .map(|policies| compile(policies, mutual_tls.clone()).with_connection_warnings(connection_warnings));
         // Each policy is dropped as soon as it is compiled.
         let owned = self.loaded.policies.into_iter().zip(is_needed).filter(|(_, needed)| *needed).map(|(it, _)| it);
         let (custom, decisive): (Vec<_>, Vec<_>) = owned.partition(|policy| policy.action == Action::Custom);
@@ -217,7 +217,6 @@ impl Configuration {
         Ok(IdentityAuthz {
             policy,
             connections: connections.map(with_custom),
-            connection_warnings,
             marking: is_marking.then_some(custom),
             reply: self.reply,
             identity_source: self.identity_source,

@@ -3,8 +3,16 @@
 use std::rc::Rc;
 
 use crate::authz::engine::rule::{Action, Predicate};
-use crate::authz::policy_name::RuleName;
+use crate::authz::policy_name::{PolicyName, RuleName};
 use crate::authz::resources::authorization_policy::AuthorizationPolicy;
+
+/// End of the warning about an ALLOW rule.
+pub(crate) const ALLOWS_NO_CONNECTION: &str = "this ALLOW rule allows no connection";
+
+/// Returns the start of the warning about a rule.
+pub(crate) fn warning_start(policy: &PolicyName, rule: &str) -> String {
+    format!("{policy} rule {rule}: ")
+}
 
 impl AuthorizationPolicy {
     /// The policy for TCP connections where it differs, with a warning about each rule that differs.
@@ -20,10 +28,10 @@ impl AuthorizationPolicy {
                 continue;
             };
             let rule = RuleName::new(self.name.clone(), label).label();
-            let affected = format!("{} rule {rule}: HTTP-only field `{field}`", self.name);
+            let affected = format!("{}HTTP-only field `{field}`", warning_start(&self.name, &rule));
             match self.action {
                 Action::Allow => {
-                    warnings.push(format!("{affected} never matches TCP, so this ALLOW rule allows no connection"));
+                    warnings.push(format!("{affected} never matches TCP, so {ALLOWS_NO_CONNECTION}"));
                     rules.push(Vec::new());
                 }
                 Action::Deny | Action::Audit | Action::Custom => {

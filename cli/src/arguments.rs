@@ -120,6 +120,10 @@ pub(crate) struct WhoArguments {
     /// Caller: NS/SERVICE-ACCOUNT, a principal or a SPIFFE ID
     #[arg(long, value_name = "CALLER")]
     pub(crate) from: Option<String>,
+    /// Layer of the access: requests, or connections to the network filter; that of the filter where the files carry one,
+    /// else http
+    #[arg(long, value_enum)]
+    pub(crate) layer: Option<LayerArgument>,
 }
 
 /// `test`.
@@ -200,9 +204,10 @@ pub(crate) struct ExplainArguments {
     /// Request as a call of curl; other flags go before what it says
     #[arg(long, value_name = "LINE")]
     pub(crate) curl: Option<String>,
-    /// Layer of the decision: a request, or a connection by the network filter
-    #[arg(long, value_enum, default_value = "http")]
-    pub(crate) layer: LayerArgument,
+    /// Layer of the decision: a request, or a connection by the network filter; that of the filter where the files carry
+    /// one, else http
+    #[arg(long, value_enum)]
+    pub(crate) layer: Option<LayerArgument>,
     /// Ask egress-allowlist about a request to an outside host; it is asked by itself where the files have nothing for
     /// the other filters
     #[arg(long, conflicts_with = "to")]
@@ -229,6 +234,10 @@ pub(crate) struct CheckArguments {
     /// Leave out findings of this code; a comment `# sallyport:ignore CODE` at the end of a line does so for the line
     #[arg(long, value_name = "CODE")]
     pub(crate) ignore: Vec<String>,
+    /// Layer at which the policies will be enforced: requests, or connections by the network filter, which knows no
+    /// methods, paths and headers; filters that the files carry have their own
+    #[arg(long, value_enum, default_value = "http")]
+    pub(crate) layer: LayerArgument,
 }
 
 /// Form of an output.
@@ -329,6 +338,7 @@ impl SettingArguments {
             trust_domain: self.trust_domain.clone(),
             trust_domain_aliases: self.trust_domain_alias.clone(),
             default_action,
+            ..Settings::default()
         })
     }
 }

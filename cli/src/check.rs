@@ -18,7 +18,8 @@ pub(crate) fn run(arguments: &CheckArguments) -> Result<u8> {
     if let Some(unknown) = arguments.ignore.iter().find(|ignored| known.iter().all(|code| code.name != **ignored)) {
         bail!("--ignore: there is no code `{unknown}`; docs/errors.md lists them");
     }
-    let project = read_project(&arguments.common)?;
+    let mut project = read_project(&arguments.common)?;
+    project.set_layer(arguments.layer.into());
     let report = check(&project, &arguments.ignore);
     let sources = project.sources();
     match arguments.format {

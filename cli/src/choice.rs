@@ -1,7 +1,7 @@
 //! Choice of the filter that answers, where the files carry configurations of filters.
 
 use anyhow::{Result, bail};
-use sallyport_analysis::{Asked, ChoiceError, FilterChoice, Finding, Project};
+use sallyport_analysis::{Asked, ChoiceError, FilterChoice, Finding, Layer, Project};
 
 use crate::arguments::ChoiceArguments;
 
@@ -15,9 +15,9 @@ pub(crate) fn choose(
     project: &mut Project,
     arguments: &ChoiceArguments,
     asked: Asked,
-    is_connection: Option<bool>,
+    layer: Option<Layer>,
 ) -> Result<Option<Vec<Finding>>> {
-    let choice = FilterChoice { asked, at: arguments.filter_at.as_deref(), is_connection };
+    let choice = FilterChoice { asked, at: arguments.filter_at.as_deref(), layer };
     match project.choose_filters(&choice) {
         Ok(notes) => notes.iter().for_each(|note| anstream::eprintln!("{note}")),
         Err(ChoiceError::WrongUse(message)) => bail!("{message}"),

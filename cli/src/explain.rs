@@ -3,15 +3,15 @@
 use std::mem::ManuallyDrop;
 use std::time::Duration;
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail, ensure};
 use sallyport_analysis::{
-    Answer, Asked, Caller, CurlRequest, Deciders, Project, SimulatedRequest, assumed_trust_domain, formats, parse_curl,
-    spiffe_id,
+    Answer, Asked, Caller, CurlRequest, Deciders, Layer, Project, SimulatedRequest, assumed_trust_domain, formats,
+    parse_curl, spiffe_id,
 };
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
 
-use crate::arguments::{AnswerFormat, ExplainArguments, LayerArgument};
+use crate::arguments::{AnswerFormat, ExplainArguments};
 use crate::choice::choose;
 use crate::files::read_project_for;
 use crate::{FOUND, NOTHING_FOUND, faults, pretty};
@@ -25,11 +25,16 @@ pub(crate) fn run(arguments: &ExplainArguments) -> Result<u8> {
     // To free thousands of policies takes longer than to decide about a request, and the process ends anyway.
     let mut project = ManuallyDrop::new(read_project_for(&arguments.common, arguments.to.as_deref())?);
     let asked = if arguments.egress { Asked::Egress } else { Asked::Request };
-    let is_connection = Some(arguments.layer == LayerArgument::Tcp);
-    if let Some(findings) = choose(&mut project, &arguments.choice, asked, is_connection)? {
+    let layer = arguments.layer.map(Layer::from);
+    project.set_layer(layer.unwrap_or_default());
+    if let Some(findings) = choose(&mut project, &arguments.choice, asked, layer)? {
         return Ok(faults::print(findings, &project, arguments.format == AnswerFormat::Json));
     }
     let contents = project.contents();
+    let layer = project.layer(&contents);
+    if layer == Layer::Tcp {
+        refuse_request(arguments)?;
+    }
     let loaded = match arguments.egress {
         true => Deciders::for_egress(&project, &contents),
         false => Deciders::load(&project, &contents),
@@ -38,11 +43,11 @@ pub(crate) fn run(arguments: &ExplainArguments) -> Result<u8> {
         Ok(deciders) => deciders,
         Err(findings) => return Ok(faults::print(findings, &project, arguments.format == AnswerFormat::Json)),
     };
-    let request = request(arguments, deciders.is_egress(), &|name| spiffe_id(&project, name))?;
+    let request = request(arguments, layer, deciders.is_egress(), &|name| spiffe_id(&project, name))?;
     if deciders.applies_all(&project, &contents) {
         anstream::eprintln!("no workload is set, so every policy applies; say --to NAMESPACE/KEY=VALUE");
     }
-    if arguments.claim.is_empty() && !deciders.is_egress() && has_bearer_token(&request) {
+    if arguments.claim.is_empty() && layer == Layer::Http && !deciders.is_egress() && has_bearer_token(&request) {
         anstream::eprintln!(
             "the token in authorization is not read: rules see the claims of a token that jwt_authn has validated; say \
              them by --claim NAME=VALUE, such as --claim iss=https://login.example --claim sub=anna"
@@ -86,8 +91,31 @@ fn other_trust_domain(
     })
 }
 
+/// Fails if a question about a connection says what only a request has. Of a call of curl, port and server name count.
+fn refuse_request(arguments: &ExplainArguments) -> Result<()> {
+    let flags = [
+        ("--method", arguments.method.is_some()),
+        ("--path", arguments.path.is_some()),
+        ("--host", arguments.host.is_some()),
+        ("--header", !arguments.header.is_empty()),
+        ("--claim", !arguments.claim.is_empty()),
+    ];
+    let given: Vec<&str> = flags.into_iter().filter(|(_, is_given)| *is_given).map(|(flag, _)| flag).collect();
+    ensure!(
+        given.is_empty(),
+        "{}: a connection has no method, path, host, header or token; leave out what only a request has{}",
+        given.join(", "),
+        match arguments.layer {
+            Some(_) => ", or --layer tcp",
+            None => ", since the filter of these files decides connections",
+        }
+    );
+    Ok(())
+}
+
 fn request(
     arguments: &ExplainArguments,
+    layer: Layer,
     is_egress: bool,
     identity: &dyn Fn(&str) -> Result<String, String>,
 ) -> Result<SimulatedRequest> {
@@ -97,7 +125,7 @@ fn request(
         time: Some(time_of(arguments.at.as_deref())?),
         source_ip: arguments.source_ip,
         remote_ip: arguments.remote_ip,
-        is_connection: arguments.layer == LayerArgument::Tcp,
+        is_connection: layer == Layer::Tcp,
         ..SimulatedRequest::default()
     };
     if let Some(line) = &arguments.curl {

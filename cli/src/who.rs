@@ -3,8 +3,8 @@
 use anyhow::{Result, anyhow, ensure};
 use comfy_table::{ContentArrangement, Table, presets::NOTHING};
 use sallyport_analysis::{
-    Access, Asked, Severity, Source, assumed_trust_domain, check, formats, is_about_access, only_reports, spiffe_id,
-    who,
+    Access, Asked, Layer, Severity, Source, assumed_trust_domain, check, formats, is_about_access, only_reports,
+    spiffe_id, who,
 };
 
 use crate::arguments::{AnswerFormat, WhoArguments};
@@ -24,7 +24,9 @@ pub(crate) fn run(arguments: &WhoArguments) -> Result<u8> {
     let common = &arguments.common;
     let is_about_workload = arguments.to.is_some() || common.settings.workload.is_some();
     let mut project = read_project_for(common, arguments.to.as_deref())?;
-    if let Some(findings) = choose(&mut project, &arguments.choice, Asked::Access, None)? {
+    let layer = arguments.layer.map(Layer::from);
+    project.set_layer(layer.unwrap_or_default());
+    if let Some(findings) = choose(&mut project, &arguments.choice, Asked::Access, layer)? {
         return Ok(faults::print(findings, &project, arguments.format == AnswerFormat::Json));
     }
     ensure!(
@@ -63,15 +65,16 @@ pub(crate) fn run(arguments: &WhoArguments) -> Result<u8> {
     match arguments.format {
         AnswerFormat::Json => anstream::println!("{:#}", formats::json::access(&rows)),
         AnswerFormat::Pretty if rows.is_empty() => anstream::println!("nobody, by any ALLOW rule"),
-        AnswerFormat::Pretty => anstream::println!("{}", table(&rows, project.sources())),
+        AnswerFormat::Pretty => anstream::println!("{}", table(&rows, project.layer(&contents), project.sources())),
     }
     Ok(NOTHING_FOUND)
 }
 
-fn table(rows: &[Access], sources: &[Source]) -> String {
+fn table(rows: &[Access], layer: Layer, sources: &[Source]) -> String {
     let mut table = Table::new();
     table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(WIDTH);
-    table.set_header(["FROM", "TO", "METHODS", "PATHS", "HOSTS", "PORTS", "CONDITIONS", "RULE"]);
+    let of_requests: &[&str] = if layer == Layer::Http { &["METHODS", "PATHS", "HOSTS"] } else { &[] };
+    table.set_header([&["FROM", "TO"], of_requests, &["PORTS", "CONDITIONS", "RULE"]].concat());
     let list = |values: &[String]| if values.is_empty() { "any".to_owned() } else { values.join(", ") };
     for row in rows {
         let rule = match (&row.policy, row.rule) {
@@ -82,16 +85,13 @@ fn table(rows: &[Access], sources: &[Source]) -> String {
             let source = sources.get(span.source)?;
             Some(format!(" ({}:{})", source.name, source.position(span).line))
         });
-        table.add_row([
-            row.from.clone(),
-            row.to.clone(),
-            list(&row.methods),
-            list(&row.paths),
-            list(&row.hosts),
-            list(&row.ports),
-            row.conditions.join("; "),
-            rule + &place.unwrap_or_default(),
-        ]);
+        let of_requests: Vec<String> = match layer {
+            Layer::Http => [&row.methods, &row.paths, &row.hosts].map(|values| list(values)).into(),
+            Layer::Tcp => Vec::new(),
+        };
+        let first = vec![row.from.clone(), row.to.clone()];
+        let last = vec![list(&row.ports), row.conditions.join("; "), rule + &place.unwrap_or_default()];
+        table.add_row([first, of_requests, last].concat());
     }
     let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
     lines.join("\n")

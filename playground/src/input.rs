@@ -55,6 +55,7 @@ impl Input {
             trust_domain: own("trustDomain"),
             trust_domain_aliases: own("trustDomainAliases").as_deref().map(words).unwrap_or_default(),
             default_action: own("defaultAction"),
+            ..Settings::default()
         })
     }
 

@@ -9,7 +9,7 @@ use crate::plugin::Plugin;
 use crate::project::{Contents, Project};
 use crate::render::workload_of;
 use crate::resource::Resource;
-use crate::settings::{Filter, Workload};
+use crate::settings::{Filter, Layer, Workload};
 
 /// Question for which configurations are chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,8 +33,8 @@ pub struct FilterChoice<'c> {
     pub asked: Asked,
     /// Place of a configuration, as `FILE:LINE` or `FILE`.
     pub at: Option<&'c str>,
-    /// True for TCP connections, false for requests; `None` for both.
-    pub is_connection: Option<bool>,
+    /// Layer that is asked about; `None` if the call does not say.
+    pub layer: Option<Layer>,
 }
 
 /// Reason for which no configuration can be chosen.
@@ -162,7 +162,7 @@ impl<'p> Chooser<'p, '_> {
 
     /// Adds `baseline-deny` where it stands before the filter that is chosen, or alone.
     fn add_before(&self, chosen: &mut Chosen) -> Result<(), ChoiceError> {
-        if is_configured(&self.contents, Filter::BaselineDeny) || self.choice.is_connection == Some(true) {
+        if is_configured(&self.contents, Filter::BaselineDeny) || self.choice.layer == Some(Layer::Tcp) {
             return Ok(());
         }
         let behind: Vec<&Plugin> =
@@ -188,7 +188,12 @@ impl<'p> Chooser<'p, '_> {
 
     /// Narrows several configurations of a filter to the one that is meant.
     fn one(&self, filter: Filter, all: Vec<usize>) -> Result<usize, ChoiceError> {
-        let of_layer: Vec<usize> = all.iter().copied().filter(|index| self.is_of_layer(*index)).collect();
+        // What is asked of several is about a request, unless the call says another thing.
+        let asked = match self.choice.asked {
+            Asked::Request | Asked::Egress => self.choice.layer.or(Some(Layer::Http)),
+            Asked::Access | Asked::Tests | Asked::Rendering => self.choice.layer,
+        };
+        let of_layer: Vec<usize> = all.iter().copied().filter(|index| self.is_of_layer(*index, asked)).collect();
         let candidates = if of_layer.is_empty() { all } else { of_layer };
         let candidates = match self.project.settings().workload.as_ref().filter(|_| filter == Filter::IdentityAuthz) {
             Some(asked) => self.for_workload(asked, candidates)?,
@@ -285,21 +290,19 @@ impl<'p> Chooser<'p, '_> {
         if deciding.is_empty() { of_filter.into_iter().map(|(index, _)| index).collect() } else { deciding }
     }
 
-    fn is_of_layer(&self, index: usize) -> bool {
+    fn is_of_layer(&self, index: usize, asked: Option<Layer>) -> bool {
         let plugin = self.project.plugins().get(index);
-        self.choice.is_connection.is_none_or(|is_connection| {
-            plugin.is_some_and(|plugin| plugin.position.is_network.is_none_or(|own| own == is_connection))
-        })
+        asked.is_none_or(|asked| plugin.is_some_and(|plugin| plugin.position.layer.is_none_or(|own| own == asked)))
     }
 
     /// Fails where a request is asked about, and the filter decides connections, or the other way round.
     fn check_layer(&self, index: usize) -> Result<(), ChoiceError> {
-        if self.is_of_layer(index) {
+        if self.is_of_layer(index, self.choice.layer) {
             return Ok(());
         }
-        let help = match self.choice.is_connection {
-            Some(true) => "requests and no connections, leave out --layer tcp",
-            _ => "connections and no requests, say --layer tcp",
+        let help = match self.choice.layer {
+            Some(Layer::Tcp) => "requests and no connections, leave out --layer tcp",
+            Some(Layer::Http) | None => "connections and no requests, say --layer tcp",
         };
         Err(ChoiceError::WrongUse(format!("the filter at {} decides {help}", self.place(index))))
     }
@@ -327,7 +330,7 @@ impl<'p> Chooser<'p, '_> {
         let lines = indexes.iter().filter_map(|index| {
             let plugin = self.project.plugins().get(*index)?;
             let workload = own_workload(plugin).map(|workload| format!(", {workload}")).unwrap_or_default();
-            let layer = if plugin.position.is_network == Some(true) { ", for connections" } else { "" };
+            let layer = if plugin.position.layer == Some(Layer::Tcp) { ", for connections" } else { "" };
             Some(format!("  {}  {}{workload}{layer}", self.project.place(plugin.span), plugin.filter.name()))
         });
         lines.collect::<Vec<_>>().join("\n")

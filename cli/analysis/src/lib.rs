@@ -54,11 +54,10 @@ pub use finding::{Finding, Severity};
 pub use lints::{LINTS, Lint};
 pub use project::{CONFIG_FILE, Contents, Project, ReadFile};
 pub use render::{
-    BootstrapSettings, Layer, Place, RenderError, RenderSettings, RenderedFile, RenderedFilter, Rendering, render,
-    workloads,
+    BootstrapSettings, Place, RenderError, RenderSettings, RenderedFile, RenderedFilter, Rendering, render, workloads,
 };
 pub use resource::Resource;
-pub use settings::{Filter, Settings, Workload};
+pub use settings::{Filter, Layer, Settings, Workload};
 pub use simulated_request::{Caller, SimulatedRequest, assumed_trust_domain, spiffe_id};
 pub use source::{Position, Source, Span};
 pub use tree::{Entry, Node, Value};

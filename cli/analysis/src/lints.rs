@@ -4,6 +4,7 @@ mod addresses;
 mod authentication;
 mod broad;
 mod carrier;
+pub(crate) mod connections;
 pub(crate) mod cover;
 mod denied;
 mod discovered;
@@ -41,11 +42,12 @@ pub(crate) use crate::lints::listener_tls::FORGEABLE_IDENTITY;
 pub(crate) use crate::lints::peers::SAME_SCOPE;
 pub(crate) use crate::lints::plugins::REPORT_MODE;
 
+use crate::filters::FilterInput;
 use crate::finding::{Finding, Severity};
 use crate::lints::policy::Policy;
 use crate::project::{Contents, Project};
 use crate::resource::Resource;
-use crate::settings::Filter;
+use crate::settings::{Filter, Layer};
 use crate::source::Span;
 use crate::tree::Node;
 
@@ -72,7 +74,7 @@ pub const LINTS: [Lint; 37] = [
     regular_expression::LOOKS_LIKE_REGEX,
     authentication::TOKEN_WITHOUT_AUTHENTICATION,
     workloads::SELECTS_NOTHING,
-    workloads::HTTP_FIELD_ON_TCP,
+    connections::HTTP_FIELD_ON_TCP,
     peers::SAME_SCOPE,
     plugins::FAIL_OPEN,
     listener::FILTER_DISABLED,
@@ -173,6 +175,7 @@ pub(crate) fn lint(project: &Project, contents: &Contents<'_>) -> Vec<Finding> {
     linter.lint_policies();
     authentication::lint(&mut linter);
     workloads::lint(&mut linter);
+    connections::lint(&mut linter);
     plugins::lint(&mut linter);
     let baseline_deny = contents.config.and_then(|config| config.get(Filter::BaselineDeny.key()));
     baseline_deny.iter().for_each(|settings| regular_expression::lint_exemptions(&mut linter, settings));
@@ -182,13 +185,18 @@ pub(crate) fn lint(project: &Project, contents: &Contents<'_>) -> Vec<Finding> {
         OF_CARRIERS.iter().for_each(|lint| findings.extend(lint(&linter)));
     }
     // The policies of each configuration are for one proxy, and are compared with each other alone.
-    for configuration in project.plugins().iter().filter_map(|plugin| plugin.configuration.as_ref()) {
+    for plugin in project.plugins() {
+        let Some(configuration) = &plugin.configuration else { continue };
         let resources = configuration.get("resources").map_or(&[][..], Node::items);
         let resources: Vec<Resource<'_>> = resources.iter().filter_map(Resource::open).flatten().collect();
         let default_namespace = configuration.text_at(&["defaultNamespace"]).map(str::to_owned);
         let contents = Contents { resources, default_namespace, ..Contents::default() };
         let mut linter = Linter::new(project, &contents);
         linter.lint_policies();
+        if plugin.filter == Filter::IdentityAuthz && plugin.position.layer == Some(Layer::Tcp) {
+            let input = FilterInput::complete(project, plugin.filter, configuration, plugin.span);
+            connections::lint_of_filter(&mut linter, &input.applicable().ok());
+        }
         regular_expression::lint_exemptions(&mut linter, configuration);
         findings.append(&mut linter.findings);
     }

@@ -6,7 +6,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde::de::IgnoredAny;
 
 use crate::documents::read_embedded;
-use crate::settings::Filter;
+use crate::settings::{Filter, Layer};
 use crate::source::{Source, Span};
 use crate::tree::{Entry, Node, Value};
 
@@ -37,8 +37,8 @@ pub(crate) struct Plugin {
 pub(crate) struct ChainPosition {
     /// Key of the list of filters that it is in; `None` in a file that Envoy watches and in a manifest.
     pub(crate) chain: Option<Span>,
-    /// True for a network filter, false for one of HTTP; `None` where the text does not say.
-    pub(crate) is_network: Option<bool>,
+    /// Layer at which it decides; `None` where the text does not say.
+    pub(crate) layer: Option<Layer>,
 }
 
 impl ChainPosition {
@@ -48,13 +48,24 @@ impl ChainPosition {
             "http_filters" | "httpFilters" | "filters" => Some(entry.key_span),
             _ => self.chain,
         };
-        let is_network = match node.text_at(&["@type"]) {
-            Some(kind) if kind.contains(".filters.network.wasm.") => Some(true),
-            Some(kind) if kind.contains(".filters.http.wasm.") => Some(false),
-            _ => self.is_network,
-        };
-        Self { chain, is_network }
+        let layer = wasm_type(node).map(|(layer, _)| layer).or(self.layer);
+        Self { chain, layer }
     }
+}
+
+/// Returns the layer that the type URL of a Wasm filter is for.
+pub(crate) fn layer_of_type(url: &str) -> Option<Layer> {
+    match url {
+        url if url.contains(".filters.network.wasm.") => Some(Layer::Tcp),
+        url if url.contains(".filters.http.wasm.") => Some(Layer::Http),
+        _ => None,
+    }
+}
+
+/// Returns the layer of a message that configures a Wasm filter, and its type URL. A `TypedStruct` has the URL beside it.
+pub(crate) fn wasm_type(message: &Node) -> Option<(Layer, &Node)> {
+    let urls = ["@type", "type_url", "typeUrl"].into_iter().filter_map(|key| message.get(key));
+    urls.filter_map(|url| Some((layer_of_type(url.as_str()?)?, url))).next()
 }
 
 /// Returns the plugin configurations of Sallyport's filters anywhere below a value.
@@ -67,7 +78,10 @@ pub(crate) fn find_plugins<'n>(root: &'n Node, source_index: usize, source: &Sou
             Value::Object(entries) => {
                 let carrier = Carrier { node, source_index, source };
                 match carrier.plugin() {
-                    Some(plugin) => plugins.push(Plugin { position, ..plugin }),
+                    Some(plugin) => {
+                        let layer = plugin.position.layer.or(position.layer);
+                        plugins.push(Plugin { position: ChainPosition { layer, ..position }, ..plugin });
+                    }
                     None => {
                         let below = |entry: &'n Entry| (&entry.value, position.below(node, entry));
                         open.extend(entries.iter().rev().map(below));
@@ -141,6 +155,7 @@ impl<'n> Carrier<'n> {
             .filter(|_| is_plugin)?;
         let configuration = self.node.entry("pluginConfig");
         let fail_open = self.node.entry("failStrategy").filter(|entry| says(entry, "FAIL_OPEN"));
+        let layer = if self.node.text_at(&["type"]) == Some("NETWORK") { Layer::Tcp } else { Layer::Http };
         Some(Plugin {
             filter,
             unreadable: configuration.filter(|entry| entry.value.as_str().is_some()).map(|entry| entry.value.span),
@@ -150,7 +165,7 @@ impl<'n> Carrier<'n> {
             image: text_of(&url.value),
             checksum: self.node.get("sha256").and_then(text_of),
             misnamed: None,
-            position: ChainPosition::default(),
+            position: ChainPosition { chain: None, layer: Some(layer) },
         })
     }
 
@@ -173,7 +188,8 @@ impl<'n> Carrier<'n> {
             image: text_of(url),
             checksum: module.get("sha256").and_then(text_of),
             misnamed: None,
-            position: ChainPosition::default(),
+            // Envoy Gateway has no others.
+            position: ChainPosition { chain: None, layer: Some(Layer::Http) },
         })
     }
 

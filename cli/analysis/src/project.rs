@@ -6,7 +6,7 @@ use crate::finding::{Finding, Severity};
 use crate::kustomization::{KUSTOMIZE_PATCH, patches, plain_name};
 use crate::plugin::{Plugin, find_plugins};
 use crate::resource::Resource;
-use crate::settings::{Filter, FilterSettings, Settings, Workload};
+use crate::settings::{Filter, FilterSettings, Layer, Settings, Workload};
 use crate::source::{Source, Span};
 use crate::template::unfilled;
 use crate::tree::{Node, Value};
@@ -260,6 +260,18 @@ impl Project {
     /// is said of these.
     pub fn needs_whole(&self) -> bool {
         let contents = self.contents();
+    /// Sets the layer at which policies are enforced, where the files do not say it.
+    pub fn set_layer(&mut self, layer: Layer) {
+        self.settings.layer = layer;
+    }
+
+    /// Returns the layer at which what is asked decides: that of the configuration which the files carry, else that of the
+    /// command line.
+    pub fn layer(&self, contents: &Contents<'_>) -> Layer {
+        let mut deciding = contents.carried.iter().filter(|plugin| plugin.filter != Filter::BaselineDeny);
+        deciding.find_map(|plugin| plugin.position.layer).unwrap_or(self.settings.layer)
+    }
+
         let is_carrier = |resource: &Resource<'_>| resource.kind().is_some_and(|kind| CARRIERS.contains(&kind));
         contents.resources.iter().any(|resource| resource.is_for_egress() || is_carrier(resource))
             || contents.config.is_some_and(|config| config.get(Filter::EgressAllowlist.key()).is_some())

@@ -20,7 +20,7 @@ use crate::project::{Contents, Project};
 use crate::render::configuration::FilterConfiguration;
 use crate::render::envoy::{Extension, direct_remote_address};
 use crate::render::jwt_authn::JwtAuthn;
-use crate::settings::{Filter, Workload};
+use crate::settings::{Filter, Layer, Workload};
 
 /// Place of a configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,15 +55,6 @@ impl Place {
     fn is_kubernetes(self) -> bool {
         matches!(self, Self::WasmPlugin | Self::TrafficExtension | Self::EnvoyGateway)
     }
-}
-
-/// Layer at which the filters decide.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Layer {
-    /// Requests.
-    Http,
-    /// Connections.
-    Tcp,
 }
 
 /// Request for a rendering.

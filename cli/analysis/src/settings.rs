@@ -38,6 +38,16 @@ impl Filter {
     }
 }
 
+/// Layer at which filters decide.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Layer {
+    /// Requests.
+    #[default]
+    Http,
+    /// Connections.
+    Tcp,
+}
+
 /// Workload, as `NAMESPACE/KEY=VALUE,...` with the objects that `targetRefs` can name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Workload {
@@ -119,6 +129,8 @@ pub struct Settings {
     pub trust_domain_aliases: Vec<String>,
     /// `--default-action`: `ALLOW` or `DENY`.
     pub default_action: Option<String>,
+    /// `--layer`: where the policies are enforced. A configuration that the files carry has its own.
+    pub layer: Layer,
 }
 
 /// Settings of one filter: those of the command line and its part of the configuration file.

@@ -3,12 +3,13 @@
 mod denied;
 
 use crate::filters::FilterInput;
+use crate::lints::connections::http_field;
 use crate::lints::cover::covers_pattern;
 use crate::lints::policy::{Policy, blocks, texts};
 use crate::project::Project;
 use crate::render::effective_workload;
 use crate::selection::{describe, selects};
-use crate::settings::Filter;
+use crate::settings::{Filter, Layer};
 use crate::source::Span;
 use crate::tree::Node;
 use crate::who::denied::{Given, Taken, taken};
@@ -51,7 +52,8 @@ const SOURCE_FIELDS: [(&str, &str); 6] = [
 /// Lists the access that ALLOW rules give: to the workload of the settings if there is one, by the caller with the SPIFFE ID
 /// `from` if it is given.
 ///
-/// Access that a DENY rule takes back in whole is left out; a part that it takes back is among the row's conditions.
+/// Access that a DENY rule takes back in whole is left out; a part that it takes back is among the row's conditions. At layer
+/// 4 a row is for connections: a rule that compares what only requests have gives none, and takes back more.
 pub fn who(project: &Project, from: Option<&str>) -> Vec<Access> {
     let contents = project.contents();
     let settings = project.filter_settings(&contents, Filter::IdentityAuthz);
@@ -75,19 +77,25 @@ pub fn who(project: &Project, from: Option<&str>) -> Vec<Access> {
         }
     };
     let is_about_one = is_one_proxy || workload.is_some();
+    let is_connection = project.layer(&contents) == Layer::Tcp;
     let policies = Policy::all(&contents);
     let enforced: Vec<&Policy<'_>> = policies.iter().filter(applies).filter(|one| one.dry_run().is_none()).collect();
     let caller = from.map(|from| from.trim_start_matches("spiffe://"));
     // Few policies take back what others give, and each of these would be held against each of those.
     let taking: Vec<&Policy<'_>> =
         enforced.iter().filter(|policy| matches!(policy.action, "DENY" | "CUSTOM")).copied().collect();
+    // No authorizer is asked about a connection, so a CUSTOM policy closes all of them.
+    if is_connection && is_about_one && enforced.iter().any(|policy| policy.action == "CUSTOM") {
+        return Vec::new();
+    }
     let mut access = Vec::new();
     for policy in enforced.iter().filter(|policy| policy.action == "ALLOW") {
         let reaches = |other: &&&Policy<'_>| is_about_one || may_meet(other, policy, &root_namespace);
         let others: Vec<&Policy<'_>> = taking.iter().filter(reaches).copied().collect();
         let to = describe(policy.resource, policy.namespace, &root_namespace);
-        for (index, rule) in policy.rules.iter().enumerate() {
-            for (row, given) in rows(rule, caller) {
+        let matching = policy.rules.iter().enumerate().filter(|(_, rule)| !is_connection || http_field(rule).is_none());
+        for (index, rule) in matching {
+            for (row, given) in rows(rule, caller, is_connection) {
                 if from.is_some_and(|caller| !is_by(&row, caller, trust_domain.as_deref())) {
                     continue;
                 }
@@ -106,7 +114,7 @@ pub fn who(project: &Project, from: Option<&str>) -> Vec<Access> {
     let has_allow = enforced.iter().any(|policy| policy.action == "ALLOW");
     let default = project.settings().default_action.clone().or_else(|| text(&["defaultAction"]));
     if is_about_one && !has_allow && default.as_deref() == Some("ALLOW") {
-        let given = Given { source: None, listed: None, caller, operation: None, conditions: &[] };
+        let given = Given { source: None, listed: None, caller, operation: None, conditions: &[], is_connection };
         if let Some(conditions) = taken_back(&taking, &given) {
             let to = workload.as_ref().map_or_else(|| "*".to_owned(), |workload| workload.namespace.clone());
             access.push(Access { to, conditions, ..anyone() });
@@ -120,6 +128,10 @@ fn taken_back(policies: &[&Policy<'_>], given: &Given<'_>) -> Option<Vec<String>
     let mut conditions = Vec::new();
     for policy in policies {
         let name = policy.name();
+        if given.is_connection && policy.action == "CUSTOM" {
+            conditions.push(format!("where {name} does not apply (CUSTOM {name})"));
+            continue;
+        }
         for rule in policy.rules {
             let parts = match (policy.action, taken(rule, given)) {
                 ("DENY", Taken::All) => return None,
@@ -166,7 +178,7 @@ fn anyone() -> Access {
 }
 
 /// Returns a row for each caller and operation of a rule, with the parts of the rule that it is made of.
-fn rows<'n>(rule: &'n Node, caller: Option<&'n str>) -> Vec<(Access, Given<'n>)> {
+fn rows<'n>(rule: &'n Node, caller: Option<&'n str>, is_connection: bool) -> Vec<(Access, Given<'n>)> {
     let conditions = rule.get("when").map_or(&[][..], Node::items);
     let described = conditions.iter().flat_map(|condition| {
         let key = condition.text_at(&["key"]).unwrap_or_default();
@@ -189,7 +201,14 @@ fn rows<'n>(rule: &'n Node, caller: Option<&'n str>) -> Vec<(Access, Given<'n>)>
     for listed in &callers {
         for of_rule in &operations {
             let operation = of_rule.map_or_else(anyone, operation);
-            let given = Given { source: listed.source, listed: listed.value, caller, operation: *of_rule, conditions };
+            let given = Given {
+                source: listed.source,
+                listed: listed.value,
+                caller,
+                operation: *of_rule,
+                conditions,
+                is_connection,
+            };
             let conditions = [listed.conditions.as_slice(), &operation.conditions, &described].concat();
             rows.push((Access { from: listed.name.clone(), conditions, ..operation }, given));
         }

@@ -76,6 +76,15 @@ pub(crate) enum LayerArgument {
     Tcp,
 }
 
+impl From<LayerArgument> for Layer {
+    fn from(layer: LayerArgument) -> Self {
+        match layer {
+            LayerArgument::Http => Self::Http,
+            LayerArgument::Tcp => Self::Tcp,
+        }
+    }
+}
+
 impl RenderArguments {
     /// Returns what to render.
     ///
@@ -91,10 +100,6 @@ impl RenderArguments {
             PlaceArgument::TrafficExtension => Place::TrafficExtension,
             PlaceArgument::EnvoyGateway => Place::EnvoyGateway,
         };
-        let layer = match self.layer {
-            LayerArgument::Http => Layer::Http,
-            LayerArgument::Tcp => Layer::Tcp,
-        };
         // Envoy reads the files of a watched folder from wherever it was started.
         let discovery = self.output.as_deref().filter(|_| self.watch && place == Place::Bootstrap);
         let discovery = discovery
@@ -104,7 +109,7 @@ impl RenderArguments {
             discovery.is_some() || self.output.as_ref().is_some_and(|folder| folder.join("jwt-authn.yaml").exists());
         Ok(RenderSettings {
             place,
-            layer,
+            layer: self.layer.into(),
             modules: self.modules.clone(),
             image: self.image.clone(),
             bootstrap: BootstrapSettings {

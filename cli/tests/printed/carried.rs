@@ -272,8 +272,9 @@ fn connections_and_requests_have_filters_of_their_own() {
     let requests = watched(&identity(&configuration("orders", ORDERS, "")));
     let files = [("tcp.yaml", only.as_str()), ("http.yaml", requests.as_str())];
     for (line, code, expected) in [
+        ("explain tcp.yaml --from market/batch", 1, ""),
         (
-            "explain tcp.yaml --from market/batch",
+            "explain tcp.yaml --layer http --from market/batch",
             2,
             "the filter at tcp.yaml:5 decides connections and no requests, say --layer tcp",
         ),

@@ -5,6 +5,7 @@ mod carried;
 mod case_documents;
 mod check;
 mod completions;
+mod connections;
 mod odd_calls;
 mod output;
 mod render;

@@ -1,5 +1,6 @@
 //! Attributes that a filter's configuration compares, and by which settings of the proxy they come to it.
 
+use crate::lints::policy::is_http_field;
 use crate::source::Span;
 use crate::tree::Node;
 
@@ -39,10 +40,6 @@ const IDENTITY_KEYS: [&str; 6] =
 
 const NEGATIVE_IDENTITY_KEYS: [&str; 3] = ["notPrincipals", "notNamespaces", "notServiceAccounts"];
 
-/// Keys of AuthorizationPolicy that only requests have.
-const REQUEST_KEYS: [&str; 8] =
-    ["methods", "notMethods", "paths", "notPaths", "hosts", "notHosts", "requestPrincipals", "notRequestPrincipals"];
-
 const ADDRESS_KEYS: [&str; 3] = ["ipBlocks", "notIpBlocks", "source.ip"];
 
 const IDENTITY_CONDITIONS: [&str; 3] = ["source.principal", "source.namespace", "source.serviceAccount"];
@@ -76,9 +73,7 @@ impl Needs {
         let is_identity = |key: &str| IDENTITY_KEYS.contains(&key) || IDENTITY_CONDITIONS.contains(&key);
         needs.names_identity = first(&is_identity).map(|(_, span)| span);
         needs.names_address = first(&|key| ADDRESS_KEYS.contains(&key)).map(|(_, span)| span);
-        let is_of_requests =
-            |key: &str| REQUEST_KEYS.contains(&key) || key.starts_with("request.") && key != "request.time";
-        needs.of_requests = first(&is_of_requests).map(|(key, span)| (span, key.to_owned()));
+        needs.of_requests = first(&is_http_field).map(|(key, span)| (span, key.to_owned()));
         needs.keeps_out_by_identity = keeps_out_by_identity(configuration);
         needs.paths = has("paths") || has("notPaths") || has("request.url_path") || has("request.headers[:path]");
         needs.identity |= IDENTITY_KEYS.into_iter().chain(IDENTITY_CONDITIONS).any(has);

@@ -35,6 +35,10 @@ fn layer(linter: &Linter<'_>, carrier: &Carrier<'_>) -> Option<Finding> {
         let message = format!("the service {name} is HTTP, where a plugin with type NETWORK is not inserted");
         return Some(warning(FILTER_NOT_INSERTED, span, message, help));
     }
+    // Before a service that is TCP it is inserted, and `http-field-on-tcp` says what comes of it.
+    if !services.is_empty() && services.iter().all(|service| is_tcp(service.node)) {
+        return None;
+    }
     let of_identity = carrier.needs().into_iter().filter(|(plugin, _)| plugin.filter == Filter::IdentityAuthz);
     let (_, key) = of_identity.filter_map(|(_, needs)| needs.of_requests).next()?;
     let message = format!("`{key}` is compared, which connections do not have, and before HTTP this is not inserted");

@@ -62,22 +62,30 @@ impl<'p> Policy<'p> {
     /// Returns every list of a source, an operation or a condition, with the name of what it compares. A condition's is its
     /// key.
     pub(crate) fn fields(&self) -> Vec<(&'p str, &'p Entry)> {
-        let mut fields = Vec::new();
-        for rule in self.rules {
-            fields.extend(
-                blocks(rule, "from", "source").flat_map(Node::entries).map(|entry| (entry.key.as_str(), entry)),
-            );
-            fields.extend(
-                blocks(rule, "to", "operation").flat_map(Node::entries).map(|entry| (entry.key.as_str(), entry)),
-            );
-            for condition in rule.get("when").map_or(&[][..], Node::items) {
-                if let Some(entry) = condition.entry("key") {
-                    fields.extend(entry.value.as_str().map(|key| (key, entry)));
-                }
-            }
-        }
-        fields
+        self.rules.iter().flat_map(fields).collect()
     }
+}
+
+/// Returns the lists of one rule, as [`Policy::fields`] does.
+pub(crate) fn fields(rule: &Node) -> Vec<(&str, &Entry)> {
+    let parts = [("from", "source"), ("to", "operation")].into_iter().flat_map(|(list, key)| blocks(rule, list, key));
+    let listed = parts.flat_map(Node::entries).map(|entry| (entry.key.as_str(), entry));
+    let conditions = rule.get("when").map_or(&[][..], Node::items).iter();
+    let compared = conditions.filter_map(|condition| {
+        let entry = condition.entry("key")?;
+        Some((entry.value.as_str()?, entry))
+    });
+    listed.chain(compared).collect()
+}
+
+/// Fields of sources and operations that only requests have.
+const HTTP_FIELDS: [&str; 8] =
+    ["methods", "notMethods", "paths", "notPaths", "hosts", "notHosts", "requestPrincipals", "notRequestPrincipals"];
+
+/// Reports whether only requests have a field, so that a rule for connections cannot compare it. A condition is called by
+/// its key.
+pub(crate) fn is_http_field(name: &str) -> bool {
+    HTTP_FIELDS.contains(&name) || name.starts_with("request.") && name != "request.time"
 }
 
 /// Returns the sources or operations of a rule.

@@ -16,12 +16,6 @@ pub(super) const SELECTS_NOTHING: Lint = Lint {
     fix: "correct the labels or the target, or remove the resource",
 };
 
-pub(super) const HTTP_FIELD_ON_TCP: Lint = Lint {
-    code: "http-field-on-tcp",
-    title: "A policy for a service whose ports are TCP compares what only requests have",
-    fix: "use from, ports and ipBlocks for TCP, or name the port of the service http",
-};
-
 /// Kinds whose pods have the labels of a template.
 const TEMPLATED: [&str; 6] = ["Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "Rollout"];
 
@@ -30,24 +24,16 @@ const TCP_PROTOCOLS: [&str; 6] = ["tcp", "tls", "mongo", "mysql", "redis", "post
 
 const HTTP_PROTOCOLS: [&str; 3] = ["http", "http2", "grpc"];
 
-/// Fields that only requests have.
-const HTTP_FIELDS: [&str; 8] =
-    ["methods", "notMethods", "paths", "notPaths", "hosts", "notHosts", "requestPrincipals", "notRequestPrincipals"];
-
-type Labels<'n> = Vec<(&'n str, &'n str)>;
+pub(super) type Labels<'n> = Vec<(&'n str, &'n str)>;
 
 pub(super) fn lint(linter: &mut Linter<'_>) {
     let mut nothing: Vec<(Span, String)> = Vec::new();
-    let mut http: Vec<(Span, String)> = Vec::new();
     let mut pods: BTreeMap<&str, Vec<Labels<'_>>> = BTreeMap::new();
-    let mut services: BTreeMap<&str, Vec<&Resource<'_>>> = BTreeMap::new();
     let default_namespace = linter.contents.default_namespace.as_deref();
     for resource in &linter.contents.resources {
         let namespace = resource.namespace().or(default_namespace).unwrap_or("default");
-        match (resource.kind(), pod_labels(resource)) {
-            (Some("Service"), _) => services.entry(namespace).or_default().push(resource),
-            (_, Some(labels)) => pods.entry(namespace).or_default().push(labels),
-            _ => {}
+        if let Some(labels) = pod_labels(resource) {
+            pods.entry(namespace).or_default().push(labels);
         }
     }
     nothing.extend(unselected(linter, &pods));
@@ -63,29 +49,9 @@ pub(super) fn lint(linter: &mut Linter<'_>) {
                 format!("{} selects none of the workloads of {} among the files", policy.name(), policy.namespace);
             nothing.push((span, message));
         }
-        let mut of_policy = services.get(policy.namespace).into_iter().flatten().filter(|service| {
-            let selector = labels_of(service.node.at(&["spec", "selector"]));
-            !selector.is_empty() && selector.iter().all(|pair| wanted.contains(pair))
-        });
-        let Some(service) = of_policy.find(|service| is_tcp(service.node)) else { continue };
-        let mut fields = policy.fields().into_iter();
-        let is_http =
-            |name: &str| HTTP_FIELDS.contains(&name) || name.starts_with("request.") && name != "request.time";
-        if let Some((name, entry)) = fields.find(|(name, _)| is_http(name)) {
-            let span = if entry.key == "key" { entry.value.span } else { entry.key_span };
-            let means = match policy.action {
-                "ALLOW" => "the rule never matches",
-                _ => "the field is left out and the rule matches more",
-            };
-            let service = service.name().unwrap_or_default();
-            http.push((span, format!("the service {service} is TCP, where `{name}` is unknown: {means}")));
-        }
     }
     for (span, message) in nothing {
         linter.warn(SELECTS_NOTHING, span, message, SELECTS_NOTHING.fix);
-    }
-    for (span, message) in http {
-        linter.warn(HTTP_FIELD_ON_TCP, span, message, HTTP_FIELD_ON_TCP.fix);
     }
 }
 
@@ -209,7 +175,7 @@ fn pod_labels<'n>(resource: &'n Resource<'_>) -> Option<Labels<'n>> {
     }
 }
 
-fn labels_of(node: Option<&Node>) -> Labels<'_> {
+pub(super) fn labels_of(node: Option<&Node>) -> Labels<'_> {
     let entries = node.map_or(&[][..], Node::entries);
     entries.iter().filter_map(|entry| Some((entry.key.as_str(), entry.value.as_str()?))).collect()
 }

@@ -1,10 +1,10 @@
 //! Filters as Envoy's configuration has them.
 
+use crate::render::RenderedFile;
 use crate::render::configuration::FilterConfiguration;
 use crate::render::jwt_authn::JwtAuthn;
 use crate::render::yaml::{indent, scalar, write};
-use crate::render::{Layer, RenderedFile};
-use crate::settings::Filter;
+use crate::settings::{Filter, Layer};
 
 const WASM_HTTP: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
 const WASM_NETWORK: &str = "type.googleapis.com/envoy.extensions.filters.network.wasm.v3.Wasm";

@@ -3,8 +3,8 @@
 use crate::render::configuration::FilterConfiguration;
 use crate::render::envoy::names;
 use crate::render::yaml::{entry, list, node, object, text, write};
-use crate::render::{Layer, Place, RenderSettings, RenderedFile};
-use crate::settings::{Filter, Workload};
+use crate::render::{Place, RenderSettings, RenderedFile};
+use crate::settings::{Filter, Layer, Workload};
 use crate::tree::{Entry, Node, Value};
 
 /// The longest name of an object.

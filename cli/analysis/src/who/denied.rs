@@ -1,7 +1,7 @@
 //! Access that an ALLOW rule gives and a DENY rule takes back.
 
 use crate::lints::cover::{covers_list, covers_pattern};
-use crate::lints::policy::{blocks, texts};
+use crate::lints::policy::{blocks, is_http_field, texts};
 use crate::tree::Node;
 
 /// Access of one caller by one operation of an ALLOW rule.
@@ -13,6 +13,8 @@ pub(super) struct Given<'n> {
     pub(super) caller: Option<&'n str>,
     pub(super) operation: Option<&'n Node>,
     pub(super) conditions: &'n [Node],
+    /// True for a connection, of which a rule for it does not compare what only requests have.
+    pub(super) is_connection: bool,
 }
 
 /// Access that is taken back.
@@ -38,12 +40,16 @@ pub(super) fn taken(deny: &Node, given: &Given<'_>) -> Taken {
     let sources = or_any(blocks(deny, "from", "source").collect());
     let operations = or_any(blocks(deny, "to", "operation").collect());
     let conditions = deny.get("when").map_or(&[][..], Node::items);
+    let is_compared = |key: &&str| !(given.is_connection && is_http_field(key));
+    let is_condition = |condition: &&Node| condition.text_at(&["key"]).is_none_or(|key| is_compared(&key));
     let mut parts = Vec::new();
     for source in &sources {
         for operation in &operations {
-            let of_source = fields(*source).map(|key| meets(*source, key, &given.values(key)));
-            let of_operation = fields(*operation).map(|key| meets(*operation, key, &given.values(key)));
-            let of_conditions = conditions.iter().map(|condition| meets_condition(condition, given.conditions));
+            let of_source = fields(*source).filter(is_compared).map(|key| meets(*source, key, &given.values(key)));
+            let of_operation =
+                fields(*operation).filter(is_compared).map(|key| meets(*operation, key, &given.values(key)));
+            let of_conditions =
+                conditions.iter().filter(is_condition).map(|condition| meets_condition(condition, given.conditions));
             let mut described = Vec::new();
             let mut is_possible = true;
             for field in of_source.chain(of_operation).chain(of_conditions) {

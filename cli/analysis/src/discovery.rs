@@ -12,6 +12,10 @@ pub(crate) struct Discovered<'n> {
     pub(crate) name: &'n Node,
     /// File that Envoy watches for it; `None` if a server sends it.
     pub(crate) path: Option<&'n str>,
+    /// Types of configurations that it takes.
+    pub(crate) type_urls: &'n [Node],
+    /// True if it has a configuration until one comes.
+    pub(crate) has_default: bool,
 }
 
 /// File that Envoy watches, with the resources in it.
@@ -48,7 +52,10 @@ pub(crate) fn discovered<'n>(roots: impl IntoIterator<Item = &'n Node>) -> Vec<D
                 Some(watched) => watched.value.text_at(&["path"]),
                 None => source.and_then(|source| source.text_at(&["path"])),
             };
-            found.push(Discovered { name, path });
+            let type_urls =
+                any(&discovery.value, &["type_urls", "typeUrls"]).map_or(&[][..], |urls| urls.value.items());
+            let has_default = any(&discovery.value, &["default_config", "defaultConfig"]).is_some();
+            found.push(Discovered { name, path, type_urls, has_default });
         }
         open.extend(node.items().iter().rev());
         open.extend(node.entries().iter().rev().map(|entry| &entry.value));

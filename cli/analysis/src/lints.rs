@@ -9,6 +9,7 @@ pub(crate) mod cover;
 mod denied;
 mod discovered;
 mod fields;
+mod filter_type;
 mod gateway_policies;
 mod gateway_settings;
 mod hosts;
@@ -63,7 +64,7 @@ pub struct Lint {
 }
 
 /// All lints.
-pub const LINTS: [Lint; 37] = [
+pub const LINTS: [Lint; 38] = [
     never::NEVER_MATCHES,
     denied::DENIED_ANYWAY,
     superfluous::SUPERFLUOUS_RULE,
@@ -99,6 +100,7 @@ pub const LINTS: [Lint; 37] = [
     plugins::REPORT_MODE,
     LOAD_WARNING,
     discovered::DISCOVERY_NAME,
+    filter_type::FILTER_TYPE,
     trust_domains::UNACCEPTED_TRUST_DOMAIN,
     wrong_module::WRONG_MODULE,
 ];
@@ -149,7 +151,7 @@ const OF_POLICIES: [fn(&mut Linter<'_>); 6] =
 const OF_PROJECT: [fn(&Linter<'_>) -> Vec<Finding>; 2] = [peers::lint, near_miss::lint];
 
 /// Lints of manifests that carry filters, and of the proxies around them.
-const OF_CARRIERS: [fn(&Linter<'_>) -> Vec<Finding>; 17] = [
+const OF_CARRIERS: [fn(&Linter<'_>) -> Vec<Finding>; 18] = [
     images::lint,
     insertion::lint,
     size::lint,
@@ -157,6 +159,7 @@ const OF_CARRIERS: [fn(&Linter<'_>) -> Vec<Finding>; 17] = [
     gateway_settings::lint,
     addresses::lint,
     fields::lint,
+    filter_type::lint,
     gateway_policies::lint,
     mesh_identity::lint,
     phase::lint,

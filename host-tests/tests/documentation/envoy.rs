@@ -207,8 +207,9 @@ fn documented_messages() -> Result<Vec<String>> {
     Ok(messages)
 }
 
-/// Files that Envoy refuses, each with its message: `good` with another module, another name, twice or in another form.
-fn faulty_files(good: &str, module: &str, cut: &str) -> Result<[(&'static str, String); 6]> {
+/// Files that Envoy refuses, each with its message: `good` with another module, another name, twice, for connections or in
+/// another form.
+fn faulty_files(good: &str, module: &str, cut: &str) -> Result<[(&'static str, String); 7]> {
     Ok([
         ("Invalid path:", good.replace(module, "/nowhere/identity-authz.wasm")),
         ("Failed to load Wasm code", good.replace(module, cut)),
@@ -217,6 +218,7 @@ fn faulty_files(good: &str, module: &str, cut: &str) -> Result<[(&'static str, S
             good.replace(r#""name":"sallyport.identity_authz""#, r#""name":"other""#),
         ),
         ("Unexpected number of resources in ExtensionConfigDS response", with_two_resources(good)?),
+        ("filter config has type URL", good.replace("filters.http.wasm", "filters.network.wasm")),
         ("yaml-cpp: error at line", "resources: [".to_owned()),
         ("Unable to parse JSON as proto", "- resources".to_owned()),
     ])

@@ -2,7 +2,7 @@
 
 use crate::discovery::{Discovered, Watched, discovered, watched};
 use crate::finding::Finding;
-use crate::lints::{Lint, Linter, warning};
+use crate::lints::{Lint, Linter, filter_type, warning};
 use crate::plugin::{find_plugins, named_filter};
 use crate::project::Project;
 use crate::settings::Filter;
@@ -42,6 +42,11 @@ pub(super) fn lint(linter: &Linter<'_>) -> Vec<Finding> {
             );
             findings.push(warning(DISCOVERY_NAME, name.span, message, format!("write name: {wanted}")));
         }
+        let of_takers = takers.iter().flat_map(|taker| {
+            let place = linter.project.place(taker.name.span);
+            file.resources.iter().filter_map(move |resource| filter_type::of_resource(resource, taker, &place))
+        });
+        findings.extend(of_takers);
     }
     findings
 }

@@ -35,6 +35,7 @@ mod size;
 mod superfluous;
 mod trust_domains;
 mod twice;
+mod two_filters;
 mod workload_mismatch;
 mod workloads;
 mod wrong_module;
@@ -64,7 +65,7 @@ pub struct Lint {
 }
 
 /// All lints.
-pub const LINTS: [Lint; 38] = [
+pub const LINTS: [Lint; 39] = [
     never::NEVER_MATCHES,
     denied::DENIED_ANYWAY,
     superfluous::SUPERFLUOUS_RULE,
@@ -101,6 +102,7 @@ pub const LINTS: [Lint; 38] = [
     LOAD_WARNING,
     discovered::DISCOVERY_NAME,
     filter_type::FILTER_TYPE,
+    two_filters::HEADER_CASE,
     trust_domains::UNACCEPTED_TRUST_DOMAIN,
     wrong_module::WRONG_MODULE,
 ];
@@ -179,6 +181,7 @@ pub(crate) fn lint(project: &Project, contents: &Contents<'_>) -> Vec<Finding> {
     authentication::lint(&mut linter);
     workloads::lint(&mut linter);
     connections::lint(&mut linter);
+    two_filters::lint(&mut linter);
     plugins::lint(&mut linter);
     let baseline_deny = contents.config.and_then(|config| config.get(Filter::BaselineDeny.key()));
     baseline_deny.iter().for_each(|settings| regular_expression::lint_exemptions(&mut linter, settings));

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use sallyport_analysis::{Finding, LINTS, Project, Settings, check};
+use sallyport_analysis::{Finding, LINTS, Project, Settings, Severity, check};
 use sallyport_policy::ErrorCode;
 
 const MARK: &str = "# finds ";
@@ -36,8 +36,8 @@ fn each_lint_fires_where_it_says_and_nowhere_else() {
         seen.extend(expected.into_iter().map(|(_, code)| code));
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
-    // A size is made in a test of its own.
-    for lint in LINTS.into_iter().filter(|lint| lint.code != "near-size-limit") {
+    // A size is made in a test of its own, and so is a configuration file.
+    for lint in LINTS.into_iter().filter(|lint| !["near-size-limit", "header-case"].contains(&lint.code)) {
         assert!(seen.contains(lint.code), "no file of tests/lints has a case for {}", lint.code);
     }
 }
@@ -57,6 +57,49 @@ fn each_finding_is_silenced_on_its_line_and_by_its_code() {
         assert!(!codes.is_empty() || !text.contains(MARK), "{}", path.display());
         assert_eq!(found(&text, &codes), [], "{}", path.display());
         assert_eq!(found(&text.replace(MARK, "# sallyport:ignore "), &[]), [], "{}", path.display());
+    }
+}
+
+/// Findings of a code of one policy beside a configuration file.
+fn with_settings(code: &str, settings: &str, action: &str, key: &str, value: &str) -> Vec<Finding> {
+    let mut project = Project::new(Settings::default());
+    project.add("sallyport.yaml", settings);
+    project.add("policies.yaml", &format!(
+        "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {{name: a, namespace: b}}\nspec: {{action: {action}, rules: [{{when: [{{key: '{key}', values: ['{value}']}}]}}]}}\n"
+    ));
+    let report = check(&project, &[]);
+    report.findings.into_iter().filter(|finding| finding.code == code).collect()
+}
+
+#[test]
+fn a_denial_by_user_agent_that_the_other_filter_reads_is_found() {
+    let both = "identityAuthz: {defaultAction: ALLOW}\nbaselineDeny: {presets: [scanners]}\n";
+    let agent = "request.headers[User-Agent]";
+    for (settings, action, key, value, count) in [
+        (both, "DENY", agent, "*badbot*", 1),
+        (both, "DENY", agent, "1?2", 1),
+        (both, "DENY", agent, "1.2/*", 0),
+        (both, "DENY", "request.headers[x-tenant]", "*badbot*", 0),
+        (both, "ALLOW", agent, "*badbot*", 0),
+        ("identityAuthz: {defaultAction: ALLOW}\n", "DENY", agent, "*badbot*", 0),
+        ("baselineDeny: {presets: [scanners]}\n", "DENY", agent, "*badbot*", 0),
+    ] {
+        let found = with_settings("header-case", settings, action, key, value);
+        assert_eq!(found.len(), count, "{settings} {action} {key} {value}: {found:?}");
+    }
+}
+
+#[test]
+fn report_mode_of_the_configuration_file_is_a_note() {
+    for (settings, count) in [
+        ("identityAuthz: {defaultAction: ALLOW, mode: report}\n", 1),
+        ("identityAuthz: {defaultAction: ALLOW, mode: enforce}\n", 0),
+        ("identityAuthz: {defaultAction: ALLOW, mode: report}\nbaselineDeny: {presets: [scanners], mode: report}\n", 2),
+        ("egressAllowlist: {mode: report, rules: [{name: a, hosts: [a.test]}]}\n", 1),
+    ] {
+        let found = with_settings("report-mode", settings, "DENY", "source.ip", "10.0.0.1");
+        assert_eq!(found.len(), count, "{settings}: {found:?}");
+        assert!(found.iter().all(|finding| finding.severity == Severity::Note), "{found:?}");
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::finding::{Finding, Severity};
 use crate::lints::{Lint, Linter, warning};
-use crate::plugin::Plugin;
+use crate::settings::Filter;
 use crate::source::Span;
 use crate::tree::Node;
 
@@ -33,10 +33,10 @@ pub(super) fn lint(linter: &mut Linter<'_>) {
         let message = "a filter that fails or is not loaded lets every request through".to_owned();
         linter.warn(FAIL_OPEN, span, message, FAIL_OPEN.fix);
     }
-    let reports = |plugin: &Plugin| {
-        plugin.configuration.as_ref()?.get("mode").filter(|mode| mode.as_str() == Some("report")).map(|mode| mode.span)
-    };
-    let reporting: Vec<Span> = linter.project.plugins().iter().filter_map(reports).collect();
+    let of_file = Filter::ALL.iter().filter_map(|filter| linter.contents.config?.get(filter.key()));
+    let carried = linter.project.plugins().iter().filter_map(|plugin| plugin.configuration.as_ref());
+    let modes = carried.chain(of_file).filter_map(|configuration| configuration.get("mode"));
+    let reporting: Vec<Span> = modes.filter(|mode| mode.as_str() == Some("report")).map(|mode| mode.span).collect();
     for span in reporting {
         let message = "the filter denies nothing, and only reports".to_owned();
         let finding = Finding { severity: Severity::Note, ..warning(REPORT_MODE, span, message, REPORT_MODE.fix) };

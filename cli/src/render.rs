@@ -62,9 +62,10 @@ fn once(arguments: &RenderArguments, printed: &mut output::Printed) -> Result<Ou
         return Ok(Outcome::Refused);
     }
     pick_workload(&mut project)?;
-    match render(&project, &arguments.settings()?) {
+    let settings = arguments.settings()?;
+    match render(&project, &settings) {
         Ok(rendering) => {
-            write(arguments, &rendering, printed)?;
+            write(arguments, settings.place, &rendering, printed)?;
             Ok(Outcome::Rendered(rendering.filters))
         }
         Err(RenderError::Refused(findings)) => {
@@ -95,9 +96,14 @@ fn pick_workload(project: &mut Project) -> Result<()> {
     Ok(())
 }
 
-fn write(arguments: &RenderArguments, rendering: &Rendering, printed: &mut output::Printed) -> Result<()> {
+fn write(
+    arguments: &RenderArguments,
+    place: Place,
+    rendering: &Rendering,
+    printed: &mut output::Printed,
+) -> Result<()> {
     let Some(folder) = &arguments.output else {
-        let is_discovery = arguments.settings()?.place == Place::Ecds;
+        let is_discovery = place == Place::Ecds;
         if is_discovery && rendering.files.len() > 1 {
             let names: Vec<&str> = rendering.files.iter().map(|file| file.name.as_str()).collect();
             bail!("{} files result ({}), name a folder with --output", names.len(), names.join(", "));
@@ -109,7 +115,7 @@ fn write(arguments: &RenderArguments, rendering: &Rendering, printed: &mut outpu
     };
     let mut lines = rendering.notes.clone();
     // Kubernetes hands the configuration over in another form, with another number.
-    if matches!(arguments.settings()?.place, Place::EnvoyFilter | Place::Ecds | Place::Bootstrap) {
+    if matches!(place, Place::EnvoyFilter | Place::Ecds | Place::Bootstrap) {
         let line = |one: &RenderedFilter| format!("{}: gauge loaded {}", one.filter.name(), one.loaded);
         lines.extend(rendering.filters.iter().map(line));
     }

@@ -92,8 +92,12 @@ impl ReadFile {
     fn read(index: usize, name: &str, text: &str, is_named_config: bool) -> Self {
         let source = Source::new(name, text);
         let (mut documents, mut findings) = read_documents(index, &source);
-        findings.extend(documents.iter().filter_map(|document| unfilled(&document.root)));
-        documents.retain(|document| unfilled(&document.root).is_none());
+        documents.retain(|document| {
+            let template = unfilled(&document.root);
+            let is_filled = template.is_none();
+            findings.extend(template);
+            is_filled
+        });
         let has_its_name = name.rsplit(['/', '\\']).next() == Some(CONFIG_FILE);
         let is_config = is_named_config || has_its_name && !is_of_another(&documents);
         let plugins = match is_config {
@@ -256,10 +260,6 @@ impl Project {
         self.settings.workload = Some(workload);
     }
 
-    /// Reports whether the files have something for `egress-allowlist`, or carry filters: without the feature `whole` not all
-    /// is said of these.
-    pub fn needs_whole(&self) -> bool {
-        let contents = self.contents();
     /// Sets the layer at which policies are enforced, where the files do not say it.
     pub fn set_layer(&mut self, layer: Layer) {
         self.settings.layer = layer;
@@ -272,9 +272,15 @@ impl Project {
         deciding.find_map(|plugin| plugin.position.layer).unwrap_or(self.settings.layer)
     }
 
+    /// Reports whether the files have something for `egress-allowlist`, or carry filters: without the feature `whole` not all
+    /// is said of these.
+    pub fn needs_whole(&self) -> bool {
+        let contents = self.contents();
         let is_carrier = |resource: &Resource<'_>| resource.kind().is_some_and(|kind| CARRIERS.contains(&kind));
         contents.resources.iter().any(|resource| resource.is_for_egress() || is_carrier(resource))
             || contents.config.is_some_and(|config| config.get(Filter::EgressAllowlist.key()).is_some())
+            // A proxy can name its filters alone, whose configurations are elsewhere.
+            || contents.others.iter().any(|root| root.get("cases").is_none())
             || !self.plugins.is_empty()
     }
 

@@ -312,3 +312,18 @@ fn the_other_workers_stay() -> Result<()> {
     );
     Ok(())
 }
+
+/// Envoy tries each configuration in a VM of its own, and loads them into one VM on a worker.
+#[test]
+fn a_configuration_that_traps_on_a_worker_alone_leaves_its_filter_out() -> Result<()> {
+    let module = testbed::guest_path("trap-on-demand");
+    let filter = |name: &str| {
+        http(name, &plugin(name, "shared", &json!({"failure_policy": "FAIL_RELOAD"}), &module, "one alone"))
+    };
+    let fixture = Fixture::start(&[filter("first"), filter("second")], 1)?;
+    let told = "Failed to configure thread-local Wasm plugin";
+    ensure!(fixture.envoy.log()?.contains(told), "{}", fixture.envoy.log()?);
+    let status = fixture.status("second", TRAP)?;
+    ensure!(status == 200, "the filter is there, or it is denied: {status}");
+    Ok(())
+}

@@ -1,14 +1,19 @@
 //! A filter that lets everything through, and ends its VM when a test asks for it.
 //!
-//! It traps at a request with the header `x-trap` or, with the configuration `first bytes`, at the first bytes of a
-//! connection. Its callbacks are those of `identity-authz`.
+//! It traps at a request with the header `x-trap`; with the configuration `first bytes` at the first bytes of a
+//! connection; with `one alone` when its VM loads a second configuration. Its callbacks are those of `identity-authz`.
 
+use std::cell::Cell;
 use std::process;
 
 use sallyport_policy::ConfigErrors;
 use sallyport_runtime::{Action, Bytes, BytesPlugin, Host, Plugin, ProxyHost, Side};
 
 sallyport_runtime::filter!(TrapOnDemand, bytes);
+
+thread_local! {
+    static HAS_LOADED: Cell<bool> = const { Cell::new(false) };
+}
 
 struct TrapOnDemand {
     traps_at_first_bytes: bool,
@@ -22,6 +27,9 @@ impl Plugin for TrapOnDemand {
     type Stream = ();
 
     fn configure(_host: ProxyHost, configuration: Bytes) -> Result<Self, ConfigErrors> {
+        if HAS_LOADED.replace(true) && *configuration == *b"one alone" {
+            process::abort();
+        }
         Ok(Self { traps_at_first_bytes: *configuration == *b"first bytes" })
     }
 

@@ -114,13 +114,16 @@ pub fn who(project: &Project, from: Option<&str>) -> Vec<Access> {
     let has_allow = enforced.iter().any(|policy| policy.action == "ALLOW");
     let default = project.settings().default_action.clone().or_else(|| text(&["defaultAction"]));
     if is_about_one && !has_allow && default.as_deref() == Some("ALLOW") {
-        let given = Given { source: None, listed: None, caller, operation: None, conditions: &[], is_connection };
-        if let Some(conditions) = taken_back(&taking, &given) {
-            let to = workload.as_ref().map_or_else(|| "*".to_owned(), |workload| workload.namespace.clone());
-            access.push(Access { to, conditions, ..anyone() });
-        }
+        let to = workload.as_ref().map_or_else(|| "*".to_owned(), |workload| workload.namespace.clone());
+        access.extend(by_default(to, &taking, caller, is_connection));
     }
     access
+}
+
+/// Returns the access that the default action gives, where no ALLOW policy is.
+fn by_default(to: String, taking: &[&Policy<'_>], caller: Option<&str>, is_connection: bool) -> Option<Access> {
+    let given = Given { source: None, listed: None, caller, operation: None, conditions: &[], is_connection };
+    taken_back(taking, &given).map(|conditions| Access { to, conditions, ..anyone() })
 }
 
 /// Returns what DENY and CUSTOM policies take back of an access, in words; `None` if nothing is left of it.

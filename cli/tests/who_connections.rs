@@ -46,6 +46,8 @@ fn rule(random: &mut Rng) -> String {
 }
 
 fn policies(random: &mut Rng) -> String {
+    // A DENY takes most of what is allowed back.
+    let actions: &[&str] = if random.bool() { &["ALLOW", "ALLOW", "DENY"] } else { &["ALLOW", "ALLOW"] };
     let policy = |(number, action): (usize, &&str)| {
         let rules: Vec<String> = (0..random.usize(1..3)).map(|_| rule(random)).collect();
         format!(
@@ -53,7 +55,7 @@ fn policies(random: &mut Rng) -> String {
             rules.join(", ")
         )
     };
-    ["ALLOW", "ALLOW", "DENY"].iter().enumerate().map(policy).collect()
+    actions.iter().enumerate().map(policy).collect()
 }
 
 /// Reports whether a row can be for a port, and whether nothing else is asked.
@@ -105,7 +107,7 @@ fn rows_of_connections_are_what_is_allowed() {
         }
     }
     assert!(
-        allowed > 100 && denied > 100 && open > 50,
+        allowed > 100 && denied > 100 && open > 20,
         "{allowed} allowed, {denied} denied, {open} without conditions"
     );
 }

@@ -101,6 +101,11 @@ fn who_lists_the_connections_that_rules_without_requests_allow() {
     let (exit, _, error) = run(&files, &words("who envoy.yaml --layer http"));
     assert_eq!(exit, Some(2));
     assert!(error.contains("decides connections and no requests, say --layer tcp"), "{error}");
+    // A DENY by path and caller closes every connection of the caller.
+    let denial = DENIAL.replace("namespaces: [guests]", "principals: [cluster.local/ns/shop/sa/orders]");
+    let files = [files[0], files[1], ("d.yaml", denial.as_str())];
+    let (_, printed, _) = run(&files, &words("who p.yaml d.yaml --to shop/app=db --layer tcp"));
+    assert_eq!(printed, "nobody, by any ALLOW rule\n");
     // By the caller, and as JSON, in which the fields of requests stay and are empty.
     let (_, printed, _) = run(&files, &words("who p.yaml --from shop/billing --layer tcp"));
     assert_eq!(printed, "nobody, by any ALLOW rule\n");

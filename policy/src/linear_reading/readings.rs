@@ -82,15 +82,22 @@ fn without_dot(host: &str) -> String {
     host.strip_suffix('.').unwrap_or(host).to_owned()
 }
 
+/// Most lines of a header, and most elements between commas in all of them, that are compared.
+const MAX_LINES: usize = 1_024;
+const MAX_ELEMENTS: usize = 4_096;
+
 /// Compares the lines of a header as bytes, which need not be UTF-8.
 pub(crate) fn header<P: Matches<[u8]>>(patterns: &[P], lines: &[&[u8]], of: Quantifier) -> bool {
     let lines: Vec<&[u8]> = lines.iter().map(|line| without_blanks(line)).collect();
     let listed = |value: &[u8]| patterns.iter().any(|pattern| pattern.matches(value));
+    let elements = lines.iter().flat_map(|line| line.split(|byte| *byte == b',')).map(without_blanks);
+    let mut elements = elements.filter(|element| !element.is_empty());
+    if lines.len() > MAX_LINES || elements.clone().count() > MAX_ELEMENTS {
+        return of == Quantifier::Any;
+    }
     match of {
         Quantifier::All => !lines.is_empty() && lines.iter().all(|line| listed(line)),
         Quantifier::Any => {
-            let elements = lines.iter().flat_map(|line| line.split(|byte| *byte == b',')).map(without_blanks);
-            let mut elements = elements.filter(|element| !element.is_empty());
             lines.iter().any(|line| listed(line))
                 || (lines.len() > 1 && listed(&lines.join(&b',')))
                 || elements.any(listed)

@@ -167,4 +167,8 @@ impl Host for MapHost<'_> {
     fn set_gauge(self, _name: &str, _value: u32) -> Result<(), HostError> {
         Ok(())
     }
+
+    fn memory_pages(self) -> usize {
+        0
+    }
 }

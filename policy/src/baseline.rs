@@ -28,7 +28,7 @@ use crate::authz::policy_name::{PolicyName, RuleLabel, RuleName};
 use crate::authz::resources::authorization_policy::{AuthorizationPolicy, Context};
 use crate::authz::resources::kinds::OwnKinds;
 use crate::authz::resources::object_meta::{DefaultNamespace, read_default_namespace};
-use crate::authz::resources::rules::ClauseCount;
+use crate::authz::resources::rules::RuleSizes;
 use crate::authz::resources::{Resource, ResourceReader};
 use crate::baseline::fields::CLIENT_FIELDS;
 use crate::config::deny_response::DenyResponse;
@@ -263,7 +263,7 @@ fn read(node: &ConfigNode<'_>, items: &StreamedList<'_>) -> Option<Configuration
         path_readings: path_readings.unwrap_or_default(),
         trusts_remote_address: false,
         registry: &CLIENT_FIELDS,
-        clauses: ClauseCount::default(),
+        rule_sizes: RuleSizes::default(),
         denies_only: true,
     };
     let default_namespace = read_default_namespace(&object, None);

@@ -31,7 +31,7 @@ pub(crate) mod workloads;
 use std::cell::{Cell, RefCell};
 
 use crate::authz::resources::object_meta::{DefaultNamespace, read_default_namespace};
-use crate::authz::resources::rules::ClauseCount;
+use crate::authz::resources::rules::RuleSizes;
 use crate::authz::resources::{MAX_RESOURCES, ResourceReader};
 use crate::collections::map::OrderedMap;
 use crate::config::deny_response::DenyResponse;
@@ -222,7 +222,7 @@ fn read<'r>(
         default_export: default_export.unwrap_or(DefaultExport::All),
         leads_to_hosts: settings.as_ref().is_some_and(|settings| settings.leads_to_hosts),
         repeated_names: Cell::default(),
-        clauses: ClauseCount::default(),
+        rule_sizes: RuleSizes::default(),
     });
     let sources = object.optional("sources").map(|node| SourceItem::read_all(&node, context.as_ref()?));
     let default_namespace = read_default_namespace(&object, None);

@@ -358,6 +358,12 @@ impl Vm {
         u64::MAX - self.store.get_fuel().unwrap_or(u64::MAX)
     }
 
+    /// Makes the linear memory as large as it would be if it held so many MiB more.
+    pub fn grow_memory(&mut self, mib: u64) -> Result<()> {
+        let Some(memory) = self.instance.get_memory(&mut self.store, "memory") else { bail!("no memory") };
+        memory.grow(&mut self.store, mib << 4).map(drop).map_err(Into::into)
+    }
+
     /// Returns the size of the linear memory in bytes.
     pub fn memory(&mut self) -> usize {
         self.instance.get_memory(&mut self.store, "memory").map_or(0, |memory| memory.data_size(&self.store))

@@ -40,6 +40,7 @@ pub(crate) struct FakeHost {
     pub(crate) replies: RefCell<Vec<(u32, String, String)>>,
     pub(crate) closed: Cell<usize>,
     pub(crate) seconds: Cell<u64>,
+    pub(crate) memory_pages: Cell<usize>,
 }
 
 impl FakeHost {
@@ -227,5 +228,9 @@ impl Host for &FakeHost {
         self.call("set_gauge", name)?;
         self.gauges.borrow_mut().insert(name.to_owned(), value);
         Ok(())
+    }
+
+    fn memory_pages(self) -> usize {
+        self.memory_pages.get()
     }
 }

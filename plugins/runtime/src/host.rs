@@ -117,6 +117,9 @@ pub trait Host: Copy {
 
     /// Sets a gauge, which is defined when it is first named.
     fn set_gauge(self, name: &str, value: u32) -> Result<(), HostError>;
+
+    /// Pages of 64 KiB that the module's memory has. A memory never shrinks.
+    fn memory_pages(self) -> usize;
 }
 
 /// The proxy that runs this module.
@@ -229,6 +232,16 @@ impl Host for ProxyHost {
     fn set_gauge(self, name: &str, value: u32) -> Result<(), HostError> {
         let id = abi::define_metric(GAUGE, name.as_bytes()).map_err(HostError)?;
         abi::record_metric(id, value.into()).map_err(HostError)
+    }
+
+    #[cfg(target_arch = "wasm32")]
+    fn memory_pages(self) -> usize {
+        core::arch::wasm32::memory_size::<0>()
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    fn memory_pages(self) -> usize {
+        0
     }
 }
 

@@ -23,6 +23,7 @@ mod fake_host;
 mod header_map;
 mod host;
 mod load_log;
+mod memory_limit;
 mod report;
 mod stream;
 mod version;

@@ -9,6 +9,7 @@ use sallyport_policy::{ConfigErrors, fingerprint};
 
 use crate::abi::Bytes;
 use crate::host::{Host, Level};
+use crate::memory_limit;
 use crate::stream::request::Side;
 use crate::version::set_gauges;
 
@@ -85,6 +86,8 @@ pub struct Vm<P: Plugin> {
     host: P::Host,
     /// Sorted by root context.
     plugins: RefCell<Vec<(u32, Box<P>)>>,
+    /// True if a configuration was loaded here, whether it is still there or not.
+    has_loaded: Cell<bool>,
     /// Context that was created last, and its root context. Envoy creates a context right before it hands over the
     /// request's headers or announces the connection. A request that was answered before this filter is never handed
     /// over.
@@ -112,6 +115,7 @@ impl<P: Plugin> Vm<P> {
         Self {
             host,
             plugins: RefCell::new(Vec::new()),
+            has_loaded: Cell::new(false),
             pending_context: Cell::new(None),
             connections: RefCell::new(HashMap::with_hasher(FxBuildHasher)),
             streams: RefCell::new(HashMap::with_hasher(FxBuildHasher)),
@@ -126,6 +130,8 @@ impl<P: Plugin> Vm<P> {
     }
 
     /// Handles `proxy_on_configure`. Returns false to reject the configuration of the root context.
+    ///
+    /// Returns true without a plugin where the VM has no memory left for one: streams without a plugin are denied.
     pub fn on_configure(&self, context: u32, size: usize) -> bool {
         let configuration = match self.host.configuration(size) {
             Ok(bytes) => bytes,
@@ -136,9 +142,23 @@ impl<P: Plugin> Vm<P> {
         };
         // Updates that follow each other sooner than a tick would pile up otherwise.
         self.drop_stale_plugins(context);
+        if self.has_loaded.get()
+            && let Some(shortage) = memory_limit::shortage(self.host.memory_pages())
+        {
+            self.remove(context);
+            self.log(Level::Critical, &shortage);
+            return true;
+        }
         let fingerprint = fingerprint(&configuration);
         match P::configure(self.host, configuration) {
             Ok(plugin) => {
+                if !self.has_loaded.get()
+                    && let Some(excess) = memory_limit::excess(self.host.memory_pages())
+                {
+                    self.log(Level::Error, &format!("configuration refused, it {excess}"));
+                    return false;
+                }
+                self.has_loaded.set(true);
                 set_gauges(self.host, P::NAME, fingerprint);
                 self.insert(context, plugin);
                 if self.host.set_tick_period(TICK_MILLISECONDS).is_err() {
@@ -158,9 +178,13 @@ impl<P: Plugin> Vm<P> {
         }
     }
 
+    fn remove(&self, context: u32) {
+        self.plugins.borrow_mut().retain(|(root, _)| *root != context);
+    }
+
     fn insert(&self, context: u32, plugin: P) {
+        self.remove(context);
         let mut plugins = self.plugins.borrow_mut();
-        plugins.retain(|(root, _)| *root != context);
         let index = plugins.partition_point(|(root, _)| *root < context);
         plugins.insert(index, (context, Box::new(plugin)));
     }
@@ -173,7 +197,7 @@ impl<P: Plugin> Vm<P> {
 
     /// Denies a request whose plugin is not known.
     fn refuse_request(&self) -> Action {
-        self.log(Level::Error, "a request came before any configuration");
+        self.log(Level::Error, "a request came to a filter without a configuration");
         // Without a reply the request stays paused: denied either way.
         let _unsent = self.host.reply_denied(503, "sallyport_not_configured", "");
         Action::Pause
@@ -319,7 +343,7 @@ impl<P: Plugin> Vm<P> {
 
     fn decide_connection(&self, context: u32, root: Option<u32>, decide: impl FnOnce(&P) -> Action) -> Action {
         let action = root.and_then(|root| self.with_plugin(root, decide)).unwrap_or_else(|| {
-            self.log(Level::Error, "a connection came before any configuration");
+            self.log(Level::Error, "a connection came to a filter without a configuration");
             Action::Pause
         });
         let phase = match action {

@@ -26,7 +26,7 @@ use crate::authz::resources::authorization_policy::{AuthorizationPolicy, Context
 use crate::authz::resources::kinds::OwnKinds;
 use crate::authz::resources::object_meta::{DefaultNamespace, read_default_namespace, read_namespace};
 use crate::authz::resources::peer_authentication::PeerAuthentication;
-use crate::authz::resources::rules::ClauseCount;
+use crate::authz::resources::rules::RuleSizes;
 use crate::authz::resources::workload::{Workload, transpose};
 use crate::authz::resources::{Resource, ResourceReader};
 use crate::authz::stage::{CustomSettings, Stage};
@@ -317,7 +317,7 @@ fn read(node: &ConfigNode<'_>, items: &StreamedList<'_>) -> Option<Configuration
             // Checked later, for the policies that apply.
             trusts_remote_address: true,
             registry: &ALL_FIELDS,
-            clauses: ClauseCount::default(),
+            rule_sizes: RuleSizes::default(),
             denies_only: false,
         };
         let default_namespace =

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use crate::authz::resources::rules::ClauseCount;
+use crate::authz::resources::rules::RuleSizes;
 use crate::egress::workloads::Workloads;
 use crate::identity::trust_domains::TrustDomains;
 
@@ -27,5 +27,5 @@ pub(crate) struct EgressContext<'c> {
     /// Number of names of `toFQDNs` that were repeated for a list of `serverNames`, in all policies so far.
     pub(crate) repeated_names: Cell<usize>,
     /// Number of combinations of sources and lists of hosts so far.
-    pub(crate) clauses: ClauseCount,
+    pub(crate) rule_sizes: RuleSizes,
 }

@@ -12,6 +12,7 @@ use crate::authz::resources::Resource;
 use crate::authz::resources::field_reader::RuleFieldReader;
 use crate::authz::resources::kinds::OwnKinds;
 use crate::authz::resources::object_meta::label;
+use crate::authz::resources::rules::{self, RuleSize};
 use crate::collections::map::OrderedMap;
 use crate::config::enforcement_mode::EnforcementMode;
 use crate::config::error_code::ErrorCode;
@@ -62,8 +63,8 @@ pub(crate) struct Rules<'r> {
     pub(crate) reported: usize,
     /// Number of listed hosts.
     pub(crate) hosts: usize,
-    /// Number of combinations of a source and an entry.
-    clauses: usize,
+    /// Size of the rules of the resource that is read.
+    size: RuleSize,
     /// Number of resources that the rules come from.
     pub(crate) resources: usize,
     /// Parts of them that are left out.
@@ -103,7 +104,8 @@ impl Rule {
         };
         object.finish();
         let sources = sources?;
-        context.clauses.add(sources.len(), LISTS, &|problem| node.error_as(ErrorCode::LimitExceeded, problem))?;
+        let size = size_of(&sources, 1);
+        context.rule_sizes.add(size, LISTS, &|problem| node.error_as(ErrorCode::LimitExceeded, problem))?;
         Some(Self {
             name: RuleName::new(PolicyName::of_resource(RULES, &name?), RuleLabel::Number(number)),
             action: action?,
@@ -112,6 +114,11 @@ impl Rule {
             entries: vec![Entry { hosts: vec![hosts?], ports: ports? }],
         })
     }
+}
+
+/// The size of a rule whose entries are a list of hosts and one of ports each.
+fn size_of(sources: &Dnf, entries: usize) -> RuleSize {
+    RuleSize::of(rules::size_of(sources), [entries, 2 * entries], 0)
 }
 
 fn read_ports(node: &ConfigNode<'_>) -> Option<Vec<PortPattern>> {
@@ -131,7 +138,7 @@ impl<'r> Rules<'r> {
             count: 0,
             reported: 0,
             hosts: 0,
-            clauses: 0,
+            size: RuleSize::default(),
             resources: 0,
             notes: LoadNotes::default(),
             addresses: ServiceAddressesBuilder::default(),
@@ -144,7 +151,7 @@ impl<'r> Rules<'r> {
         self.count += 1;
         self.reported += usize::from(rule.mode == EnforcementMode::Report);
         self.hosts += rule.entries.iter().flat_map(|entry| &entry.hosts).map(Vec::len).sum::<usize>();
-        self.clauses += rule.sources.len() * rule.entries.len();
+        self.size = self.size.and(size_of(&rule.sources, rule.entries.len()));
         (self.consumer)(rule);
     }
 
@@ -163,7 +170,7 @@ impl<'r> Rules<'r> {
         }
         // Without a name the rest is read for its errors.
         let (named, name) = (name.is_some(), name.unwrap_or_else(|| PolicyName::of_cluster_resource("")));
-        let before = self.clauses;
+        self.size = RuleSize::default();
         let read = match kind {
             "ServiceEntry" => ServiceEntry::read(object, &name, context, &mut self.notes)
                 .map(|entry| self.add_service_entry(entry, context)),
@@ -171,9 +178,7 @@ impl<'r> Rules<'r> {
                 .map(|policy| self.add_network_policy(policy, context)),
         };
         self.resources += 1;
-        context
-            .clauses
-            .add(self.clauses - before, LISTS, &|problem| object.error_as(ErrorCode::LimitExceeded, problem))?;
+        context.rule_sizes.add(self.size, LISTS, &|problem| object.error_as(ErrorCode::LimitExceeded, problem))?;
         read.filter(|()| named)
     }
 

@@ -20,6 +20,11 @@ pub(crate) struct Literal {
 }
 
 impl Literal {
+    /// The number of symbols.
+    fn symbols(&self) -> usize {
+        usize::from(self.at_start) + self.bytes.len() + usize::from(self.at_end)
+    }
+
     /// Symbol `position`: 0 for an edge, above it the bytes.
     fn symbol(&self, position: usize) -> Option<u16> {
         match position.checked_sub(usize::from(self.at_start)) {
@@ -198,36 +203,50 @@ impl Automaton {
             let symbols = |literal: usize| (0..).map_while(move |position| symbol(literal, position));
             symbols(one).cmp(symbols(other))
         });
+        // Growing step by step would take three times the memory, which a VM never gives back.
+        let shared = order.iter().zip(order.iter().skip(1)).map(|(one, other)| {
+            let common =
+                |position: &usize| symbol(*one, *position).is_some_and(|of| symbol(*other, *position) == Some(of));
+            (0..).take_while(common).count()
+        });
+        let lengths = order.iter().map(|literal| literals.get(*literal).map_or(0, Literal::symbols));
+        self.states.reserve_exact(1 + lengths.sum::<usize>() - shared.sum::<usize>());
         self.states.push(State { class: EDGE_CLASS, first_child: 0, failure: 0, literal: NONE });
-        let mut ranges = vec![(0, order.len(), 0)];
+        let mut level = vec![(0, order.len())];
         let mut at = 0;
-        while let Some((mut start, end, depth)) = ranges.get(at).copied() {
-            let state = number(at);
-            let first_child = number(self.states.len());
-            let Some(of) = self.states.get_mut(at) else { return };
-            of.first_child = first_child;
-            let failure = of.failure;
-            let symbol_at = |position: usize| order.get(position).and_then(|literal| symbol(*literal, depth));
-            // The literal that ends here is the first of its range.
-            start += usize::from(start < end && symbol_at(start).is_none());
-            while start < end {
-                let Some(wanted) = symbol_at(start) else { return };
-                let behind = (start..end).find(|position| symbol_at(*position) != Some(wanted)).unwrap_or(end);
-                let class = self.class_of(wanted);
-                let failure = if state == 0 { 0 } else { self.next(failure, class) };
-                let own = order.get(start).filter(|literal| symbol(**literal, depth + 1).is_none()).copied();
-                let inherited = self.literal(failure);
-                if let Some(suffix) = own.and_then(|own| self.suffixes.get_mut(own)) {
-                    *suffix = inherited;
+        for depth in 0.. {
+            let mut next_level = Vec::with_capacity(level.len());
+            for (mut start, end) in level {
+                let state = number(at);
+                let first_child = number(self.states.len());
+                let Some(of) = self.states.get_mut(at) else { return };
+                of.first_child = first_child;
+                let failure = of.failure;
+                let symbol_at = |position: usize| order.get(position).and_then(|literal| symbol(*literal, depth));
+                // The literal that ends here is the first of its range.
+                start += usize::from(start < end && symbol_at(start).is_none());
+                while start < end {
+                    let Some(wanted) = symbol_at(start) else { return };
+                    let behind = (start..end).find(|position| symbol_at(*position) != Some(wanted)).unwrap_or(end);
+                    let class = self.class_of(wanted);
+                    let failure = if state == 0 { 0 } else { self.next(failure, class) };
+                    let own = order.get(start).filter(|literal| symbol(**literal, depth + 1).is_none()).copied();
+                    let inherited = self.literal(failure);
+                    if let Some(suffix) = own.and_then(|own| self.suffixes.get_mut(own)) {
+                        *suffix = inherited;
+                    }
+                    let literal = own.map_or(inherited, number);
+                    self.states.push(State { class, first_child: 0, failure, literal });
+                    next_level.push((start, behind));
+                    start = behind;
                 }
-                let literal = own.map_or(inherited, number);
-                self.states.push(State { class, first_child: 0, failure, literal });
-                ranges.push((start, behind, depth + 1));
-                start = behind;
+                at += 1;
             }
-            at += 1;
+            if next_level.is_empty() {
+                return;
+            }
+            level = next_level;
         }
-        self.states.shrink_to_fit();
     }
 
     fn class_of(&self, symbol: u16) -> u16 {

@@ -109,7 +109,43 @@ fn a_request_without_a_plugin_is_answered_with_503() {
     assert_eq!(vm.on_request_headers(101), Action::Pause);
     let reply = (503, "sallyport_not_configured".to_owned(), String::new());
     assert_eq!(host.replies.take(), [reply.clone(), reply.clone(), reply]);
-    assert_eq!(lines(host)[0], "sallyport test: a request came before any configuration");
+    assert_eq!(lines(host)[0], "sallyport test: a request came to a filter without a configuration");
+}
+
+#[test]
+fn a_first_configuration_that_takes_much_memory_is_refused() {
+    let (vm, host) = vm(&[]);
+    host.memory_pages.set(8193);
+    assert!(!configure(&vm, 2, "allow"));
+    let line = "sallyport test: configuration refused, it takes 512 MiB of memory to load, the limit is 512; shorten long values, or split the policies between proxies";
+    assert_eq!(lines(host), [line]);
+    assert_eq!(request(&vm, 100, 2), Action::Pause);
+    host.memory_pages.set(8192);
+    assert!(configure(&vm, 2, "allow"));
+    // What comes after it may find the memory grown.
+    host.memory_pages.set(8193);
+    assert!(configure(&vm, 3, "allow"));
+    assert_eq!(request(&vm, 101, 3), Action::Continue);
+}
+
+#[test]
+fn a_vm_without_room_denies_what_it_does_not_load() {
+    let (vm, host) = vm(&[(2, "allow")]);
+    host.contexts.borrow_mut().remove(&2);
+    vm.on_tick(3);
+    host.memory_pages.set(57_345);
+    host.log.take();
+    assert!(configure(&vm, 3, "allow"), "Envoy would go on without the filter");
+    assert!(lines(host)[0].starts_with("sallyport test: a configuration is not loaded, and what it is for is denied"));
+    assert_eq!(request(&vm, 100, 3), Action::Pause);
+    assert_eq!(host.replies.take(), [(503, "sallyport_not_configured".to_owned(), String::new())]);
+    // A root context that is configured again does not keep what it had.
+    host.memory_pages.set(57_344);
+    assert!(configure(&vm, 3, "allow"));
+    assert_eq!(request(&vm, 101, 3), Action::Continue);
+    host.memory_pages.set(57_345);
+    assert!(configure(&vm, 3, "deny"));
+    assert_eq!(request(&vm, 102, 3), Action::Pause);
 }
 
 #[test]
@@ -236,7 +272,7 @@ fn first_bytes_of_a_denied_or_unknown_connection_go_nowhere() {
     }
     let lines = lines(host);
     assert_eq!(lines[0], "sallyport test: a connection could not be closed: InternalFailure");
-    assert!(lines.contains(&"sallyport test: a connection came before any configuration".to_owned()));
+    assert!(lines.contains(&"sallyport test: a connection came to a filter without a configuration".to_owned()));
 }
 
 #[test]

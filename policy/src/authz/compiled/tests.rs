@@ -36,7 +36,7 @@ fn read(name: &str, spec: &str) -> AuthorizationPolicy {
         path_readings: Default::default(),
         trusts_remote_address: true,
         registry: &ALL_FIELDS,
-        clauses: Default::default(),
+        rule_sizes: Default::default(),
         denies_only: false,
     };
     let node = ConfigNode::root(&document, &diagnostics);

@@ -11,7 +11,7 @@ use crate::authz::fields::reader::{FieldContext, Registry};
 use crate::authz::policy_name::{PolicyName, RuleLabel};
 use crate::authz::resources::field_reader::RuleFieldReader;
 use crate::authz::resources::object_meta::Metadata;
-use crate::authz::resources::rules::ClauseCount;
+use crate::authz::resources::rules::RuleSizes;
 use crate::authz::resources::workload::Target;
 use crate::config::enforcement_mode::EnforcementMode;
 use crate::config::error_code::ErrorCode;
@@ -28,7 +28,7 @@ pub(crate) struct Context<'c> {
     pub(crate) trusts_remote_address: bool,
     pub(crate) registry: &'c Registry,
     /// Counts what the rules expand to.
-    pub(crate) clauses: ClauseCount,
+    pub(crate) rule_sizes: RuleSizes,
     /// True if the filter only denies.
     pub(crate) denies_only: bool,
 }
@@ -118,7 +118,7 @@ impl AuthorizationPolicy {
             },
         };
         let rules = match spec.optional("rules") {
-            Some(rules) => reader.read_rules(&rules, &context.clauses),
+            Some(rules) => reader.read_rules(&rules, &context.rule_sizes),
             None => Some(Vec::new()),
         };
         let dry_run = metadata.as_ref().is_some_and(|metadata| metadata.mode == EnforcementMode::Report);

@@ -1,6 +1,7 @@
 //! Bounds of what all rules together may be.
 
 use super::*;
+use crate::authz::resources::rules::RuleSize;
 use crate::config::value::Value;
 use crate::egress::rule::Rule;
 use crate::identity::trust_domains::TrustDomains;
@@ -17,7 +18,7 @@ fn the_combinations_of_all_rules_have_a_limit() {
         default_export: DefaultExport::Namespace,
         leads_to_hosts: false,
         repeated_names: Cell::default(),
-        clauses: ClauseCount::default(),
+        rule_sizes: RuleSizes::default(),
     };
     let read = |sources: &[&str]| {
         let sources: Vec<_> = sources
@@ -30,7 +31,8 @@ fn the_combinations_of_all_rules_have_a_limit() {
         let rule = Rule::read(&ConfigNode::root(&document, &diagnostics), 0, &context).map(|rule| rule.sources.len());
         diagnostics.into_result(rule).map_err(|refusal| refusal.to_string())
     };
-    assert_eq!(context.clauses.add(999_997, "lists of hosts", &|_| ()), Some(()));
+    let before = RuleSize { clauses: 999_997, conditions: 0 };
+    assert_eq!(context.rule_sizes.add(before, "lists of hosts", &|_| ()), Some(()));
     assert_eq!(read(&["a", "b"]), Ok(2));
     assert_eq!(read(&["a"]), Ok(1));
     assert_eq!(

@@ -134,6 +134,17 @@ impl Diagnostics {
         self.0.borrow_mut().add(error);
     }
 
+    /// Reports whether as many errors are kept as may be: what is more is counted, and need not be described.
+    pub(crate) fn is_full(&self) -> bool {
+        let errors = self.0.borrow();
+        errors.diagnostics.len() >= errors.limit
+    }
+
+    /// Counts an error that is not kept.
+    pub(crate) fn hide(&self) {
+        self.0.borrow_mut().hidden += 1;
+    }
+
     /// The number of errors that are kept so far.
     pub(crate) fn kept(&self) -> usize {
         self.0.borrow().diagnostics.len()

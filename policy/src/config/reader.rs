@@ -73,6 +73,9 @@ impl<'a> ConfigNode<'a> {
 
     /// Reports an error of another kind than [`ErrorCode::InvalidValue`] at this value.
     pub(crate) fn error_as(&self, code: ErrorCode, problem: impl Into<String>) {
+        if self.diagnostics.is_full() {
+            return self.diagnostics.hide();
+        }
         let own = match self.document {
             Value::Text(text) => Some(text.as_str()),
             _ => None,
@@ -344,6 +347,10 @@ impl Object<'_> {
             if known.iter().any(|name| name == key) {
                 continue;
             }
+            if self.node.diagnostics.is_full() {
+                self.node.diagnostics.hide();
+                continue;
+            }
             let hint = match closest_match(key, known.iter().copied()) {
                 Some(name) => format!("did you mean \"{name}\"?"),
                 None => format!("expected {}", one_of(known.iter().copied())),
@@ -353,6 +360,9 @@ impl Object<'_> {
     }
 }
 
+/// Bytes of the longest word that is compared with others: no name has more, and the cost grows with their square.
+const MAX_WORD: usize = 256;
+
 /// The candidate that is most like `word`, without regard to case, if one is like enough.
 pub fn closest_match<'w>(word: &str, mut candidates: impl Iterator<Item = &'w str>) -> Option<&'w str> {
     closest(word, &mut candidates)
@@ -360,6 +370,9 @@ pub fn closest_match<'w>(word: &str, mut candidates: impl Iterator<Item = &'w st
 
 /// The same for any iterator, compiled once.
 fn closest<'w>(word: &str, candidates: &mut dyn Iterator<Item = &'w str>) -> Option<&'w str> {
+    if word.len() > MAX_WORD {
+        return None;
+    }
     let word = word.to_ascii_lowercase();
     let mut found = (MIN_SIMILARITY, None);
     for candidate in candidates {

@@ -48,3 +48,22 @@ fn a_place_is_written_as_people_write_it() {
     });
     assert_eq!(found, "a[0].b-c[0]: expected a string, this is a number; write \"0\"\na[0].b-c[1]: empty string");
 }
+
+#[test]
+fn a_long_word_is_like_no_other() {
+    let near = |length: usize| closest_match(&format!("mode{}", "e".repeat(length)), ["mode"].into_iter());
+    assert_eq!([near(1), near(MAX_WORD)], [Some("mode"), None]);
+    let long = "mode".repeat(MAX_WORD);
+    assert_eq!(closest_match(&long, [long.as_str()].into_iter()), None);
+}
+
+#[test]
+fn faults_beyond_a_number_are_counted_only() {
+    let keys: Vec<_> = (0..150).map(|number| format!(r#""k{number}": 1"#)).collect();
+    let found = diagnostics(&format!("{{{}}}", keys.join(", ")), |node| {
+        node.object()?.finish();
+        Some(())
+    });
+    assert_eq!(found.lines().count(), 101);
+    assert_eq!(found.lines().last(), Some("and 50 more"));
+}

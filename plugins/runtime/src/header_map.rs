@@ -1,7 +1,12 @@
 //! Encoding of a header map.
 
+mod by_name;
+
+use std::cell::{Cell, OnceCell};
 use std::ops::Deref;
 use std::slice;
+
+use by_name::ByName;
 
 use sallyport_policy::{HeaderValues, bytes_eq};
 
@@ -13,6 +18,10 @@ pub(crate) struct HeaderMap<B = Bytes> {
     bytes: B,
     /// Offset of the first name, after the lengths.
     names_start: usize,
+    /// How many names were looked for.
+    lookups: Cell<usize>,
+    /// The pairs by name, once many names are looked for.
+    by_name: OnceCell<ByName>,
 }
 
 /// A pair lies beyond the end of the bytes.
@@ -22,6 +31,9 @@ pub(crate) struct Truncated;
 /// Bytes of a count or a length.
 const NUMBER_SIZE: usize = 4;
 
+/// Most names that are looked for by going through all pairs.
+const MAX_PASSES: usize = 16;
+
 impl<B: Deref<Target = [u8]>> HeaderMap<B> {
     /// Takes the bytes of the encoding; `None` if they are too short for the number of pairs, or hold no pair: every
     /// request has headers, and Envoy returns an empty map once it has released them.
@@ -29,7 +41,12 @@ impl<B: Deref<Target = [u8]>> HeaderMap<B> {
         let (count, _) = bytes.split_first_chunk()?;
         let count = usize::try_from(u32::from_le_bytes(*count)).ok().filter(|count| *count > 0)?;
         let names_start = count.checked_mul(2 * NUMBER_SIZE)?.checked_add(NUMBER_SIZE)?;
-        (names_start <= bytes.len()).then_some(Self { bytes, names_start })
+        (names_start <= bytes.len()).then(|| Self {
+            bytes,
+            names_start,
+            lookups: Cell::new(0),
+            by_name: OnceCell::new(),
+        })
     }
 
     /// First value of a header, `None` if it is absent; `name` is in lower case.
@@ -39,6 +56,19 @@ impl<B: Deref<Target = [u8]>> HeaderMap<B> {
 
     /// Values of a header, in their order; `name` is in lower case.
     pub(crate) fn values(&self, name: &str) -> Result<HeaderValues<'_>, Truncated> {
+        let lookups = self.lookups.get() + 1;
+        self.lookups.set(lookups);
+        if lookups > MAX_PASSES {
+            let by_name = match self.by_name.get() {
+                Some(known) => known,
+                None => {
+                    let lengths = self.bytes.get(NUMBER_SIZE..self.names_start).ok_or(Truncated)?.as_chunks().0;
+                    let made = ByName::new(&self.bytes, lengths, self.names_start)?;
+                    self.by_name.get_or_init(|| made)
+                }
+            };
+            return Ok(by_name.values(&self.bytes, name.as_bytes()));
+        }
         let mut values = HeaderValues::new();
         let mut named = self.named(name)?;
         while let Some(value) = named.next()? {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use host_tests::hostile_requests::{HOSTILE_REQUESTS, HostileRequest, LARGEST};
+use host_tests::hostile_requests::{HostileRequest, LARGEST, hostile_requests};
 use serde_json::{Value, json};
 use testbed::{Http2Connection, http2_request};
 
@@ -52,7 +52,7 @@ struct Subject {
 /// Measures hostile requests in interleaved rounds: all, or those whose name contains one of `names`.
 pub(crate) fn measure(settings: &Settings, names: &[&str]) -> Result<Vec<HostileResult>> {
     let is_picked = |row: &HostileRequest| names.is_empty() || names.iter().any(|name| row.name.contains(name));
-    let rows: Vec<_> = HOSTILE_REQUESTS.iter().filter(|row| is_picked(row)).collect();
+    let rows: Vec<_> = hostile_requests().filter(|row| is_picked(row)).collect();
     let server = Server::start(|_| listeners(&rows))?;
     let mut empty = server.client(BARE, true)?.http2()?;
     warm_up(&server, &mut empty, settings.round_time)?;

@@ -2,6 +2,7 @@
 //!
 //! `host-tests/tests/adversarial_cost.rs` counts their instructions, and `bench` measures their CPU time in Envoy.
 
+mod of_several_values;
 mod policies;
 
 use serde_json::{Map, Value, json};
@@ -100,8 +101,12 @@ fn token(claims: Claims) -> (Request, Claims) {
     (Request::new("GET", "orders.shop", "/"), claims)
 }
 
-/// All hostile requests.
-pub const HOSTILE_REQUESTS: &[HostileRequest] = &[
+/// Returns all hostile requests.
+pub fn hostile_requests() -> impl Iterator<Item = &'static HostileRequest> {
+    HOSTILE_REQUESTS.iter().chain(of_several_values::HOSTILE_REQUESTS)
+}
+
+const HOSTILE_REQUESTS: &[HostileRequest] = &[
     HostileRequest {
         name: "texts of the built-in list",
         filter: "baseline-deny",

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
 use host_tests::filter;
-use host_tests::hostile_requests::{HOSTILE_REQUESTS, HostileRequest, LARGEST};
+use host_tests::hostile_requests::{HostileRequest, LARGEST, hostile_requests};
 use host_tests::wasm_host::{Connection, Vm, metadata};
 use libtest_mimic::{Arguments, Trial};
 use serde_json::json;
@@ -38,7 +38,7 @@ fn check(row: &HostileRequest) -> Result<()> {
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let trials = HOSTILE_REQUESTS.iter().map(|row| {
+    let trials = hostile_requests().map(|row| {
         let run = move || check(row).context(row.filter).map_err(|error| format!("{error:#}").into());
         Trial::test(format!("{}: {}", row.filter, row.name), run)
     });

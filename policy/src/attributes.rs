@@ -7,4 +7,5 @@ pub(crate) mod names;
 pub(crate) mod readings;
 pub(crate) mod request;
 pub(crate) mod request_memo;
+pub(crate) mod steps;
 pub(crate) mod wording;

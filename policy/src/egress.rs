@@ -112,6 +112,7 @@ impl EgressAllowlist {
         rules.notes.warnings().iter().for_each(|line| load_report.warn(line));
         let addresses = rules.addresses.finish();
         let policy = EgressPolicy::new(compiler.into_inner(), addresses, sources, settings);
+        policy.check_excess()?;
         let limited_reply = DenyResponse::new(TOO_MANY_REQUESTS, LIMITED);
         Ok(Self { policy, reply, limited_reply, certificate_validation, direct_remote_address, load_report })
     }

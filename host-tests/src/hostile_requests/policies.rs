@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use super::{CLAIMS, PATTERNS, TEMPLATES};
 
-fn deny(rules: Value) -> Value {
+/// A DENY policy of these rules.
+pub(super) fn deny(rules: Value) -> Value {
     json!([{
         "apiVersion": "security.istio.io/v1",
         "kind": "AuthorizationPolicy",

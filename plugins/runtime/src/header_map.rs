@@ -59,15 +59,7 @@ impl<B: Deref<Target = [u8]>> HeaderMap<B> {
         let lookups = self.lookups.get() + 1;
         self.lookups.set(lookups);
         if lookups > MAX_PASSES {
-            let by_name = match self.by_name.get() {
-                Some(known) => known,
-                None => {
-                    let lengths = self.bytes.get(NUMBER_SIZE..self.names_start).ok_or(Truncated)?.as_chunks().0;
-                    let made = ByName::new(&self.bytes, lengths, self.names_start)?;
-                    self.by_name.get_or_init(|| made)
-                }
-            };
-            return Ok(by_name.values(&self.bytes, name.as_bytes()));
+            return self.values_by_name(name.as_bytes());
         }
         let mut values = HeaderValues::new();
         let mut named = self.named(name)?;
@@ -75,6 +67,19 @@ impl<B: Deref<Target = [u8]>> HeaderMap<B> {
             values.push(value);
         }
         Ok(values)
+    }
+
+    #[inline(never)]
+    fn values_by_name(&self, name: &[u8]) -> Result<HeaderValues<'_>, Truncated> {
+        let by_name = match self.by_name.get() {
+            Some(known) => known,
+            None => {
+                let lengths = self.bytes.get(NUMBER_SIZE..self.names_start).ok_or(Truncated)?.as_chunks().0;
+                let made = ByName::new(&self.bytes, lengths, self.names_start)?;
+                self.by_name.get_or_init(|| made)
+            }
+        };
+        Ok(by_name.values(&self.bytes, name))
     }
 
     #[inline(always)]

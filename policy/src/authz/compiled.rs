@@ -110,7 +110,7 @@ impl CompiledPolicy {
 
     /// Fails where a request would cost too much by what policies compare.
     pub(crate) fn check_excess(&self) -> Result<(), ConfigErrors> {
-        self.rules.check_excess()?;
+        self.rules.check_excess("resources")?;
         self.custom.as_ref().map_or(Ok(()), |custom| custom.check_excess())
     }
 

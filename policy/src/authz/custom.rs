@@ -84,7 +84,7 @@ impl CustomPolicies {
 
     /// Fails where a request would cost too much by what the policies compare.
     pub(crate) fn check_excess(&self) -> Result<(), ConfigErrors> {
-        self.authorizers.iter().try_for_each(|authorizer| authorizer.rules.check_excess())
+        self.authorizers.iter().try_for_each(|authorizer| authorizer.rules.check_excess("resources"))
     }
 
     /// Reports whether no CUSTOM policy applies to this workload.

@@ -4,7 +4,9 @@ use crate::attributes::names::USER_AGENT;
 use crate::attributes::readings::header::trimmed;
 use crate::attributes::readings::path::PathReadings;
 use crate::attributes::request::Request;
+use crate::attributes::steps::steps_left;
 use crate::authz::engine::field_set::MAX_SHORT_PATTERNS;
+use crate::authz::fields::header::has_too_many;
 use crate::authz::fields::path::Index as PathIndex;
 use crate::authz::fields::path::pattern::PathPattern;
 use crate::baseline::header_field::{HeaderGlob, ListElementIndex};
@@ -15,7 +17,7 @@ use crate::matcher::field_match::FieldMatch;
 use crate::matcher::path_template::SegmentBytes;
 use crate::matcher::readings_index::ValueList;
 use crate::matcher::regular_expression::{ValueKind, looks_like_regex};
-use crate::matcher::value_ids::ValueId;
+use crate::matcher::value_ids::{Matched, ValueId};
 
 /// The most values of a list.
 const MAX_ITEMS: usize = 100_000;
@@ -71,27 +73,32 @@ impl Exemptions {
 
     /// Reports whether a client of this name is exempt, with a version behind it or without.
     pub(crate) fn names(&self, tool: &str) -> bool {
-        let is_exempt = |agent: &str| self.user_agents.matches_whole(agent.as_bytes());
+        let is_exempt = |agent: &str| self.user_agents.matches_whole(agent.as_bytes(), &mut Matched::new());
         self.any_user_agent && (is_exempt(tool) || is_exempt(&format!("{tool}/1.0")))
     }
 
-    /// Reports whether a request is exempt.
+    /// Reports whether a request is exempt. One that takes too many steps to compare is not.
     pub(crate) fn hold(&self, request: &mut dyn Request) -> Result<bool, AttributeError> {
+        let mut counted = Matched::with_steps(steps_left(request));
         if self.any_path {
-            let mut found = FieldMatch::default();
+            let mut found = FieldMatch { any: counted.others(), ..FieldMatch::default() };
             self.paths.lookup(request.path()?, &mut found);
             // Every reading of the path has to be exempt.
             if !found.any.is_empty() && !found.each.iter().any(|matched| matched.is_empty()) {
-                return Ok(true);
+                return Ok(!found.any.is_exhausted());
             }
+            counted.continue_after(&found.any);
         }
         if !self.any_user_agent {
             return Ok(false);
         }
         // Every header has to be exempt, so that adding an exempt header does not help.
         let values = request.header(USER_AGENT)?;
+        if has_too_many(&values) {
+            return Ok(false);
+        }
         let mut headers = values.iter().flat_map(|value| joined_headers(trimmed(value))).peekable();
-        Ok(headers.peek().is_some() && headers.all(|header| self.user_agents.matches_whole(header)))
+        Ok(headers.peek().is_some() && headers.all(|header| self.user_agents.matches_whole(header, &mut counted)))
     }
 }
 

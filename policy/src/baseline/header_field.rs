@@ -46,11 +46,14 @@ impl MatchField for GlobHeader {
         Some(format!("request.headers[{}]", self.name.as_str()))
     }
 
+    fn is_short(pattern: &HeaderGlob) -> bool {
+        pattern.is_short()
+    }
+
     fn index(self, patterns: Vec<(HeaderGlob, ValueId)>) -> Box<dyn FieldIndex> {
         let texts = pattern_texts(&patterns);
-        let short = patterns.iter().filter(|(pattern, _)| pattern.is_short()).count();
         let patterns = ListElementIndex::new(patterns.into_iter());
-        Box::new(HeaderFieldIndex { name: self.name, texts, short, patterns })
+        Box::new(HeaderFieldIndex { name: self.name, texts, patterns })
     }
 }
 
@@ -123,6 +126,9 @@ pub(crate) struct ListElementIndex {
     elements: Option<ElementIndex>,
 }
 
+/// Steps that a value costs as much as, however short it is.
+const STEPS_PER_VALUE: usize = 4;
+
 impl ListElementIndex {
     pub(crate) fn new(patterns: impl Iterator<Item = (HeaderGlob, ValueId)>) -> Self {
         let patterns: Vec<_> = patterns.collect();
@@ -154,10 +160,12 @@ impl ListElementIndex {
         }
     }
 
-    /// Reports whether some pattern matches `value` as a whole.
-    pub(crate) fn matches_whole(&self, value: &[u8]) -> bool {
-        let mut matched = Matched::new();
+    /// Reports whether some pattern matches `value` as a whole, in the steps that `counted` has left.
+    pub(crate) fn matches_whole(&self, value: &[u8], counted: &mut Matched) -> bool {
+        let mut matched = counted.others();
+        matched.take(STEPS_PER_VALUE);
         self.lookup_whole(&to_lowercase(value), &mut matched);
+        counted.continue_after(&matched);
         !matched.is_empty() && !matched.is_exhausted()
     }
 }

@@ -193,3 +193,28 @@ fn many_short_exemptions_are_refused() {
         "exempt: 101 of userAgents have no literal of three bytes, the limit is 100; write more of what they look for";
     assert_eq!(refusal(101).as_deref(), Some(expected));
 }
+
+#[test]
+fn an_exemption_that_takes_too_many_steps_is_not_given() {
+    let nested: Vec<_> = (3..60).map(|length| format!("'*{}*x{length}x*'", "a".repeat(length))).collect();
+    let configuration =
+        json(&format!("{{presets: [scanners], exempt: {{userAgents: ['acme*', {}]}}}}", nested.join(", ")));
+    let filter = BaselineDeny::parse(configuration.as_bytes()).unwrap_or_else(|refusal| panic!("{refusal}"));
+    let passes = |agent: &str| filter.decide(&mut with_user_agents(&[agent.as_bytes()])) == Decision::Allow;
+    let elements = |count: usize| format!("acme sqlmap{}", format!(",acme {}", "a".repeat(60)).repeat(count));
+    assert!(passes(&elements(50)));
+    assert!(!passes(&elements(1_000)));
+}
+
+#[test]
+fn an_exempt_user_agent_of_more_elements_than_are_compared_is_denied() {
+    let json = br#"{"presets": ["scanners"], "exempt": {"userAgents": ["acme*"]}}"#;
+    let filter = BaselineDeny::parse(json).unwrap_or_else(|refusal| panic!("{refusal}"));
+    let passes = |agents: &[&[u8]]| filter.decide(&mut with_user_agents(agents)) == Decision::Allow;
+    let elements = |end: &str, count: usize| format!("acme sqlmap{end}").repeat(count);
+    for (end, count, expected) in [(",", 4_096, true), (",", 4_097, false), (", ", 4_096, true), (", ", 4_097, false)] {
+        assert_eq!(passes(&[elements(end, count).trim_end_matches([',', ' ']).as_bytes()]), expected, "{count}{end}");
+    }
+    assert!(passes(&[b"acme sqlmap".as_slice(); 1_024]));
+    assert!(!passes(&[b"acme sqlmap".as_slice(); 1_025]));
+}

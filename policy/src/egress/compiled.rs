@@ -6,6 +6,7 @@ use crate::authz::engine::rule::{DefaultAction, Predicate};
 use crate::authz::engine::rule_set::RuleSet;
 use crate::authz::engine::rule_set_builder::RuleSetBuilder;
 use crate::authz::policy_name::{PolicyName, RuleName};
+use crate::config::diagnostics::ConfigErrors;
 use crate::config::enforcement_mode::EnforcementMode;
 use crate::egress::authority::{Authority, Host};
 use crate::egress::decision::EgressDenial;
@@ -57,6 +58,12 @@ impl EgressPolicy {
         // The mode of a request depends on its source.
         let compiled = builder.finish(names, DefaultAction::Deny, EnforcementMode::Enforce);
         Self { rules: compiled, addresses, sources, settings, has_tls_rules }
+    }
+
+    /// Fails where a request would cost too much by what the rules compare.
+    pub(crate) fn check_excess(&self) -> Result<(), ConfigErrors> {
+        self.rules.check_excess("rules")?;
+        self.sources.as_ref().map_or(Ok(()), Sources::check_excess)
     }
 
     /// Returns the treatment of a request by its source: the mode of the first item of `sources` that matches, else that of

@@ -1,5 +1,6 @@
 //! Reasons of denials, in words. Nothing here runs for a request that is allowed.
 
+use crate::attributes::wording::TOO_MANY_STEPS;
 use crate::authz::engine::field_set::FieldId;
 use crate::authz::engine::identity_remedy::identity_remedy;
 use crate::authz::engine::lookups::Lookups;
@@ -66,6 +67,9 @@ fn closest_rule(
 ) -> Result<String, EvalError> {
     let mut outbound = OutboundRequest { destination, request };
     let mut lookups = rules.lookups(None, &mut outbound);
+    if lookups.are_exhausted() {
+        return Ok(format!("{TOO_MANY_STEPS}: {described}"));
+    }
     if let Some(rule) = rules.first(&rules.allow.reported, &mut lookups)? {
         return Ok(format!("the rule {} would allow it, and is in report mode: {described}", rule.policy()));
     }

@@ -51,6 +51,10 @@ impl MatchField for DestinationHost {
         "host".into()
     }
 
+    fn is_short(pattern: &DestinationPattern) -> bool {
+        matches!(pattern, DestinationPattern::Glob(glob) if glob.is_short())
+    }
+
     fn index(self, patterns: Vec<(DestinationPattern, ValueId)>) -> Box<dyn FieldIndex> {
         Box::new(DestinationIndex::new(patterns.into_iter()))
     }

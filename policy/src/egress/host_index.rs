@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use crate::collections::map::OrderedMap;
 use crate::egress::authority::Host;
 use crate::egress::host_pattern::DestinationPattern;
-use crate::egress::name_glob::NameGlobIndex;
+use crate::egress::name_glob::{NameGlobIndex, STEPS_PER_PATTERN};
 use crate::matcher::value_ids::{Matched, ValueId};
 
 /// Host entries with their ids: hash maps for names, addresses and `*.` suffixes, a trie of labels from the right for
@@ -64,7 +64,7 @@ impl DestinationIndex {
         index
     }
 
-    /// Adds the entries that match `host`.
+    /// Adds the entries that match `host`; some of them where it takes too many steps.
     pub(crate) fn lookup(&self, host: &Host, matched: &mut Matched) {
         let name = match host {
             Host::Address(address) => return matched.extend(self.addresses.get(address).copied()),
@@ -132,6 +132,9 @@ impl DestinationIndex {
         let mut pending: SmallVec<[(usize, Option<&str>); 8]> = SmallVec::new();
         pending.push((0, Some(name)));
         while let Some((at, rest)) = pending.pop() {
+            if !matched.take(STEPS_PER_PATTERN) {
+                return;
+            }
             let Some(node) = self.tree.get(at) else { continue };
             let Some(rest) = rest else {
                 matched.extend(node.ends);

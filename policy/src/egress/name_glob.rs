@@ -7,6 +7,9 @@ use crate::matcher::string_index::StringIndex;
 use crate::matcher::string_pattern::StringPattern;
 use crate::matcher::value_ids::{Matched, ValueId};
 
+/// Steps that a pattern which may match costs as much as: there can be a rule for each.
+pub(crate) const STEPS_PER_PATTERN: usize = 20;
+
 /// Names with one label for each of these patterns, a star of which never reaches beyond its label. With `any_depth`,
 /// names that have one or more labels before them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -32,6 +35,11 @@ impl NameGlob {
     fn loose_pattern(&self) -> StringPattern {
         let depth = if self.any_depth { "*." } else { "" };
         StringPattern::new(&format!("{depth}{}", self.text))
+    }
+
+    /// Reports whether it has no literal of three bytes.
+    pub(crate) fn is_short(&self) -> bool {
+        self.loose_pattern().is_short()
     }
 
     /// Compares a name in lower case without its final dot.
@@ -67,9 +75,10 @@ impl NameGlobIndex {
 
     /// Adds the globs that match a name in lower case without its final dot.
     pub(crate) fn lookup(&self, name: &[u8], matched: &mut Matched) {
-        let mut candidates = Matched::new();
+        let mut candidates = matched.others();
         self.candidates.lookup(name, &mut candidates);
-        matched.depend_on(&candidates);
+        candidates.take(STEPS_PER_PATTERN * candidates.len());
+        matched.continue_after(&candidates);
         matched
             .extend(candidates.iter().copied().filter(|id| self.globs.get(id).is_some_and(|glob| glob.matches(name))));
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::attributes::dynamic_metadata::DynamicMetadata;
 use crate::attributes::request::{HeaderValues, Request};
+use crate::attributes::request_memo::RequestMemo;
 use crate::egress::authority::Host;
 use crate::egress::request::{EgressProtocol, EgressRequest};
 use crate::identity::error::AttributeError;
@@ -69,6 +70,10 @@ pub(crate) struct OutboundRequest<'r> {
 }
 
 impl Request for OutboundRequest<'_> {
+    fn memo(&mut self) -> Option<&mut RequestMemo> {
+        self.request.memo()
+    }
+
     fn extension(&self) -> Option<&dyn Any> {
         Some(self.destination)
     }

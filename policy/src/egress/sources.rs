@@ -5,6 +5,7 @@ use crate::authz::engine::lookups::Lookups;
 use crate::authz::engine::rule::{Action, DefaultAction, Dnf};
 use crate::authz::engine::rule_set::RuleSet;
 use crate::authz::engine::rule_set_builder::RuleSetBuilder;
+use crate::config::diagnostics::ConfigErrors;
 use crate::config::enforcement_mode::EnforcementMode;
 use crate::config::reader::ConfigNode;
 use crate::egress::context::EgressContext;
@@ -91,6 +92,11 @@ impl Sources {
         }
         let rules = builder.finish(Vec::new(), DefaultAction::Deny, EnforcementMode::Enforce);
         Self { rules, modes: items.iter().map(|item| item.mode).collect() }
+    }
+
+    /// Fails where a request would cost too much by what the items compare.
+    pub(crate) fn check_excess(&self) -> Result<(), ConfigErrors> {
+        self.rules.check_excess("sources")
     }
 
     /// Counts the items with this mode.

@@ -10,7 +10,7 @@ pub(crate) struct BareIndex {
 }
 
 /// Bytes that cost as much as a step.
-const BYTES_PER_STEP: usize = 8;
+const BYTES_PER_STEP: usize = 2;
 
 /// The patterns that share a word.
 struct Group {

@@ -1,5 +1,6 @@
 //! Patterns of one field, for values with several readings.
 
+use std::cell::Cell;
 use std::hash::Hash;
 use std::rc::Rc;
 
@@ -9,7 +10,7 @@ use crate::matcher::clause::Quantifier;
 use crate::matcher::field_match::FieldMatch;
 use crate::matcher::string_index::StringIndex;
 use crate::matcher::string_pattern::StringPattern;
-use crate::matcher::value_ids::{Matched, ValueId, once_each};
+use crate::matcher::value_ids::{Matched, STEPS, ValueId, once_each};
 
 /// An index that one value is looked up in.
 pub(crate) trait ValueIndex {
@@ -32,6 +33,19 @@ impl ValueIndex for StringIndex {
     fn lookup(&self, value: &[u8], matched: &mut Matched) {
         Self::lookup(self, value, matched);
     }
+}
+
+/// Bytes of readings that cost as much as a step.
+const BYTES_PER_STEP: usize = 4;
+
+/// Most bytes that the readings of a value have together; those of more are not compared.
+const MAX_READ: usize = 128 << 10;
+
+/// Most bytes of readings that are compared once more, for the reason of a denial.
+const MAX_EXPLAINED: usize = 16 << 10;
+
+fn bytes_of(readings: &[(u8, Vec<u8>)]) -> usize {
+    readings.iter().map(|(_, reading)| reading.len()).sum()
 }
 
 /// Pattern after a reading.
@@ -72,9 +86,9 @@ type ReadAs<P> = Vec<(P, Vec<ValueId>)>;
 
 impl<I: ValueIndex> ReadPatterns<I> {
     fn lookup(&self, reading: &[u8], matched: &mut Matched) {
-        let mut numbers = Matched::new();
+        let mut numbers = matched.others();
         self.index.lookup(reading, &mut numbers);
-        matched.depend_on(&numbers);
+        matched.continue_after(&numbers);
         let ids = numbers
             .iter()
             .filter_map(|number| usize::try_from(number.0).ok().and_then(|position| self.ids.get(position)));
@@ -146,15 +160,20 @@ impl<I: ValueIndex> ReadingsIndex<I> {
         list: &ValueList<'_>,
     ) -> Option<&'r (u8, Vec<u8>)> {
         let ValueList { of, meets } = *list;
-        let mut found = FieldMatch::default();
+        if bytes_of(readings) > MAX_EXPLAINED {
+            return None;
+        }
+        let mut found = FieldMatch { any: Matched::with_steps(STEPS / 4), ..FieldMatch::default() };
         self.lookup(value, readings, &mut found);
+        let steps = Cell::new(found.any.steps());
         let (as_it_came, others) = found.each.split_first()?;
         let differs = |(number, matched): (&'r (u8, Vec<u8>), &Matched)| {
             let meets = match of {
                 Quantifier::All => meets(matched),
                 Quantifier::Any => {
-                    let mut written = Matched::new();
+                    let mut written = Matched::with_steps(steps.get());
                     self.written.lookup(&number.1, &mut written);
+                    steps.set(written.steps());
                     meets(&written)
                 }
             };
@@ -169,19 +188,26 @@ impl<I: ValueIndex> ReadingsIndex<I> {
     /// Looks up the original value and its other readings, each with its number.
     #[inline(never)]
     pub(crate) fn lookup(&self, value: &[u8], readings: &[(u8, Vec<u8>)], found: &mut FieldMatch) {
+        let bytes = bytes_of(readings);
+        if bytes > MAX_READ {
+            found.uncompared = true;
+            return;
+        }
         self.written.lookup(value, &mut found.any);
         if readings.is_empty() {
             return;
         }
         let mut each = Vec::with_capacity(readings.len() + 1);
         each.push(found.any.clone());
+        found.any.spend(bytes / BYTES_PER_STEP);
         for (number, reading) in readings {
-            let mut matched = Matched::new();
+            let mut matched = found.any.others();
             self.written.lookup(reading, &mut matched);
-            found.any.extend_from_slice(&matched);
+            found.any.add(&matched);
             if let Some((_, read)) = self.read.iter().find(|(known, _)| known == number) {
                 matched.retain(|id| read.changed.binary_search(id).is_err());
                 read.lookup(reading, &mut matched);
+                found.any.continue_after(&matched);
             }
             each.push(matched);
         }

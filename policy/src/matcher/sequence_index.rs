@@ -44,7 +44,6 @@ impl SequenceIndex {
         // Nothing that a pass calls looks up again.
         let Ok(mut state) = self.state.try_borrow_mut() else { return };
         state.begin();
-        matched.allow(text.len());
         let mut scan = Scan::new(&self.tree, &mut state, text, matched);
         self.tree.automaton.find(text, &mut |literal, end, start| scan.found(literal, end, start));
     }

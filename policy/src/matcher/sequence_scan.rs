@@ -6,8 +6,11 @@ use crate::matcher::sequence::Around;
 use crate::matcher::sequence_tree::{Edge, ROOT, SequenceTree};
 use crate::matcher::value_ids::Matched;
 
-/// Steps of a sequence that cost as much as looking at a literal.
-const EDGES_PER_STEP: usize = 8;
+/// Steps that looking at a literal costs as much as, where it is not done with.
+const STEPS_PER_LOOK: usize = 4;
+
+/// Edges of the tree that cost as much as a step.
+const EDGES_PER_STEP: usize = 2;
 
 /// State of the passes of one index, kept from one to the next: nothing is cleared between them, since each entry says
 /// when it was made.
@@ -194,8 +197,9 @@ impl<'s> Scan<'s> {
             self.start = start;
             self.state.enter_element();
         }
+        self.matched.take(1);
         let mut at = self.state.pending(literal, self.of);
-        while at != NONE && self.matched.take(1) {
+        while at != NONE && self.matched.take(STEPS_PER_LOOK) {
             self.advance(at, end);
             match self.of.automaton.suffix(at) {
                 NONE => break,
@@ -231,7 +235,10 @@ impl<'s> Scan<'s> {
         let event = self.state.clocks.event;
         for label_at in &literal.labels {
             let Some(label) = item(&of.labels, *label_at) else { continue };
-            if !self.matched.take((label.edges.len() / EDGES_PER_STEP) + usize::from(label.around.is_some())) {
+            if !self
+                .matched
+                .take((label.edges.len() / EDGES_PER_STEP) + STEPS_PER_LOOK * usize::from(label.around.is_some()))
+            {
                 return;
             }
             let bounds = match &label.around {

@@ -12,17 +12,14 @@ use crate::collections::sort::sort_by;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct ValueId(pub(crate) u32);
 
-/// Steps that the lookup of one field may take, whatever its value is. A step is an occurrence of a literal that is not
-/// done with, or what is compared beside it.
-const STEPS: usize = 8 << 10;
-
-/// Bytes of what is compared for each step beyond them.
-const BYTES_PER_STEP: usize = 8;
+/// Steps that the lookups of one request may take, beside a pass over each value. A step is an occurrence of a literal;
+/// one that is looked at takes more.
+pub(crate) const STEPS: usize = 32 << 10;
 
 /// The values of one field that match a request: few, since a value matches at most one exact entry and one prefix
 /// or suffix for each of its lengths.
 ///
-/// It counts the steps of its lookup, which ends where there are too many: no request costs more than its bytes.
+/// It counts the steps of the request's lookups, which end where there are too many: no request costs more than its bytes.
 #[derive(Clone, Debug)]
 pub(crate) struct Matched {
     ids: SmallVec<[ValueId; 6]>,
@@ -69,34 +66,40 @@ impl Matched {
         Self::default()
     }
 
-    /// Empty matches of the same lookup.
-    pub(crate) fn others(&self) -> Self {
-        Self { ids: SmallVec::new(), steps: self.steps }
+    /// Empty matches, whose lookup may take so many steps.
+    pub(crate) fn with_steps(steps: usize) -> Self {
+        Self { ids: SmallVec::new(), steps }
     }
 
-    /// Adds matches of the same lookup, made after these.
+    /// Empty matches of the same request.
+    pub(crate) fn others(&self) -> Self {
+        Self::with_steps(self.steps)
+    }
+
+    /// Adds matches of the same request, made after these.
     pub(crate) fn add(&mut self, others: &Self) {
         self.ids.extend_from_slice(&others.ids);
         self.steps = others.steps;
     }
 
-    /// Counts the steps of another lookup that these depend on.
-    pub(crate) fn depend_on(&mut self, other: &Self) {
-        if other.is_exhausted() {
-            self.steps = 0;
-        }
+    /// Counts the steps of matches of the same request, made after these.
+    pub(crate) fn continue_after(&mut self, others: &Self) {
+        self.steps = others.steps;
     }
 
-    /// Reports whether the lookup took too many steps, and more may match than is known.
+    /// The steps that are left.
+    pub(crate) fn steps(&self) -> usize {
+        self.steps
+    }
+
+    /// Reports whether the lookups took too many steps, and more may match than is known.
     pub(crate) fn is_exhausted(&self) -> bool {
         self.steps == 0
     }
 
-    /// Allows the steps for a value of so many bytes, unless there were too many before.
-    pub(crate) fn allow(&mut self, bytes: usize) {
-        if !self.is_exhausted() {
-            self.steps += bytes / BYTES_PER_STEP;
-        }
+    /// Counts the steps of what is compared in any case, and leaves half of those that are left.
+    pub(crate) fn spend(&mut self, steps: usize) {
+        self.steps -= steps.min(self.steps / 2);
     }
 
     /// Counts steps; false if there are none left.
@@ -175,6 +178,10 @@ impl<P: Clone + Eq + Hash> Interner<P> {
     fn intern_one(&mut self, pattern: &P) -> ValueId {
         let next = ValueId(u32::try_from(self.0.len()).unwrap_or(u32::MAX));
         self.0.entry_or_insert_with(pattern.clone(), || next, |id| *id)
+    }
+
+    pub(crate) fn patterns(&self) -> impl Iterator<Item = &P> {
+        self.0.entries().iter().map(|(pattern, _)| pattern)
     }
 
     pub(crate) fn into_entries(self) -> impl Iterator<Item = (P, ValueId)> {

@@ -36,9 +36,11 @@ impl ByName {
             at = end + 1;
         }
         let mut first = vec![0; LISTS].into_boxed_slice();
-        for (number, pair) in (1..).zip(&mut pairs).collect::<Vec<_>>().into_iter().rev() {
+        let mut number = u32::try_from(pairs.len()).map_err(|_| Truncated)?;
+        for pair in pairs.iter_mut().rev() {
             let list = first.get_mut(list(pair.name(bytes))).ok_or(Truncated)?;
             pair.next = std::mem::replace(list, number);
+            number -= 1;
         }
         Ok(Self { first, pairs })
     }

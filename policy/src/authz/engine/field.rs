@@ -50,6 +50,11 @@ pub(crate) trait MatchField: Clone + Eq + Debug + 'static {
         pattern.to_string()
     }
 
+    /// Reports whether a pattern is looked for inside a value, and has no literal of three bytes.
+    fn is_short(_pattern: &Self::Pattern) -> bool {
+        false
+    }
+
     /// The index that its patterns are looked up in.
     fn index(self, patterns: Vec<(Self::Pattern, ValueId)>) -> Box<dyn FieldIndex>;
 }
@@ -111,11 +116,6 @@ pub(crate) trait FieldIndex {
     /// The text of a pattern that is exact or a prefix.
     fn literal_prefix(&self, _value: ValueId) -> Option<LiteralPrefix<'_>> {
         None
-    }
-
-    /// The header that is compared, and how many of its patterns have no literal of three bytes to look for.
-    fn short_patterns(&self) -> (&str, usize) {
-        ("", 0)
     }
 
     /// The header that is compared, and the text of one of its patterns.
@@ -207,6 +207,12 @@ pub(crate) trait FieldInterner {
     /// The properties of the field.
     fn properties(&self) -> FieldProperties;
 
+    /// [`MatchField::subject`].
+    fn subject(&self) -> Cow<'static, str>;
+
+    /// The number of patterns that are [short](MatchField::is_short).
+    fn short_patterns(&self) -> usize;
+
     /// The index of all that was interned.
     fn into_index(self: Box<Self>) -> Box<dyn FieldIndex>;
 }
@@ -237,6 +243,14 @@ impl<F: MatchField> FieldInterner for TypedInterner<F> {
             request_header: F::REQUEST_HEADER,
             phrase: F::PHRASE,
         }
+    }
+
+    fn subject(&self) -> Cow<'static, str> {
+        self.field.subject()
+    }
+
+    fn short_patterns(&self) -> usize {
+        self.patterns.patterns().filter(|pattern| F::is_short(pattern)).count()
     }
 
     fn into_index(self: Box<Self>) -> Box<dyn FieldIndex> {

@@ -1,5 +1,7 @@
 //! The match fields that the policies of a filter name.
 
+use std::borrow::Cow;
+
 use crate::attributes::request::Request;
 use crate::authz::engine::field::{AnyFieldValues, FieldIndex, FieldInterner, FieldProperties};
 use crate::collections::map::OrderedMap;
@@ -27,7 +29,7 @@ const UNINDEXED: FieldId = FieldId { rank: u8::MAX, position: u32::MAX };
 /// Most names of one kind, as of headers, that policies compare: each costs a request a lookup.
 const MAX_NAMES: usize = 1_000;
 
-/// Most patterns of one header without a literal of three bytes.
+/// Most patterns of one field without a literal of three bytes.
 pub(crate) const MAX_SHORT_PATTERNS: usize = 100;
 
 /// The fields that some policies name, each with the index of its patterns.
@@ -35,6 +37,8 @@ pub(crate) struct FieldSet {
     fields: Vec<(FieldProperties, Box<dyn FieldIndex>)>,
     /// The number of names by kind, as in `header`.
     names: OrderedMap<Box<str>, usize>,
+    /// The first field with too many short patterns, and how many these are.
+    short: Option<(Cow<'static, str>, usize)>,
 }
 
 impl FieldSet {
@@ -61,10 +65,9 @@ impl FieldSet {
         if let Some((kind, count)) = too_many {
             return Some(format!("policies compare {count} names of the kind {kind}, the limit is {MAX_NAMES}"));
         }
-        let mut short = self.fields.iter().map(|(_, index)| index.short_patterns());
-        let (field, count) = short.find(|(_, count)| *count > MAX_SHORT_PATTERNS)?;
+        let (field, count) = self.short.as_ref()?;
         Some(format!(
-            "{count} patterns for header {field} have no literal of three bytes, the limit is {MAX_SHORT_PATTERNS}; write more of what they look for"
+            "{count} patterns for {field} have no literal of three bytes, the limit is {MAX_SHORT_PATTERNS}; write more of what they look for"
         ))
     }
 
@@ -112,7 +115,9 @@ impl FieldSetBuilder {
 
     /// Makes the indexes.
     pub(crate) fn finish(self) -> FieldSet {
+        let mut counts = self.interners.iter().map(|interner| (interner.subject(), interner.short_patterns()));
+        let short = counts.find(|(_, count)| *count > MAX_SHORT_PATTERNS);
         let field = |interner: Box<dyn FieldInterner>| (interner.properties(), interner.into_index());
-        FieldSet { fields: self.interners.into_iter().map(field).collect(), names: self.names }
+        FieldSet { fields: self.interners.into_iter().map(field).collect(), names: self.names, short }
     }
 }

@@ -3,11 +3,13 @@
 use std::rc::Rc;
 
 use crate::attributes::request::Request;
+use crate::attributes::steps::{keep_steps, steps_left};
 use crate::authz::engine::field_set::{FieldId, FieldSet};
 use crate::collections::sort::sort_by;
 use crate::identity::error::EvalError;
 use crate::matcher::clause::MatchedValues;
 use crate::matcher::field_match::{FieldMatch, FieldMatches};
+use crate::matcher::value_ids::Matched;
 
 /// Lookups of one request, each made once.
 pub(crate) struct Lookups<'l> {
@@ -17,6 +19,8 @@ pub(crate) struct Lookups<'l> {
     /// Those of the decision, for its reason.
     decided: Option<Rc<KnownFields>>,
     matched: FieldMatches<FieldId>,
+    /// The steps that are left.
+    steps: usize,
 }
 
 impl<'l> Lookups<'l> {
@@ -28,7 +32,13 @@ impl<'l> Lookups<'l> {
         let of = address(fields);
         let decided = request.memo().and_then(|memo| memo.lookups.clone()).filter(|(known, _)| *known == of);
         let decided = decided.and_then(|(_, known)| known.downcast().ok());
-        Self { fields, request, cached, decided, matched: FieldMatches::default() }
+        let steps = steps_left(request);
+        Self { fields, request, cached, decided, matched: FieldMatches::default(), steps }
+    }
+
+    /// Reports whether no step is left: what is looked up from here on counts as not compared.
+    pub(crate) fn are_exhausted(&self) -> bool {
+        self.steps == 0
     }
 
     /// Reports whether a value was not compared to the end in the decision.
@@ -60,9 +70,30 @@ impl MatchedValues for Lookups<'_> {
         let cached = self.cached.and_then(|cached| cached.get(field));
         match cached.or_else(|| self.decided.as_ref()?.get(field)) {
             Some(found) => Ok(found),
-            None => self.matched.get_or_look_up(field, |found| self.fields.index(field)?.lookup(self.request, found)),
+            None => {
+                let (fields, request, steps) = (self.fields, &mut *self.request, &mut self.steps);
+                self.matched.get_or_look_up(field, |found| look_up(fields, field, request, steps, found))
+            }
         }
     }
+}
+
+/// Looks a field up, in the steps that are left of the request's.
+#[inline(never)]
+fn look_up(
+    fields: &FieldSet,
+    field: FieldId,
+    request: &mut dyn Request,
+    steps: &mut usize,
+    found: &mut FieldMatch,
+) -> Result<(), EvalError> {
+    found.any = Matched::with_steps(*steps);
+    fields.index(field)?.lookup(request, found)?;
+    if found.any.steps() != *steps {
+        *steps = found.any.steps();
+        keep_steps(request, *steps);
+    }
+    Ok(())
 }
 
 /// The address of the fields of a policy, which tells them from those of another.

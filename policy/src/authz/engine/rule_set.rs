@@ -69,11 +69,11 @@ pub(crate) struct ClosestClause<'p> {
 }
 
 impl RuleSet {
-    /// Fails where a request would cost too much by what the rules compare.
-    pub(crate) fn check_excess(&self) -> Result<(), ConfigErrors> {
+    /// Fails where a request would cost too much by what the rules compare, which are under a key of the configuration.
+    pub(crate) fn check_excess(&self, key: &str) -> Result<(), ConfigErrors> {
         let excess = self.fields.excess();
         excess.map_or(Ok(()), |problem| {
-            Err(ConfigErrors::of(ConfigError::new("resources", problem).with_code(ErrorCode::LimitExceeded)))
+            Err(ConfigErrors::of(ConfigError::new(key, problem).with_code(ErrorCode::LimitExceeded)))
         })
     }
 

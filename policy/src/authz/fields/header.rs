@@ -45,12 +45,15 @@ impl MatchField for Header {
         Some(format!("request.headers[{}]", self.name.as_str()))
     }
 
+    fn is_short(pattern: &StringPattern) -> bool {
+        pattern.is_short()
+    }
+
     fn index(self, patterns: Vec<(StringPattern, ValueId)>) -> Box<dyn FieldIndex> {
         let texts = pattern_texts(&patterns);
         let elements = ElementIndex::new(patterns.iter().map(|(text, id)| (text, *id)), Vec::new());
-        let short = patterns.iter().filter(|(pattern, _)| pattern.is_short()).count();
         let patterns = WholeValueIndex { text: StringIndex::new(patterns), elements };
-        Box::new(HeaderFieldIndex { name: self.name, texts, short, patterns })
+        Box::new(HeaderFieldIndex { name: self.name, texts, patterns })
     }
 }
 
@@ -81,6 +84,12 @@ const MAX_LINES: usize = 1 << 10;
 
 /// Most elements of a header that are compared.
 const MAX_ELEMENTS: usize = 4 << 10;
+
+/// Reports whether a header has more lines, or more elements in all, than are compared.
+pub(crate) fn has_too_many(lines: &[&[u8]]) -> bool {
+    let elements = |line: &&[u8]| header::elements(&header::separated(line));
+    lines.len() > MAX_LINES || lines.iter().map(elements).sum::<usize>() > MAX_ELEMENTS
+}
 
 /// The patterns of one header, looked up by value.
 pub(crate) trait HeaderPatterns {
@@ -139,8 +148,6 @@ pub(crate) struct HeaderFieldIndex<P> {
     pub(crate) name: HeaderName,
     /// The patterns as they were written, by number.
     pub(crate) texts: Vec<String>,
-    /// The number of patterns without a literal of three bytes.
-    pub(crate) short: usize,
     pub(crate) patterns: P,
 }
 
@@ -153,10 +160,6 @@ impl<P: HeaderPatterns> FieldIndex for HeaderFieldIndex<P> {
     fn lookup(&self, request: &mut dyn Request, found: &mut FieldMatch) -> Result<(), EvalError> {
         self.patterns.lookup_all(&request.header(self.name.as_str())?, found);
         Ok(())
-    }
-
-    fn short_patterns(&self) -> (&str, usize) {
-        (self.name.as_str(), self.short)
     }
 
     fn header_pattern(&self, value: ValueId) -> Option<(&str, &str)> {

@@ -71,6 +71,10 @@ impl MatchField for Host {
         Some("hosts".to_owned())
     }
 
+    fn is_short(pattern: &HostPattern) -> bool {
+        pattern.0.is_short()
+    }
+
     fn index(self, patterns: Vec<(HostPattern, ValueId)>) -> Box<dyn FieldIndex> {
         Box::new(HostIndex(host_index(unwrap_patterns(patterns), &host::HOST_READINGS)))
     }

@@ -130,7 +130,9 @@ impl Index {
         let is_ambiguous = claims.each_text(names, self.is_words, &mut |text| texts.add(text))?;
         texts.finish();
         if is_ambiguous {
-            let known = std::mem::replace(&mut found.any, self.all.iter().copied().collect());
+            let mut all = found.any.others();
+            all.extend(self.all.iter().copied());
+            let known = std::mem::replace(&mut found.any, all);
             found.each = [known].into();
         }
         Ok(())
@@ -235,6 +237,10 @@ impl MatchField for Metadata {
             MetadataKey::Claim(_) => Some("request.auth".to_owned()),
             MetadataKey::Filter { .. } => None,
         }
+    }
+
+    fn is_short(pattern: &MetadataPattern) -> bool {
+        pattern.text.is_short()
     }
 
     fn index(self, patterns: Vec<(MetadataPattern, ValueId)>) -> Box<dyn FieldIndex> {

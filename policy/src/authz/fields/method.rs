@@ -58,6 +58,10 @@ impl MatchField for Method {
         Some("methods".to_owned())
     }
 
+    fn is_short(pattern: &MethodPattern) -> bool {
+        pattern.0.is_short()
+    }
+
     fn index(self, patterns: Vec<(MethodPattern, ValueId)>) -> Box<dyn FieldIndex> {
         let is_plain = |pattern: &StringPattern| method::is_plain(pattern.to_string().as_bytes());
         let in_capitals = |_, pattern: &StringPattern| {

@@ -23,6 +23,9 @@ use crate::matcher::readings_index::{ReadingsIndex, ValueIndex, ValueList};
 use crate::matcher::string_index::{LiteralPrefix, StringIndex};
 use crate::matcher::value_ids::{Matched, ValueId};
 
+/// Bytes of the longest path whose deciding reading is found for the reason of a denial.
+const MAX_EXPLAINED: usize = 1 << 10;
+
 /// The patterns of this field, looked up by path.
 pub(crate) struct Index {
     made: PathReadings,
@@ -58,6 +61,9 @@ impl Index {
             return Some(format!(
                 "the path can be read in several ways and is not compared, since it has more than {MAX_COMPARED} bytes"
             ));
+        }
+        if path.len() > MAX_EXPLAINED {
+            return None;
         }
         let (path, _) = one_spelling(path);
         let readings = path::readings(&path, self.made);

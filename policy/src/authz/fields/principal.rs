@@ -107,6 +107,10 @@ impl MatchField for Principal {
         "principal".into()
     }
 
+    fn is_short(pattern: &PrincipalPattern) -> bool {
+        pattern.0.is_short()
+    }
+
     fn index(self, patterns: Vec<(PrincipalPattern, ValueId)>) -> Box<dyn FieldIndex> {
         Box::new(PrincipalIndex(StringIndex::new(unwrap_patterns(patterns))))
     }

@@ -155,6 +155,10 @@ impl MatchField for RequestPrincipalField {
         Some("requestPrincipals".to_owned())
     }
 
+    fn is_short(pattern: &RequestPrincipalPattern) -> bool {
+        pattern.text.is_short()
+    }
+
     fn index(self, patterns: Vec<(RequestPrincipalPattern, ValueId)>) -> Box<dyn FieldIndex> {
         Box::new(PrincipalIndex { patterns: Index::new(patterns.into_iter()), claims: self.claims })
     }

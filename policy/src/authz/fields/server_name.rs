@@ -59,6 +59,10 @@ impl MatchField for ServerName {
         "SNI".into()
     }
 
+    fn is_short(pattern: &ServerNamePattern) -> bool {
+        pattern.0.is_short()
+    }
+
     fn index(self, patterns: Vec<(ServerNamePattern, ValueId)>) -> Box<dyn FieldIndex> {
         Box::new(ServerNameIndex(host_index(unwrap_patterns(patterns), &host::SERVER_NAME_READINGS)))
     }

@@ -61,6 +61,10 @@ impl MatchField for TrustDomain {
         "trust domain".into()
     }
 
+    fn is_short(pattern: &TrustDomainPattern) -> bool {
+        pattern.0.is_short()
+    }
+
     fn index(self, patterns: Vec<(TrustDomainPattern, ValueId)>) -> Box<dyn FieldIndex> {
         Box::new(TrustDomainIndex(StringIndex::new(unwrap_patterns(patterns))))
     }

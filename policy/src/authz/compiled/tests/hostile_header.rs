@@ -90,3 +90,72 @@ fn lines_and_elements_beyond_a_number_are_not_compared() {
         assert_eq!(decide("", "notValues: [other]", lines, elements), expected("allowed", "denied"));
     }
 }
+
+#[test]
+fn the_headers_of_a_request_share_the_steps() {
+    let conditions: Vec<_> = ["x-role", "x-group"]
+        .map(|name| format!(r#"{{key: "request.headers[{name}]", notValues: [{}]}}"#, patterns()))
+        .into();
+    let policy = compile(&[read("p", &format!("{{rules: [{{when: [{}]}}]}}", conditions.join(", ")))]);
+    let value = |elements| format!("{},", "a".repeat(60)).repeat(elements);
+    let decide = |role, group| {
+        let (role, group) = (value(role), value(group));
+        let request = FakeRequest::new("").with_header_values("x-role", &[role.as_bytes()]);
+        in_words(&policy.decide(&mut request.with_header_values("x-group", &[group.as_bytes()])))
+    };
+    assert_eq!([decide(80, 1), decide(1, 80), decide(80, 80)], ["allowed", "allowed", "denied"]);
+}
+
+#[test]
+fn many_short_patterns_are_refused_for_every_field() {
+    let rule = |key: &str, values: &str| match key {
+        "hosts" | "methods" => format!(r#""to": [{{"operation": {{"{key}": [{values}]}}}}]"#),
+        "principals" | "requestPrincipals" => format!(r#""from": [{{"source": {{"{key}": [{values}]}}}}]"#),
+        _ => format!(r#""when": [{{"key": "{key}", "values": [{values}]}}]"#),
+    };
+    let refusal = |key: &str, count: usize| {
+        let letter = |number: usize| char::from(b"abcdefghijklmnopqrstuvwxyz"[number % 26]);
+        let values: Vec<_> =
+            (0..count).map(|number| format!(r#""*{}{}*b*""#, letter(number), letter(number / 26))).collect();
+        let policy = format!(
+            r#"{{"apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy",
+                "metadata": {{"name": "p", "namespace": "shop"}},
+                "spec": {{"action": "DENY", "rules": [{{{}}}]}}}}"#,
+            rule(key, &values.join(", "))
+        );
+        let configuration = format!(r#"{{"defaultAction": "ALLOW", "resources": [{policy}]}}"#);
+        let refusal = crate::authz::identity_authz::IdentityAuthz::parse(configuration.as_bytes()).err();
+        refusal.map(|refusal| refusal.to_string()).unwrap_or_default()
+    };
+    for (key, subject) in [
+        ("hosts", "host"),
+        ("methods", "method"),
+        ("requestPrincipals", "request principal"),
+        ("request.headers[x-a]", "header x-a"),
+        ("request.auth.claims[a]", "claim a"),
+        ("connection.sni", "SNI"),
+    ] {
+        let expected = format!(
+            "resources: 101 patterns for {subject} have no literal of three bytes, the limit is 100; write more of what they look for"
+        );
+        assert_eq!([refusal(key, 100), refusal(key, 101)], [String::new(), expected]);
+    }
+}
+
+#[test]
+fn a_host_of_too_many_bytes_in_its_readings_is_not_compared() {
+    let host =
+        |bytes: usize| FakeRequest { host: Some(format!("{}.:80", "a".repeat(bytes)).into()), ..FakeRequest::new("") };
+    let decide = |spec: &str, bytes| {
+        let policies = [read("p", spec), read("everyone", "{rules: [{to: [{operation: {hosts: [\"a*\"]}}]}]}")];
+        let policies = if spec.contains("DENY") { &policies[..] } else { &policies[..1] };
+        in_words(&compile(policies).decide(&mut host(bytes)))
+    };
+    let deny = r#"{action: DENY, rules: [{to: [{operation: {hosts: ["*b"]}}]}]}"#;
+    let allow = r#"{rules: [{to: [{operation: {hosts: ["a*"]}}]}]}"#;
+    assert_eq!([decide(deny, 65_000), decide(allow, 65_000)], ["allowed", "allowed"]);
+    assert_eq!(
+        [decide(deny, 66_000).as_str(), &decide(allow, 66_000)],
+        ["denied by ns[shop]-policy[p]-rule[0]", "denied"]
+    );
+}

@@ -294,7 +294,7 @@ const HOSTILE_REQUESTS: &[HostileRequest] = &[
             let (request, claims) = path(bytes.min(MAX_COMPARED), "a%2F..;x//b;y%5C.%2F");
             (request.with("user-agent", b"sqlmap"), claims)
         },
-        limit: 17_700_000,
+        limit: 9_000_000,
     },
     HostileRequest {
         name: "commas",
@@ -329,7 +329,7 @@ const HOSTILE_REQUESTS: &[HostileRequest] = &[
         filter: "baseline-deny",
         configuration: || headers(&|number| format!("*{}*x{number}x*", "a".repeat(number % 250 + 3))),
         request: |bytes| user_agent(bytes, "a", ""),
-        limit: 19_500_000,
+        limit: 12_500_000,
     },
     HostileRequest {
         name: "nested literals in elements",

@@ -58,7 +58,7 @@ pub(super) const HOSTILE_REQUESTS: &[HostileRequest] = &[
             json!({"presets": ["scanners"], "exempt": {"userAgents": exempt}})
         },
         request: |bytes| user_agent(bytes, "sqlmap,zzzfoo,zzzfoo,zzzfoo,", ""),
-        limit: 21_600_000,
+        limit: 13_800_000,
     },
     HostileRequest {
         name: "user agents that exemptions are compared with one by one, as many as are compared",
@@ -69,14 +69,14 @@ pub(super) const HOSTILE_REQUESTS: &[HostileRequest] = &[
             json!({"presets": ["scanners"], "exempt": {"userAgents": exempt}})
         },
         request: |bytes| user_agent(bytes, "sqlmap,zzzaaaaaaaaaaaa,", ""),
-        limit: 21_600_000,
+        limit: 12_300_000,
     },
     HostileRequest {
         name: "a host that all wildcards match",
         filter: "egress-allowlist",
         configuration: || json!({"rules": [{"name": "r", "hosts": masks().collect::<Vec<_>>()}]}),
         request: masked_host,
-        limit: 21_600_000,
+        limit: 2_000_000,
     },
     HostileRequest {
         name: "a host that the wildcards of all rules match",
@@ -92,21 +92,21 @@ pub(super) const HOSTILE_REQUESTS: &[HostileRequest] = &[
             json!({"rules": rules})
         },
         request: masked_host,
-        limit: 21_600_000,
+        limit: 7_800_000,
     },
     HostileRequest {
         name: "a host in every reading",
         filter: "identity-authz",
         configuration: || operation("hosts", &nested),
         request: |bytes| (Request::new("GET", &format!("{}.:80", "a".repeat(bytes)), "/"), Claims::new()),
-        limit: 21_600_000,
+        limit: 17_500_000,
     },
     HostileRequest {
         name: "a method in every reading",
         filter: "identity-authz",
         configuration: || operation("methods", &nested),
         request: |bytes| (Request::new(&"a".repeat(bytes), "orders.shop", "/"), Claims::new()),
-        limit: 21_600_000,
+        limit: 4_500_000,
     },
     HostileRequest {
         name: "headers by the thousand, each compared",
@@ -124,7 +124,7 @@ pub(super) const HOSTILE_REQUESTS: &[HostileRequest] = &[
             let add = |request: Request, number| request.with(&format!("h{number}"), b"aaaaaaaaaa");
             ((0..bytes / 30).fold(request, add), Claims::new())
         },
-        limit: 21_600_000,
+        limit: 7_300_000,
     },
     HostileRequest {
         name: "a path in every reading that no template allows",
@@ -137,7 +137,7 @@ pub(super) const HOSTILE_REQUESTS: &[HostileRequest] = &[
             json!({"resources": resources})
         },
         request: |bytes| super::path(bytes.min(MAX_COMPARED), "a/a%2Fa;x/"),
-        limit: 21_600_000,
+        limit: 7_000_000,
     },
     HostileRequest {
         name: "a path in every reading and a long header",
@@ -150,7 +150,7 @@ pub(super) const HOSTILE_REQUESTS: &[HostileRequest] = &[
             json!({"defaultAction": "ALLOW", "resources": list})
         },
         request: path_and_agent,
-        limit: 21_600_000,
+        limit: 21_100_000,
     },
     HostileRequest {
         name: "a path in every reading and a long header, by baseline-deny's exemptions",
@@ -164,7 +164,7 @@ pub(super) const HOSTILE_REQUESTS: &[HostileRequest] = &[
             })
         },
         request: path_and_agent,
-        limit: 21_600_000,
+        limit: 19_400_000,
     },
     HostileRequest {
         name: "claims against a payload in a header",
@@ -180,6 +180,6 @@ pub(super) const HOSTILE_REQUESTS: &[HostileRequest] = &[
             let payload = token.split('.').nth(1).unwrap_or_default();
             (Request::new("GET", "orders.shop", "/").with("x-jwt", payload.as_bytes()), Claims::new())
         },
-        limit: 21_600_000,
+        limit: 20_000_000,
     },
 ];

@@ -80,6 +80,9 @@ impl Exemptions {
     /// Reports whether a request is exempt. One that takes too many steps to compare is not.
     pub(crate) fn hold(&self, request: &mut dyn Request) -> Result<bool, AttributeError> {
         let mut counted = Matched::with_steps(steps_left(request));
+        if counted.is_exhausted() {
+            return Ok(false);
+        }
         if self.any_path {
             let mut found = FieldMatch { any: counted.others(), ..FieldMatch::default() };
             self.paths.lookup(request.path()?, &mut found);

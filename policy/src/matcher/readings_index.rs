@@ -41,6 +41,9 @@ const BYTES_PER_STEP: usize = 4;
 /// Most bytes that the readings of a value have together; those of more are not compared.
 const MAX_READ: usize = 128 << 10;
 
+/// Bytes of the longest value with several readings that is compared.
+const MAX_LENGTH: usize = 32 << 10;
+
 /// Most bytes of readings that are compared once more, for the reason of a denial.
 const MAX_EXPLAINED: usize = 16 << 10;
 
@@ -189,7 +192,7 @@ impl<I: ValueIndex> ReadingsIndex<I> {
     #[inline(never)]
     pub(crate) fn lookup(&self, value: &[u8], readings: &[(u8, Vec<u8>)], found: &mut FieldMatch) {
         let bytes = bytes_of(readings);
-        if bytes > MAX_READ {
+        if bytes > MAX_READ || value.len() > MAX_LENGTH && !readings.is_empty() {
             found.uncompared = true;
             return;
         }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use testbed::TokenIssuer;
 
-use super::policies::{claims, deny, header_rules};
+use super::policies::{claims, deny, header_rules, policy};
 use super::{Claims, HostileRequest, MAX_COMPARED, PATTERNS, TEMPLATES, payload, set, user_agent};
 use crate::wasm_host::Request;
 
@@ -132,9 +132,7 @@ pub(super) const HOSTILE_REQUESTS: &[HostileRequest] = &[
         configuration: || {
             let paths: Vec<_> =
                 (0..TEMPLATES).map(|number| format!("{}/{{*}}/x{number}", "/a".repeat(number % 90))).collect();
-            let mut resources = deny(json!([{"to": [{"operation": {"paths": paths}}]}]));
-            resources[0]["spec"]["action"] = json!("ALLOW");
-            json!({"resources": resources})
+            json!({"resources": [policy("p", "ALLOW", &json!([{"to": [{"operation": {"paths": paths}}]}]))]})
         },
         request: |bytes| super::path(bytes.min(MAX_COMPARED), "a/a%2Fa;x/"),
         limit: 7_000_000,
@@ -143,11 +141,12 @@ pub(super) const HOSTILE_REQUESTS: &[HostileRequest] = &[
         name: "a path in every reading and a long header",
         filter: "identity-authz",
         configuration: || {
-            let mut configuration = operation("paths", &|number| format!("/admin{number}/*"));
-            let more = header_rules("user-agent", &nested);
-            configuration["resources"][0]["metadata"]["name"] = json!("paths");
-            let list = [&configuration["resources"][0], &more[0]].map(Value::clone);
-            json!({"defaultAction": "ALLOW", "resources": list})
+            let paths: Vec<_> = (0..PATTERNS).map(|number| format!("/admin{number}/*")).collect();
+            let mut resources = header_rules("user-agent", &nested);
+            if let Value::Array(resources) = &mut resources {
+                resources.push(policy("paths", "DENY", &json!([{"to": [{"operation": {"paths": paths}}]}])));
+            }
+            json!({"defaultAction": "ALLOW", "resources": resources})
         },
         request: path_and_agent,
         limit: 21_100_000,
@@ -171,7 +170,9 @@ pub(super) const HOSTILE_REQUESTS: &[HostileRequest] = &[
         filter: "identity-authz",
         configuration: || {
             let mut configuration = claims();
-            configuration["identity"] = json!({"jwt": {"header": "x-jwt"}});
+            if let Value::Object(keys) = &mut configuration {
+                keys.insert("identity".to_owned(), json!({"jwt": {"header": "x-jwt"}}));
+            }
             configuration
         },
         request: |bytes| {

@@ -6,12 +6,16 @@ use super::{CLAIMS, PATTERNS, TEMPLATES};
 
 /// A DENY policy of these rules.
 pub(super) fn deny(rules: Value) -> Value {
-    json!([{
+    json!([policy("p", "DENY", &rules)])
+}
+
+pub(super) fn policy(name: &str, action: &str, rules: &Value) -> Value {
+    json!({
         "apiVersion": "security.istio.io/v1",
         "kind": "AuthorizationPolicy",
-        "metadata": {"name": "p", "namespace": "shop"},
-        "spec": {"action": "DENY", "rules": rules}
-    }])
+        "metadata": {"name": name, "namespace": "shop"},
+        "spec": {"action": action, "rules": rules}
+    })
 }
 
 /// Denies what matches one of [`PATTERNS`] patterns for a header, each in a rule of its own.

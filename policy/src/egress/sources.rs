@@ -107,11 +107,13 @@ impl Sources {
     /// Returns the mode of a request, `otherwise` if no item matches.
     ///
     /// Where the proxy does not tell what an item compares, the request is treated by the strictest of the items that may
-    /// be its first.
+    /// be its first. Where a value takes too many steps to compare, an item before the one that matches may be that, so the
+    /// request is enforced.
     pub(crate) fn mode_of(&self, request: &mut dyn EgressRequest, otherwise: SourceMode) -> SourceMode {
         let mut lookups = self.rules.lookups(None, request);
         let clauses = &self.rules.allow.enforced;
         match clauses.first(&self.rules.sets, &mut lookups) {
+            _ if lookups.are_exhausted() => SourceMode::Enforce,
             Ok(Some(clause)) => self.mode_at(clause.rule),
             Ok(None) => otherwise,
             Err(_) => self.strictest(&mut lookups, otherwise),

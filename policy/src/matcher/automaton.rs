@@ -210,7 +210,9 @@ impl Automaton {
             (0..).take_while(common).count()
         });
         let lengths = order.iter().map(|literal| literals.get(*literal).map_or(0, Literal::symbols));
-        self.states.reserve_exact(1 + lengths.sum::<usize>() - shared.sum::<usize>());
+        let states = 1 + lengths.sum::<usize>() - shared.sum::<usize>();
+        // Configurations that differ a little take blocks of one size, which fit where the one before was.
+        self.states.reserve_exact(states.next_multiple_of((states / 16).next_power_of_two()));
         self.states.push(State { class: EDGE_CLASS, first_child: 0, failure: 0, literal: NONE });
         let mut level = vec![(0, order.len())];
         let mut at = 0;

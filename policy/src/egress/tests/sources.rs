@@ -1,6 +1,7 @@
 //! The treatment of a request by its source.
 
 use super::*;
+use crate::attributes::request_memo::RequestMemo;
 use crate::egress::sources::SourceMode::{self, Enforce, Open, Report};
 
 /// Configuration of these items of `sources`, as YAML.
@@ -84,6 +85,18 @@ fn without_items_nothing_is_asked_for() {
     let mut request = by("", "10.1.2.3");
     assert_eq!(load(r#"{"rules": [], "mode": "report"}"#).policy().source_mode(&mut request), Report);
     assert!(request.read.is_empty(), "{:?}", request.read);
+}
+
+#[test]
+fn a_request_with_a_value_that_is_not_compared_is_enforced() {
+    let unlike = "{from: [{source: {principals: ['*api*']}}], mode: enforce}";
+    let configuration = sources("report", &[unlike, WEB].join(", "));
+    let request = |steps| FakeRequest {
+        memo: Some(RequestMemo { steps, ..RequestMemo::default() }),
+        ..by("cluster.local/ns/shop/sa/web", "10.1.2.3")
+    };
+    assert_eq!(mode_of(&configuration, request(100)), Open);
+    assert_eq!(mode_of(&configuration, request(0)), Enforce);
 }
 
 #[test]

@@ -75,7 +75,7 @@ impl<B: Deref<Target = [u8]>> HeaderMap<B> {
             Some(known) => known,
             None => {
                 let lengths = self.bytes.get(NUMBER_SIZE..self.names_start).ok_or(Truncated)?.as_chunks().0;
-                let made = ByName::new(&self.bytes, lengths, self.names_start)?;
+                let made = ByName::new(&self.bytes, lengths, self.names_start).ok_or(Truncated)?;
                 self.by_name.get_or_init(|| made)
             }
         };

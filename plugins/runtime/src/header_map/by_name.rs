@@ -2,8 +2,6 @@
 
 use sallyport_policy::{HeaderValues, bytes_eq};
 
-use super::{NUMBER_SIZE, Truncated};
-
 /// Lists of pairs; names share one by their hash.
 const LISTS: usize = 1 << 10;
 
@@ -23,26 +21,27 @@ struct Pair {
 }
 
 impl ByName {
-    /// Takes the bytes of the map, the lengths of its pairs and the offset of the first name.
-    pub(super) fn new(bytes: &[u8], lengths: &[[u8; 2 * NUMBER_SIZE]], names: usize) -> Result<Self, Truncated> {
+    /// Takes the bytes of the map, the two lengths of each pair and the offset of the first name. None if a pair lies
+    /// beyond the end.
+    pub(super) fn new(bytes: &[u8], lengths: &[[u8; 8]], names: usize) -> Option<Self> {
         let mut pairs = Vec::with_capacity(lengths.len());
         let mut at = names;
         for [a, b, c, d, e, f, g, h] in lengths {
-            let of_name = usize::try_from(u32::from_le_bytes([*a, *b, *c, *d])).map_err(|_| Truncated)?;
-            let of_value = usize::try_from(u32::from_le_bytes([*e, *f, *g, *h])).map_err(|_| Truncated)?;
-            let value = at.checked_add(of_name).and_then(|end| end.checked_add(1)).ok_or(Truncated)?;
-            let end = value.checked_add(of_value).filter(|end| *end < bytes.len()).ok_or(Truncated)?;
+            let of_name = usize::try_from(u32::from_le_bytes([*a, *b, *c, *d])).ok()?;
+            let of_value = usize::try_from(u32::from_le_bytes([*e, *f, *g, *h])).ok()?;
+            let value = at.checked_add(of_name).and_then(|end| end.checked_add(1))?;
+            let end = value.checked_add(of_value).filter(|end| *end < bytes.len())?;
             pairs.push(Pair { name: at, value, end, next: 0 });
             at = end + 1;
         }
         let mut first = vec![0; LISTS].into_boxed_slice();
-        let mut number = u32::try_from(pairs.len()).map_err(|_| Truncated)?;
+        let mut number = u32::try_from(pairs.len()).ok()?;
         for pair in pairs.iter_mut().rev() {
-            let list = first.get_mut(list(pair.name(bytes))).ok_or(Truncated)?;
+            let list = first.get_mut(list(pair.name(bytes)))?;
             pair.next = std::mem::replace(list, number);
             number -= 1;
         }
-        Ok(Self { first, pairs })
+        Some(Self { first, pairs })
     }
 
     /// Values of a header, in their order.

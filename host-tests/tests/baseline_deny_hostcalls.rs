@@ -91,7 +91,7 @@ rows! {
     list_elements: b"aaaaaaaaaaaaaa,".repeat(4_000);
     bytes_that_are_not_utf_8: b"\xff\xfe".repeat(30_000);
     prefixes_of_a_tool: b"sqlmasqlma".repeat(6_000);
-    a_tool_within_words: b"xzgrabx".repeat(6_000);
+    a_tool_within_words: b"xzgrabx".repeat(5_500);
 }
 
 fn check_hostile_user_agent(user_agent: Vec<u8>) -> Result<()> {

@@ -176,7 +176,8 @@ pub(super) const HOSTILE_REQUESTS: &[HostileRequest] = &[
             configuration
         },
         request: |bytes| {
-            let claims: Claims = (0..payload(bytes) / 11).map(|number| (format!("c{number}"), json!(1))).collect();
+            let claims: Claims =
+                (0..(payload(bytes) / 11).min(3_072)).map(|number| (format!("c{number}"), json!(1))).collect();
             let token = TokenIssuer::new("issuer").token(&json!(claims));
             let payload = token.split('.').nth(1).unwrap_or_default();
             (Request::new("GET", "orders.shop", "/").with("x-jwt", payload.as_bytes()), Claims::new())

@@ -15,6 +15,11 @@ pub(crate) fn unreadable(status: &'static str) -> AttributeError {
 /// more than its bytes.
 const MAX_VALUES: usize = 8_192;
 
+/// The most commas of a payload in a header. Envoy has not read that one, so all of it is read here.
+const MAX_COMMAS: usize = 3_072;
+
+const TOO_MANY_COMMAS: &str = "its header has more than 3,072 commas";
+
 const TOO_MANY_VALUES: &str = "it has more than 8,192 values in its objects, lists and lists of words";
 
 /// The claims of a token: a JSON object (RFC 7519, section 4).
@@ -74,6 +79,9 @@ impl Claims {
 
     /// Reads the decoded payload of a token, which has to be a JSON object.
     pub(crate) fn of_payload(json: &[u8]) -> Result<Self, AttributeError> {
+        if json.iter().filter(|byte| **byte == b',').count() > MAX_COMMAS {
+            return Err(unreadable(TOO_MANY_COMMAS));
+        }
         let payload = Value::of_json(json).filter(|document| matches!(document, Value::Object(_)));
         let mut payload = payload.ok_or(unreadable("its header is not a JSON object"))?;
         let mut left = MAX_VALUES;
@@ -288,15 +296,19 @@ mod tests {
             (r#"{"a": [["#, MAX_VALUES - 3, r#"]], "b": true}"#),
         ] {
             let most = payload(before, values, behind);
-            assert!(Claims::of_payload(&most).is_ok(), "{before}");
             let claims = of_metadata(r#"{"payload": PAYLOAD}"#, &most, &["payload"]);
             assert!(claims.is_ok(), "{before}: {:?}", claims.err());
             let more = payload(before, values + 1, behind);
             let error = Some(unreadable(TOO_MANY_VALUES));
-            assert_eq!(Claims::of_payload(&more).err(), error, "{before}");
             let claims = of_metadata(r#"{"payload": PAYLOAD}"#, &more, &["payload"]);
             assert_eq!(claims.err(), error, "{before}");
         }
+        for (commas, error) in [(MAX_COMMAS, None), (MAX_COMMAS + 1, Some(unreadable(TOO_MANY_COMMAS)))] {
+            let listed = payload(r#"{"a": ["#, commas + 1, "]}");
+            assert_eq!(Claims::of_payload(&listed).err(), error, "{commas} commas");
+        }
+        let nested = [r#"{"a": ["#, &["[[1]]"; 3_000].join(","), "]}"].concat();
+        assert_eq!(Claims::of_payload(nested.as_bytes()).err(), Some(unreadable(TOO_MANY_VALUES)));
         for (words, is_read) in [(MAX_VALUES, true), (MAX_VALUES + 1, false)] {
             let json = format!(r#"{{"scope": "{}"}}"#, "a ".repeat(words - 1));
             let claims = Claims::of_payload(json.as_bytes()).expect("an object");

@@ -14,7 +14,7 @@ pub(crate) struct ValueId(pub(crate) u32);
 
 /// Steps that the lookups of one request may take, beside a pass over each value. A step is an occurrence of a literal;
 /// one that is looked at takes more.
-pub(crate) const STEPS: usize = 32 << 10;
+pub(crate) const STEPS: usize = 28 << 10;
 
 /// The values of one field that match a request: few, since a value matches at most one exact entry and one prefix
 /// or suffix for each of its lengths.

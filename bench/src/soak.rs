@@ -32,7 +32,7 @@ const MAX_PROCESS_GROWTH: usize = 16 << 20;
 ///
 /// The linear memory of a VM is the most that it ever needed at once. An update needs the configuration before it and the
 /// new one, whose pieces lie in other gaps each time. So it rises in the first updates, and later by a page now and then.
-/// What stays behind after each update, request or connection makes it rise all the time: of five hundred updates, 256
+/// A leak at each update, request or connection makes it rise all the time: of five hundred updates, 256
 /// bytes each are two pages.
 const MAX_VM_GROWTH: usize = 2 * (64 << 10);
 

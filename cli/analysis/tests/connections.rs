@@ -1,5 +1,4 @@
-//! What `check` says of a policy for connections is what the filter drops of it: for each key of a rule, in an ALLOW and in a
-//! DENY.
+//! Findings of `check` for connections, held to what the filter drops: for each key of a rule, in an ALLOW and in a DENY.
 
 use sallyport_analysis::{Layer, Project, Settings, check};
 use sallyport_policy::IdentityAuthz;

@@ -53,7 +53,7 @@ struct Discovered {
     filters: Value,
     /// The text of the file.
     good: String,
-    /// Where Envoy looks for it.
+    /// Address at which Envoy looks for it.
     path: PathBuf,
 }
 

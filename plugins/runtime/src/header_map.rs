@@ -18,7 +18,7 @@ pub(crate) struct HeaderMap<B = Bytes> {
     bytes: B,
     /// Offset of the first name, after the lengths.
     names_start: usize,
-    /// How many names were looked for.
+    /// Number of names that were looked for.
     lookups: Cell<usize>,
     /// The pairs by name, once many names are looked for.
     by_name: OnceCell<ByName>,

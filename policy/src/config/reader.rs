@@ -370,10 +370,7 @@ pub fn closest_match<'w>(word: &str, mut candidates: impl Iterator<Item = &'w st
 
 /// The same for any iterator, compiled once.
 fn closest<'w>(word: &str, candidates: &mut dyn Iterator<Item = &'w str>) -> Option<&'w str> {
-    if word.len() > MAX_WORD {
-        return None;
-    }
-    let word = word.to_ascii_lowercase();
+    let word = Some(word).filter(|word| word.len() <= MAX_WORD)?.to_ascii_lowercase();
     let mut found = (MIN_SIMILARITY, None);
     for candidate in candidates {
         let alike = strsim::jaro_winkler(&word, &candidate.to_ascii_lowercase());

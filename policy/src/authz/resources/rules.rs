@@ -48,7 +48,7 @@ impl RuleSize {
         }
     }
 
-    /// What there is too much of, in words in which operations are called `what`.
+    /// Words for what exceeds a limit, in which operations are called `what`.
     fn excess(self, what: &str) -> Option<String> {
         let (compared, limit, remedy) = match () {
             () if self.clauses > MAX_CLAUSES_IN_ALL => {

@@ -46,13 +46,14 @@ pub(crate) fn comparisons(results: &Results) -> Vec<Comparison> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::loading::SoakResult;
     use crate::rounds::Measurement;
     use crate::variant::Variant;
 
-    fn results(costs: &[(Series, usize, f64)]) -> Results {
+    /// Results with these added times alone.
+    pub(crate) fn results(costs: &[(Series, usize, f64)]) -> Results {
         let row = |&(series, size, added): &(Series, usize, f64)| {
             (Variant { series, size }, Measurement { added, ..Measurement::default() })
         };

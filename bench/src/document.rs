@@ -187,25 +187,12 @@ fn write_soak(page: &mut String, results: &Results) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::loading::SoakResult;
-    use crate::rounds::Measurement;
-    use crate::variant::Variant;
+    use crate::comparison::tests::results;
 
     /// The sentence for rows with these added times.
     fn sentence(costs: &[(Series, usize, f64)]) -> Result<String> {
-        let row = |&(series, size, added): &(Series, usize, f64)| {
-            (Variant { series, size }, Measurement { added, ..Measurement::default() })
-        };
-        let soak = SoakResult {
-            updates: 0,
-            requests: 0,
-            update_seconds: [0.0; 2],
-            memory_after_updates: [0; 2],
-            memory_after_requests: [0; 2],
-        };
-        let results = Results { rounds: 1, requests: costs.iter().map(row).collect(), loads: Vec::new(), soak };
         let mut page = String::new();
-        write_allowed_policy(&mut page, &results)?;
+        write_allowed_policy(&mut page, &results(costs))?;
         Ok(page)
     }
 
